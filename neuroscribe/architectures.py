@@ -1,0 +1,216 @@
+"""All facts about model architectures: where a block's MLP neurons are, and which weights surround them.
+
+A neuron is an input channel of a block's MLP down-projection. Models without a dense MLP are refused; weights
+are handed out only for families whose norms and scales are known here, so that connections are never guessed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from neuroscribe.errors import SubjectError
+
+STACKS = ("layers", "layer", "h", "blocks")
+"""Names of the list of blocks."""
+
+DOWN = (
+    *(f"mlp.{name}" for name in ("down_proj", "c_proj", "dense_4h_to_h", "fc_out", "fc2", "Wo")),
+    *(f"feed_forward.{name}" for name in ("down_proj", "w2", "value", "output", "output.dense")),
+    *(f"ffn.{name}" for name in ("down_proj", "proj_down", "2", "ffn.w_out")),
+    "fc2",
+    "ff.layer_2",
+    "mixer.down_proj",
+    "mlp_block.down_proj",
+    "output.dense",
+    "shared_mlp.output_linear",
+    "shared_transf.feed_forward.down_proj",
+    "shared_transformer.feed_forward.down_proj",
+)
+"""Paths of a dense down-projection below its block; those of attention and of experts differ."""
+
+TOWERS = ("vision", "visual", "audio", "image", "img", "patch", "speech", "local_encoder", "local_decoder",
+          "depth_decoder")  # fmt: skip
+"""What the names of parts outside the text stack begin with."""
+
+INLINE = ("fc2", "output.dense", "feed_forward.value", "feed_forward.output.dense", "ff.layer_2")
+"""Down-projections after which the enclosing module still does something."""
+
+NOT_LAST = ("bloom", "mpt", "falcon_h1")
+"""Model types whose MLP module scales what the down-projection gives, or adds the residual stream to it."""
+
+
+@dataclass(frozen=True)
+class DownProjection:
+    """The module whose input channels are the neurons of one layer."""
+
+    layer: int
+    path: str
+    module: nn.Module
+    neurons: int
+    """Input channels."""
+    width: int
+    """Output channels: the width of the residual stream."""
+    gated: bool
+    """Whether its input is a product with a gate, so that both signs of a neuron mean something."""
+    conv1d: bool
+    """Whether the weight lies as [neuron, width] (Conv1D) rather than [width, neuron] (Linear)."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where a family keeps the weights around its neurons, as paths below the block."""
+
+    up: str
+    """Projection into the neurons; for gated MLPs the factor without an activation function."""
+    mlp_norm: str | None
+    """Norm whose output the MLP reads; None if it reads the residual stream as it is."""
+    final_norm: str
+    """Norm before the unembedding, beside the list of blocks."""
+    gate: str | None = None
+    """Projection under the activation function; the same as `up` if one module holds gate, then up."""
+    write_norm: str | None = None
+    """Norm between the MLP's output and the residual stream."""
+    gain_offset: float = 0.0
+    """What is added to a norm's weight to give its gain."""
+
+
+_GPT2 = Surroundings("mlp.c_fc", "ln_2", "ln_f")
+_LLAMA = Surroundings("mlp.up_proj", "post_attention_layernorm", "norm", gate="mlp.gate_proj")
+_GEMMA2 = Surroundings(
+    "mlp.up_proj", "pre_feedforward_layernorm", "norm", "mlp.gate_proj", "post_feedforward_layernorm", 1.0
+)
+
+SURROUNDINGS: Mapping[str, Surroundings] = {
+    **dict.fromkeys(("gpt2", "gpt_neo", "gpt_bigcode"), _GPT2),
+    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", "smollm3", "stablelm"), _LLAMA),
+    **dict.fromkeys(("gemma2", "gemma3", "gemma3_text"), _GEMMA2),
+    "gemma": Surroundings(
+        "mlp.up_proj", "post_attention_layernorm", "norm", gate="mlp.gate_proj", gain_offset=1.0
+    ),
+    "gpt_neox": Surroundings("mlp.dense_h_to_4h", "post_attention_layernorm", "final_layer_norm"),
+    "gptj": Surroundings("mlp.fc_in", "ln_1", "ln_f"),
+    "mpt": Surroundings("ffn.up_proj", "norm_2", "norm_f"),
+    "olmo2": Surroundings("mlp.up_proj", None, "norm", "mlp.gate_proj", "post_feedforward_layernorm"),
+    "opt": Surroundings("fc1", "final_layer_norm", "final_layer_norm"),
+    "phi": Surroundings("mlp.fc1", "input_layernorm", "final_layernorm"),
+    "phi3": Surroundings("mlp.gate_up_proj", "post_attention_layernorm", "norm", "mlp.gate_up_proj"),
+    "starcoder2": Surroundings("mlp.c_fc", "post_attention_layernorm", "norm"),
+}
+"""By `model_type`; the tests check each entry against the model's own forward pass."""
+
+
+def model_type(model: nn.Module) -> str:
+    """Return the Hugging Face name of the model's architecture, or its class name without one."""
+    return str(getattr(getattr(model, "config", None), "model_type", type(model).__name__))
+
+
+def backbone(model: nn.Module) -> nn.Module:
+    """Return the module that computes the residual stream without the LM head."""
+    base = getattr(model, "base_model", model)
+    return base if isinstance(base, nn.Module) else model
+
+
+def down_projections(model: nn.Module) -> dict[int, DownProjection]:
+    """Return the dense down-projections of the text stack by layer; layers without one are absent.
+
+    Raises SubjectError for a model that has none: mixtures of experts, state-space models, unknown layouts.
+    """
+    stacks: dict[str, dict[int, DownProjection]] = {}
+    for path, module in _modules(model).items():
+        place, sizes = _place(path), _sizes(module)
+        if place is None or place[2] not in DOWN or sizes is None or _in_tower(path):
+            continue
+        stack, layer, _ = place
+        gated = _gated(model.get_submodule(path.rpartition(".")[0]), *sizes)
+        found = DownProjection(layer, path, module, *sizes, gated=gated, conv1d=is_conv1d(module))
+        stacks.setdefault(stack, {}).setdefault(layer, found)
+    if not stacks:
+        raise SubjectError(_why_no_mlp(model))
+    return dict(sorted(max(stacks.values(), key=len).items()))
+
+
+def mlp_module(model: nn.Module, projection: DownProjection) -> nn.Module | None:
+    """Return the module whose output is the down-projection's own, or None where no module ends with it.
+
+    Compare inside a forward hook: some blocks (Falcon's) add to that output in place afterwards.
+    """
+    place = _place(projection.path)
+    if place is None or place[2] in INLINE or model_type(model) in NOT_LAST:
+        return None
+    return model.get_submodule(projection.path.rpartition(".")[0])
+
+
+def surroundings(model: nn.Module) -> Surroundings:
+    """Return where a model keeps the weights around its neurons; SubjectError if its family is unknown."""
+    if (kind := model_type(model)) not in SURROUNDINGS:
+        raise SubjectError(
+            f"connections of model type {kind!r} are unknown: its norms and scales are not listed in"
+            f" neuroscribe/architectures.py (listed: {', '.join(sorted(SURROUNDINGS))}); leave connections"
+            " out, or add the family there with its test"
+        )
+    return SURROUNDINGS[kind]
+
+
+def is_conv1d(module: nn.Module) -> bool:
+    """Tell whether a projection keeps its weight as [input, output], as GPT-2's do."""
+    return type(module).__name__ == "Conv1D"
+
+
+def _modules(model: nn.Module) -> dict[str, nn.Module]:
+    """Return every module once, by path."""
+    return dict(model.named_modules())  # pyright: ignore[reportUnknownArgumentType]
+
+
+def _place(path: str) -> tuple[str, int, str] | None:
+    """Split a module's path into its list of blocks, the layer and the path below the block."""
+    parts = path.split(".")
+    for at in range(len(parts) - 2, 0, -1):
+        if parts[at].isdigit() and parts[at - 1] in STACKS:
+            return ".".join(parts[:at]), int(parts[at]), ".".join(parts[at + 1 :])
+    return None
+
+
+def _in_tower(path: str) -> bool:
+    """Tell whether a path leads into a part outside the text stack."""
+    return any(part.startswith(name) or f"_{name}" in part for part in path.split(".") for name in TOWERS)
+
+
+def _sizes(module: nn.Module) -> tuple[int, int] | None:
+    """Return a projection's input and output channels, read from the module; None if it is no projection."""
+    match getattr(module, "in_features", None), getattr(module, "out_features", None):
+        case int(neurons), int(width):  # quantised layers pack their weight, but state their size
+            return neurons, width
+        case _:
+            weight = getattr(module, "weight", None)
+    if not isinstance(weight, Tensor) or weight.ndim != 2:
+        return None
+    rows, columns = weight.shape
+    return (rows, columns) if is_conv1d(module) else (columns, rows)
+
+
+def _gated(parent: nn.Module, neurons: int, width: int) -> bool:
+    """Tell whether the projections beside a down-projection give two values per neuron."""
+    sizes = [_sizes(child) for child in parent.children()]
+    into = [size[1] for size in sizes if size is not None and size[0] == width]
+    return 2 * neurons in into or into.count(neurons) == 2
+
+
+def _why_no_mlp(model: nn.Module) -> str:
+    """Say what a model has instead of a dense MLP, and what to do."""
+    modules = _modules(model)
+    banks = [path for path in modules if path.endswith("experts")]
+    parts = sorted(
+        {
+            f"{place[2]} ({type(module).__name__})"
+            for path, module in modules.items()
+            if (place := _place(path)) and place[2] and "." not in place[2]
+        }
+    )
+    found = f"its blocks hold {', '.join(parts)}" if parts else f"it has no list named {', '.join(STACKS)}"
+    if banks:
+        found = f"its MLPs are banks of experts ({banks[0]} and {len(banks) - 1} more)"
+    return (
+        f"model type {model_type(model)!r} has no dense MLP whose neurons could be studied: {found}."
+        " Choose a dense model, or add the path of its down-projection to neuroscribe/architectures.py"
+    )

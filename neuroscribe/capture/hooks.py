@@ -1,0 +1,104 @@
+"""Reads the input of every selected down-projection while the subject runs, and stops after the last one."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from neuroscribe.architectures import DownProjection, backbone, mlp_module
+from neuroscribe.errors import CaptureError
+
+Reduce = Callable[[int, Float[Tensor, "sequence position neuron"]], None]
+
+
+class _LastLayerReached(Exception):  # noqa: N818 - control flow, not an error
+    """Ends a forward pass whose remaining layers nobody reads."""
+
+
+@contextmanager
+def reading(projections: Mapping[int, DownProjection], reduce: Reduce, *, stop: bool) -> Iterator[None]:
+    """While open, call `reduce(layer, activations)` for each selected layer of each forward pass.
+
+    With `stop`, the pass ends at the last selected layer's hook; run it through `forward`.
+    """
+    last = max(projections)
+
+    def hook(layer: int) -> Callable[..., None]:
+        def read(module: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
+            del module
+            reduce(layer, inputs[0])
+            if stop and layer == last:
+                raise _LastLayerReached
+
+        return read
+
+    handles = [
+        projection.module.register_forward_pre_hook(hook(layer)) for layer, projection in projections.items()
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def forward(model: torch.nn.Module, tokens: Int[Tensor, "sequence position"]) -> None:
+    """Run the backbone, without head or cache, for the sake of its hooks."""
+    try:
+        with torch.inference_mode():
+            backbone(model)(input_ids=tokens, use_cache=False)
+    except _LastLayerReached:
+        pass
+
+
+def check_projections(
+    model: torch.nn.Module,
+    projections: Mapping[int, DownProjection],
+    tokens: Int[Tensor, "sequence position"],
+) -> None:
+    """Check on one batch that each hook fires once and that `down(captured)` is the MLP's output.
+
+    Raises CaptureError naming the layer and what was found. Layers whose MLP is written inline (no module
+    whose output could be compared) are checked for the call count alone.
+    """
+    captured: dict[int, list[Tensor]] = {layer: [] for layer in projections}
+    outputs: dict[int, Tensor] = {}
+
+    def output_of(layer: int) -> Callable[..., None]:
+        def keep(module: torch.nn.Module, inputs: Any, output: Any) -> None:
+            del module, inputs
+            outputs[layer] = output[0] if isinstance(output, tuple) else output
+
+        return keep
+
+    modules = {layer: mlp_module(model, projection) for layer, projection in projections.items()}
+    handles = [m.register_forward_hook(output_of(layer)) for layer, m in modules.items() if m is not None]
+    try:
+        with reading(projections, lambda layer, read: captured[layer].append(read), stop=False):
+            forward(model, tokens)
+    finally:
+        for handle in handles:
+            handle.remove()
+    for layer, projection in projections.items():
+        _check_layer(projection, captured[layer], outputs.get(layer))
+
+
+def _check_layer(projection: DownProjection, captured: list[Tensor], output: Tensor | None) -> None:
+    if len(captured) != 1:
+        raise CaptureError(
+            f"{projection.path} was called {len(captured)} times in one forward pass, expected once; its"
+            " layer is shared, re-entrant or skipped, which is not supported"
+        )
+    if output is None:
+        return
+    with torch.inference_mode():
+        error = (projection.module(captured[0]).reshape(output.shape) - output).abs().max().item()
+    scale = output.abs().max().item()
+    if not error <= 1e-3 * scale:
+        raise CaptureError(
+            f"{projection.path}: down(captured) differs from the MLP's output by {error:.3g} (outputs reach"
+            f" {scale:.3g}); the hook does not read this architecture's neurons, please report the model"
+        )

@@ -1,0 +1,88 @@
+"""Turns a layer's running state into the table of statistics."""
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float, Int
+
+from neuroscribe.capture.state import LayerState, histogram_edges
+from neuroscribe.records import STATISTICS
+
+QUANTILE_LEVELS = (0.0001, 0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999, 0.9999)
+"""Levels of the quantile column, as shares of tokens."""
+
+
+def layer_statistics(state: LayerState, layer: int, polarities: tuple[int, ...]) -> pl.DataFrame:
+    """Return one row per neuron: moments, extremes, histogram and quantiles over all tokens.
+
+    Moments are central and standardised (population formulae); skewness and kurtosis are null for a
+    constant neuron. Quantiles are read from the histogram, exact to one half-octave bin.
+    """
+    tokens = state.sequences * state.top_vector.shape[3]
+    mean, variance, skewness, kurtosis = _moments(state.sums.numpy(), state.pivot.numpy(), tokens)
+    histogram = state.histogram.numpy()
+    low, high = state.extremes.double().numpy()
+    neurons = len(mean)
+    return STATISTICS.frame(
+        {
+            "layer": np.full(neurons, layer, dtype=np.int16),
+            "neuron": np.arange(neurons, dtype=np.int32),
+            "n_tokens": np.full(neurons, tokens, dtype=np.int64),
+            "mean": mean,
+            "variance": variance,
+            "skewness": pl.Series(skewness, nan_to_null=True),
+            "kurtosis": pl.Series(kurtosis, nan_to_null=True),
+            "min": low,
+            "max": high,
+            "fraction_positive": (state.positive.numpy() / tokens).astype(np.float32),
+            "histogram": pl.Series(list(histogram), dtype=pl.List(pl.Int64)),
+            "quantiles": pl.Series(list(_quantiles(histogram, low, high)), dtype=pl.List(pl.Float32)),
+            "dead": ~_fires(low, high, polarities).any(axis=0),
+        }
+    )
+
+
+def quantile_bounds(
+    histogram: Int[np.ndarray, "neuron bin"], levels: tuple[float, ...]
+) -> Float[np.ndarray, "neuron level"]:
+    """Return, per neuron, the values below which the given shares of a histogram lie.
+
+    Within a bin the counts are taken to be spread evenly; the open outermost bins end at the fixed edges.
+    """
+    edges = np.array(histogram_edges())
+    shares = np.cumsum(histogram, axis=1) / histogram.sum(axis=1, keepdims=True)
+    bounds = np.empty((len(histogram), len(levels)))
+    for column, level in enumerate(levels):
+        place = (shares < level).sum(axis=1).clip(max=histogram.shape[1] - 1)
+        rows = np.arange(len(histogram))
+        before = np.where(place > 0, shares[rows, place - 1], 0.0)
+        inside = (level - before) / np.maximum(shares[rows, place] - before, 1e-300)
+        bounds[:, column] = edges[place] + inside.clip(0, 1) * (edges[place + 1] - edges[place])
+    return bounds
+
+
+def _fires(
+    low: Float[np.ndarray, " neuron"], high: Float[np.ndarray, " neuron"], polarities: tuple[int, ...]
+) -> "np.ndarray":
+    """Tell for each polarity whether the neuron is ever on that side of zero."""
+    return np.stack([high > 0 if polarity > 0 else low < 0 for polarity in polarities])
+
+
+def _moments(
+    sums: Float[np.ndarray, "4 neuron"], pivot: Float[np.ndarray, " neuron"], count: int
+) -> tuple[Float[np.ndarray, " neuron"], ...]:
+    """Shift raw moments about the pivot to central ones; NaN where the neuron is constant."""
+    m1, m2, m3, m4 = sums / count
+    variance = np.maximum(m2 - m1**2, 0.0)
+    third = m3 - 3 * m1 * m2 + 2 * m1**3
+    fourth = m4 - 4 * m1 * m3 + 6 * m1**2 * m2 - 3 * m1**4
+    spread = np.where(variance > 0, variance, np.nan)
+    return pivot + m1, variance, third / spread**1.5, fourth / spread**2
+
+
+def _quantiles(
+    histogram: Int[np.ndarray, "neuron bin"],
+    low: Float[np.ndarray, " neuron"],
+    high: Float[np.ndarray, " neuron"],
+) -> Float[np.ndarray, "neuron level"]:
+    """Quantiles of the tokens, kept within the exact extremes."""
+    return quantile_bounds(histogram, QUANTILE_LEVELS).clip(low[:, None], high[:, None]).astype(np.float32)

@@ -1,0 +1,139 @@
+"""Cuts documents into sequences: fixed-length windows of tokens that never cross a document.
+
+Source: Bills et al. 2023, parameters: random contiguous 64-token windows of documents. Here a document is
+cut into adjoining windows from a random offset, windows with the same tokens are folded into one, and the
+order is shuffled, so that the running top-k meets its records early.
+"""
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from neuroscribe.errors import CorpusError
+from neuroscribe.ports import Document
+from neuroscribe.records import SEQUENCES, VOCABULARY
+from neuroscribe.studies import CorpusSpec
+from neuroscribe.subjects import TokenizerFacts
+from neuroscribe.token_bytes import display
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The tokenised corpus and what was left out of it."""
+
+    sequences: pl.DataFrame
+    vocabulary: pl.DataFrame
+    documents: int
+    """Documents read."""
+    too_short: int
+    """Documents shorter than one sequence."""
+    duplicates: int
+    """Sequences left out because the same tokens were there already."""
+
+
+def tokenised(documents: Iterable[Document], tokenizer: TokenizerFacts, spec: CorpusSpec) -> Corpus:
+    """Cut documents into the study's sequences, in seeded order.
+
+    Raises CorpusError when there is no text, no document fills one sequence, or fewer sequences result than
+    the study asks for.
+    """
+    texts = list(documents)
+    if not any(document.text.strip() for document in texts):
+        raise CorpusError(f"the corpus ({_where(spec)}) holds no text; check its path and text_column")
+    order = list(range(len(texts)))
+    generator = random.Random(spec.seed)  # noqa: S311 - a seeded shuffle, not a secret
+    generator.shuffle(order)
+    seen: set[tuple[int, ...]] = set()
+    windows: list[tuple[int, tuple[int, ...]]] = []
+    read = short = duplicates = 0
+    for index in order:
+        if len(windows) >= spec.sequences:
+            break
+        read += 1
+        found = _windows(tokenizer.encode(texts[index].text), spec.sequence_length, generator)
+        short += not found
+        fresh = [window for window in dict.fromkeys(found) if window not in seen]
+        duplicates += len(found) - len(fresh)
+        seen.update(fresh)
+        windows += [(index, window) for window in fresh]
+    _check_size(len(windows), spec)
+    windows = windows[: spec.sequences]
+    generator.shuffle(windows)
+    return Corpus(_sequences(windows, texts), vocabulary(tokenizer), read, short, duplicates)
+
+
+def vocabulary(tokenizer: TokenizerFacts) -> pl.DataFrame:
+    """Return the table of the tokenizer's tokens with their exact bytes."""
+    return VOCABULARY.frame(
+        {
+            "token_id": list(range(len(tokenizer.token_bytes))),
+            "bytes": list(tokenizer.token_bytes),
+            "text": [display(token) for token in tokenizer.token_bytes],
+        }
+    )
+
+
+def token_matrix(sequences: pl.DataFrame) -> Int[Tensor, "sequence token"]:
+    """Return the token ids of all sequences, row i being sequence i."""
+    lengths = sequences["token_ids"].list.len().unique()
+    if len(lengths) != 1 or sequences["sequence_id"].to_list() != list(range(len(sequences))):
+        raise CorpusError("corpus/sequences is damaged (ids or lengths); materialise the corpus again")
+    flat = sequences["token_ids"].explode().to_numpy().astype(np.int64)
+    return torch.from_numpy(flat.reshape(len(sequences), int(lengths[0])))  # pyright: ignore[reportUnknownMemberType]
+
+
+def token_rows(sequences: pl.DataFrame) -> dict[int, list[int]]:
+    """Return the token ids of each sequence, by sequence id."""
+    return dict(zip(sequences["sequence_id"].to_list(), sequences["token_ids"].to_list(), strict=True))
+
+
+def token_bytes_by_sequence(
+    sequences: pl.DataFrame, vocabulary: pl.DataFrame, ids: Iterable[int]
+) -> dict[int, tuple[bytes, ...]]:
+    """Return the tokens of some sequences as exact bytes, by sequence id."""
+    wanted = sequences.filter(pl.col("sequence_id").is_in(sorted(set(ids))))
+    tokens: list[bytes] = vocabulary["bytes"].to_list()
+    rows = zip(wanted["sequence_id"].to_list(), wanted["token_ids"].to_list(), strict=True)
+    return {sequence: tuple(tokens[token] for token in token_ids) for sequence, token_ids in rows}
+
+
+def _windows(tokens: Sequence[int], length: int, generator: random.Random) -> list[tuple[int, ...]]:
+    """Cut one document's tokens into adjoining windows from a random offset."""
+    if len(tokens) < length:
+        return []
+    offset = generator.randrange(len(tokens) % length + 1)
+    return [tuple(tokens[i : i + length]) for i in range(offset, len(tokens) - length + 1, length)]
+
+
+def _check_size(found: int, spec: CorpusSpec) -> None:
+    if not found:
+        raise CorpusError(
+            f"no document of the corpus ({_where(spec)}) has {spec.sequence_length} tokens; lower"
+            " corpus.sequence_length or give longer texts"
+        )
+    if found < spec.sequences:
+        raise CorpusError(
+            f"the corpus ({_where(spec)}) gives {found} different sequences of {spec.sequence_length} tokens,"
+            f" the study asks for {spec.sequences}; lower corpus.sequences or add text"
+        )
+
+
+def _where(spec: CorpusSpec) -> str:
+    return f"files {spec.files}" if spec.files else f"artefact {spec.artefact}"
+
+
+def _sequences(windows: Sequence[tuple[int, tuple[int, ...]]], texts: Sequence[Document]) -> pl.DataFrame:
+    return SEQUENCES.frame(
+        {
+            "sequence_id": list(range(len(windows))),
+            "document_id": [document for document, _ in windows],
+            "source": [texts[document].source for document, _ in windows],
+            "token_ids": [list(window) for _, window in windows],
+        }
+    )

@@ -1,0 +1,50 @@
+"""Errors a user can act on; each message names the culprit, what was found and what to do.
+
+NeuroscribeError
+├── StudyError        a study file, or a request that contradicts it
+├── CorpusError       text that cannot be cut into sequences
+├── SubjectError      a model that cannot be loaded, or has no dense MLP
+│   └── CaptureError  activations that cannot be trusted (NaN, missing hooks)
+├── ArtefactError     weights or text that cannot be had, or whose hash is wrong
+├── LLMError          the explainer or simulator model
+│   └── CapabilityError   a server that lacks what a simulator needs
+└── StoreError        a table or tensor that cannot be read or written
+
+A refusal or an unreadable reply of an LLM is not an error but a stored, counted value.
+"""
+
+
+class NeuroscribeError(Exception):
+    """Base of all errors that end a run with one message for the user."""
+
+
+class StudyError(NeuroscribeError):
+    """A study file is wrong, or a request does not fit the study."""
+
+
+class CorpusError(NeuroscribeError):
+    """The corpus holds no text, too little of it, or bytes that are not text."""
+
+
+class SubjectError(NeuroscribeError):
+    """The subject cannot be loaded or has no neurons of the kind studied here."""
+
+
+class CaptureError(SubjectError):
+    """The captured activations cannot be trusted."""
+
+
+class ArtefactError(NeuroscribeError):
+    """A pinned artefact is missing, or its bytes are not the pinned ones."""
+
+
+class LLMError(NeuroscribeError):
+    """The LLM that explains or simulates cannot be used."""
+
+
+class CapabilityError(LLMError):
+    """The LLM server answers, but cannot do what the study asks of it."""
+
+
+class StoreError(NeuroscribeError):
+    """A table or tensor cannot be read or written."""

@@ -1,0 +1,26 @@
+"""Writes hostile text so that it fits on one line of a prompt and can be read back byte for byte."""
+
+import unicodedata
+
+_NAMED = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\\": "\\\\"}
+
+
+def escaped(token: bytes) -> str:
+    """Return a token's bytes as one line of printable text.
+
+    Line breaks, tabs, control and format characters (right-to-left marks among them) and backslashes become
+    backslash escapes; bytes that are no UTF-8 become \\xNN.
+    """
+    text = token.decode("utf-8", errors="surrogateescape")
+    return "".join(_character(character) for character in text)
+
+
+def _character(character: str) -> str:
+    code = ord(character)
+    if character in _NAMED:
+        return _NAMED[character]
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that is no UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    if unicodedata.category(character) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}:
+        return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return character

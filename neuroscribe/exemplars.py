@@ -1,0 +1,51 @@
+"""Reads a neuron's exemplars out of the table of neuron records."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float
+
+from neuroscribe.polarity import explained_side
+
+Neuron = tuple[int, int]
+"""A neuron and the polarity that is explained."""
+
+
+@dataclass(frozen=True)
+class Exemplars:
+    """A neuron's exemplars of one split: top ones first, then random ones, each by rank."""
+
+    sequence_ids: tuple[int, ...]
+    kinds: tuple[str, ...]
+    truth: Float[np.ndarray, "sequence token"]
+    """Activation on the explained side."""
+
+
+def by_neuron(records: pl.DataFrame) -> dict[Neuron, pl.DataFrame]:
+    """Return the rows of each neuron and polarity."""
+    parts = records.partition_by("neuron", "polarity", as_dict=True)
+    return {(int(key[0]), int(key[1])): rows for key, rows in parts.items()}
+
+
+def scored_exemplars(
+    rows: pl.DataFrame, split: str, *, per_kind: int, polarities: tuple[int, ...]
+) -> Exemplars:
+    """Return the exemplars by which a neuron is scored on a split: `per_kind` top and as many random ones.
+
+    `rows` are one neuron's and polarity's, as from `by_neuron`.
+    """
+    parts = [
+        rows.filter((pl.col("split") == split) & (pl.col("kind") == kind)).sort("rank")[:per_kind]
+        for kind in ("top", "random")
+    ]
+    chosen = pl.concat(parts)
+    if not len(chosen):
+        return Exemplars((), (), np.zeros((0, 0)))
+    polarity = int(chosen["polarity"][0])
+    activations = np.array(chosen["activations"].to_list(), dtype=np.float64)
+    return Exemplars(
+        tuple(chosen["sequence_id"].to_list()),
+        tuple(chosen["kind"].to_list()),
+        explained_side(activations, polarity, polarities),
+    )

@@ -1,0 +1,32 @@
+"""One word for one thing: the sentences that tooltips, README and dataset card share."""
+
+WORDS: dict[str, str] = {
+    "study": "One subject, corpus, sampling plan and choice of explainers, simulators and scorers.",
+    "subject": "The language model whose neurons are studied.",
+    "layer": "Index of a transformer block, from 0.",
+    "neuron": "Index of one input channel of a block's MLP down-projection, from 0.",
+    "sequence": "One fixed-length window of tokens that never crosses a document.",
+    "activation": "The neuron's value at one token of one sequence.",
+    "peak": "The largest activation in a sequence (the smallest, for polarity -1).",
+    "polarity": "+1 or -1: which sign of the neuron is explained.",
+    "exemplar": "A sequence chosen for a neuron, with its activations; its kind is top, quantile or random.",
+    "split": "train (seen by the explainer), valid (choice among candidates) or test (reported); no sequence"
+    " is in two of them.",
+    "explanation": "A text by an explainer about one neuron and polarity.",
+    "simulation": "Activations predicted from an explanation alone, on a scale from 0 to 10.",
+    "score": "Pearson correlation of simulated and true activations over all tokens of a split and regime.",
+    "regime": "top_and_random (top exemplars and as many random ones) or random_only.",
+    "ceiling": "The score of the mean activation per token, learned on held-out sequences.",
+    "control": "The score of another neuron's explanation on this neuron's exemplars.",
+    "interval": "From ci_low to ci_high: the 95 % percentile bootstrap over sequences.",
+}
+
+COUNTS: dict[str, str] = {
+    "neurons": "Neurons with statistics, over all layers published.",
+    "explanations": "Rows of explanations, those without text included.",
+    "explained": "Neurons (each polarity on its own) with at least one explanation that has text.",
+    "scored": "Neurons (each polarity on its own) whose chosen explanation has a score on the test split.",
+    "scores": "Rows of scores that have a value.",
+    "unscored": "Rows of scores without a value; null_reason says why.",
+}
+"""What each number in a dataset's manifest counts."""

@@ -1,0 +1,134 @@
+"""A causal language model in this process: continues text, and reads digit probabilities at known places.
+
+The beginning that prompts share is run once and kept. What is computed for one call depends on that call
+alone, never on the calls before it, so that a run that was killed and continued gives the same answers.
+"""
+
+import copy
+import json
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from neuroscribe.explain.messages import as_text
+from neuroscribe.ports import Message, Reply
+
+_KEPT_PREFIXES = 4
+
+
+class LocalLLM:
+    """Fulfils the `LLM` port with a Hugging Face model and its tokenizer."""
+
+    def __init__(
+        self, model: Any, tokenizer: Any, *, identity: str, style: Literal["completion", "chat"] = "completion"
+    ) -> None:
+        self._model = model
+        self._tokenizer = tokenizer
+        self._style = style
+        self._identity = identity
+        self._prefixes: dict[str, Any] = {}
+
+    @property
+    def identity(self) -> str:
+        """Model, revision, dtype and prompt style."""
+        return f"{self._identity} ({self._style})"
+
+    def encode(self, text: str) -> list[int]:
+        """Return token ids of plain text; text that looks like a special token stays text."""
+        return self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+
+    async def reply(
+        self, messages: Sequence[Message], *, max_tokens: int, temperature: float, seed: int
+    ) -> Reply:
+        """Continue the prompt until its line (completion) or turn (chat) ends."""
+        shared, own = self._prompt(messages)
+        with torch.inference_mode():
+            cache, length = self.prefix(shared)
+            tokens = self._continued(cache, own, max_tokens, temperature, torch.Generator().manual_seed(seed))
+        text = self._tokenizer.decode(tokens, skip_special_tokens=True).strip()
+        raw = json.dumps({"text": text, "tokens": tokens}, ensure_ascii=False)
+        return Reply(text, "ok", raw, prompt_tokens=length + len(own), completion_tokens=len(tokens))
+
+    def prefix(self, text: str) -> tuple[Any, int]:
+        """Return a key-value cache of `text` that the caller may extend, and its length in tokens."""
+        if text not in self._prefixes:
+            while len(self._prefixes) >= _KEPT_PREFIXES:
+                self._prefixes.pop(next(iter(self._prefixes)))
+            self._prefixes[text] = self.extended(None, self.encode(text))
+        cache = self._prefixes[text]
+        return copy.deepcopy(cache), (cache.get_seq_length() if cache is not None else 0)
+
+    def extended(self, cache: Any, tokens: Sequence[int]) -> Any:
+        """Run more tokens into a cache (None: a fresh one) and return it."""
+        if not tokens:
+            return cache
+        ids = torch.tensor([list(tokens)], device=self._model.device)
+        with torch.inference_mode():
+            return self._model.base_model(input_ids=ids, past_key_values=cache, use_cache=True).past_key_values
+
+    def slot_probabilities(
+        self, cache: Any, rows: Sequence[Sequence[int]], slots: Sequence[Sequence[int]], values: Sequence[int]
+    ) -> list[Float[Tensor, "slot value"]]:
+        """Return the probability of each value token right after each slot position of each row.
+
+        `cache` holds what all rows share; `slots` are positions within a row, `values` token ids. Rows of
+        different length are padded on the right, where a causal model does not look.
+        """
+        width = max(len(row) for row in rows)
+        padded = [[*row, *([row[-1]] * (width - len(row)))] for row in rows]
+        own = copy.deepcopy(cache)
+        own.batch_repeat_interleave(len(rows))
+        ids = torch.tensor(padded, device=self._model.device)
+        with torch.inference_mode():
+            hidden = self._model.base_model(input_ids=ids, past_key_values=own, use_cache=True).last_hidden_state
+            head = self._model.get_output_embeddings()
+            return [
+                head(hidden[row, list(places)]).float().softmax(-1)[:, list(values)].cpu()
+                for row, places in enumerate(slots)
+            ]
+
+    def _prompt(self, messages: Sequence[Message]) -> tuple[str, list[int]]:
+        """Return the part that all prompts of a stage share, as text, and this prompt's own tokens."""
+        if self._style == "chat":
+            turns = [{"role": m.role, "content": m.content} for m in messages]
+            ends_open = messages[-1].role == "assistant"
+            text = self._tokenizer.apply_chat_template(
+                turns, tokenize=False, add_generation_prompt=not ends_open, continue_final_message=ends_open
+            )
+            return "", self._tokenizer.encode(text, add_special_tokens=False)
+        last_question = max(index for index, m in enumerate(messages) if m.role == "user")
+        shared = as_text(messages[:last_question])
+        return shared, self.encode(as_text(messages).removeprefix(shared))
+
+    def _continued(
+        self, cache: Any, tokens: Sequence[int], max_tokens: int, temperature: float, generator: torch.Generator
+    ) -> list[int]:
+        """Return the tokens that follow, up to the end of the line (completion) or turn (chat)."""
+        made: list[int] = []
+        step = list(tokens)
+        for _ in range(max_tokens):
+            ids = torch.tensor([step], device=self._model.device)
+            output = self._model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            cache = output.past_key_values
+            token = _drawn(output.logits[0, -1].float().cpu(), temperature, generator)
+            if token in self._ends or (self._style == "completion" and "\n" in self._tokenizer.decode([token])):
+                break
+            made.append(token)
+            step = [token]
+        return made
+
+    @property
+    def _ends(self) -> set[int]:
+        configured = self._model.generation_config.eos_token_id
+        ends = configured if isinstance(configured, list) else [configured]
+        return {token for token in [*ends, self._tokenizer.eos_token_id] if token is not None}
+
+
+def _drawn(logits: Float[Tensor, " token"], temperature: float, generator: torch.Generator) -> int:
+    """Draw the next token: the likeliest at temperature 0, the first of equals."""
+    if temperature == 0:
+        return int(logits.argmax())
+    return int(torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator))

@@ -1,0 +1,58 @@
+"""A table as the bytes of a Parquet file, and back; the same rows and provenance give the same bytes.
+
+The file's metadata says which table it is and where it comes from. It holds no time of day.
+"""
+
+import io
+import json
+from collections.abc import Mapping
+
+import polars as pl
+
+from neuroscribe.errors import StoreError
+from neuroscribe.fingerprint import canonical
+from neuroscribe.records import Table
+
+SCHEMA_VERSION = 1
+"""Raised when a column is renamed, retyped or changes its meaning; new columns leave it as it is."""
+
+
+def parquet_bytes(frame: pl.DataFrame, table: Table, provenance: Mapping[str, object]) -> bytes:
+    """Return `frame` as a Parquet file; raises StoreError when it does not fit the table's declaration.
+
+    Provenance may hold any plain data; what is not text is stored as canonical JSON.
+    """
+    buffer = io.BytesIO()
+    table.checked(frame).write_parquet(
+        buffer, compression="zstd", statistics=True, metadata=_file_metadata(table, provenance)
+    )
+    return buffer.getvalue()
+
+
+def parquet_frame(data: bytes, table: Table) -> pl.DataFrame:
+    """Read a Parquet file; raises StoreError for bytes that are none and for columns not as declared."""
+    try:
+        frame = pl.read_parquet(io.BytesIO(data))
+    except pl.exceptions.PolarsError as error:
+        raise StoreError(f"not a readable Parquet file ({error}); materialise it again") from error
+    return table.checked(frame)
+
+
+def provenance_of(data: bytes) -> dict[str, str]:
+    """Return what a file says about itself: table, schema_version, key and its provenance, as text."""
+    stored = pl.read_parquet_metadata(io.BytesIO(data))
+    return {
+        key.removeprefix("neuroscribe."): value
+        for key, value in stored.items()
+        if key.startswith("neuroscribe.")
+    }
+
+
+def _file_metadata(table: Table, provenance: Mapping[str, object]) -> dict[str, str]:
+    own = {"table": table.name, "schema_version": SCHEMA_VERSION, "key": list(table.key)}
+    entries = {**provenance, **own}
+    return {f"neuroscribe.{key}": _text(entries[key]) for key in sorted(entries)}
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(canonical(value), ensure_ascii=False)

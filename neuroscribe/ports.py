@@ -1,0 +1,189 @@
+"""What the core asks of the outside world, as protocols; adapters live in `resources`, fakes in `testing`."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+ReplyStatus = Literal["ok", "refused", "failed"]
+
+
+@runtime_checkable
+class Progress(Protocol):
+    """Shows how far long work has come, its rate and the remaining time."""
+
+    def task(self, label: str, *, total: int, unit: str) -> AbstractContextManager[Callable[..., None]]:
+        """Open a task; the value yielded is `advance(n=1, note="")`, called as work is done."""
+        ...
+
+
+@dataclass(frozen=True)
+class Document:
+    """One text of a corpus."""
+
+    source: str
+    """Where it comes from, for people: a title, or a file and line."""
+    text: str
+
+
+@runtime_checkable
+class CorpusSource(Protocol):
+    """Supplies the documents of a study's corpus in a fixed order."""
+
+    def documents(self) -> Iterable[Document]:
+        """Yield every document; raises CorpusError for bytes that are not text."""
+        ...
+
+    @property
+    def revision(self) -> str:
+        """Identity of the text: a hash or a revision."""
+        ...
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a prompt."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One answer of an LLM; a refusal or a failure is a value, never text."""
+
+    text: str | None
+    """The answer, or None when `status` is not `ok`."""
+    status: ReplyStatus
+    raw: str
+    """The whole response as received (JSON), or the error."""
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: float | None = None
+    """Money spent, None when the price is unknown."""
+
+
+@dataclass(frozen=True)
+class EchoedPrompt:
+    """A prompt returned by a completion server with the log-probabilities of its own tokens."""
+
+    offsets: tuple[int, ...]
+    """Character offset in the prompt at which each token starts."""
+    top_logprobs: tuple[Mapping[str, float], ...]
+    """At each token, the likeliest tokens for that place and their log-probabilities (natural log)."""
+    prompt_tokens: int
+
+
+@runtime_checkable
+class LLM(Protocol):
+    """A language model that answers prompts."""
+
+    @property
+    def identity(self) -> str:
+        """Model name and revision; part of the key under which replies are stored."""
+        ...
+
+    async def reply(
+        self, messages: Sequence[Message], *, max_tokens: int, temperature: float, seed: int
+    ) -> Reply:
+        """Answer a prompt; a final assistant message is continued rather than answered."""
+        ...
+
+
+@runtime_checkable
+class PromptScorer(Protocol):
+    """A completion server that can echo a prompt with the log-probabilities of its tokens."""
+
+    @property
+    def identity(self) -> str:
+        """Model name and revision; part of the key under which replies are stored."""
+        ...
+
+    async def echoed(self, prompt: str) -> EchoedPrompt:
+        """Score the tokens of `prompt`; raises CapabilityError if the server cannot."""
+        ...
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """A simulator's reading of one sequence under one explanation."""
+
+    activations: tuple[float, ...]
+    """Expected activation per token on the 0..10 scale; length T."""
+    valid_fraction: float | None
+    """Mean probability mass on valid values; None for simulators without a distribution."""
+
+
+@runtime_checkable
+class Simulator(Protocol):
+    """Predicts activations from an explanation alone."""
+
+    @property
+    def identity(self) -> str:
+        """Everything that changes its answers: model, revision, prompt version."""
+        ...
+
+    @property
+    def sequences_per_call(self) -> int:
+        """Sequences that one call reads together; a call is what is stored, or repeated after a kill."""
+        ...
+
+    async def simulate(self, explanation: str, sequences: Sequence[Sequence[bytes]]) -> list[Simulated]:
+        """Return a reading of each sequence, whose tokens are given as bytes."""
+        ...
+
+
+@runtime_checkable
+class TextEncoder(Protocol):
+    """A sentence encoder that also gives a vector for every piece of a text."""
+
+    @property
+    def identity(self) -> str:
+        """Model name and revision."""
+        ...
+
+    def sentence(self, text: str) -> Float[np.ndarray, " feature"]:
+        """Return one unit-length vector for a whole text."""
+        ...
+
+    def pieces(self, text: str) -> tuple[list[tuple[int, int]], Float[np.ndarray, "piece feature"]]:
+        """Return the character span and the unit-length vector in context of each piece of a text."""
+        ...
+
+
+@runtime_checkable
+class CallStore(Protocol):
+    """Keeps every answer by the content hash of its question, so that none is paid for twice."""
+
+    def get(self, key: str) -> dict[str, object] | None:
+        """Return the stored answer, or None."""
+        ...
+
+    def put(self, key: str, answer: Mapping[str, object]) -> None:
+        """Store an answer atomically; storing the same key again is harmless."""
+        ...
+
+
+@runtime_checkable
+class TensorStore(Protocol):
+    """Keeps named tensors in safetensors files."""
+
+    def exists(self, path: str) -> bool:
+        """Tell whether a file is there, whole."""
+        ...
+
+    def write(self, path: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> int:
+        """Write a file atomically and return its size in bytes."""
+        ...
+
+    def read(self, path: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """Return the tensors and the metadata of a file."""
+        ...
+
+    def remove(self, path: str) -> None:
+        """Remove a file if it is there."""
+        ...

@@ -1,0 +1,145 @@
+"""The dataset card: what a dataset holds, column by column, in words that are declared elsewhere."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from neuroscribe.glossary import COUNTS, WORDS
+from neuroscribe.records import Table
+from neuroscribe.studies import ModelSpec, Study
+
+UNKNOWN = "not recorded here; see its publisher"
+
+TEXT_LICENCES = {
+    "wikipedia-leads-en": (
+        "CC BY-SA 4.0; lead paragraphs of English Wikipedia by its authors, cut into tokens"
+    ),
+}
+"""Texts that the shipped studies use; their words are in the dataset, which inherits their licence."""
+
+_CARD_LICENCES = {
+    "CC BY-SA 4.0": "cc-by-sa-4.0",
+    "CC BY 4.0": "cc-by-4.0",
+    "Apache-2.0": "apache-2.0",
+    "MIT": "mit",
+}
+
+
+@dataclass(frozen=True)
+class Credit:
+    """Whose work went into a dataset, and under which licence."""
+
+    part: str
+    """What it is here: text, subject, llm or encoder."""
+    name: str
+    licence: str
+
+
+def credits_of(study: Study, licences: Mapping[str, str]) -> list[Credit]:
+    """Return the text and the models of a study with their licences, as far as they are known."""
+    known = {**TEXT_LICENCES, **licences}
+    corpus = study.corpus.artefact or "own files"
+    models: list[tuple[str, ModelSpec]] = [("subject", study.subject), ("llm", study.llm)]
+    found = [Credit("text", corpus, known.get(corpus, UNKNOWN))]
+    for part, spec in models:
+        found.append(Credit(part, spec.model, known.get(spec.artefact or "", known.get(spec.model, UNKNOWN))))
+    for simulator in study.simulators.values():
+        if simulator.kind == "embedding":
+            licence = known.get(simulator.artefact or "", known.get(simulator.model, UNKNOWN))
+            found.append(Credit("encoder", simulator.model, licence))
+    return list(dict.fromkeys(found))
+
+
+def dataset_card(
+    study: Study, tables: Sequence[Table], *, counts: Mapping[str, int], credits: Sequence[Credit]
+) -> str:
+    """Return the README of a dataset: Markdown with YAML front matter."""
+    model = _plain(study.subject.model)
+    return "\n".join(
+        [
+            *_front_matter(study, tables, credits),
+            "",
+            f"# Neurons of {model}, explained and scored",
+            "",
+            _plain(study.description),
+            "",
+            f"Study `{study.name}`; the subject has {study.subject.layers} layers of"
+            f" {study.subject.neurons_per_layer} neurons. What is undefined is null, never 0.",
+            "",
+            *_section("Numbers", _rows(("number", "count", "meaning"), _numbers(counts))),
+            *_section("Reading it", _READING),
+            *[line for table in tables for line in _table(table)],
+            *_section("Words", [f"- **{word}**: {sentence}" for word, sentence in WORDS.items()]),
+            *_section("Licences", _rows(("part", "name", "licence"), _licences(credits))),
+        ]
+    )
+
+
+_READING = [
+    "Each table is a folder of Parquet files under `data/`, one file per layer where rows belong to layers:",
+    "",
+    "```python",
+    "import polars as pl",
+    "",
+    'scores = pl.read_parquet("data/scores/*.parquet")',
+    "```",
+    "",
+    "`manifest.json` lists every file with its rows, bytes and SHA-256, and repeats the columns below;"
+    " `sha256sum -c checksums.txt` checks the files.",
+]
+
+
+def _front_matter(study: Study, tables: Sequence[Table], credits: Sequence[Credit]) -> list[str]:
+    licence = next(credit.licence for credit in credits if credit.part == "text")
+    known = [name for phrase, name in _CARD_LICENCES.items() if licence.startswith(phrase)]
+    lines = [
+        "---",
+        f"license: {known[0] if known else 'other'}",
+        f"pretty_name: {json.dumps(f'Neurons of {_plain(study.subject.model)}')}",
+        "tags: [interpretability, neurons]",
+        "configs:",
+    ]
+    for table in tables:
+        pattern = f"data/{table.name}/*.parquet" if table.per_layer else f"data/{table.name}.parquet"
+        lines += [f"- config_name: {table.name.replace('/', '_')}", f'  data_files: "{pattern}"']
+    return [*lines, "---"]
+
+
+def _table(table: Table) -> list[str]:
+    where = f"data/{table.name}/layer_NN.parquet" if table.per_layer else f"data/{table.name}.parquet"
+    columns = [
+        (f"`{column.name}`", f"`{column.dtype}`", "yes" if column.nullable else "no", column.description)
+        for column in table.columns
+    ]
+    key = ", ".join(f"`{name}`" for name in table.key)
+    return _section(
+        f"Table {table.name}",
+        [
+            f"{table.description} Files: `{where}`. One row per {key}.",
+            "",
+            *_rows(("column", "type", "may be null", "meaning"), columns),
+        ],
+    )
+
+
+def _numbers(counts: Mapping[str, int]) -> list[tuple[str, ...]]:
+    return [(name, str(counts[name]), meaning) for name, meaning in COUNTS.items() if name in counts]
+
+
+def _licences(credits: Iterable[Credit]) -> list[tuple[str, ...]]:
+    return [(credit.part, credit.name, credit.licence) for credit in credits]
+
+
+def _section(title: str, lines: Sequence[str]) -> list[str]:
+    return [f"## {title}", "", *lines, ""]
+
+
+def _rows(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
+    """Return a Markdown table."""
+    cells = [header, ("---",) * len(header), *rows]
+    return [f"| {' | '.join(_plain(cell).replace('|', '&#124;') for cell in row)} |" for row in cells]
+
+
+def _plain(text: str) -> str:
+    """Return text on one line that starts no HTML."""
+    return " ".join(text.split()).replace("<", "&lt;")

@@ -1,0 +1,174 @@
+"""Data-quality rules of the scores as plain data, and the verdicts on them.
+
+A rule says what must hold and how bad a breach is; a `Validator` (adapter in `resources`) finds the breaches.
+An `error` stops publication, a `warn` is recorded.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+import polars as pl
+
+from neuroscribe.studies import Study
+
+Severity = Literal["error", "warn"]
+
+Kind = Literal["unique", "within", "value_or_reason", "null_share", "difference", "mean_difference"]
+"""What a rule asks of its columns.
+
+- `unique`: no two rows agree in all of them
+- `within`: every value that is not null lies between the bounds; a NaN never does
+- `value_or_reason`: of the two, exactly one is null in each row
+- `null_share`: at most the share `high` of the rows is null
+- `difference`: in rows that have both, first minus second lies between the bounds
+- `mean_difference`: over rows that have both, the mean of first minus second lies strictly between the bounds
+"""
+
+REGIMES = ("top_and_random", "random_only")
+
+ROUNDING = 1e-9
+"""Slack for bounds that are computed in another order than the value they hold."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One thing that must hold for the rows of a frame."""
+
+    name: str
+    kind: Kind
+    columns: tuple[str, ...]
+    description: str
+    low: float | None = None
+    high: float | None = None
+    severity: Severity = "error"
+    frame: Literal["scores", "coverage"] = "scores"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a validator found for one rule."""
+
+    rule: str
+    passed: bool
+    severity: Severity
+    description: str
+    """What must hold."""
+    observed: str
+    """The finding, for people."""
+    measure: float | None
+    """The finding as a number (rows in breach, a share or a mean); null when there was nothing to examine."""
+    failing: tuple[Mapping[str, object], ...] = ()
+    """The rows in breach: the columns that identify them (layer, neuron ...) and the rule's own."""
+
+
+@runtime_checkable
+class Validator(Protocol):
+    """Examines a frame by rules."""
+
+    def validate(
+        self,
+        frame: pl.DataFrame,
+        rules: Sequence[Rule],
+        *,
+        name: str,
+        identify: tuple[str, ...] = ("layer", "neuron", "explanation_id"),
+    ) -> list[Verdict]:
+        """Return one verdict per rule, in their order; a frame without rows passes and says so."""
+        ...
+
+
+def rules_for(study: Study) -> tuple[Rule, ...]:
+    """Return the rules of a study's scores."""
+    limit = study.scoring.max_unscored_share
+    return (
+        Rule(
+            "one_row_each", "unique", ("explanation_id", "scorer", "split", "regime"),
+            "An explanation has one row per scorer, split and regime.",
+        ),
+        Rule(
+            "every_explanation_scored", "within", ("rows",),
+            "Every explanation has a row for each scorer assigned to its explainer and for each regime.",
+            low=1.0, frame="coverage",
+        ),
+        Rule(
+            "value_in_range", "within", ("value",),
+            "A score is a correlation, from -1 to 1.",
+            low=-1 - ROUNDING, high=1 + ROUNDING,
+        ),
+        Rule(
+            "value_or_reason", "value_or_reason", ("value", "null_reason"),
+            "A row has either a value or the reason why it has none.",
+        ),
+        Rule(
+            "unscored_share", "null_share", ("value",),
+            f"At most {limit:.0%} of the rows have no value (scoring.max_unscored_share).",
+            high=limit,
+        ),
+        Rule(
+            "tokens_scored", "within", ("n_tokens",),
+            "A score rests on at least one token.",
+            low=1.0,
+        ),
+        Rule(
+            "interval_ordered", "difference", ("ci_high", "ci_low"),
+            "The lower bound of an interval is not above its upper bound.",
+            low=0.0,
+        ),
+        # A percentile bootstrap does not promise to hold the estimate, so these two only warn.
+        Rule(
+            "interval_not_above_value", "difference", ("value", "ci_low"),
+            "An interval does not lie above its score.",
+            low=-ROUNDING, severity="warn",
+        ),
+        Rule(
+            "interval_not_below_value", "difference", ("ci_high", "value"),
+            "An interval does not lie below its score.",
+            low=-ROUNDING, severity="warn",
+        ),
+        Rule(
+            "value_above_control", "mean_difference", ("value", "control"),
+            "On average a score is above the score of another neuron's explanation.",
+            low=0.0, severity="warn",
+        ),
+    )  # fmt: skip
+
+
+def coverage(scores: pl.DataFrame, explanations: pl.DataFrame, study: Study) -> pl.DataFrame:
+    """Return how many `rows` of scores each explanation with text has, per assigned scorer and regime."""
+    key = ["explanation_id", "scorer", "regime"]
+    found = scores.group_by(key).agg(rows=pl.len().cast(pl.Int64))
+    return (
+        explanations.filter(pl.col("status") == "ok")
+        .select("explanation_id", "layer", "neuron", "polarity", "explainer")
+        .join(_assigned(study), on="explainer", maintain_order="left_right")
+        .join(found, on=key, how="left", maintain_order="left")
+        .with_columns(pl.col("rows").fill_null(0))
+    )
+
+
+def verdicts(
+    validator: Validator, *, scores: pl.DataFrame, explanations: pl.DataFrame, study: Study, name: str
+) -> list[Verdict]:
+    """Examine the scores of one or more layers by all rules of the study; `name` says which they are."""
+    frames = {"scores": scores, "coverage": coverage(scores, explanations, study)}
+    return [
+        verdict
+        for which, frame in frames.items()
+        for verdict in validator.validate(
+            frame, [rule for rule in rules_for(study) if rule.frame == which], name=f"{name} {which}"
+        )
+    ]
+
+
+def _assigned(study: Study) -> pl.DataFrame:
+    """Return which scorers and regimes each explainer's explanations are due."""
+    return pl.DataFrame(
+        [
+            {"explainer": explainer, "scorer": f"correlation_{simulator}", "regime": regime}
+            for simulator, spec in study.simulators.items()
+            for explainer in spec.explainers
+            for regime in REGIMES
+        ],
+        schema={"explainer": pl.String, "scorer": pl.String, "regime": pl.String},
+    )

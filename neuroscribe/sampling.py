@@ -1,0 +1,85 @@
+"""Which sequences and neurons are drawn, from seeds alone, before anything is known of the activations."""
+
+import random
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+
+from neuroscribe.capture.state import CapturePlan
+from neuroscribe.errors import StudyError
+from neuroscribe.studies import Study
+
+LOOKUP_BYTES = 4 * 2**30
+"""Memory that the token-lookup tables of one run may take."""
+_SPARE = 8
+"""Candidates beyond the sample, to stand in for dead neurons."""
+
+
+def random_sequences(study: Study) -> tuple[int, ...]:
+    """Return the ids of the shared random sequences, ascending."""
+    if study.capture.random_sequences + study.capture.top_k > study.corpus.sequences:
+        raise StudyError(
+            f"study {study.name}: {study.corpus.sequences} sequences are too few for"
+            f" top_k = {study.capture.top_k} and random_sequences = {study.capture.random_sequences};"
+            " raise corpus.sequences"
+        )
+    generator = random.Random(f"random sequences {study.corpus.seed}")  # noqa: S311 - a seeded draw
+    return tuple(sorted(generator.sample(range(study.corpus.sequences), study.capture.random_sequences)))
+
+
+def candidate_neurons(study: Study, layer: int) -> tuple[int, ...]:
+    """Return the neurons among which the layer's sample is chosen, in order of preference."""
+    neurons = list(range(study.subject.neurons_per_layer))
+    if study.sample.neurons_per_layer == "all":
+        return tuple(neurons)
+    random.Random(f"neurons {study.sample.seed} {layer}").shuffle(neurons)  # noqa: S311 - a seeded draw
+    return tuple(neurons[: study.sample.neurons_per_layer + max(_SPARE, study.sample.neurons_per_layer)])
+
+
+def capture_plan(study: Study, layers: Sequence[int], distinct_tokens: int) -> CapturePlan:
+    """Return what a capture of these layers keeps.
+
+    Raises StudyError when the token-lookup tables would exceed LOOKUP_BYTES, with the way out.
+    """
+    lookup = {layer: candidate_neurons(study, layer) for layer in layers}
+    columns = len(study.polarities) * sum(len(neurons) for neurons in lookup.values())
+    needed = 8 * distinct_tokens * columns
+    if needed > LOOKUP_BYTES:
+        raise StudyError(
+            f"study {study.name}: token-lookup tables for {len(layers)} layers need {needed / 2**30:.1f} GiB,"
+            f" the limit is {LOOKUP_BYTES / 2**30:.0f} GiB; select fewer layers per run (a backfill over"
+            f" {max(1, int(len(layers) * LOOKUP_BYTES / needed))} layers fits) or lower"
+            " sample.neurons_per_layer"
+        )
+    return CapturePlan(study.capture.top_k, study.polarities, random_sequences(study), lookup)
+
+
+def sampled_neurons(study: Study, layer: int, statistics: pl.DataFrame) -> tuple[tuple[int, int], ...]:
+    """Return the (neuron, polarity) pairs to explain: the first candidates that are not dead.
+
+    `statistics` is the layer's table. A polarity without any activation on its side is left out.
+    """
+    rows: Mapping[int, tuple[float, float, bool]] = {
+        neuron: (low, high, dead)
+        for neuron, low, high, dead in statistics.select("neuron", "min", "max", "dead").iter_rows()
+    }
+    alive = [neuron for neuron in candidate_neurons(study, layer) if not rows[neuron][2]]
+    if study.sample.neurons_per_layer != "all":
+        alive = alive[: study.sample.neurons_per_layer]
+    return tuple(
+        (neuron, polarity)
+        for neuron in sorted(alive)
+        for polarity in _sides(study.sample.polarity, rows[neuron][0], rows[neuron][1])
+    )
+
+
+def _sides(choice: str, low: float, high: float) -> tuple[int, ...]:
+    """Return the polarities to explain of a neuron with these extremes."""
+    both = tuple(side for side, fires in ((1, high > 0), (-1, low < 0)) if fires)
+    match choice:
+        case "both":
+            return both
+        case "stronger":
+            return (1 if high >= -low else -1,)
+        case _:
+            return (1,) if high > 0 else ()

@@ -1,0 +1,147 @@
+"""Simulates every explanation on sequences its explainer never saw, and on another neuron's as a control."""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from neuroscribe.calls import answered_once
+from neuroscribe.exemplars import Neuron, by_neuron, scored_exemplars
+from neuroscribe.fingerprint import fingerprint
+from neuroscribe.ports import CallStore, Progress, Simulated, Simulator
+from neuroscribe.records import SIMULATIONS
+from neuroscribe.studies import Study, TokenPairs
+
+_AT_ONCE = 64
+"""Calls prepared at a time; how many are in flight is the client's affair."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One explanation to be simulated on some exemplars of one neuron."""
+
+    explanation_id: str
+    text: str
+    neuron: Neuron
+    split: str
+    sequence_ids: tuple[int, ...]
+
+
+def simulation_tasks(
+    study: Study, explanations: pl.DataFrame, records: pl.DataFrame, explainers: Sequence[str]
+) -> list[Task]:
+    """Return what is to be simulated: each explanation on its own neuron, then on the control's.
+
+    A neuron's control is the explanation of the next neuron of the layer, in order, whose text differs.
+    """
+    rows = by_neuron(records)
+    tasks: list[Task] = []
+    for explainer in explainers:
+        usable = explanations.filter((pl.col("explainer") == explainer) & (pl.col("status") == "ok"))
+        usable = usable.sort("neuron", "polarity", "sample_index")
+        for own in usable.iter_rows(named=True):
+            neuron = (own["neuron"], own["polarity"])
+            for split in scored_splits(study, explainer):
+                for ids in _units(study, rows[neuron], split):
+                    tasks.append(Task(own["explanation_id"], own["text"], neuron, split, ids))
+        for neuron, other in controls(usable).items():
+            for ids in _units(study, rows[neuron], "test"):
+                tasks.append(Task(other["explanation_id"], other["text"], neuron, "test", ids))
+    return tasks
+
+
+def scored_splits(study: Study, explainer: str) -> tuple[str, ...]:
+    """Return the splits that are scored: `valid` only serves to choose among candidates."""
+    spec = study.explainers[explainer]
+    several = isinstance(spec, TokenPairs) and spec.candidates > 1
+    return ("valid", "test") if several else ("test",)
+
+
+def controls(usable: pl.DataFrame) -> dict[Neuron, dict[str, Any]]:
+    """Return for each neuron another neuron's first explanation with a different text, if there is one."""
+    first = usable.unique(["neuron", "polarity"], keep="first", maintain_order=True).to_dicts()
+    found: dict[Neuron, dict[str, Any]] = {}
+    for place, own in enumerate(first):
+        others = first[place + 1 :] + first[:place]
+        for other in others:
+            if other["text"] != own["text"] and other["neuron"] != own["neuron"]:
+                found[own["neuron"], own["polarity"]] = other
+                break
+    return found
+
+
+async def simulated(
+    study: Study,
+    tasks: Mapping[str, Sequence[Task]],
+    tokens: Mapping[int, Sequence[bytes]],
+    *,
+    simulators: Mapping[str, Simulator],
+    calls: CallStore,
+    progress: Progress,
+) -> pl.DataFrame:
+    """Return the simulations of every task by every simulator that has tasks.
+
+    `tokens` are the token bytes of every sequence. Calls answered in an earlier run are read from `calls`.
+    """
+    rows: list[dict[str, Any]] = []
+    for name, own in tasks.items():
+        simulator = simulators[name]
+        pieces = [piece for task in own for piece in _pieces(task, simulator.sequences_per_call)]
+        with progress.task(f"simulate {study.name} with {name}", total=len(pieces), unit="calls") as advance:
+            for start in range(0, len(pieces), _AT_ONCE):
+                some = pieces[start : start + _AT_ONCE]
+                read = await asyncio.gather(*(_read(simulator, piece, tokens, calls, advance) for piece in some))
+                for piece, readings in zip(some, read, strict=True):
+                    rows += _rows(piece, readings, name, simulator.identity)
+    return SIMULATIONS.frame(rows)
+
+
+def _units(study: Study, rows: pl.DataFrame, split: str) -> Iterator[tuple[int, ...]]:
+    """Yield a neuron's top sequences of a split, then its random ones: the latter recur among neurons."""
+    exemplars = scored_exemplars(
+        rows, split, per_kind=study.scoring.sequences_per_split, polarities=study.polarities
+    )
+    for kind in ("top", "random"):
+        pairs = zip(exemplars.sequence_ids, exemplars.kinds, strict=True)
+        if ids := tuple(sequence for sequence, own in pairs if own == kind):
+            yield ids
+
+
+def _pieces(task: Task, size: int) -> Iterator[Task]:
+    for start in range(0, len(task.sequence_ids), size):
+        ids = task.sequence_ids[start : start + size]
+        yield Task(task.explanation_id, task.text, task.neuron, task.split, ids)
+
+
+async def _read(
+    simulator: Simulator, task: Task, tokens: Mapping[int, Sequence[bytes]], calls: CallStore, advance: Any
+) -> list[Simulated]:
+    sequences = [tokens[sequence] for sequence in task.sequence_ids]
+    key = fingerprint("simulation", simulator.identity, task.text, sequences)
+
+    async def call() -> dict[str, Any]:
+        readings = await simulator.simulate(task.text, sequences)
+        return {"readings": [[list(reading.activations), reading.valid_fraction] for reading in readings]}
+
+    answer = await answered_once(key, calls, call)
+    advance(1)
+    return [Simulated(tuple(activations), mass) for activations, mass in answer["readings"]]
+
+
+def _rows(task: Task, readings: Sequence[Simulated], name: str, identity: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "explanation_id": task.explanation_id,
+            "neuron": task.neuron[0],
+            "polarity": task.neuron[1],
+            "sequence_id": sequence,
+            "split": task.split,
+            "simulated": list(reading.activations),
+            "valid_fraction": reading.valid_fraction,
+            "simulator": name,
+            "model": identity,
+        }
+        for sequence, reading in zip(task.sequence_ids, readings, strict=True)
+    ]

@@ -1,0 +1,281 @@
+"""Studies as data: one TOML file names a subject, a corpus, a sample, and who explains, simulates and scores.
+
+Fields that change results enter the fingerprint; how fast a study runs (device, batch, concurrency) is no
+part of it and is set where the study is run.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from neuroscribe.errors import StudyError
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """A table of a study file: unknown keys are errors, values are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelSpec(Section):
+    """Which weights to load; the artefact is a pinned copy that comes without a model hub."""
+
+    model: str = Field(description="Hugging Face id or a local folder")
+    revision: str | None = Field(default=None, description="commit of the hub repository")
+    artefact: str | None = Field(default=None, description="name in resources/artefacts.toml")
+    dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
+
+
+class SubjectSpec(ModelSpec):
+    """The model under study; its size is stated so that partitions exist before it is loaded."""
+
+    layers: Positive
+    neurons_per_layer: Positive
+    prefix_token: str | None = Field(
+        default=None,
+        description="token fed before every sequence and never recorded (BOS); it draws off the attention"
+        " that models pour on the first position",
+    )
+
+
+class CorpusSpec(Section):
+    """Where the text comes from and how many sequences of it are studied."""
+
+    artefact: str | None = Field(default=None, description="name in resources/artefacts.toml")
+    files: str | None = Field(default=None, description="path or glob of .txt, .jsonl or .parquet files")
+    text_column: str = Field(default="text", description="key or column that holds the text")
+    sequences: Positive
+    sequence_length: Annotated[int, Field(ge=2, le=4096)] = 64
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def one_source(self) -> "CorpusSpec":
+        """Require exactly one source of text."""
+        if (self.artefact is None) == (self.files is None):
+            raise ValueError("give either `artefact` or `files`, and not both")
+        return self
+
+
+class CaptureSpec(Section):
+    """What is kept of the activations."""
+
+    polarities: Literal["positive", "both"] = Field(
+        default="positive", description="`both` for gated MLPs, whose activations are symmetric"
+    )
+    top_k: Annotated[int, Field(ge=4)] = 20
+    random_sequences: Annotated[int, Field(ge=6)] = 30
+    random_exemplars: Annotated[int, Field(ge=3)] = 15
+    quantile_exemplars: Annotated[int, Field(ge=0)] = 1
+
+    @model_validator(mode="after")
+    def enough_random(self) -> "CaptureSpec":
+        """Random exemplars are drawn from the shared random sequences."""
+        if self.random_exemplars > self.random_sequences:
+            raise ValueError(
+                f"random_exemplars = {self.random_exemplars} exceeds random_sequences ="
+                f" {self.random_sequences}; raise random_sequences"
+            )
+        return self
+
+
+class SampleSpec(Section):
+    """Which neurons are explained; all neurons are captured."""
+
+    layers: tuple[int, ...] | Literal["all"] = Field(
+        default="all", description="layers that the default job and the nightly schedule explain"
+    )
+    neurons_per_layer: Positive | Literal["all"] = "all"
+    polarity: Literal["positive", "stronger", "both"] = Field(
+        default="positive", description="`stronger`: the side with the larger extreme"
+    )
+    seed: int = 0
+
+
+class LLMSpec(ModelSpec):
+    """The model that explains and simulates: in-process, or behind an OpenAI-compatible server."""
+
+    provider: Literal["local", "openai"] = "local"
+    prompt_style: Literal["completion", "chat"] = "chat"
+    base_url: str | None = Field(default=None, description="server; NEUROSCRIBE_LLM_BASE_URL overrides it")
+    usd_per_million_prompt_tokens: float | None = None
+    usd_per_million_completion_tokens: float | None = None
+
+
+class TokenPairs(Section):
+    """The paper's explainer: excerpts as token and discretised activation."""
+
+    kind: Literal["token_pairs"] = "token_pairs"
+    excerpts: Positive = 5
+    excerpt_tokens: Positive = Field(default=64, description="tokens shown around each peak")
+    candidates: Positive = 1
+    temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
+    max_tokens: Positive = 60
+
+
+class TokenList(Section):
+    """A baseline without an LLM: the tokens with the highest mean activation."""
+
+    kind: Literal["token_list"] = "token_list"
+    tokens: Positive = 10
+
+
+ExplainerSpec = Annotated[TokenPairs | TokenList, Field(discriminator="kind")]
+
+
+class AllAtOnce(Section):
+    """The paper's simulator: one pass reads a digit distribution at every token."""
+
+    kind: Literal["all_at_once"] = "all_at_once"
+    explainers: tuple[Name, ...]
+
+
+class Embedding(Section):
+    """A cheap second opinion: similarity of the explanation to each token in context."""
+
+    kind: Literal["embedding"] = "embedding"
+    model: str = "sentence-transformers/all-MiniLM-L6-v2"
+    revision: str | None = None
+    artefact: str | None = None
+    explainers: tuple[Name, ...]
+
+
+SimulatorSpec = Annotated[AllAtOnce | Embedding, Field(discriminator="kind")]
+
+
+class ScoringSpec(Section):
+    """How agreement is measured."""
+
+    sequences_per_split: Positive = Field(default=5, description="top exemplars, and as many random ones")
+    bootstrap_samples: Positive = 1000
+    seed: int = 0
+    max_unscored_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+
+class Study(Section):
+    """One study, as read from `studies/<name>.toml`."""
+
+    name: Name
+    description: str
+    subject: SubjectSpec
+    corpus: CorpusSpec
+    capture: CaptureSpec = CaptureSpec()
+    sample: SampleSpec = SampleSpec()
+    llm: LLMSpec
+    explainers: Mapping[Name, ExplainerSpec]
+    simulators: Mapping[Name, SimulatorSpec]
+    scoring: ScoringSpec = ScoringSpec()
+
+    @field_validator("explainers", "simulators", mode="before")
+    @classmethod
+    def kind_from_name(cls, value: object) -> object:
+        """Let a table whose name is a kind leave the kind out."""
+        if not isinstance(value, Mapping):
+            return value
+        tables: dict[str, Any] = dict(value)  # pyright: ignore[reportUnknownArgumentType]
+        return {
+            name: {"kind": name, **table} if isinstance(table, Mapping) else table
+            for name, table in tables.items()
+        }
+
+    @model_validator(mode="after")
+    def parts_fit(self) -> "Study":
+        """Check what one part says about another."""
+        layers = [] if self.sample.layers == "all" else list(self.sample.layers)
+        if outside := [layer for layer in layers if not 0 <= layer < self.subject.layers]:
+            raise ValueError(
+                f"sample.layers names layer {outside[0]}, but the subject has layers 0 to"
+                f" {self.subject.layers - 1}; remove it or correct subject.layers"
+            )
+        for name, simulator in self.simulators.items():
+            if unknown := set(simulator.explainers) - set(self.explainers):
+                raise ValueError(
+                    f"simulators.{name}.explainers names {sorted(unknown)[0]!r}, which is not among the"
+                    f" explainers {sorted(self.explainers)}"
+                )
+        if self.sample.polarity != "positive" and self.capture.polarities == "positive":
+            raise ValueError(
+                f'sample.polarity = "{self.sample.polarity}" needs capture.polarities = "both"'
+            )
+        return self
+
+    @property
+    def sampled_layers(self) -> tuple[int, ...]:
+        """Layers that the default job explains, ascending."""
+        if self.sample.layers == "all":
+            return tuple(range(self.subject.layers))
+        return tuple(sorted(set(self.sample.layers)))
+
+    @property
+    def polarities(self) -> tuple[int, ...]:
+        """Signs whose extremes are kept: (1,) or (1, -1)."""
+        return (1, -1) if self.capture.polarities == "both" else (1,)
+
+
+def layer_key(layer: int) -> str:
+    """Return the partition key of a layer, zero-padded so that ranges follow the order of layers."""
+    return f"layer_{layer:02d}"
+
+
+def layer_of(key: str) -> int:
+    """Return the layer that a partition key names."""
+    return int(key.removeprefix("layer_"))
+
+
+def read_study(path: Path) -> Study:
+    """Read and check one study file; errors name file, key, finding and remedy."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise StudyError(f"{path}: not valid TOML ({error}); correct the line it names") from error
+    try:
+        return Study.model_validate({"name": path.stem, **data})
+    except ValidationError as error:
+        raise StudyError("\n".join(_explained(path, problem) for problem in error.errors())) from error
+
+
+def read_studies(folder: Path) -> dict[str, Study]:
+    """Read every study of a folder, by name; raises StudyError for an empty folder or a bad file."""
+    studies = {path.stem: read_study(path) for path in sorted(folder.glob("*.toml"))}
+    if not studies:
+        raise StudyError(f"{folder}: holds no study; add a .toml file (see studies/embedded.toml)")
+    return studies
+
+
+def chosen_study(studies: Mapping[str, Study], name: str) -> Study:
+    """Return the study of that name; an unknown name is answered with those there are."""
+    if name not in studies:
+        raise StudyError(f"there is no study {name!r}; studies/ holds {', '.join(sorted(studies))}")
+    return studies[name]
+
+
+def _explained(path: Path, problem: Any) -> str:
+    """Put a pydantic problem into one line: file, key, finding, remedy."""
+    key = ".".join(str(part) for part in problem["loc"]) or "the file"
+    match problem["type"]:
+        case "extra_forbidden":
+            return f"{path}: unknown key `{key}`; {_known_keys(problem['loc'])}"
+        case "missing":
+            return f"{path}: key `{key}` is missing; add it (studies/embedded.toml shows every section)"
+        case "value_error":
+            return f"{path}: {key}: {problem['ctx']['error']}"
+        case _:
+            return f"{path}: key `{key}` is {problem['input']!r}: {problem['msg'].lower()}; correct it"
+
+
+def _known_keys(location: tuple[str | int, ...]) -> str:
+    """Name the keys that are allowed beside an unknown one."""
+    model: Any = Study
+    kinds: dict[str, type[Section]] = {
+        "token_pairs": TokenPairs, "token_list": TokenList, "all_at_once": AllAtOnce, "embedding": Embedding,
+    }  # fmt: skip
+    for part in location[:-1]:
+        field = model.model_fields.get(str(part)) if model is not None else None
+        annotation = field.annotation if field is not None else kinds.get(str(part))
+        model = annotation if isinstance(annotation, type) and issubclass(annotation, Section) else model
+    return f"known keys here: {', '.join(sorted(model.model_fields))}"

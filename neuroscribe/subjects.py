@@ -1,0 +1,43 @@
+"""The subject: a model under study with the facts of its tokenizer, however it was loaded."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class TokenizerFacts:
+    """What the core needs to know of a tokenizer."""
+
+    encode: Callable[[str], list[int]]
+    """Token ids of a text, nothing added; text that looks like a special token stays text."""
+    token_bytes: tuple[bytes, ...]
+    """The exact bytes of every id."""
+    special_ids: frozenset[int]
+    identity: str
+    """Hash of the tokenizer's serialised form."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A loaded model, ready to be read."""
+
+    model: Any
+    """A Hugging Face causal LM in evaluation mode, on `device`."""
+    tokenizer: TokenizerFacts
+    name: str
+    revision: str
+    """Commit or SHA-256 of the weights."""
+    dtype: torch.dtype
+    device: torch.device
+    prefix_ids: tuple[int, ...] = ()
+    """Tokens fed before every sequence and never recorded."""
+    batch_tokens: int = 2048
+    """Tokens per forward pass; changes speed alone (but for rounding, which depends on the shape)."""
+
+    @property
+    def vector_dtype(self) -> torch.dtype:
+        """The narrowest dtype that holds this subject's activations exactly."""
+        return torch.bfloat16 if self.dtype == torch.bfloat16 else torch.float32

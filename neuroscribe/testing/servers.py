@@ -1,0 +1,221 @@
+"""A real HTTP server on this machine that speaks the OpenAI protocol and answers from a script.
+
+It serves tests and demonstrations of everything that goes over the wire: replies, prompts echoed with
+log-probabilities in several dialects, and faults in a given order. It counts what it is asked.
+"""
+
+import json
+import socket
+import struct
+import threading
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
+from typing import Any, Protocol, cast, runtime_checkable
+
+from neuroscribe.testing.server_bodies import (
+    Dialect,
+    chat_body,
+    completion_body,
+    echo_body,
+    error_body,
+    models_body,
+)
+
+
+@dataclass(frozen=True)
+class ScriptedFault:
+    """What is sent instead of an answer; with neither status nor reset, an answer that comes late."""
+
+    status: int | None = None
+    body: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    delay_s: float = 0.0
+    reset: bool = False
+
+    @staticmethod
+    def error(status: int, message: str, *, code: str | None = None) -> "ScriptedFault":
+        """Return an HTTP error in the protocol's form."""
+        return ScriptedFault(status, error_body(message, code=code))
+
+    @staticmethod
+    def too_many(*, retry_after: str) -> "ScriptedFault":
+        """Return a refusal to answer before so many seconds."""
+        return ScriptedFault(429, error_body("slow down"), {"Retry-After": retry_after})
+
+    @staticmethod
+    def page(status: int = 200) -> "ScriptedFault":
+        """Return a web page, as proxies and sign-in walls send."""
+        return ScriptedFault(status, "<html><body>Welcome</body></html>", {"Content-Type": "text/html"})
+
+    @staticmethod
+    def connection_reset() -> "ScriptedFault":
+        """Return a connection cut off before the answer."""
+        return ScriptedFault(reset=True)
+
+    @staticmethod
+    def late(seconds: float) -> "ScriptedFault":
+        """Return an ordinary answer after a while."""
+        return ScriptedFault(delay_s=seconds)
+
+
+@runtime_checkable
+class Script(Protocol):
+    """What the model behind the server says."""
+
+    def reply(self, prompt: str) -> str | ScriptedFault:
+        """Answer a prompt; chat messages are joined by blank lines."""
+        ...
+
+    def digits(self, explanation: str, tokens: list[str]) -> list[int]:
+        """Return the value, 0 to 9, that the model gives each token of a simulation prompt."""
+        ...
+
+
+class ScriptedServer:
+    """A server for the time of a `with` block; `faults` are used up, one per request, before any answer.
+
+    With `api_key`, requests without it are refused, in words that quote the key that was sent.
+    """
+
+    def __init__(
+        self,
+        script: Script,
+        *,
+        model: str = "scripted",
+        dialect: Dialect = "legacy",
+        faults: Iterable[ScriptedFault] = (),
+        api_key: str = "",
+    ) -> None:
+        self.faults = list(faults)
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        """Path and JSON body of every request, in order of arrival."""
+        self.most_at_once = 0
+        """The largest number of requests that were ever in work together."""
+        self._script, self._model, self._api_key = script, model, api_key
+        self._dialect: Dialect = dialect
+        self._lock = threading.Lock()
+        self._in_work = 0
+        self._closing = threading.Event()
+
+    def __enter__(self) -> "ScriptedServer":
+        self._http = _HTTPServer(self)
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.set()
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
+
+    @property
+    def base_url(self) -> str:
+        """Address for clients, ending in /v1."""
+        return f"http://127.0.0.1:{self._http.server_port}/v1"
+
+    def count(self, path: str) -> int:
+        """Return how many requests named `path`, for instance `/v1/completions`."""
+        return sum(called == path for called, _ in self.calls)
+
+    def answer(self, path: str, body: dict[str, Any], authorization: str) -> ScriptedFault:
+        """Return what to send for one request, once any delay is over."""
+        with self._lock:
+            self.calls.append((path, body))
+            self._in_work += 1
+            self.most_at_once = max(self.most_at_once, self._in_work)
+            fault = self.faults.pop(0) if self.faults else ScriptedFault()
+        try:
+            self._closing.wait(fault.delay_s)
+            if fault.status is not None or fault.reset:
+                return fault
+            if self._api_key and authorization != f"Bearer {self._api_key}":
+                return ScriptedFault.error(401, f"Incorrect API key provided: {authorization}")
+            return self._scripted(path, body)
+        finally:
+            with self._lock:
+                self._in_work -= 1
+
+    def _scripted(self, path: str, body: dict[str, Any]) -> ScriptedFault:
+        try:
+            match path, body:
+                case "/v1/models", _:
+                    return ScriptedFault(200, models_body(self._model))
+                case "/v1/chat/completions", {"messages": messages}:
+                    prompt = "\n\n".join(message["content"] for message in messages)
+                    return self._replied(prompt, chat=True)
+                case "/v1/completions", {"prompt": str(prompt), "echo": True}:
+                    return ScriptedFault(
+                        200, echo_body(body, self._script.digits, dialect=self._dialect, model=self._model)
+                    )
+                case "/v1/completions", {"prompt": str(prompt)}:
+                    return self._replied(prompt, chat=False)
+                case _:
+                    return ScriptedFault.error(404, f"there is nothing at {path}")
+        except Exception as error:
+            # A failing script must stop its test, and only 4xx is not tried again.
+            return ScriptedFault.error(400, f"the script failed: {error!r}")
+
+    def _replied(self, prompt: str, *, chat: bool) -> ScriptedFault:
+        said = self._script.reply(prompt)
+        if isinstance(said, ScriptedFault):
+            return said
+        body = chat_body if chat else completion_body
+        return ScriptedFault(200, body(prompt, said, model=self._model))
+
+
+class _HTTPServer(ThreadingHTTPServer):
+    """Gives handlers the script, and keeps quiet about clients that hang up."""
+
+    request_queue_size = 128
+
+    def __init__(self, scripted: ScriptedServer) -> None:
+        self.scripted = scripted
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+    def server_bind(self) -> None:
+        """Bind without asking for this machine's name, which may take seconds."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = "localhost", self.server_address[1]
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: a client that hangs up is part of the tests."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Passes requests to the scripted server and its answers to the client."""
+
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body leave together; apart, each answer waits 40 ms for the client's ACK
+
+    def do_GET(self) -> None:
+        self._answer({})
+
+    def do_POST(self) -> None:
+        self._answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
+    def _answer(self, body: dict[str, Any]) -> None:
+        scripted = cast(_HTTPServer, self.server).scripted
+        answer = scripted.answer(self.path, body, self.headers.get("Authorization", ""))
+        if answer.reset:
+            self._hang_up()
+            return
+        data = answer.body.encode()
+        with suppress(ConnectionError):
+            self.send_response(answer.status or 200)
+            for name, value in {"Content-Type": "application/json", **answer.headers}.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+    def _hang_up(self) -> None:
+        """Close at once and without a farewell, so that the client sees a reset."""
+        self.close_connection = True
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Keep the standard error for what matters."""

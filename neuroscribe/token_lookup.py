@@ -1,0 +1,91 @@
+"""The direct token-lookup table: a neuron's mean activation per token, held out from its exemplars.
+
+Source: Bills et al. 2023, token lookup table baseline. The sums are taken in the capture pass over all but
+the shared random sequences; here each neuron's own top sequences are taken out of them again, so that no
+sequence by which the neuron may be scored has a part in its table.
+"""
+
+import numpy as np
+import polars as pl
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from neuroscribe.capture.state import EMPTY, CapturePlan, LayerState
+from neuroscribe.polarity import explained_side
+from neuroscribe.records import TOKEN_LOOKUP
+
+
+def token_lookup(
+    state: LayerState, layer: int, plan: CapturePlan, tokens: Int[Tensor, "sequence token"]
+) -> pl.DataFrame:
+    """Return one row per candidate neuron, polarity and token that occurs in its held-out sequences."""
+    distinct, places = torch.unique(tokens, return_inverse=True)
+    held_out = torch.ones(len(tokens), dtype=torch.bool)
+    held_out[list(plan.random_ids)] = False
+    shared = torch.bincount(places[held_out].flatten(), minlength=len(distinct))
+    neurons = plan.lookup_neurons[layer]
+    parts = [
+        _rows(state, layer, plan, (neuron, side), side * len(neurons) + place, distinct.numpy(), places, shared)
+        for place, neuron in enumerate(neurons)
+        for side in range(len(plan.polarities))
+    ]
+    table = pl.concat([TOKEN_LOOKUP.frame([]), *parts])
+    return TOKEN_LOOKUP.checked(
+        table.sort("neuron", "polarity", "token_id", descending=[False, True, False])
+    )
+
+
+def looked_up(
+    table: pl.DataFrame, tokens: Int[np.ndarray, "sequence token"]
+) -> Float[np.ndarray, "sequence token"]:
+    """Return one neuron's table, sorted by token, read at each token.
+
+    Tokens it lacks get the mean over all occurrences; an empty table gives NaN.
+    """
+    ids, means = table["token_id"].to_numpy(), table["mean"].to_numpy().astype(np.float64)
+    if not len(ids):
+        return np.full(tokens.shape, np.nan)
+    fallback = np.average(means, weights=table["count"].to_numpy())
+    place = np.searchsorted(ids, tokens).clip(max=len(ids) - 1)
+    return np.where(ids[place] == tokens, means[place], fallback)
+
+
+def _rows(
+    state: LayerState,
+    layer: int,
+    plan: CapturePlan,
+    neuron_side: tuple[int, int],
+    column: int,
+    distinct: Int[np.ndarray, " distinct_token"],
+    places: Int[Tensor, "sequence token"],
+    shared: Int[Tensor, " distinct_token"],
+) -> pl.DataFrame:
+    """Return one neuron's table for one polarity, its own top sequences taken out."""
+    neuron, side = neuron_side
+    polarity = plan.polarities[side]
+    total, count = state.lookup_sum[:, column].clone(), shared.clone()
+    for sequence, vector in sorted(_own_top(state, neuron, frozenset(plan.random_ids)).items()):
+        total.index_add_(0, places[sequence], -explained_side(vector.double(), polarity, plan.polarities))
+        count.index_add_(0, places[sequence], -torch.ones_like(places[sequence]))
+    seen = (count > 0).numpy()
+    return TOKEN_LOOKUP.frame(
+        {
+            "layer": np.full(seen.sum(), layer, dtype=np.int16),
+            "neuron": np.full(seen.sum(), neuron, dtype=np.int32),
+            "polarity": np.full(seen.sum(), polarity, dtype=np.int8),
+            "token_id": distinct[seen].astype(np.int32),
+            "count": count.numpy()[seen],
+            "mean": (total.numpy()[seen] / count.numpy()[seen]).astype(np.float32),
+        }
+    )
+
+
+def _own_top(state: LayerState, neuron: int, random_ids: frozenset[int]) -> dict[int, Float[Tensor, " token"]]:
+    """Return the vectors of a neuron's top sequences on either side, but for the shared random ones."""
+    return {
+        sequence: state.top_vector[side, neuron, slot]
+        for side in range(len(state.top_sequence))
+        for slot, sequence in enumerate(state.top_sequence[side, neuron].tolist())
+        if sequence != EMPTY and sequence not in random_ids
+    }

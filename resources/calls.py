@@ -1,0 +1,45 @@
+"""Keeps every LLM answer as one JSON file under the hash of its question, in a folder or a bucket.
+
+A file is written whole or not at all, so one that cannot be read was damaged from outside: that is said,
+never guessed around.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import PurePath
+
+from upath import UPath
+
+from neuroscribe.errors import StoreError
+from resources.files import Files
+
+
+class FolderCalls:
+    """Answers below a local folder or `s3://bucket/prefix`; fulfils the port CallStore."""
+
+    def __init__(self, root: str | PurePath | UPath, *, endpoint_url: str | None = None) -> None:
+        self._files = Files(str(root), endpoint_url=endpoint_url)
+
+    def get(self, key: str) -> dict[str, object] | None:
+        """Return the stored answer, or None; raises StoreError for a file that cannot be read."""
+        path = self._files.path(_file(key))
+        try:
+            answer = json.loads(self._files.read(_file(key)))
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise StoreError(f"{path}: damaged ({error}); delete it, and the call is made again") from error
+        if not isinstance(answer, dict):
+            raise StoreError(f"{path}: holds no answer; delete it, and the call is made again")
+        return answer
+
+    def put(self, key: str, answer: Mapping[str, object]) -> None:
+        """Store an answer whole or not at all; raises StoreError when the store cannot be written."""
+        # Escaped, because replies may hold lone surrogates, which UTF-8 cannot carry.
+        self._files.write(_file(key), json.dumps(dict(answer), ensure_ascii=True).encode())
+
+
+def _file(key: str) -> str:
+    """Return a key's file; 256 folders keep each one short enough to list."""
+    assert key.isalnum(), f"{key!r} is no content hash"
+    return f"{key[:2]}/{key}.json"

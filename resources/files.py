@@ -1,0 +1,152 @@
+"""Files below a local folder or an `s3://bucket/prefix`; each is written whole or not at all.
+
+Whatever goes wrong becomes a StoreError that names the file, the finding and a remedy.
+"""
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from upath import UPath
+
+from neuroscribe.errors import StoreError
+
+PART = ".part"
+"""Ending of temporary names; a killed writer may leave one, and no reader looks at it."""
+
+
+class Files:
+    """The files below one root, by relative path with `/` between folders."""
+
+    def __init__(self, root: str | Path, *, endpoint_url: str | None = None) -> None:
+        # A cached listing would hide what another worker has just written.
+        remote: dict[str, Any] = {"use_listings_cache": False, "endpoint_url": endpoint_url}
+        self._root = UPath(root, **(remote if _is_remote(root) else {}))
+
+    @property
+    def is_local(self) -> bool:
+        """Tell whether files lie on a disk of this machine."""
+        return self._root.protocol in ("", "file", "local")
+
+    def path(self, relative: str) -> UPath:
+        """Return where a file is or would be."""
+        return self._root / relative if relative else self._root
+
+    def local_path(self, relative: str) -> Path:
+        """Return the same for a root on a local disk."""
+        return Path(self.path(relative).path)
+
+    def uri(self, relative: str) -> str:
+        """Return the file's address: `file:///...` or `s3://...`."""
+        return self.local_path(relative).absolute().as_uri() if self.is_local else str(self.path(relative))
+
+    def exists(self, relative: str) -> bool:
+        """Tell whether a file is there, whole."""
+        with store_errors(self.path(relative), "looked for"):
+            return self.path(relative).is_file()
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names of files and folders in a folder, sorted; none for a folder that is not there."""
+        with store_errors(self.path(folder), "listed"):
+            try:
+                names = [path.name for path in self.path(folder).iterdir()]
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+        return sorted(name for name in names if name and not name.endswith(PART))
+
+    def read(self, relative: str) -> bytes:
+        """Return a file's bytes; raises FileNotFoundError, which callers explain, when there is none."""
+        with store_errors(self.path(relative), "read", absent_is_known=True):
+            return self.path(relative).read_bytes()
+
+    def write(self, relative: str, data: bytes) -> int:
+        """Write a file, replacing an older one, and return its size in bytes."""
+        if self.is_local:
+            self.write_by(relative, lambda path: _fill(path, data))
+            return len(data)
+        path = self.path(relative)
+        with store_errors(path, "written"):
+            # `pipe` is one request, or one multi-part upload that appears when it is complete.
+            path.fs.pipe(path.path, data)
+        return len(data)
+
+    def write_by(self, relative: str, fill: Callable[[Path], object]) -> None:
+        """Let `fill` write a local file under a temporary name, then put it in place."""
+        path = self.local_path(relative)
+        part = path.with_name(f".{path.name}.{uuid4().hex}{PART}")
+        with store_errors(path, "written"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                fill(part)
+                sync(part)
+                part.replace(path)
+                sync(path.parent)
+            finally:
+                part.unlink(missing_ok=True)
+
+    def remove(self, relative: str) -> None:
+        """Remove a file if it is there."""
+        with store_errors(self.path(relative), "removed"):
+            self.path(relative).unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file or folder has reached the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def store_errors(path: object, done: str, *, absent_is_known: bool = False) -> Iterator[None]:
+    """Turn failures of disk, network and permission into a StoreError about `path`."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        if absent_is_known:
+            raise
+        raise StoreError(f"{path}: cannot be {done}: {_remedy(path, error)} ({error})") from error
+    except (OSError, *_service_errors(path)) as error:
+        raise StoreError(f"{path}: cannot be {done}: {_remedy(path, error)} ({error})") from error
+
+
+def _fill(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+
+
+def _service_errors(path: object) -> tuple[type[Exception], ...]:
+    """Return what the S3 client raises beside OSError; evaluated only when something was raised."""
+    if not _is_remote(path):
+        return ()
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    return (BotoCoreError, ClientError)
+
+
+def _remedy(path: object, error: Exception) -> str:
+    remote = _is_remote(path)
+    match error:
+        case FileNotFoundError() if remote:
+            return "the bucket does not exist; create it or correct the store's address"
+        case PermissionError() if remote:
+            return "access is denied; give these credentials the right to read and write the bucket"
+        case PermissionError():
+            return "it is not writable; change its owner or mode, or choose another store"
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            return "the disk is full; free space or choose another store, then start again"
+        case OSError(errno=errno.EROFS):
+            return "the disk is read-only; choose another store"
+        case _ if remote:
+            return "S3 does not answer; check the endpoint, the network and the credentials"
+        case _:
+            return "the disk refuses; check it or choose another store"
+
+
+def _is_remote(path: object) -> bool:
+    return str(path).startswith("s3://")

@@ -1,0 +1,200 @@
+"""Sources of text: pinned Wikipedia leads, and plain, JSON Lines or Parquet files, local or on S3.
+
+Documents come in a fixed order. Bytes that are no text, and rows without the named text, end the run with
+the place and a remedy, since leaving them out would change the corpus in silence.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+from pydantic import Field
+from upath import UPath
+
+from neuroscribe.errors import CorpusError
+from neuroscribe.fingerprint import fingerprint
+from neuroscribe.ports import CorpusSource, Document, Progress
+from neuroscribe.studies import CorpusSpec
+from resources.artefacts import Artefacts
+
+_GLOB = frozenset("*?[")
+
+
+class WikipediaLeads:
+    """Lead paragraphs of articles from a JSON file of {title: {title, extract, ...}}, in the file's order."""
+
+    def __init__(self, path: Path, *, revision: str):
+        self._path = path
+        self._revision = revision
+
+    @property
+    def revision(self) -> str:
+        """SHA-256 of the file."""
+        return self._revision
+
+    def documents(self) -> Iterator[Document]:
+        """Yield one document per article; raises CorpusError when the file has another form."""
+        articles = json.loads(self._path.read_text(encoding="utf-8"))
+        for title, article in articles.items():
+            if not isinstance(article, dict) or not isinstance(article.get("extract"), str):
+                raise CorpusError(
+                    f"{self._path}: article {title!r} has no text `extract`; use a file of the pinned form"
+                )
+            yield Document(source=title, text=article["extract"])
+
+
+class TextFiles:
+    """The documents of .txt files (one each), .jsonl lines or .parquet rows that a path or glob names."""
+
+    def __init__(self, pattern: str, *, text_column: str, endpoint_url: str | None = None):
+        self._pattern = pattern
+        self._text_column = text_column
+        self._options: dict[str, Any] = {"endpoint_url": endpoint_url} if pattern.startswith("s3://") else {}
+
+    @property
+    def revision(self) -> str:
+        """Hash of the contents of all files, in order."""
+        return self._revision
+
+    @cached_property
+    def _revision(self) -> str:
+        return fingerprint([hashlib.sha256(_content(path)).hexdigest() for path in self.paths])
+
+    @cached_property
+    def paths(self) -> "list[UPath]":
+        """The files, sorted by path; raises CorpusError when there is none or one of another kind."""
+        try:
+            paths = [path for path in _matching(self._pattern, self._options) if path.is_file()]
+        except OSError as error:
+            raise CorpusError(f"corpus.files = {self._pattern!r} cannot be listed ({error})") from error
+        if not paths:
+            raise CorpusError(
+                f"corpus.files = {self._pattern!r} names no file; give a file, or a glob as in texts/*.txt"
+            )
+        for path in paths:
+            if path.suffix not in {".txt", ".jsonl", ".parquet"}:
+                raise CorpusError(
+                    f"{path}: files of kind {path.suffix or 'unknown'!r} are not read; convert it to .txt,"
+                    " .jsonl or .parquet, or narrow corpus.files"
+                )
+        return sorted(paths, key=str)
+
+    def documents(self) -> Iterator[Document]:
+        """Yield the documents file by file; raises CorpusError naming the place of what is no text."""
+        readers = {".txt": _whole, ".jsonl": self._lines, ".parquet": self._rows}
+        for path in self.paths:
+            yield from readers[path.suffix](path)
+
+    def _lines(self, path: UPath) -> Iterator[Document]:
+        """Yield one document per JSON line that is not blank."""
+        for number, line in enumerate(_decoded(path).split("\n"), start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise CorpusError(
+                    f"{path}, line {number}: no valid JSON ({error.msg}, column {error.colno}); correct or"
+                    " remove the line"
+                ) from error
+            yield Document(source=f"{path.name}, line {number}", text=self._text(row, path, number))
+
+    def _text(self, row: Any, path: UPath, number: int) -> str:
+        """Return the text of a JSON line."""
+        text = row.get(self._text_column) if isinstance(row, dict) else None
+        if not isinstance(text, str):
+            keys = ", ".join(row) if isinstance(row, dict) else f"a {type(row).__name__}"
+            raise CorpusError(
+                f"{path}, line {number}: no text under {self._text_column!r} (found {keys or 'nothing'}); set"
+                " corpus.text_column to the key that holds the text"
+            )
+        return text
+
+    def _rows(self, path: UPath) -> Iterator[Document]:
+        """Yield one document per row of a Parquet file."""
+        for number, text in enumerate(self._column(path)):
+            if text is None:
+                raise CorpusError(
+                    f"{path}, row {number}: {self._text_column!r} is null; remove rows without text"
+                )
+            yield Document(source=f"{path.name}, row {number}", text=text)
+
+    def _column(self, path: UPath) -> pl.Series:
+        """Return the column of a Parquet file that holds the text."""
+        name = self._text_column
+        try:
+            with path.open("rb") as file:
+                schema = pl.read_parquet_schema(file)
+            if schema.get(name) != pl.String():
+                columns = ", ".join(f"{column} ({dtype})" for column, dtype in schema.items())
+                raise CorpusError(
+                    f"{path}: has no column {name!r} of text (found {columns}); set corpus.text_column to one"
+                )
+            with path.open("rb") as file:
+                return pl.read_parquet(file, columns=[name])[name]
+        except pl.exceptions.PolarsError as error:
+            raise CorpusError(f"{path}: no readable Parquet file ({error}); write it anew") from error
+
+
+class Texts(dg.ConfigurableResource):
+    """Opens the text that a study names."""
+
+    cache_dir: str = Field(default=".cache/neuroscribe", description="folder of fetched text")
+    hub: bool = Field(default=True, description="whether a model hub may be asked")
+    endpoint_url: str | None = Field(default=None, description="S3 server other than the usual one")
+
+    def open(self, spec: CorpusSpec, *, progress: Progress | None = None) -> CorpusSource:
+        """Return the source of a corpus; raises ArtefactError when pinned text cannot be had."""
+        if spec.artefact is None:
+            assert spec.files is not None
+            return TextFiles(spec.files, text_column=spec.text_column, endpoint_url=self.endpoint_url)
+        artefacts = Artefacts(Path(self.cache_dir), hub=self.hub, progress=progress)
+        path = artefacts.fetch(spec.artefact)
+        if path.suffix != ".json":
+            raise CorpusError(
+                f"corpus.artefact = {spec.artefact!r} is {artefacts.pin(spec.artefact).about}, which is no"
+                " text; name an artefact that is, such as wikipedia-leads-en"
+            )
+        return WikipediaLeads(path, revision=artefacts.pin(spec.artefact).sha256)
+
+
+def _matching(pattern: str, options: dict[str, Any]) -> "Iterable[UPath]":
+    """Return what a path or glob names."""
+    protocol, mark, rest = pattern.rpartition("://")
+    parts = rest.split("/")
+    first = next((index for index, part in enumerate(parts) if _GLOB & set(part)), None)
+    if first is None:
+        return [UPath(pattern, **options)]
+    folder = "/".join(parts[:first]) or ("/" if rest.startswith("/") else ".")
+    return UPath(f"{protocol}{mark}{folder}", **options).glob("/".join(parts[first:]))
+
+
+def _content(path: UPath) -> bytes:
+    """Return a file's bytes, or tell why they cannot be had."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CorpusError(f"{path}: cannot be read ({error}); check its permissions") from error
+
+
+def _decoded(path: UPath) -> str:
+    """Return a file's text, without the mark that some editors put before it."""
+    data = _content(path)
+    try:
+        return data.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise CorpusError(
+            f"{path}: byte {error.start} (line {line}) is no UTF-8 ({error.reason}); convert the file to"
+            " UTF-8 or leave it out"
+        ) from error
+
+
+def _whole(path: UPath) -> Iterator[Document]:
+    """Yield a whole file as one document."""
+    yield Document(source=path.name, text=_decoded(path))

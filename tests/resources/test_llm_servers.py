@@ -1,0 +1,73 @@
+import asyncio
+
+import dagster as dg
+import pytest
+
+from neuroscribe.errors import LLMError
+from neuroscribe.ports import Message, Reply
+from neuroscribe.studies import LLMSpec
+from neuroscribe.testing.servers import ScriptedServer
+from resources.llm import OpenAIServer
+from resources.llm_servers import LLMServers
+
+SPEC = LLMSpec(model="m", provider="openai", prompt_style="completion", base_url="http://127.0.0.1:1/v1")
+
+
+class Weather:
+    """Says one sentence about everything."""
+
+    def reply(self, prompt: str) -> str:
+        return " words for weather"
+
+    def digits(self, explanation: str, tokens: list[str]) -> list[int]:
+        return [0] * len(tokens)
+
+
+def asked(server: OpenAIServer) -> Reply:
+    return asyncio.run(server.reply([Message("user", "Hm?")], max_tokens=9, temperature=0.0, seed=0))
+
+
+def test_the_model_style_and_prices_are_the_studys_and_the_address_that_of_the_place():
+    spec = SPEC.model_copy(
+        update={"usd_per_million_prompt_tokens": 1.0, "usd_per_million_completion_tokens": 0.0}
+    )
+    with ScriptedServer(Weather()) as scripted:
+        server = LLMServers(base_url=scripted.base_url).open(spec)
+        reply = asked(server)
+        assert (reply.text, server.identity) == (" words for weather", "m (completion)")
+        assert reply.cost_usd == pytest.approx(4e-6)  # "Hm", "?" and two line breaks
+        assert scripted.count("/v1/completions") == 1
+
+
+def test_the_studys_own_address_serves_where_no_other_is_given():
+    with ScriptedServer(Weather()) as scripted:
+        assert (
+            asked(LLMServers().open(SPEC.model_copy(update={"base_url": scripted.base_url}))).status == "ok"
+        )
+
+
+def test_without_any_address_both_places_for_one_are_named():
+    with pytest.raises(LLMError, match=r"base_url in the study's \[llm\] or NEUROSCRIBE_LLM_BASE_URL"):
+        LLMServers().open(SPEC.model_copy(update={"base_url": None}))
+
+
+def test_the_key_is_in_no_representation():
+    servers = LLMServers(api_key="sk-very-secret-0123456789")
+    assert "secret" not in f"{servers!r} {servers} {servers.open(SPEC)!r}"
+
+
+@pytest.mark.parametrize("wrong", [{"concurrency": 0}, {"max_retries": -1}, {"timeout_s": 0.0}])
+def test_settings_without_sense_are_refused(wrong: dict[str, float]):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        LLMServers(**wrong)
+
+
+def test_assets_get_it_as_a_resource():
+    @dg.asset
+    def reply(llm: LLMServers) -> str:
+        return asked(llm.open(SPEC)).text or ""
+
+    with ScriptedServer(Weather(), api_key="sk-very-secret-0123456789") as scripted:
+        servers = LLMServers(base_url=scripted.base_url, api_key="sk-very-secret-0123456789")
+        result = dg.materialize([reply], resources={"llm": servers})
+    assert result.output_for_node("reply") == " words for weather"
