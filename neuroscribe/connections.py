@@ -16,7 +16,8 @@ decides whether a neuron fires at all, while the other factor gives the activati
 norm stands between the MLP and the residual stream (Gemma 2, OLMo 2), `out` includes its gain.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import polars as pl
 import torch
@@ -24,7 +25,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from neuroscribe.errors import SubjectError
+from neuroscribe.ports import Progress
 from neuroscribe.records import CONNECTIONS
+from neuroscribe.subjects import Subject
 from neuroscribe.weights import SubjectWeights
 
 BLOCK = 2**23
@@ -147,3 +150,26 @@ def _rows(layer: int, direction: str, sign: int, strongest: Strongest, *, span: 
         "strength": sign * sizes[neuron, rank],
     }
     return pl.DataFrame(columns).cast(CONNECTIONS.schema)  # pyright: ignore[reportArgumentType]
+
+
+@dataclass(frozen=True)
+class Connected:
+    """Connections of several layers, or why there are none."""
+
+    frames: dict[int, pl.DataFrame]
+    refused: str | None
+    """For architectures whose formula is not known; the frames are then empty."""
+
+
+def connections_of(subject: Subject, *, layers: Sequence[int], progress: Progress) -> Connected:
+    """Return the connections of each layer; empty tables with the reason where the formula is not known."""
+    vocabulary = len(subject.tokenizer.token_bytes)
+    frames: dict[int, pl.DataFrame] = {}
+    with progress.task(f"connections {subject.name}", total=len(layers), unit="layers") as advance:
+        for layer in layers:
+            try:
+                frames[layer] = layer_connections(subject.model, layer, vocabulary=vocabulary)
+            except SubjectError as error:
+                return Connected({each: CONNECTIONS.frame([]) for each in layers}, str(error))
+            advance(1)
+    return Connected(frames, None)

@@ -8,6 +8,7 @@ order is shuffled, so that the running top-k meets its records early.
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -88,6 +89,14 @@ def token_matrix(sequences: pl.DataFrame) -> Int[Tensor, "sequence token"]:
     return torch.from_numpy(flat.reshape(len(sequences), int(lengths[0])))  # pyright: ignore[reportUnknownMemberType]
 
 
+def distinct_tokens(
+    tokens: Int[Tensor, "sequence token"],
+) -> tuple[Int[Tensor, " distinct_token"], Int[Tensor, "sequence token"]]:
+    """Return the distinct ids of a corpus, ascending, and the place of each token among them."""
+    distinct, places = cast(Any, torch).unique(tokens, return_inverse=True)
+    return distinct, places
+
+
 def token_rows(sequences: pl.DataFrame) -> dict[int, list[int]]:
     """Return the token ids of each sequence, by sequence id."""
     return dict(zip(sequences["sequence_id"].to_list(), sequences["token_ids"].to_list(), strict=True))
@@ -99,8 +108,10 @@ def token_bytes_by_sequence(
     """Return the tokens of some sequences as exact bytes, by sequence id."""
     wanted = sequences.filter(pl.col("sequence_id").is_in(sorted(set(ids))))
     tokens: list[bytes] = vocabulary["bytes"].to_list()
-    rows = zip(wanted["sequence_id"].to_list(), wanted["token_ids"].to_list(), strict=True)
-    return {sequence: tuple(tokens[token] for token in token_ids) for sequence, token_ids in rows}
+    return {
+        sequence: tuple(tokens[token] for token in token_ids)
+        for sequence, token_ids in token_rows(wanted).items()
+    }
 
 
 def _windows(tokens: Sequence[int], length: int, generator: random.Random) -> list[tuple[int, ...]]:

@@ -14,7 +14,8 @@ from pydantic import BaseModel
 def canonical(value: object) -> Any:
     """Return `value` as plain JSON data with one form per meaning.
 
-    Raises TypeError for values whose text form is not stable (objects, sets, NaN), naming the value.
+    Raises TypeError for values whose text form is not stable (objects, sets, NaN, keys that read the same),
+    naming the value.
     """
     if isinstance(value, BaseModel):
         return canonical(value.model_dump(mode="python"))
@@ -22,7 +23,10 @@ def canonical(value: object) -> Any:
         return canonical(value.value)
     if isinstance(value, Mapping):
         items = cast(Mapping[object, object], value)
-        return {str(key): canonical(items[key]) for key in sorted(items, key=str)}
+        plain = {str(key): canonical(items[key]) for key in sorted(items, key=str)}
+        if len(plain) < len(items):
+            raise TypeError(f"keys {list(items)!r} read the same as text; pass distinct keys instead")
+        return plain
     if isinstance(value, bytes):
         return {"bytes": value.hex()}
     if isinstance(value, PurePath):
@@ -39,4 +43,5 @@ def canonical(value: object) -> Any:
 def fingerprint(*parts: object) -> str:
     """Return 64 hex digits that are equal exactly when the parts mean the same."""
     text = json.dumps(canonical(parts), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    # Surrogates pass, because an LLM's reply may hold half of a pair.
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from neuroscribe.explain.messages import as_text
@@ -52,6 +52,9 @@ class LocalLLM:
         raw = json.dumps({"text": text, "tokens": tokens}, ensure_ascii=False)
         return Reply(text, "ok", raw, prompt_tokens=length + len(own), completion_tokens=len(tokens))
 
+    async def check(self) -> None:
+        """Do nothing: a model that is loaded can be used."""
+
     def prefix(self, text: str) -> tuple[Any, int]:
         """Return a key-value cache of `text` that the caller may extend, and its length in tokens."""
         if text not in self._prefixes:
@@ -69,26 +72,35 @@ class LocalLLM:
         with torch.inference_mode():
             return self._model.base_model(input_ids=ids, past_key_values=cache, use_cache=True).past_key_values
 
-    def slot_probabilities(
-        self, cache: Any, rows: Sequence[Sequence[int]], slots: Sequence[Sequence[int]], values: Sequence[int]
-    ) -> list[Float[Tensor, "slot value"]]:
-        """Return the probability of each value token right after each slot position of each row.
+    def probabilities(
+        self,
+        cache: Any,
+        tokens: Sequence[int],
+        positions: Int[Tensor, " place"],
+        visible: Bool[Tensor, "place place"],
+        slots: Sequence[int],
+        values: Sequence[int],
+    ) -> Float[Tensor, "slot value"]:
+        """Return the probability of each value token right after each slot of a row with its own mask.
 
-        `cache` holds what all rows share; `slots` are positions within a row, `values` token ids. Rows of
-        different length are padded on the right, where a causal model does not look.
+        `cache` holds the prefix, which every place sees and which is left unchanged; `positions` count from
+        the prefix's end; `visible` says which place of the row sees which; `values` are token ids.
         """
-        width = max(len(row) for row in rows)
-        padded = [[*row, *([row[-1]] * (width - len(row)))] for row in rows]
         own = copy.deepcopy(cache)
-        own.batch_repeat_interleave(len(rows))
-        ids = torch.tensor(padded, device=self._model.device)
+        length = own.get_seq_length()
+        dtype = self._model.dtype
+        mask = torch.zeros(len(tokens), length + len(tokens), dtype=dtype)
+        mask[:, length:].masked_fill_(~visible, torch.finfo(dtype).min)
         with torch.inference_mode():
-            hidden = self._model.base_model(input_ids=ids, past_key_values=own, use_cache=True).last_hidden_state
-            head = self._model.get_output_embeddings()
-            return [
-                head(hidden[row, list(places)]).float().softmax(-1)[:, list(values)].cpu()
-                for row, places in enumerate(slots)
-            ]
+            hidden = self._model.base_model(
+                input_ids=torch.tensor([list(tokens)], device=self._model.device),
+                position_ids=(positions + length)[None].to(self._model.device),
+                attention_mask=mask[None, None].to(self._model.device),
+                past_key_values=own,
+                use_cache=True,
+            ).last_hidden_state[0, list(slots)]
+            logits = self._model.get_output_embeddings()(hidden)
+            return logits.float().softmax(-1)[:, list(values)].cpu()
 
     def _prompt(self, messages: Sequence[Message]) -> tuple[str, list[int]]:
         """Return the part that all prompts of a stage share, as text, and this prompt's own tokens."""

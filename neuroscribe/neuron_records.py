@@ -46,29 +46,30 @@ def neuron_records(state: LayerState, layer: int, plan: ExemplarPlan) -> pl.Data
 
 def sorted_top(
     state: LayerState, side: int
-) -> tuple[Int[np.ndarray, "neuron k"], Float[np.ndarray, "neuron k"], Int[np.ndarray, "neuron k"]]:
-    """Return slots, signed peaks and sequence ids of the top-k, largest first, then smaller id."""
+) -> tuple[Int[np.ndarray, "neuron k"], Int[np.ndarray, "neuron k"]]:
+    """Return slots and sequence ids of the top-k, largest peak first, then smaller id."""
     values, ids = state.top_value[side].numpy(), state.top_sequence[side].numpy()
     order = np.lexsort((ids, -values))
-    return order, np.take_along_axis(values, order, 1), np.take_along_axis(ids, order, 1)
+    return order, np.take_along_axis(ids, order, 1)
 
 
 def _one_side(
     state: LayerState, layer: int, plan: ExemplarPlan, side: int, polarity: int
 ) -> list[pl.DataFrame]:
-    order, values, ids = sorted_top(state, side)
+    order, ids = sorted_top(state, side)
     neurons, k = np.nonzero(ids != EMPTY)
     top = _rows(
         layer, polarity, "top", neurons, rank=k, sequence=ids[neurons, k],
         vectors=_gathered(state.top_vector[side], neurons, order[neurons, k]),
         splits=[TOP_SPLITS[rank % len(TOP_SPLITS)] for rank in k],
     )  # fmt: skip
-    free = _free_slots(np.array(plan.random_ids), ids)
+    random_ids = np.array(plan.random_ids, dtype=np.int64)
+    free = _free_slots(random_ids, ids)
     chosen, spare = free[:, : plan.random_exemplars], free[:, plan.random_exemplars :]
     neurons, k = np.nonzero(chosen >= 0)
     slots = chosen[neurons, k]
     drawn = _rows(
-        layer, polarity, "random", neurons, rank=k, sequence=np.array(plan.random_ids)[slots],
+        layer, polarity, "random", neurons, rank=k, sequence=random_ids[slots],
         vectors=state.random_vector.numpy()[slots, :, neurons],
         splits=[RANDOM_SPLITS[rank % len(RANDOM_SPLITS)] for rank in k],
     )  # fmt: skip
@@ -95,7 +96,8 @@ def _quantile_rows(
 ) -> pl.DataFrame:
     """Sort the random sequences not yet used into bands by peak, and keep the first few of each band."""
     bounds = quantile_bounds(state.peak_histogram[side].numpy(), QUANTILES)
-    peaks = (polarity * state.random_vector.numpy()).max(axis=1).T
+    vectors, random_ids = state.random_vector.numpy(), np.array(plan.random_ids, dtype=np.int64)
+    peaks = (polarity * vectors).max(axis=1).T
     parts: list[pl.DataFrame] = []
     for band in range(len(QUANTILES) - 1):
         low, high = bounds[:, band], bounds[:, band + 1]
@@ -105,14 +107,12 @@ def _quantile_rows(
         neurons, column = np.nonzero(inside & (np.cumsum(inside, axis=1) <= plan.quantile_exemplars))
         slots = spare[neurons, column]
         rank = np.cumsum(inside, axis=1)[neurons, column] - 1 + band * plan.quantile_exemplars
-        parts.append(
-            _rows(
-                layer, polarity, "quantile", neurons, rank=rank, sequence=np.array(plan.random_ids)[slots],
-                vectors=state.random_vector.numpy()[slots, :, neurons],
-                splits=["train"] * len(neurons),
-                bounds=(polarity * low[neurons], polarity * high[neurons]),
-            )  # fmt: skip
-        )
+        signed = np.sort(polarity * np.stack([low[neurons], high[neurons]]), axis=0)
+        band_rows = _rows(
+            layer, polarity, "quantile", neurons, rank=rank, sequence=random_ids[slots],
+            vectors=vectors[slots, :, neurons], splits=["train"] * len(neurons), bounds=(signed[0], signed[1]),
+        )  # fmt: skip
+        parts.append(band_rows)
     return pl.concat(parts)
 
 
@@ -138,7 +138,7 @@ def _rows(
     position = (polarity * vectors).argmax(axis=1) if count else np.zeros(0, dtype=np.int64)
     low, high = bounds if bounds is not None else (None, None)
     flat = pl.Series(vectors.reshape(-1).astype(np.float32))
-    lists = flat.reshape((count, vectors.shape[1])).cast(pl.List(pl.Float32)) if count else []
+    lists = flat.reshape((count, vectors.shape[1])) if count else pl.Series(dtype=pl.Float32)
     return NEURON_RECORDS.frame(
         {
             "layer": np.full(count, layer, dtype=np.int16),
@@ -152,6 +152,6 @@ def _rows(
             "sequence_id": sequence.astype(np.uint32),
             "peak": vectors[np.arange(count), position].astype(np.float32),
             "peak_position": position.astype(np.int16),
-            "activations": lists,
+            "activations": lists.cast(pl.List(pl.Float32)) if count else [],
         }
     )

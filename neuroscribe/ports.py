@@ -93,6 +93,10 @@ class LLM(Protocol):
         """Answer a prompt; a final assistant message is continued rather than answered."""
         ...
 
+    async def check(self) -> None:
+        """Raise LLMError, before anything is spent, if the model cannot be reached or refuses the key."""
+        ...
+
 
 @runtime_checkable
 class PromptScorer(Protocol):
@@ -105,6 +109,10 @@ class PromptScorer(Protocol):
 
     async def echoed(self, prompt: str) -> EchoedPrompt:
         """Score the tokens of `prompt`; raises CapabilityError if the server cannot."""
+        ...
+
+    async def probe(self) -> None:
+        """Raise CapabilityError, before anything is spent, if prompts come back without their scores."""
         ...
 
 

@@ -12,15 +12,19 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from neuroscribe.capture.state import EMPTY, CapturePlan, LayerState
+from neuroscribe.corpus import distinct_tokens
 from neuroscribe.polarity import explained_side
 from neuroscribe.records import TOKEN_LOOKUP
+
+_ROUNDING = 1e-12
+"""Share of what was taken out of an fp64 sum that may be left over by rounding."""
 
 
 def token_lookup(
     state: LayerState, layer: int, plan: CapturePlan, tokens: Int[Tensor, "sequence token"]
 ) -> pl.DataFrame:
     """Return one row per candidate neuron, polarity and token that occurs in its held-out sequences."""
-    distinct, places = torch.unique(tokens, return_inverse=True)
+    distinct, places = distinct_tokens(tokens)
     held_out = torch.ones(len(tokens), dtype=torch.bool)
     held_out[list(plan.random_ids)] = False
     shared = torch.bincount(places[held_out].flatten(), minlength=len(distinct))
@@ -65,9 +69,14 @@ def _rows(
     neuron, side = neuron_side
     polarity = plan.polarities[side]
     total, count = state.lookup_sum[:, column].clone(), shared.clone()
+    taken = torch.zeros_like(total)
     for sequence, vector in sorted(_own_top(state, neuron, frozenset(plan.random_ids)).items()):
-        total.index_add_(0, places[sequence], -explained_side(vector.double(), polarity, plan.polarities))
+        own = explained_side(vector.double(), polarity, plan.polarities)
+        total.index_add_(0, places[sequence], -own)
+        taken.index_add_(0, places[sequence], own.abs())
         count.index_add_(0, places[sequence], -torch.ones_like(places[sequence]))
+    # What rounding leaves of a sum that was taken out whole is nothing, and must not pass for a mean.
+    total[total.abs() <= _ROUNDING * taken] = 0
     seen = (count > 0).numpy()
     return TOKEN_LOOKUP.frame(
         {
@@ -83,9 +92,10 @@ def _rows(
 
 def _own_top(state: LayerState, neuron: int, random_ids: frozenset[int]) -> dict[int, Float[Tensor, " token"]]:
     """Return the vectors of a neuron's top sequences on either side, but for the shared random ones."""
+    ids: list[list[int]] = state.top_sequence[:, neuron].numpy().tolist()
     return {
         sequence: state.top_vector[side, neuron, slot]
-        for side in range(len(state.top_sequence))
-        for slot, sequence in enumerate(state.top_sequence[side, neuron].tolist())
+        for side, own in enumerate(ids)
+        for slot, sequence in enumerate(own)
         if sequence != EMPTY and sequence not in random_ids
     }

@@ -13,7 +13,7 @@ import polars as pl
 from upath import UPath
 
 from neuroscribe.errors import StoreError
-from neuroscribe.parquet import parquet_bytes, parquet_frame
+from neuroscribe.parquet import parquet_bytes, parquet_frame, provenance_of
 from neuroscribe.records import TABLES, Table
 from neuroscribe.studies import layer_key, layer_of
 from resources.files import Files
@@ -71,6 +71,13 @@ class Tables:
         """Write one file of a table atomically and return its size in bytes."""
         data = parquet_bytes(frame, _declared(table), provenance)
         return self._files.write(_file(study, table, layer), data)
+
+    def identity(self, study: str, table: str, layer: int | None = None) -> str | None:
+        """Return the identity of the stage that wrote a file (see neuroscribe/stages.py), or None."""
+        try:
+            return provenance_of(self._files.read(_file(study, table, layer))).get("identity")
+        except FileNotFoundError:
+            return None
 
     def _parts(self, study: str, table: str, layer: int | None) -> Sequence[int | None]:
         if layer is not None or not _declared(table).per_layer:
@@ -264,3 +271,20 @@ def _file_facts(
         "path": dg.MetadataValue.path(str(tables.path(study, table, layer))),
         "bytes": size,
     }
+
+
+class TableFolders(dg.ConfigurableResource):
+    """The tables of all studies, for assets that read layer by layer; fulfils the port `TableReader`."""
+
+    root: str
+    """A local folder or `s3://bucket/prefix`."""
+    endpoint_url: str | None = None
+    """An S3-compatible server other than AWS."""
+
+    def read(self, study: str, table: str, layer: int | None = None) -> pl.DataFrame:
+        """Return one table, or one layer of it."""
+        return Tables(self.root, endpoint_url=self.endpoint_url).read(study, table, layer)
+
+    def layers(self, study: str, table: str) -> list[int]:
+        """Return the layers a table has, ascending."""
+        return Tables(self.root, endpoint_url=self.endpoint_url).layers(study, table)

@@ -1,6 +1,7 @@
 """Capture: one pass of the corpus through the subject, keeping of every neuron what the study needs."""
 
-from neuroscribe.capture.run import Checkpoints as Checkpoints
+from neuroscribe.capture.checkpoints import Checkpoints as Checkpoints
+from neuroscribe.capture.fit import check_size as check_size
 from neuroscribe.capture.run import capture as capture
 from neuroscribe.capture.state import CapturePlan as CapturePlan
 from neuroscribe.capture.state import LayerState as LayerState

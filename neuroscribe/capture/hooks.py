@@ -1,8 +1,8 @@
 """Reads the input of every selected down-projection while the subject runs, and stops after the last one."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -19,7 +19,7 @@ class _LastLayerReached(Exception):  # noqa: N818 - control flow, not an error
 
 
 @contextmanager
-def reading(projections: Mapping[int, DownProjection], reduce: Reduce, *, stop: bool) -> Iterator[None]:
+def reading(projections: Mapping[int, DownProjection], reduce: Reduce, *, stop: bool) -> Generator[None]:
     """While open, call `reduce(layer, activations)` for each selected layer of each forward pass.
 
     With `stop`, the pass ends at the last selected layer's hook; run it through `forward`.
@@ -70,14 +70,16 @@ def check_projections(
     def output_of(layer: int) -> Callable[..., None]:
         def keep(module: torch.nn.Module, inputs: Any, output: Any) -> None:
             del module, inputs
-            outputs[layer] = output[0] if isinstance(output, tuple) else output
+            # A copy, since some blocks (Falcon's) add to it in place.
+            given = cast(tuple[Tensor, ...] | Tensor, output)
+            outputs[layer] = (given[0] if isinstance(given, tuple) else given).clone()
 
         return keep
 
     modules = {layer: mlp_module(model, projection) for layer, projection in projections.items()}
     handles = [m.register_forward_hook(output_of(layer)) for layer, m in modules.items() if m is not None]
     try:
-        with reading(projections, lambda layer, read: captured[layer].append(read), stop=False):
+        with reading(projections, lambda layer, read: captured[layer].append(read.clone()), stop=False):
             forward(model, tokens)
     finally:
         for handle in handles:
@@ -92,8 +94,8 @@ def _check_layer(projection: DownProjection, captured: list[Tensor], output: Ten
             f"{projection.path} was called {len(captured)} times in one forward pass, expected once; its"
             " layer is shared, re-entrant or skipped, which is not supported"
         )
-    if output is None:
-        return
+    if output is None or not bool(torch.isfinite(output).all()):
+        return  # NaN and inf are the pass's to find: it names neuron, sequence and position
     with torch.inference_mode():
         error = (projection.module(captured[0]).reshape(output.shape) - output).abs().max().item()
     scale = output.abs().max().item()

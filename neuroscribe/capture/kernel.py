@@ -14,6 +14,8 @@ from neuroscribe.capture.state import HALF_OCTAVES, LOWEST_EXPONENT, LayerState
 
 _STRIP = 64
 """Neurons a thread takes at once: two cache lines of each row."""
+_ZERO = np.float32(0)
+"""Added to a value, turns -0.0 into 0.0, so that equal values have equal bits."""
 _FIRST_STEP = 2 * (127 + LOWEST_EXPONENT) - 1
 
 
@@ -57,46 +59,67 @@ def _take(
     values, bits, ids, signs, pivot, sums, extremes, positive, histogram, peak_histogram,
     top_value, top_sequence, top_vector,
 ):  # fmt: skip
-    sequences, tokens, neurons = values.shape
-    strips = (neurons + _STRIP - 1) // _STRIP
-    for strip in numba.prange(strips):
-        first = strip * _STRIP
-        last = min(first + _STRIP, neurons)
-        width = last - first
-        low = np.empty(width, dtype=np.float32)
-        high = np.empty(width, dtype=np.float32)
-        low_bits = low.view(np.int32)
-        high_bits = high.view(np.int32)
-        power = np.empty((4, width), dtype=np.float64)
-        worst = np.empty((len(signs), width), dtype=np.int64)
+    neurons = values.shape[2]
+    for strip in numba.prange((neurons + _STRIP - 1) // _STRIP):
+        own = slice(strip * _STRIP, min((strip + 1) * _STRIP, neurons))
+        _take_strip(
+            values[:, :, own], bits[:, :, own], ids, signs, pivot[own], sums[:, own], extremes[:, own],
+            positive[own], histogram[own], peak_histogram[:, own],
+            top_value[:, own], top_sequence[:, own], top_vector[:, own],
+        )  # fmt: skip
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _take_strip(
+    values, bits, ids, signs, pivot, sums, extremes, positive, histogram, peak_histogram,
+    top_value, top_sequence, top_vector,
+):  # fmt: skip
+    sequences, _, width = values.shape
+    low = np.empty(width, dtype=np.float32)
+    high = np.empty(width, dtype=np.float32)
+    power = np.empty((4, width), dtype=np.float64)
+    worst = np.empty((len(signs), width), dtype=np.int64)
+    for side in range(len(signs)):
+        for n in range(width):
+            worst[side, n] = _worst(top_value[side, n], top_sequence[side, n])
+    for s in range(sequences):
+        _moments(values[s], pivot, power, low, high)
+        for n in range(width):
+            for p in range(4):
+                sums[p, n] += power[p, n]
+            extremes[0, n] = min(extremes[0, n], low[n]) + _ZERO
+            extremes[1, n] = max(extremes[1, n], high[n]) + _ZERO
+        _count(values[s], bits[s], positive, histogram)
         for side in range(len(signs)):
-            for n in range(width):
-                worst[side, n] = _worst(top_value[side, first + n], top_sequence[side, first + n])
-        for s in range(sequences):
-            _moments(values[s, :, first:last], pivot[first:last], power, low, high)
-            for n in range(width):
-                neuron = first + n
-                for p in range(4):
-                    sums[p, neuron] += power[p, n]
-                extremes[0, neuron] = min(extremes[0, neuron], low[n])
-                extremes[1, neuron] = max(extremes[1, neuron], high[n])
-            for t in range(tokens):
-                for n in range(width):
-                    histogram[first + n, _bin(bits[s, t, first + n])] += 1
-                    positive[first + n] += values[s, t, first + n] > 0
-            for side in range(len(signs)):
-                for n in range(width):
-                    peak = high[n] if signs[side] > 0 else -low[n]
-                    where = _bin(high_bits[n]) if signs[side] > 0 else 2 * HALF_OCTAVES - _bin(low_bits[n])
-                    peak_histogram[side, first + n, where] += 1
-                    slot = worst[side, n]
-                    least = top_value[side, first + n, slot]
-                    if peak > least or (peak == least and ids[s] < top_sequence[side, first + n, slot]):
-                        top_value[side, first + n, slot] = peak
-                        top_sequence[side, first + n, slot] = ids[s]
-                        for t in range(tokens):
-                            top_vector[side, first + n, slot, t] = values[s, t, first + n]
-                        worst[side, n] = _worst(top_value[side, first + n], top_sequence[side, first + n])
+            peaks = high if signs[side] > 0 else -low
+            _keep_top(
+                values[s], ids[s], peaks, worst[side], peak_histogram[side],
+                top_value[side], top_sequence[side], top_vector[side],
+            )  # fmt: skip
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _count(values, bits, positive, histogram):
+    tokens, width = values.shape
+    for t in range(tokens):
+        for n in range(width):
+            histogram[n, _bin(bits[t, n])] += 1
+            positive[n] += values[t, n] > 0
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _keep_top(values, sequence, peaks, worst, peak_histogram, top_value, top_sequence, top_vector):
+    bits = peaks.view(np.int32)
+    for n in range(len(peaks)):
+        peak_histogram[n, _bin(bits[n])] += 1
+        slot = worst[n]
+        least = top_value[n, slot]
+        if peaks[n] > least or (peaks[n] == least and sequence < top_sequence[n, slot]):
+            top_value[n, slot] = peaks[n] + _ZERO
+            top_sequence[n, slot] = sequence
+            for t in range(len(values)):
+                top_vector[n, slot, t] = values[t, n]
+            worst[n] = _worst(top_value[n], top_sequence[n])
 
 
 @numba.njit(cache=True, error_model="numpy")

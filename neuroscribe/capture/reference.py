@@ -21,12 +21,13 @@ def take(
         square = centred * centred
         for power, values in enumerate((centred, square, square * centred, square * square)):
             state.sums[power] += _sum_in_order(values)
-    state.extremes[0] = torch.minimum(state.extremes[0], activations.amin((0, 1)))
-    state.extremes[1] = torch.maximum(state.extremes[1], activations.amax((0, 1)))
+    # Adding 0 turns -0.0 into 0.0, so that equal values have equal bits.
+    state.extremes[0] = torch.minimum(state.extremes[0], activations.amin((0, 1))) + 0.0
+    state.extremes[1] = torch.maximum(state.extremes[1], activations.amax((0, 1))) + 0.0
     state.positive += (activations > 0).sum((0, 1))
     state.histogram += _counts(activations.flatten(0, 1).T)
     for side, polarity in enumerate(polarities):
-        peaks = (polarity * activations).amax(1)
+        peaks = (polarity * activations).amax(1) + 0.0
         state.peak_histogram[side] += _counts(peaks.T)
         _keep_top(state, side, peaks, activations, sequence_ids)
     state.sequences += len(activations)

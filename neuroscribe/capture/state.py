@@ -5,7 +5,7 @@ sums have the same bits whatever the batch size; ties in the top-k go to the sma
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 import torch
@@ -53,7 +53,7 @@ class LayerState:
     top_vector: Float[Tensor, "polarity neuron k token"]
     random_vector: Float[Tensor, "random token neuron"]
     pivot: Float[Tensor, " neuron"]
-    """The first activation seen; sums are taken about it, which keeps a constant neuron's variance exactly 0."""
+    """The first activation seen; sums about it keep a constant neuron's variance at exactly 0."""
     sums: Float[Tensor, "power neuron"]
     """Sums of (activation - pivot) to the powers 1..4, fp64."""
     extremes: Float[Tensor, "two neuron"]
@@ -64,7 +64,7 @@ class LayerState:
     """Histogram of polarity x peak over sequences."""
     lookup_sum: Float[Tensor, "distinct_token lookup_column"]
     """Sum of explained-side activations per distinct corpus token over all but the random sequences, fp64;
-    one column per neuron for the first polarity, then for the second."""
+    one column per neuron for the first polarity, then for the second; always on the CPU."""
     sequences: int = 0
     """Sequences taken so far."""
 
@@ -75,6 +75,15 @@ class LayerState:
             named[name] = named[name].to(vector_dtype)
         return {name: tensor.contiguous().cpu() for name, tensor in named.items()}
 
+    def on(self, device: torch.device) -> "LayerState":
+        """Return the state on a device, but for the lookup sums, which stay on the CPU."""
+        moved = {
+            item.name: getattr(self, item.name).to(device)
+            for item in fields(self)
+            if item.name not in ("sequences", "lookup_sum")
+        }
+        return replace(self, **moved)
+
     @classmethod
     def restored(cls, tensors: Mapping[str, Tensor], sequences: int) -> "LayerState":
         """Return a state as it was stored by `tensors`."""
@@ -84,14 +93,15 @@ class LayerState:
         return cls(**own, sequences=sequences)
 
 
-def empty_state(
-    plan: CapturePlan, *, layer: int, neurons: int, tokens: int, vocabulary: int, device: torch.device
-) -> LayerState:
-    """Return the state before any sequence: `neurons` wide, sequences of `tokens`, `vocabulary` distinct tokens."""
+def empty_state(plan: CapturePlan, *, layer: int, neurons: int, tokens: int, vocabulary: int) -> LayerState:
+    """Return the state before any sequence, on the CPU.
+
+    `neurons` wide, for sequences of `tokens` and a corpus of `vocabulary` distinct tokens.
+    """
     sides, k = len(plan.polarities), plan.top_k
 
     def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        return torch.zeros(*shape, dtype=dtype, device=device)
+        return torch.zeros(*shape, dtype=dtype)
 
     return LayerState(
         top_value=zeros(sides, neurons, k).fill_(-torch.inf),
@@ -104,7 +114,5 @@ def empty_state(
         positive=zeros(neurons, dtype=torch.int64),
         histogram=zeros(neurons, BINS, dtype=torch.int64),
         peak_histogram=zeros(sides, neurons, BINS, dtype=torch.int64),
-        lookup_sum=zeros(
-            vocabulary, sides * len(plan.lookup_neurons.get(layer, ())), dtype=torch.float64
-        ),
+        lookup_sum=zeros(vocabulary, sides * len(plan.lookup_neurons.get(layer, ())), dtype=torch.float64),
     )

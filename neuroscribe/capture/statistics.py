@@ -2,13 +2,15 @@
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from neuroscribe.capture.state import LayerState, histogram_edges
 from neuroscribe.records import STATISTICS
 
 QUANTILE_LEVELS = (0.0001, 0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999, 0.9999)
 """Levels of the quantile column, as shares of tokens."""
+_ABOVE_ZERO = 1e-300
+"""Stands for the smallest share that is not 0."""
 
 
 def layer_statistics(state: LayerState, layer: int, polarities: tuple[int, ...]) -> pl.DataFrame:
@@ -47,22 +49,23 @@ def quantile_bounds(
     """Return, per neuron, the values below which the given shares of a histogram lie.
 
     Within a bin the counts are taken to be spread evenly; the open outermost bins end at the fixed edges.
+    Level 0 gives the lower edge of the first bin that holds anything.
     """
     edges = np.array(histogram_edges())
     shares = np.cumsum(histogram, axis=1) / histogram.sum(axis=1, keepdims=True)
     bounds = np.empty((len(histogram), len(levels)))
     for column, level in enumerate(levels):
-        place = (shares < level).sum(axis=1).clip(max=histogram.shape[1] - 1)
+        place = (shares < max(level, _ABOVE_ZERO)).sum(axis=1).clip(max=histogram.shape[1] - 1)
         rows = np.arange(len(histogram))
         before = np.where(place > 0, shares[rows, place - 1], 0.0)
-        inside = (level - before) / np.maximum(shares[rows, place] - before, 1e-300)
+        inside = (level - before) / np.maximum(shares[rows, place] - before, _ABOVE_ZERO)
         bounds[:, column] = edges[place] + inside.clip(0, 1) * (edges[place + 1] - edges[place])
     return bounds
 
 
 def _fires(
     low: Float[np.ndarray, " neuron"], high: Float[np.ndarray, " neuron"], polarities: tuple[int, ...]
-) -> "np.ndarray":
+) -> Bool[np.ndarray, "polarity neuron"]:
     """Tell for each polarity whether the neuron is ever on that side of zero."""
     return np.stack([high > 0 if polarity > 0 else low < 0 for polarity in polarities])
 

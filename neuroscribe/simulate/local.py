@@ -1,70 +1,119 @@
-"""The all-at-once simulator in-process: digit probabilities at every token in one forward pass."""
+"""The all-at-once simulator in this process: one pass asks about every token of a sequence by itself.
+
+A row holds the sequence's tokens as running text, then one short question per token. An attention mask lets
+each question see the explanation and the text up to its token, as the subject's own neuron does, but no other
+question. Places are known by position, never parsed out of text.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
 from neuroscribe.errors import CapabilityError
-from neuroscribe.fingerprint import fingerprint
+from neuroscribe.escaping import escaped
 from neuroscribe.local_llm import LocalLLM
 from neuroscribe.ports import Simulated
 from neuroscribe.simulate.distribution import expected_activations
-from neuroscribe.simulate.prompts import DIGITS, HIDDEN, hidden_line, opening, simulation_prompt
+from neuroscribe.simulate.prompts import DIGITS, QUESTION, asked_beginning, asked_opening, prompt_identity
+
+
+@dataclass(frozen=True)
+class AskedRow:
+    """One sequence as a row of LLM tokens: its text, then a question per token."""
+
+    tokens: list[int]
+    text_length: int
+    questions: list[tuple[int, int, int]]
+    """Per question: its first and one-past-last place in the row, and how much of the text it may see."""
+
+    @property
+    def slots(self) -> list[int]:
+        """The place of each question's last token, after which a digit would come."""
+        return [stop - 1 for _, stop, _ in self.questions]
+
+    def positions(self) -> Int[Tensor, " place"]:
+        """Return each place's position after the prefix: a question stands right behind its token."""
+        positions = torch.arange(len(self.tokens))
+        for start, stop, seen in self.questions:
+            positions[start:stop] = torch.arange(seen, seen + stop - start)
+        return positions
+
+    def visible(self) -> Bool[Tensor, "place place"]:
+        """Return which place may look at which: the text is causal, questions are apart from each other."""
+        visible = torch.zeros(len(self.tokens), len(self.tokens), dtype=torch.bool)
+        visible[: self.text_length, : self.text_length] = torch.ones(
+            self.text_length, self.text_length, dtype=torch.bool
+        ).tril()
+        for start, stop, seen in self.questions:
+            visible[start:stop, :seen] = True
+            visible[start:stop, start:stop] = torch.ones(stop - start, stop - start, dtype=torch.bool).tril()
+        return visible
 
 
 class LocalSimulator:
-    """Fulfils the `Simulator` port; places are known by position, never parsed out of text."""
+    """Fulfils the `Simulator` port with a model in this process."""
 
-    def __init__(self, llm: LocalLLM, *, sequences_per_call: int = 5) -> None:
+    def __init__(self, llm: LocalLLM) -> None:
         self._llm = llm
-        self._sequences_per_call = sequences_per_call
-        self._prompt = simulation_prompt()
         self._digits = [self._one_token(digit) for digit in DIGITS]
-        self._explanation: tuple[str, Any] | None = None
+        self._opened: tuple[str, Any] | None = None
 
     @property
     def identity(self) -> str:
-        """Model, prompt and how many sequences share a pass."""
-        prompt = fingerprint(self._prompt.version, self._prompt.beginning)[:12]
-        return f"{self._llm.identity}; all at once, prompt {prompt}, {self._sequences_per_call} per pass"
+        """Model and prompt."""
+        return f"{self._llm.identity}; all at once, {prompt_identity('asked')}"
 
     @property
     def sequences_per_call(self) -> int:
-        """Sequences that share one forward pass."""
-        return self._sequences_per_call
+        """One sequence fills a pass: its questions are the batch."""
+        return 1
 
     async def simulate(self, explanation: str, sequences: Sequence[Sequence[bytes]]) -> list[Simulated]:
         """Return the expected activation at every token of every sequence."""
-        rows, slots = zip(*(self._row(tokens) for tokens in sequences), strict=True)
-        read = self._llm.slot_probabilities(self._opened(explanation), rows, slots, self._digits)
-        simulated: list[Simulated] = []
-        for probabilities in read:
-            values, mass = expected_activations(probabilities.double().numpy())
-            simulated.append(Simulated(tuple(values.tolist()), mass))
-        return simulated
+        return [self._reading(explanation, tokens) for tokens in sequences]
 
-    def _opened(self, explanation: str) -> Any:
-        """Return the cache of the prompt up to the first token; kept while the explanation stays the same."""
-        if self._explanation is None or self._explanation[0] != explanation:
-            cache, _ = self._llm.prefix(self._prompt.beginning)
-            self._explanation = explanation, self._llm.extended(cache, self._llm.encode(opening(explanation)))
-        return self._explanation[1]
-
-    def _row(self, tokens: Sequence[bytes]) -> tuple[list[int], list[int]]:
-        """Return the token ids of a sequence's lines, and where the digit would follow."""
+    def row(self, tokens: Sequence[bytes]) -> AskedRow:
+        """Lay out one sequence."""
         row: list[int] = []
-        slots: list[int] = []
+        seen: list[int] = []
         for token in tokens:
-            before, after = hidden_line(token)
-            row += self._llm.encode(before.removesuffix("\t")) + self._llm.encode("\t")
-            slots.append(len(row) - 1)
-            row += self._llm.encode(after)
-        return row, slots
+            row += self._llm.encode(escaped(token))
+            seen.append(len(row))
+        text_length = len(row)
+        questions: list[tuple[int, int, int]] = []
+        for end in seen:
+            start = len(row)
+            row += self._llm.encode(QUESTION)
+            questions.append((start, len(row), end))
+        return AskedRow(row, text_length, questions)
+
+    def _reading(self, explanation: str, tokens: Sequence[bytes]) -> Simulated:
+        row = self.row(tokens)
+        probabilities = self._llm.probabilities(
+            self._opening(explanation), row.tokens, row.positions(), row.visible(), row.slots, self._digits
+        )
+        values, mass = expected_activations(probabilities.double().numpy())
+        return Simulated(tuple(values.tolist()), mass)
+
+    def _opening(self, explanation: str) -> Any:
+        """Return the cache of the prompt up to the text; kept while the explanation stays the same."""
+        if self._opened is None or self._opened[0] != explanation:
+            cache, _ = self._llm.prefix(asked_beginning())
+            self._opened = (
+                explanation,
+                self._llm.extended(cache, self._llm.encode(asked_opening(explanation))),
+            )
+        return self._opened[1]
 
     def _one_token(self, digit: str) -> int:
         ids = self._llm.encode(digit)
         if len(ids) != 1:
             raise CapabilityError(
-                f"{self._llm.identity}: its tokenizer writes {digit!r} (and {HIDDEN!r} beside it) as {len(ids)}"
-                " tokens, so digits cannot be read in one place; choose another model for [llm]"
+                f"{self._llm.identity}: its tokenizer writes {digit!r} as {len(ids)} tokens, so a digit cannot be"
+                " read in one place; choose another model for [llm]"
             )
         return ids[0]

@@ -1,92 +1,82 @@
-"""The simulation prompt: an explanation, then one line per token with a place for its value.
+"""The simulation prompts, in two layouts for two ways of reading all tokens at once.
 
-Method of Bills et al. 2023 (all at once): worked examples hide their values up to a point, so that the model
-puts digits at every hidden place, and the distribution at the hidden places of the last block is read. Values
-run from 0 to 9, because many tokenizers split "10" and its "1" would be taken for a 1; readings are stretched
-to 0..10. Wording and examples are data: `few_shot.toml`.
+*Hidden* (Bills et al. 2023, all at once), for servers that echo log-probabilities: one line per token whose
+value is hidden; worked examples hide values up to a point, so that the model puts digits at hidden places.
+*Asked*, for a model in this process: the text, and after each token the question for its value; an attention
+mask keeps the questions from seeing each other, so that one pass gives what the paper asks one token at a time.
+
+Values run from 0 to 9, because many tokenizers split "10" and its "1" would be taken for a 1; readings are
+stretched to 0..10. Wording and examples are data: `few_shot.toml`.
 """
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from neuroscribe.escaping import escaped
+from neuroscribe.fingerprint import fingerprint
 
 HIDDEN = "?"
 """Stands where a value is not shown."""
+QUESTION = "\t"
+"""What asks for the value of the token before it."""
 LARGEST = 9
 DIGITS = tuple(str(value) for value in range(LARGEST + 1))
 
 
-@dataclass(frozen=True)
-class WorkedExample:
-    """A neuron whose values are shown from `shown_from` on."""
-
-    explanation: str
-    tokens: tuple[str, ...]
-    values: tuple[int, ...]
-    shown_from: int
-
-
-@dataclass(frozen=True)
-class SimulationPrompt:
-    """The fixed beginning of every simulation prompt; its version enters fingerprints."""
-
-    version: int
-    instruction: str
-    examples: tuple[WorkedExample, ...]
-
-    @property
-    def beginning(self) -> str:
-        """Instruction and worked examples, shared by all prompts."""
-        blocks = [
-            opening(example.explanation) + "".join(_lines(example)) + "\n" for example in self.examples
-        ]
-        return f"{self.instruction.strip()}\n\n" + "".join(blocks)
-
-
-@cache
-def simulation_prompt() -> SimulationPrompt:
-    """Return the prompt as written in the data file."""
-    data = tomllib.loads(files("neuroscribe.simulate").joinpath("few_shot.toml").read_text(encoding="utf-8"))
-    examples = tuple(
-        WorkedExample(
-            explanation=example["explanation"],
-            tokens=tuple(example["tokens"]),
-            values=tuple(example["values"]),
-            shown_from=example["shown_from"],
-        )
-        for example in data["example"]
-    )
-    return SimulationPrompt(data["version"], data["instruction"], examples)
-
-
-def opening(explanation: str) -> str:
-    """Return the lines that introduce one neuron's tokens."""
-    return f"Explanation: {explanation}\nTokens:\n"
-
-
-def hidden_line(token: bytes) -> tuple[str, str]:
-    """Return a token's line with its value hidden, as what stands before the place and from it on."""
-    return f"{escaped(token)}\t", f"{HIDDEN}\n"
-
-
-def whole_prompt(explanation: str, tokens: Sequence[bytes]) -> tuple[str, list[int]]:
-    """Return the prompt for a server, and the character offset of each hidden place."""
-    text = simulation_prompt().beginning + opening(explanation)
+def hidden_prompt(explanation: str, tokens: Sequence[bytes]) -> tuple[str, list[int]]:
+    """Return the prompt for a server, and the character offset of the hidden value of each token."""
+    text = _hidden_beginning() + _opening(explanation)
     places: list[int] = []
     for token in tokens:
-        before, after = hidden_line(token)
-        places.append(len(text) + len(before))
-        text += before + after
+        text += f"{escaped(token)}\t"
+        places.append(len(text))
+        text += f"{HIDDEN}\n"
     return text, places
 
 
-def _lines(example: WorkedExample) -> list[str]:
-    shown = [
-        str(value) if position >= example.shown_from else HIDDEN
-        for position, value in enumerate(example.values)
+def asked_beginning() -> str:
+    """Return the instruction and worked examples that all asked prompts begin with."""
+    data = _data()["asked"]
+    blocks = [
+        f"{asked_opening(example['explanation'])}{example['text']}{QUESTION}{example['value']}\n\n"
+        for example in data["examples"]
     ]
-    return [f"{token}\t{value}\n" for token, value in zip(example.tokens, shown, strict=True)]
+    return f"{data['instruction'].strip()}\n\n" + "".join(blocks)
+
+
+def asked_opening(explanation: str) -> str:
+    """Return the line that introduces one neuron's text, up to where the text begins."""
+    return f"Explanation: {explanation}\nText: "
+
+
+def prompt_identity(layout: str) -> str:
+    """Return version and content hash of a layout's wording; part of every simulation's identity."""
+    data = _data()[layout]
+    return f"{layout} prompt v{data['version']} {fingerprint(data)[:8]}"
+
+
+@cache
+def _data() -> dict[str, Any]:
+    return tomllib.loads(files("neuroscribe.simulate").joinpath("few_shot.toml").read_text(encoding="utf-8"))
+
+
+@cache
+def _hidden_beginning() -> str:
+    data = _data()["hidden"]
+    blocks = [_opening(example["explanation"]) + _lines(example) + "\n" for example in data["example"]]
+    return f"{data['instruction'].strip()}\n\n" + "".join(blocks)
+
+
+def _opening(explanation: str) -> str:
+    return f"Explanation: {explanation}\nTokens:\n"
+
+
+def _lines(example: dict[str, Any]) -> str:
+    pairs = zip(example["tokens"], example["values"], strict=True)
+    return "".join(
+        f"{token}\t{value if place >= example['shown_from'] else HIDDEN}\n"
+        for place, (token, value) in enumerate(pairs)
+    )

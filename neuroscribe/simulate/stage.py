@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from neuroscribe.calls import answered_once
+from neuroscribe.corpus import token_bytes_by_sequence
 from neuroscribe.exemplars import Neuron, by_neuron, scored_exemplars
 from neuroscribe.fingerprint import fingerprint
 from neuroscribe.ports import CallStore, Progress, Simulated, Simulator
@@ -16,6 +17,34 @@ from neuroscribe.studies import Study, TokenPairs
 
 _AT_ONCE = 64
 """Calls prepared at a time; how many are in flight is the client's affair."""
+
+
+async def layer_simulations(
+    study: Study,
+    tables: "SimulatedTables",
+    *,
+    simulators: Mapping[str, Simulator],
+    calls: CallStore,
+    progress: Progress,
+) -> pl.DataFrame:
+    """Return the SIMULATIONS of one layer's explanations by every simulator of the study."""
+    tasks = {
+        name: simulation_tasks(study, tables.explanations, tables.records, spec.explainers)
+        for name, spec in study.simulators.items()
+    }
+    ids = {sequence for own in tasks.values() for task in own for sequence in task.sequence_ids}
+    tokens = token_bytes_by_sequence(tables.sequences, tables.vocabulary, ids)
+    return await simulated(study, tasks, tokens, simulators=simulators, calls=calls, progress=progress)
+
+
+@dataclass(frozen=True)
+class SimulatedTables:
+    """One layer's tables, as its simulators read them."""
+
+    sequences: pl.DataFrame
+    vocabulary: pl.DataFrame
+    records: pl.DataFrame
+    explanations: pl.DataFrame
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,114 @@
+"""Data-quality checks on the scores: the core's rules, one Dagster check each, per layer."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import polars as pl
+
+from assets.partitions import layer_partitions
+from assets.stage import key
+from neuroscribe.rules import Validator, Verdict, rules_for, verdicts
+from neuroscribe.studies import Study
+
+_SHOWN = 50
+"""Failing rows shown in the UI; the table itself has them all."""
+
+
+def score_checks(study: Study) -> dg.AssetChecksDefinition:
+    """Return the checks on a study's scores; a failed error blocks what comes after in the same run."""
+    specs = [
+        dg.AssetCheckSpec(
+            rule.name,
+            asset=key(study, "scores"),
+            description=rule.description,
+            additional_deps=[key(study, "explanations")],
+            blocking=rule.severity == "error",
+            partitions_def=layer_partitions(study),
+        )
+        for rule in rules_for(study)
+    ]
+
+    @dg.multi_asset_check(
+        name=f"{study.name}_score_checks",
+        specs=specs,
+        ins={name: dg.AssetIn(key=key(study, name)) for name in ("scores", "explanations")},
+    )
+    def checks(
+        context: dg.AssetCheckExecutionContext,
+        scores: dict[str, pl.DataFrame],
+        explanations: dict[str, pl.DataFrame],
+        expectations: dg.ResourceParam[Validator],
+    ) -> Iterator[dg.AssetCheckResult]:
+        found = verdicts(
+            expectations,
+            scores=pl.concat(scores.values()),
+            explanations=pl.concat(explanations.values()),
+            study=study,
+            name=f"{study.name} {', '.join(scores)}",
+        )
+        if context.has_partition_key_range:
+            _log_each_layer(context, study, scores, explanations, expectations)
+        yield from (_result(study, verdict) for verdict in found)
+
+    return checks
+
+
+def _result(study: Study, verdict: Verdict) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=key(study, "scores"),
+        check_name=verdict.rule,
+        passed=verdict.passed,
+        severity=_severity(verdict),
+        description=verdict.observed,
+        metadata=_metadata(verdict),
+    )
+
+
+def _log_each_layer(
+    context: dg.AssetCheckExecutionContext,
+    study: Study,
+    scores: dict[str, pl.DataFrame],
+    explanations: dict[str, pl.DataFrame],
+    expectations: Validator,
+) -> None:
+    """Report per layer in a run over a range, where Dagster keeps one result for the whole of it."""
+    for layer, frame in scores.items():
+        for verdict in verdicts(
+            expectations,
+            scores=frame,
+            explanations=explanations.get(layer, frame.clear()),
+            study=study,
+            name=f"{study.name} {layer}",
+        ):
+            context.op_execution_context.log_event(
+                dg.AssetCheckEvaluation(
+                    asset_key=key(study, "scores"),
+                    check_name=verdict.rule,
+                    passed=verdict.passed,
+                    severity=_severity(verdict),
+                    partition=layer,
+                    blocking=verdict.severity == "error",
+                    metadata=_metadata(verdict),
+                )
+            )
+
+
+def _severity(verdict: Verdict) -> dg.AssetCheckSeverity:
+    return dg.AssetCheckSeverity.ERROR if verdict.severity == "error" else dg.AssetCheckSeverity.WARN
+
+
+def _metadata(verdict: Verdict) -> dict[str, dg.MetadataValue]:
+    metadata: dict[str, dg.MetadataValue] = {
+        "rule": dg.MetadataValue.text(verdict.description),
+        "finding": dg.MetadataValue.text(verdict.observed),
+    }
+    if verdict.measure is not None:
+        metadata["measure"] = dg.MetadataValue.float(float(verdict.measure))
+    if verdict.failing:
+        names = list(verdict.failing[0])
+        metadata["failing_neurons"] = dg.MetadataValue.table(
+            [dg.TableRecord({name: str(row[name]) for name in names}) for row in verdict.failing[:_SHOWN]],
+            schema=dg.TableSchema(columns=[dg.TableColumn(name) for name in names]),
+        )
+    return metadata
+

@@ -1,0 +1,47 @@
+"""Connections: what each neuron reads and writes, by weight alone."""
+
+import dagster as dg
+
+from assets.partitions import selected_layers
+from neuroscribe.sources import SubjectSource
+from assets.stage import per_layer, plain_failures, stage
+from neuroscribe.ports import Progress
+from neuroscribe.studies import Study, layer_key
+
+_DESCRIPTION = (
+    "Tokens and neurons with the largest weights up and down stream of each neuron (logit lens); empty, with"
+    " the reason, for architectures whose formula is not known."
+)
+
+
+def connections(study: Study) -> dg.AssetsDefinition:
+    """Return the asset `connections` of a study."""
+
+    @stage(
+        study,
+        "connections",
+        description=_DESCRIPTION,
+        kinds={"pytorch", "polars"},
+        tables=("connections",),
+        pool="gpu",
+        **per_layer(study, one_run=True),
+    )
+    def asset(
+        context: dg.AssetExecutionContext,
+        subject: dg.ResourceParam[SubjectSource],
+        progress: dg.ResourceParam[Progress],
+    ) -> dg.MaterializeResult:
+        from neuroscribe.connections import connections_of
+
+        with plain_failures():
+            model = subject.open(study.subject, progress=progress)
+            found = connections_of(model, layers=selected_layers(context), progress=progress)
+        return dg.MaterializeResult(
+            value={layer_key(layer): frame for layer, frame in found.frames.items()},
+            metadata={
+                "rows": sum(len(frame) for frame in found.frames.values()),
+                "refused": found.refused or "no",
+            },
+        )
+
+    return asset

@@ -1,0 +1,49 @@
+"""The corpus: documents cut into the subject's tokens."""
+
+import dagster as dg
+
+from neuroscribe.sources import SubjectSource, TextSource
+from assets.stage import plain_failures, stage
+from neuroscribe.ports import Progress
+from neuroscribe.studies import Study
+
+
+def corpus(study: Study) -> dg.AssetsDefinition:
+    """Return the asset `corpus` of a study."""
+
+    @stage(
+        study,
+        "corpus",
+        description="Fixed-length sequences of tokens, each within one document, and the vocabulary's exact bytes.",
+        kinds={"polars", "parquet"},
+        tables=("corpus/sequences", "corpus/vocabulary"),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def asset(
+        texts: dg.ResourceParam[TextSource],
+        subject: dg.ResourceParam[SubjectSource],
+        progress: dg.ResourceParam[Progress],
+    ) -> dg.MaterializeResult:
+        from neuroscribe.capture.stage import corpus_hash
+        from neuroscribe.corpus import tokenised
+
+        with plain_failures():
+            source = texts.open(study.corpus, progress=progress)
+            tokenizer = subject.tokenizer(study.subject, progress=progress)
+            made = tokenised(source.documents(), tokenizer, study.corpus)
+        digest = corpus_hash(made.sequences)
+        return dg.MaterializeResult(
+            value={"corpus/sequences": made.sequences, "corpus/vocabulary": made.vocabulary},
+            data_version=dg.DataVersion(digest),
+            metadata={
+                "sequences": len(made.sequences),
+                "tokens": len(made.sequences) * study.corpus.sequence_length,
+                "documents_read": made.documents,
+                "documents_too_short": made.too_short,
+                "duplicate_sequences_left_out": made.duplicates,
+                "text_revision": source.revision,
+                "sequences_sha256": digest,
+            },
+        )
+
+    return asset

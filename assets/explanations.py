@@ -1,0 +1,66 @@
+"""Explanations: the sample's neurons put into words."""
+
+import asyncio
+
+import dagster as dg
+import polars as pl
+
+from assets.partitions import selected_layers
+from neuroscribe.sources import LLMSource
+from assets.stage import LLM_RETRIES, ins, per_layer, plain_failures, stage
+from neuroscribe.ports import CallStore, Progress
+from neuroscribe.studies import Study
+
+_LINEAGE = {
+    "neuron": (("neuron_records", "neuron"),),
+    "polarity": (("neuron_records", "polarity"),),
+    "sequence_ids": (("neuron_records", "sequence_id"),),
+    "text": (
+        ("neuron_records", "activations"),
+        ("corpus", "token_ids"),
+        ("token_lookup", "mean"),
+    ),
+}
+
+
+def explanations(study: Study) -> dg.AssetsDefinition:
+    """Return the asset `explanations` of a study."""
+
+    @stage(
+        study,
+        "explanations",
+        description="Explanations by every explainer of the study, with prompt, reply, tokens and money; refusals"
+        " and failures are rows too.",
+        kinds={"openai" if study.llm.provider == "openai" else "huggingface", "polars"},
+        tables=("explanations",),
+        lineage=_LINEAGE,
+        pool="llm",
+        retry_policy=LLM_RETRIES,
+        ins=ins(study, "corpus", "activations", "neuron_records", "token_lookup"),
+        **per_layer(study, one_run=False),
+    )
+    def asset(
+        context: dg.AssetExecutionContext,
+        corpus: dict[str, pl.DataFrame],
+        activations: pl.DataFrame,
+        neuron_records: pl.DataFrame,
+        token_lookup: pl.DataFrame,
+        llm: dg.ResourceParam[LLMSource],
+        calls: dg.ResourceParam[CallStore],
+        progress: dg.ResourceParam[Progress],
+    ) -> dg.MaterializeResult:
+        from neuroscribe.explain.stage import LayerTables, asks_llm, layer_explanations
+        from neuroscribe.publish.tallies import explanation_tally
+
+        (layer,) = selected_layers(context)
+        tables = LayerTables(
+            corpus["corpus/sequences"], corpus["corpus/vocabulary"], activations, neuron_records, token_lookup
+        )
+        with plain_failures():
+            model = llm.open(study.llm, progress=progress) if asks_llm(study) else None
+            frame = asyncio.run(
+                layer_explanations(study, layer, tables, llm=model, calls=calls, progress=progress)
+            )
+        return dg.MaterializeResult(value=frame, metadata=explanation_tally(frame))
+
+    return asset

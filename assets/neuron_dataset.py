@@ -1,0 +1,53 @@
+"""The published dataset: all tables with schema, manifest and checksums."""
+
+import dagster as dg
+
+from assets.stage import key, plain_failures, stage
+from neuroscribe.publish.dataset import DatasetStore
+from neuroscribe.rules import Validator
+from neuroscribe.sources import LicenceSource, TableReader
+from neuroscribe.stages import UPSTREAM
+from neuroscribe.studies import Study
+
+
+def neuron_dataset(study: Study) -> dg.AssetsDefinition:
+    """Return the asset `neuron_dataset` of a study."""
+
+    @stage(
+        study,
+        "neuron_dataset",
+        description="Parquet files with declared columns, a card, a manifest and checksums; published whole or not"
+        " at all, and only while all scores pass their checks.",
+        kinds={"parquet", "greatexpectations"},
+        deps=[key(study, name) for name in (*UPSTREAM["neuron_dataset"], "explanations", "simulations")],
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def asset(
+        tables: dg.ResourceParam[TableReader],
+        datasets: dg.ResourceParam[DatasetStore],
+        expectations: dg.ResourceParam[Validator],
+        licences: dg.ResourceParam[LicenceSource],
+    ) -> dg.MaterializeResult:
+        from neuroscribe.publish.stage import publish
+
+        with plain_failures():
+            done = publish(
+                study,
+                tables=tables,
+                datasets=datasets,
+                expectations=expectations,
+                licences=licences.licences(),
+            )
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(done.manifest_sha256),
+            metadata={
+                "dagster/uri": done.uri,
+                "files": len(done.files),
+                "dagster/row_count": done.rows,
+                "bytes": done.bytes,
+                "manifest_sha256": done.manifest_sha256,
+                **dict(done.counts),
+            },
+        )
+
+    return asset

@@ -1,0 +1,57 @@
+"""Neuron records: the exemplars of every neuron, with their splits."""
+
+import dagster as dg
+import polars as pl
+
+from assets.partitions import selected_layers
+from assets.stage import ins, per_layer, plain_failures, stage
+from neuroscribe.ports import TensorStore
+from neuroscribe.studies import Study, layer_key
+
+_LINEAGE = {
+    "sequence_id": (("corpus", "sequence_id"),),
+    "quantile_low": (("activations", "histogram"),),
+    "quantile_high": (("activations", "histogram"),),
+}
+
+
+def neuron_records(study: Study) -> dg.AssetsDefinition:
+    """Return the asset `neuron_records` of a study."""
+
+    @stage(
+        study,
+        "neuron_records",
+        description="Exemplars: the sequences where a neuron peaks, quantile bands, and shared random sequences,"
+        " in disjoint splits.",
+        kinds={"polars", "parquet"},
+        tables=("neuron_records",),
+        lineage=_LINEAGE,
+        ins=ins(study, "corpus"),
+        deps=[dg.AssetKey([study.name, "activations"])],
+        **per_layer(study, one_run=True),
+    )
+    def asset(
+        context: dg.AssetExecutionContext,
+        corpus: dict[str, pl.DataFrame],
+        tensors: dg.ResourceParam[TensorStore],
+    ) -> dg.MaterializeResult:
+        from neuroscribe.capture.stage import layer_records
+        from neuroscribe.corpus import token_bytes_by_sequence
+        from neuroscribe.publish.pictures import exemplar_preview
+
+        sequences = corpus["corpus/sequences"]
+        with plain_failures():
+            frames = {
+                layer: layer_records(study, layer, sequences, tensors) for layer in selected_layers(context)
+            }
+        first = next(iter(frames.values()))
+        tokens = token_bytes_by_sequence(sequences, corpus["corpus/vocabulary"], first["sequence_id"].unique())
+        return dg.MaterializeResult(
+            value={layer_key(layer): frame for layer, frame in frames.items()},
+            metadata={
+                "exemplars": sum(len(frame) for frame in frames.values()),
+                "preview": dg.MetadataValue.md(exemplar_preview(first, tokens)),
+            },
+        )
+
+    return asset

@@ -1,0 +1,100 @@
+"""What all assets of a study have in common: key, group, owners, versions, table schema, lineage, retries."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import dagster as dg
+
+from assets.partitions import layer_partitions
+from neuroscribe.errors import NeuroscribeError
+from neuroscribe.records import TABLES, Table
+from neuroscribe.stages import provenance, stage_version
+from neuroscribe.studies import Study
+
+OWNERS = ["team:interpretability"]
+LLM_RETRIES = dg.RetryPolicy(max_retries=2, delay=10, backoff=dg.Backoff.EXPONENTIAL)
+
+
+def stage(
+    study: Study,
+    name: str,
+    *,
+    description: str,
+    kinds: set[str],
+    tables: tuple[str, ...] = (),
+    lineage: dict[str, tuple[tuple[str, str], ...]] | None = None,
+    **options: Any,
+) -> Callable[..., dg.AssetsDefinition]:
+    """Return `dg.asset` with the study's settings; `options` go to Dagster as they are.
+
+    `lineage` names for a column the (asset, column) pairs it is made from.
+    """
+    metadata: dict[str, Any] = {"neuroscribe/provenance": provenance(study, name)}
+    if tables:
+        metadata["neuroscribe/tables"] = list(tables)
+        metadata["dagster/column_schema"] = column_schema(TABLES[tables[0]])
+        metadata["dagster/table_name"] = f"{study.name}/{tables[0]}"
+    if lineage:
+        metadata["dagster/column_lineage"] = column_lineage(study, lineage)
+    return dg.asset(
+        name=name,
+        key_prefix=[study.name],
+        group_name=study.name,
+        owners=OWNERS,
+        kinds=kinds,
+        description=description,
+        code_version=stage_version(study, name),
+        metadata=metadata,
+        **options,
+    )
+
+
+def key(study: Study, name: str) -> dg.AssetKey:
+    """Return the key of a study's asset."""
+    return dg.AssetKey([study.name, name])
+
+
+def ins(study: Study, *names: str) -> dict[str, dg.AssetIn]:
+    """Return the inputs of an asset, by parameter name."""
+    return {name: dg.AssetIn(key=key(study, name)) for name in names}
+
+
+def per_layer(study: Study, *, one_run: bool) -> dict[str, Any]:
+    """Return the options of an asset with a partition per layer; `one_run`: a backfill is a single run."""
+    policy = {"backfill_policy": dg.BackfillPolicy.single_run()} if one_run else {}
+    return {"partitions_def": layer_partitions(study), **policy}
+
+
+def column_schema(table: Table) -> dg.TableSchema:
+    """Return a table's declared columns as Dagster shows them."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                column.name,
+                str(column.dtype),
+                description=column.description,
+                constraints=dg.TableColumnConstraints(nullable=column.nullable),
+            )
+            for column in table.columns
+        ]
+    )
+
+
+def column_lineage(study: Study, lineage: dict[str, tuple[tuple[str, str], ...]]) -> dg.TableColumnLineage:
+    """Return which columns of which assets a column is made from."""
+    return dg.TableColumnLineage(
+        {
+            column: [dg.TableColumnDep(asset_key=key(study, asset), column_name=source) for asset, source in sources]
+            for column, sources in lineage.items()
+        }
+    )
+
+
+@contextmanager
+def plain_failures() -> Iterator[None]:
+    """End the run with the message of an error that a user can act on, and without retries."""
+    try:
+        yield
+    except NeuroscribeError as error:
+        raise dg.Failure(description=str(error), allow_retries=False) from error

@@ -1,0 +1,43 @@
+"""Token lookup: mean activation per token, the direct baseline and the ceiling beside every score."""
+
+import dagster as dg
+import polars as pl
+
+from assets.partitions import selected_layers
+from assets.stage import ins, per_layer, plain_failures, stage
+from neuroscribe.ports import TensorStore
+from neuroscribe.studies import Study, layer_key
+
+
+def token_lookup(study: Study) -> dg.AssetsDefinition:
+    """Return the asset `token_lookup` of a study."""
+
+    @stage(
+        study,
+        "token_lookup",
+        description="Mean activation per token and sampled neuron, held out from the sequences it is scored on.",
+        kinds={"polars", "parquet"},
+        tables=("token_lookup",),
+        lineage={"token_id": (("corpus", "token_ids"),)},
+        ins=ins(study, "corpus"),
+        deps=[dg.AssetKey([study.name, "activations"])],
+        **per_layer(study, one_run=True),
+    )
+    def asset(
+        context: dg.AssetExecutionContext,
+        corpus: dict[str, pl.DataFrame],
+        tensors: dg.ResourceParam[TensorStore],
+    ) -> dg.MaterializeResult:
+        from neuroscribe.capture.stage import layer_lookup
+
+        sequences = corpus["corpus/sequences"]
+        with plain_failures():
+            frames = {
+                layer: layer_lookup(study, layer, sequences, tensors) for layer in selected_layers(context)
+            }
+        return dg.MaterializeResult(
+            value={layer_key(layer): frame for layer, frame in frames.items()},
+            metadata={"rows": sum(len(frame) for frame in frames.values())},
+        )
+
+    return asset

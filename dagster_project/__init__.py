@@ -1,0 +1,1 @@
+"""Assembly only: studies, assets and resources meet here and nowhere else."""

@@ -1,0 +1,120 @@
+"""The one reader of environment variables: where things are and how fast they may go, never what comes out.
+
+NEUROSCRIBE_STORE          folder or s3://bucket/prefix of all tables and tensors (store/)
+NEUROSCRIBE_CACHE          folder of fetched and converted models and text (.cache/neuroscribe)
+NEUROSCRIBE_S3_ENDPOINT    an S3-compatible server other than AWS
+NEUROSCRIBE_DEVICE         auto, cpu, cuda or mps (auto)
+NEUROSCRIBE_BATCH_TOKENS   tokens per forward pass of the subject (2048)
+NEUROSCRIBE_HUB            0 to never ask a model hub (1)
+NEUROSCRIBE_LLM_BASE_URL   address of an OpenAI-compatible server; overrides the study's
+NEUROSCRIBE_LLM_API_KEY    key to it
+NEUROSCRIBE_LLM_CONCURRENCY calls in flight at once (16)
+NEUROSCRIBE_STUDIES        folder of studies (studies/)
+DAGSTER_HOME               Dagster's instance (.dagster/)
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from neuroscribe.errors import StudyError
+from resources.call_folders import Calls
+from resources.datasets import Datasets
+from resources.encoder import TextEncoders
+from resources.expectations import Expectations
+from resources.licences import Licences
+from resources.llm_servers import LLMServers
+from resources.llms import LLMs
+from resources.local_llm import LocalModels
+from resources.progress import ProgressDisplay
+from resources.subject import SubjectModels
+from resources.tables import TableFolders, TableIO
+from resources.tensors import Tensors
+from resources.texts import Texts
+
+ROOT = Path(__file__).resolve().parent.parent
+LLM_KEY = "NEUROSCRIBE_LLM_API_KEY"
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where this installation keeps and finds things."""
+
+    store: str
+    cache: str
+    studies: Path
+    dagster_home: Path
+    endpoint_url: str | None = None
+    device: str = "auto"
+    batch_tokens: int = 2048
+    hub: bool = True
+    llm_base_url: str = ""
+    llm_concurrency: int = 16
+
+    @classmethod
+    def read(cls, variables: Mapping[str, str] | None = None) -> "Environment":
+        """Return the settings of the process, or of the given variables."""
+        given = os.environ if variables is None else variables
+        return cls(
+            store=_place(given.get("NEUROSCRIBE_STORE", "store")),
+            cache=_place(given.get("NEUROSCRIBE_CACHE", ".cache/neuroscribe")),
+            studies=Path(_place(given.get("NEUROSCRIBE_STUDIES", "studies"))),
+            dagster_home=Path(_place(given.get("DAGSTER_HOME", ".dagster"))),
+            endpoint_url=given.get("NEUROSCRIBE_S3_ENDPOINT") or None,
+            device=given.get("NEUROSCRIBE_DEVICE", "auto"),
+            batch_tokens=_number(given, "NEUROSCRIBE_BATCH_TOKENS", 2048),
+            hub=given.get("NEUROSCRIBE_HUB", "1") != "0",
+            llm_base_url=given.get("NEUROSCRIBE_LLM_BASE_URL", ""),
+            llm_concurrency=_number(given, "NEUROSCRIBE_LLM_CONCURRENCY", 16),
+        )
+
+    def resources(self) -> dict[str, Any]:
+        """Return the adapters that fulfil what the assets ask for, by the names the assets use."""
+        stored = {"root": self.store, "endpoint_url": self.endpoint_url}
+        fetched = {"cache_dir": self.cache, "hub": self.hub}
+        return {
+            "io_manager": TableIO(**stored),
+            "tables": TableFolders(**stored),
+            "tensors": Tensors(**stored),
+            "calls": Calls(**stored),
+            "datasets": Datasets(**stored),
+            "texts": Texts(**fetched, endpoint_url=self.endpoint_url),
+            "subject": SubjectModels(device=self.device, batch_tokens=self.batch_tokens, **fetched),
+            "encoders": TextEncoders(**fetched),
+            "llm": LLMs(
+                local=LocalModels(device=self.device, **fetched),
+                servers=LLMServers(
+                    base_url=self.llm_base_url,
+                    api_key=dg.EnvVar(LLM_KEY) if os.environ.get(LLM_KEY) else "",
+                    concurrency=self.llm_concurrency,
+                ),
+            ),
+            "expectations": Expectations(),
+            "licences": Licences(),
+            "progress": ProgressDisplay(),
+        }
+
+
+def use_dagster_home(environment: Environment) -> None:
+    """Point Dagster at the environment's instance, with the shipped settings if it has none yet."""
+    environment.dagster_home.mkdir(parents=True, exist_ok=True)
+    settings = environment.dagster_home / "dagster.yaml"
+    if not settings.exists():
+        settings.write_text((ROOT / "deploy" / "dagster.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    os.environ["DAGSTER_HOME"] = str(environment.dagster_home)
+
+
+def _place(value: str) -> str:
+    """Return a place as it is if it is an address or absolute, else below the project's folder."""
+    return value if "://" in value or Path(value).is_absolute() else str(ROOT / value)
+
+
+def _number(given: Mapping[str, str], name: str, default: int) -> int:
+    text = given.get(name, str(default))
+    if not text.isdigit() or int(text) < 1:
+        raise StudyError(f"{name} is {text!r}; set it to a whole number above 0, or unset it")
+    return int(text)

@@ -1,0 +1,115 @@
+"""Launches a study's jobs in this process, one Dagster run after the other, leaving out what is up to date."""
+
+import time
+from collections.abc import Iterable, Sequence
+
+import dagster as dg
+
+from assets.stage import key
+from dagster_project.automation import spans
+from dagster_project.environments import Environment
+from neuroscribe.errors import NeuroscribeError
+from neuroscribe.stages import stage_identity
+from neuroscribe.studies import Study, layer_key
+from resources.tables import Tables
+
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+_CAPTURED = {
+    "activations": "activations/statistics",
+    "neuron_records": "neuron_records",
+    "token_lookup": "token_lookup",
+    "connections": "connections",
+}
+_EXPLAINED = {"explanations": "explanations", "simulations": "simulations", "scores": "scores"}
+
+
+class RunFailedError(NeuroscribeError):
+    """A Dagster run ended without success; the message is what its failed step said."""
+
+
+class Launcher:
+    """Runs the jobs of one study against one instance."""
+
+    def __init__(
+        self, study: Study, defs: dg.Definitions, instance: dg.DagsterInstance, environment: Environment
+    ) -> None:
+        self._study = study
+        self._defs = defs
+        self._instance = instance
+        self._tables = Tables(environment.store, endpoint_url=environment.endpoint_url)
+        self.seconds: dict[int, float] = {}
+        """Wall time per layer explained in this process."""
+
+    def capture(self) -> None:
+        """Capture every layer that is not up to date, each contiguous span in one pass of the corpus."""
+        layers = range(self._study.subject.layers)
+        corpus_may_change = self._study.corpus.files is not None
+        missing = [layer for layer in layers if corpus_may_change or not self._is_fresh(layer, _CAPTURED)]
+        for first, last in spans(missing):
+            tags = {
+                "dagster/asset_partition_range_start": layer_key(first),
+                "dagster/asset_partition_range_end": layer_key(last),
+            }
+            self._run("capture", tags=tags)
+
+    def explain(self, layer: int) -> None:
+        """Explain, simulate, score and check one layer, unless that is up to date."""
+        corpus_may_change = self._study.corpus.files is not None
+        if corpus_may_change or not self._is_fresh(layer, _EXPLAINED):
+            started = time.monotonic()
+            self._run("explain", partition_key=layer_key(layer))
+            self.seconds[layer] = time.monotonic() - started
+
+    def publish(self) -> None:
+        """Publish the dataset."""
+        self._run("publish")
+
+    def _is_fresh(self, layer: int, assets: dict[str, str]) -> bool:
+        """Tell whether all files of a layer were written by the study as it stands, and Dagster knows them."""
+        return all(
+            self._tables.identity(self._study.name, table, layer) == stage_identity(self._study, asset)
+            and layer_key(layer) in self._instance.get_materialized_partitions(key(self._study, asset))
+            for asset, table in assets.items()
+        )
+
+    def _run(self, name: str, *, tags: dict[str, str] | None = None, partition_key: str | None = None) -> None:
+        job = self._defs.resolve_job_def(f"{self._study.name}_{name}")
+        result = job.execute_in_process(
+            instance=self._instance,
+            tags=tags,
+            partition_key=partition_key,
+            raise_on_error=False,
+            run_config=_QUIET,
+        )
+        if not result.success:
+            raise RunFailedError(_reason(result.all_events, f"{self._study.name}_{name}"))
+
+
+def _reason(events: Iterable[dg.DagsterEvent], job: str) -> str:
+    """Return what the first failed step said, or which checks failed."""
+    failures = [event for event in events if event.is_step_failure]
+    checks = _failed_checks(events)
+    if checks:
+        return f"{job}: the scores fail {', '.join(checks)}; see the checks in the UI (make ui)"
+    if not failures:
+        return f"{job} failed; see the run in the UI (make ui)"
+    data = failures[0].step_failure_data
+    said = data.user_failure_data.description if data.user_failure_data else None
+    if said:
+        return said
+    assert data.error is not None
+    cause = data.error.cause or data.error
+    return f"{job}, step {failures[0].step_key}: {cause.message.strip()} (see the run in the UI: make ui)"
+
+
+def _failed_checks(events: Iterable[dg.DagsterEvent]) -> Sequence[str]:
+    evaluations = [
+        event.asset_check_evaluation_data
+        for event in events
+        if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION
+    ]
+    return [
+        evaluation.check_name
+        for evaluation in evaluations
+        if not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR
+    ]

@@ -1,0 +1,99 @@
+"""The main job from one command: capture, explain, score and publish a study, then say what was found.
+
+    python -m dagster_project.run [study]
+
+Every run is a Dagster run in the instance that `make ui` shows. What is there already and still belongs to
+the study as it stands is not done again, so that a run that was killed continues.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+
+import dagster as dg
+
+from dagster_project.build import build_defs
+from dagster_project.environments import Environment, use_dagster_home
+from dagster_project.launch import Launcher
+from dagster_project.outcome import outcome
+from neuroscribe.errors import NeuroscribeError, StudyError
+from neuroscribe.explain.stage import asks_llm
+from neuroscribe.ports import PromptScorer
+from neuroscribe.studies import Study, chosen_study, read_studies
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a study; returns 0, or 1 after one message about what went wrong."""
+    parser = argparse.ArgumentParser(prog="python -m dagster_project.run", description=__doc__)
+    parser.add_argument("study", nargs="?", default="embedded", help="name of a file in studies/, without .toml")
+    parser.add_argument("--layers", help="explain these layers instead of the study's, as in 0,6,12")
+    parser.add_argument("--ephemeral", action="store_true", help="leave no history in Dagster's instance")
+    options = parser.parse_args(arguments)
+    try:
+        environment = Environment.read()
+        study = chosen_study(read_studies(environment.studies), options.study)
+        layers = _layers(study, options.layers)
+        run(study, environment, layers=layers, ephemeral=options.ephemeral)
+    except NeuroscribeError as error:
+        sys.stderr.write(f"\nerror: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("\nstopped; the same command continues where this run ended\n")
+        return 130
+    return 0
+
+
+def run(study: Study, environment: Environment, *, layers: Sequence[int], ephemeral: bool = False) -> None:
+    """Bring a study up to date and print the report."""
+    use_dagster_home(environment)
+    defs = build_defs([study], environment=environment)
+    resources = environment.resources()
+    _write_line(f"study {study.name}: {study.description}")
+    preflight(study, resources)
+    instance = dg.DagsterInstance.ephemeral() if ephemeral else dg.DagsterInstance.get()
+    with instance:
+        launcher = Launcher(study, defs, instance, environment)
+        launcher.capture()
+        for layer in layers:
+            launcher.explain(layer)
+        launcher.publish()
+    _write_line(outcome(study, environment, layers=layers, seconds=launcher.seconds))
+
+
+def preflight(study: Study, resources: dict[str, object]) -> None:
+    """Fail on what can be known beforehand: models and text that are missing, a wrong key, an absent server."""
+    progress = resources["progress"]
+    resources["texts"].open(study.corpus, progress=progress)  # pyright: ignore
+    resources["subject"].open(study.subject, progress=progress)  # pyright: ignore
+    if asks_llm(study):
+        asyncio.run(_check_llm(study, resources["llm"].open(study.llm, progress=progress)))  # pyright: ignore
+    for spec in study.simulators.values():
+        if spec.kind == "embedding":
+            resources["encoders"].open(spec, progress=progress)  # pyright: ignore
+
+
+async def _check_llm(study: Study, llm: object) -> None:
+    await llm.check()  # pyright: ignore
+    if isinstance(llm, PromptScorer) and any(spec.kind == "all_at_once" for spec in study.simulators.values()):
+        await llm.probe()
+
+
+def _layers(study: Study, given: str | None) -> tuple[int, ...]:
+    if given is None:
+        return study.sampled_layers
+    names = [name.strip() for name in given.split(",")]
+    if wrong := [name for name in names if not name.isdigit() or int(name) >= study.subject.layers]:
+        raise StudyError(
+            f"--layers names {wrong[0]!r}; study {study.name} has layers 0 to {study.subject.layers - 1}"
+        )
+    return tuple(sorted({int(name) for name in names}))
+
+
+def _write_line(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""Checks, before the pass, that study, tokenizer and model are made for each other."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from neuroscribe.architectures import down_projections
+from neuroscribe.errors import StudyError, SubjectError
+from neuroscribe.studies import Study
+from neuroscribe.subjects import Subject
+
+
+def check_size(study: Study, model: torch.nn.Module) -> None:
+    """Check that the model has the layers and neurons that the study states.
+
+    Raises StudyError naming both numbers and the key to correct. Layers count up to the last one with a
+    dense MLP.
+    """
+    found = down_projections(model)
+    stated, layers = study.subject, max(found) + 1
+    if stated.layers != layers:
+        raise StudyError(
+            f"study {study.name}: subject.layers = {stated.layers}, but {stated.model} has {layers} layers"
+            f" with an MLP; set subject.layers = {layers}"
+        )
+    for layer, projection in found.items():
+        if projection.neurons != stated.neurons_per_layer:
+            raise StudyError(
+                f"study {study.name}: subject.neurons_per_layer = {stated.neurons_per_layer}, but layer"
+                f" {layer} of {stated.model} has {projection.neurons} neurons; set subject.neurons_per_layer"
+                f" = {projection.neurons}"
+            )
+
+
+def check_tokens(subject: Subject, tokens: Int[Tensor, "sequence token"]) -> None:
+    """Check that the model can read the corpus.
+
+    Raises SubjectError when its embedding lacks a token of the corpus, of the prefix or of the tokenizer, and
+    StudyError when a sequence is longer than it has positions for.
+    """
+    rows = _embedding_rows(subject.model)
+    read = [*subject.prefix_ids, int(tokens.min()), int(tokens.max())]
+    if outside := [token for token in read if not 0 <= token < rows]:
+        raise SubjectError(
+            f"the tokenizer does not fit the model: the corpus holds token {outside[0]}, but the embedding of"
+            f" {subject.name} has rows 0 to {rows - 1}; {_REMEDY}"
+        )
+    if (known := len(subject.tokenizer.token_bytes)) > rows:
+        raise SubjectError(
+            f"the tokenizer does not fit the model: it knows {known} tokens, but the embedding of"
+            f" {subject.name} has {rows} rows; {_REMEDY}"
+        )
+    length = len(subject.prefix_ids) + tokens.shape[1]
+    positions = getattr(getattr(subject.model, "config", None), "max_position_embeddings", None)
+    if isinstance(positions, int) and length > positions:
+        raise StudyError(
+            f"sequences of {tokens.shape[1]} tokens with {len(subject.prefix_ids)} before them exceed the"
+            f" {positions} positions of {subject.name}; lower corpus.sequence_length"
+        )
+
+
+_REMEDY = "give the tokenizer of the model's own repository and revision, and materialise the corpus again"
+
+
+def _embedding_rows(model: Any) -> int:
+    embedding = model.get_input_embeddings()
+    return int(getattr(embedding, "num_embeddings", embedding.weight.shape[0]))

@@ -1,0 +1,115 @@
+"""Turns batches of tokens into updates of the states, inside the hooks, while the subject runs."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from neuroscribe.architectures import DownProjection
+from neuroscribe.capture import kernel, reference
+from neuroscribe.capture.hooks import check_projections, forward, reading
+from neuroscribe.capture.state import CapturePlan, LayerState
+from neuroscribe.errors import CaptureError
+from neuroscribe.polarity import explained_side
+from neuroscribe.subjects import Subject
+
+KernelName = Literal["auto", "compiled", "reference"]
+
+
+class Reduction:
+    """The running states of the layers of one pass."""
+
+    def __init__(
+        self,
+        subject: Subject,
+        plan: CapturePlan,
+        projections: Mapping[int, DownProjection],
+        *,
+        kernel_name: KernelName = "auto",
+    ) -> None:
+        on_gpu = subject.device.type == "cuda" and kernel_name != "compiled"
+        compiled = kernel_name == "compiled" or (kernel_name == "auto" and not on_gpu)
+        self.subject, self.plan, self.projections = subject, plan, projections
+        self.states: dict[int, LayerState] = {}
+        # Other devices lack fp64, so what they compute is reduced on the CPU.
+        self._device = subject.device if on_gpu else torch.device("cpu")
+        self._take = kernel.take if compiled else reference.take
+        self._random = {sequence: slot for slot, sequence in enumerate(plan.random_ids)}
+
+    def begin(self, states: Mapping[int, LayerState]) -> None:
+        """Start from these states, empty or resumed."""
+        self.states = {layer: state.on(self._device) for layer, state in states.items()}
+
+    def check(self, tokens: Int[Tensor, "sequence token"]) -> None:
+        """Check that the hooks read the neurons; raises CaptureError where they do not."""
+        check_projections(self.subject.model, self.projections, self._with_prefix(tokens))
+
+    def take(
+        self, tokens: Int[Tensor, "sequence token"], places: Int[Tensor, "sequence token"], *, first: int
+    ) -> None:
+        """Run one batch; `places` are its tokens as rows of the lookup table, `first` its first id."""
+        calls = dict.fromkeys(self.projections, 0)
+
+        def reduce(layer: int, read: Float[Tensor, "..."]) -> None:
+            calls[layer] += 1
+            activations = read.reshape(len(tokens), -1, read.shape[-1])[:, len(self.subject.prefix_ids) :]
+            values = activations.to(self._device).float().contiguous()
+            self._reduce(layer, values, range(first, first + len(tokens)), places)
+
+        with reading(self.projections, reduce, stop=True):
+            forward(self.subject.model, self._with_prefix(tokens))
+        if wrong := [layer for layer, count in calls.items() if count != 1]:
+            raise CaptureError(
+                f"layer {wrong[0]} was read {calls[wrong[0]]} times in one batch, expected once; its layer is"
+                " shared, re-entrant or skipped, which is not supported"
+            )
+
+    def _reduce(
+        self,
+        layer: int,
+        activations: Float[Tensor, "sequence token neuron"],
+        ids: range,
+        places: Int[Tensor, "sequence token"],
+    ) -> None:
+        state = self.states[layer]
+        self._take(
+            state, activations, torch.tensor(list(ids), device=activations.device), self.plan.polarities
+        )
+        if not bool(torch.isfinite(state.sums[1]).all()):
+            raise CaptureError(_located(layer, activations, ids))
+        for row, sequence in enumerate(ids):
+            if sequence in self._random:
+                state.random_vector[self._random[sequence]] = activations[row]
+        if neurons := self.plan.lookup_neurons.get(layer):
+            held_out = [row for row, sequence in enumerate(ids) if sequence not in self._random]
+            self._look_up(state, activations[held_out][:, :, list(neurons)], places[held_out])
+
+    def _look_up(
+        self,
+        state: LayerState,
+        activations: Float[Tensor, "sequence token chosen"],
+        places: Int[Tensor, "sequence token"],
+    ) -> None:
+        """Add to the lookup sums, on the CPU: additions in a fixed order, which a GPU does not promise."""
+        chosen = activations.flatten(0, 1).cpu().double()
+        sides = [explained_side(chosen, side, self.plan.polarities) for side in self.plan.polarities]
+        state.lookup_sum.index_add_(0, places.flatten(), torch.cat(sides, 1))
+
+    def _with_prefix(self, tokens: Int[Tensor, "sequence token"]) -> Int[Tensor, "sequence position"]:
+        prefix = torch.tensor(self.subject.prefix_ids, dtype=torch.int64).expand(len(tokens), -1)
+        return torch.cat([prefix, tokens], 1).to(self.subject.device)
+
+
+def _located(layer: int, activations: Float[Tensor, "sequence token neuron"], ids: range) -> str:
+    """Say where the first value that is not finite stands."""
+    bad = (~torch.isfinite(activations)).nonzero()
+    if not len(bad):
+        return f"layer {layer}: activations are too large for their fourth powers to be summed in fp64"
+    sequence, position, neuron = (int(value) for value in bad[0])
+    return (
+        f"layer {layer}, neuron {neuron}, sequence {ids[sequence]}, position {position}: the activation is"
+        f" {activations[sequence, position, neuron].item()}; run the subject in another dtype (study key"
+        " subject.dtype) or leave the text out"
+    )

@@ -1,0 +1,101 @@
+"""The capture of a study: all selected layers in one pass, kept as files that later stages read."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from neuroscribe.capture.run import Checkpoints, capture
+from neuroscribe.capture.state import CapturePlan, LayerState
+from neuroscribe.capture.statistics import layer_statistics
+from neuroscribe.corpus import token_matrix
+from neuroscribe.errors import StoreError
+from neuroscribe.fingerprint import fingerprint
+from neuroscribe.neuron_records import ExemplarPlan, neuron_records
+from neuroscribe.ports import Progress, TensorStore
+from neuroscribe.sampling import candidate_neurons, capture_plan, random_sequences
+from neuroscribe.stages import stage_version
+from neuroscribe.studies import Study
+from neuroscribe.subjects import Subject
+from neuroscribe.token_lookup import token_lookup
+
+
+@dataclass(frozen=True)
+class Captured:
+    """What a capture yields beside the files."""
+
+    statistics: dict[int, pl.DataFrame]
+    """STATISTICS per layer."""
+    reused: bool
+    """Whether finished states of the same capture were there already."""
+
+
+def captured(
+    study: Study,
+    subject: Subject,
+    sequences: pl.DataFrame,
+    *,
+    layers: Sequence[int],
+    store: TensorStore,
+    progress: Progress,
+) -> Captured:
+    """Run the corpus through the subject once for all `layers` and return their statistics.
+
+    States are written to the store at checkpoints and at the end; what an interrupted or earlier run of the
+    same capture has written is used, not computed again.
+    """
+    tokens = token_matrix(sequences)
+    plan = capture_plan(study, layers, int(tokens.unique().numel()))
+    checkpoints = Checkpoints(
+        store, _folder(study), _identity(study, subject, sequences), corpus=corpus_hash(sequences)
+    )
+    reused = all(checkpoints.is_finished(layer) for layer in layers)
+    states = capture(subject, tokens, plan=plan, layers=layers, progress=progress, checkpoints=checkpoints)
+    statistics = {layer: layer_statistics(state, layer, study.polarities) for layer, state in states.items()}
+    return Captured(statistics, reused)
+
+
+def layer_records(study: Study, layer: int, sequences: pl.DataFrame, store: TensorStore) -> pl.DataFrame:
+    """Return the NEURON_RECORDS of a captured layer."""
+    plan = ExemplarPlan(
+        random_ids=random_sequences(study),
+        random_exemplars=study.capture.random_exemplars,
+        quantile_exemplars=study.capture.quantile_exemplars,
+        polarities=study.polarities,
+    )
+    return neuron_records(_state(study, layer, sequences, store), layer, plan)
+
+
+def layer_lookup(study: Study, layer: int, sequences: pl.DataFrame, store: TensorStore) -> pl.DataFrame:
+    """Return the TOKEN_LOOKUP of a captured layer."""
+    lookup: Mapping[int, tuple[int, ...]] = {layer: candidate_neurons(study, layer)}
+    plan = CapturePlan(study.capture.top_k, study.polarities, random_sequences(study), lookup)
+    return token_lookup(_state(study, layer, sequences, store), layer, plan, token_matrix(sequences))
+
+
+def corpus_hash(sequences: pl.DataFrame) -> str:
+    """Return the SHA-256 of the token ids of all sequences in order."""
+    return hashlib.sha256(token_matrix(sequences).numpy().tobytes()).hexdigest()
+
+
+def _state(study: Study, layer: int, sequences: pl.DataFrame, store: TensorStore) -> LayerState:
+    """Return a captured layer's state; raises StoreError if there is none or it is of another corpus."""
+    path = Checkpoints(store, _folder(study), "").path(layer)
+    if not store.exists(path):
+        raise StoreError(f"{path}: layer {layer} has not been captured; materialise {study.name}/activations")
+    tensors, metadata = store.read(path)
+    if metadata["corpus"] != corpus_hash(sequences):
+        raise StoreError(
+            f"{path}: layer {layer} was captured from another corpus; materialise {study.name}/activations again"
+        )
+    return LayerState.restored(tensors, int(metadata["sequences"]))
+
+
+def _folder(study: Study) -> str:
+    return f"{study.name}/activations/tensors"
+
+
+def _identity(study: Study, subject: Subject, sequences: pl.DataFrame) -> str:
+    facts = [stage_version(study, "activations"), corpus_hash(sequences), subject.revision, str(subject.dtype)]
+    return fingerprint(*facts)

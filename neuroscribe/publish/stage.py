@@ -1,0 +1,61 @@
+"""Gathers a study's tables into its dataset, and refuses while any layer's scores break a rule."""
+
+from collections.abc import Iterator, Mapping
+
+from neuroscribe.errors import StoreError
+from neuroscribe.publish.dataset import DatasetStore, Part, Published, neuron_dataset
+from neuroscribe.records import TABLES
+from neuroscribe.rules import Validator, verdicts
+from neuroscribe.sources import TableReader
+from neuroscribe.stages import provenance, stage_identity
+from neuroscribe.studies import Study
+
+
+def publish(
+    study: Study,
+    *,
+    tables: TableReader,
+    datasets: DatasetStore,
+    expectations: Validator,
+    licences: Mapping[str, str],
+) -> Published:
+    """Publish every layer that there is, once all scores have passed the study's rules again.
+
+    Raises StoreError naming layer, rule and finding when scores break a rule, and when nothing is scored.
+    """
+    layers = tables.layers(study.name, "scores")
+    if not layers:
+        raise StoreError(f"study {study.name} has no scores to publish; materialise {study.name}/scores first")
+    for layer in layers:
+        _check(study, layer, tables, expectations)
+    return neuron_dataset(
+        datasets,
+        study,
+        _parts(study, tables),
+        study_fingerprint=stage_identity(study, "neuron_dataset"),
+        provenance=provenance(study, "neuron_dataset"),
+        licences=licences,
+    )
+
+
+def _check(study: Study, layer: int, tables: TableReader, expectations: Validator) -> None:
+    found = verdicts(
+        expectations,
+        scores=tables.read(study.name, "scores", layer),
+        explanations=tables.read(study.name, "explanations", layer),
+        study=study,
+        name=f"{study.name} layer {layer}",
+    )
+    for verdict in found:
+        if not verdict.passed and verdict.severity == "error":
+            raise StoreError(
+                f"study {study.name}, layer {layer}: the scores break the rule {verdict.rule!r}"
+                f" ({verdict.observed}); the dataset stays as it was, see the checks of {study.name}/scores"
+            )
+
+
+def _parts(study: Study, tables: TableReader) -> Iterator[Part]:
+    for name, table in TABLES.items():
+        layers: list[int | None] = list(tables.layers(study.name, name)) if table.per_layer else [None]
+        for layer in layers:
+            yield Part(name, layer, tables.read(study.name, name, layer))

@@ -1,0 +1,44 @@
+"""Counts and means of a table as plain numbers: what stands beside every materialisation."""
+
+import polars as pl
+
+Tally = dict[str, int | float | str]
+
+
+def explanation_tally(explanations: pl.DataFrame) -> Tally:
+    """Return explanations by status, tokens and money; money is left out where any price is unknown."""
+    asked = explanations.filter(pl.col("model") != "none")
+    tally: Tally = {
+        "explanations": len(explanations),
+        "calls": len(asked),
+        "prompt_tokens": int(asked["prompt_tokens"].sum()),
+        "completion_tokens": int(asked["completion_tokens"].sum()),
+    }
+    for status in ("ok", "refused", "unparsable", "failed"):
+        tally[f"status_{status}"] = int((explanations["status"] == status).sum())
+    if len(asked) and not asked["cost_usd"].null_count():
+        tally["cost_usd"] = float(asked["cost_usd"].sum())
+    return tally
+
+
+def simulation_tally(simulations: pl.DataFrame) -> Tally:
+    """Return simulations and the mean probability mass on valid values, per simulator."""
+    tally: Tally = {"simulations": len(simulations)}
+    for (name,), rows in simulations.partition_by("simulator", as_dict=True).items():
+        tally[f"{name}/simulations"] = len(rows)
+        mass = rows["valid_fraction"].drop_nulls()
+        if len(mass):
+            tally[f"{name}/mean_valid_fraction"] = float(mass.to_numpy().mean())
+    return tally
+
+
+def score_tally(scores: pl.DataFrame) -> Tally:
+    """Return mean value, ceiling and control on the test split, and undefined scores, per scorer and explainer."""
+    tally: Tally = {"scores": len(scores), "unscored": scores["value"].null_count()}
+    headline = scores.filter((pl.col("split") == "test") & (pl.col("regime") == "top_and_random"))
+    for (scorer, explainer), rows in headline.partition_by("scorer", "explainer", as_dict=True).items():
+        for column in ("value", "ceiling", "control"):
+            known = rows[column].drop_nulls()
+            if len(known):
+                tally[f"{scorer}/{explainer}/mean_{column}"] = float(known.to_numpy().mean())
+    return tally

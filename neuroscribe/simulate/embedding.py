@@ -1,0 +1,62 @@
+"""A cheap second opinion without an LLM: how similar each token in context is to the explanation."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from neuroscribe.ports import Simulated, TextEncoder
+
+
+class EmbeddingSimulator:
+    """Fulfils the `Simulator` port: cosine similarity, clipped at 0 and stretched to 0..10."""
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        self._encoder = encoder
+
+    @property
+    def identity(self) -> str:
+        """The encoder."""
+        return f"{self._encoder.identity}; cosine of explanation and token in context"
+
+    @property
+    def sequences_per_call(self) -> int:
+        """A call is cheap, and worth storing only in numbers."""
+        return 16
+
+    async def simulate(self, explanation: str, sequences: Sequence[Sequence[bytes]]) -> list[Simulated]:
+        """Return the similarity at every token of every sequence; there is no distribution to weigh."""
+        target = self._encoder.sentence(explanation)
+        return [
+            Simulated(tuple(self._similarities(target, tokens).tolist()), valid_fraction=None)
+            for tokens in sequences
+        ]
+
+    def _similarities(
+        self, target: Float[np.ndarray, " feature"], tokens: Sequence[bytes]
+    ) -> Float[np.ndarray, " token"]:
+        text, spans = _text_and_spans(tokens)
+        pieces, vectors = self._encoder.pieces(text)
+        cosines = (vectors @ target).clip(0, 1) if len(pieces) else np.zeros(0)
+        similar = np.zeros(len(tokens))
+        for place, (start, stop) in enumerate(spans):
+            touching = [cosine for (a, b), cosine in zip(pieces, cosines, strict=True) if a < stop and b > start]
+            similar[place] = 10 * max(touching, default=0.0)
+        return similar
+
+
+def _text_and_spans(tokens: Sequence[bytes]) -> tuple[str, list[tuple[int, int]]]:
+    """Return the text of a sequence and each token's characters in it.
+
+    A character that several tokens make up together belongs to all of them.
+    """
+    data = b"".join(tokens)
+    text = data.decode("utf-8", errors="replace")
+    ends = np.cumsum([len(token) for token in tokens]).tolist()
+    starts = [0, *ends[:-1]]
+    return text, [(_characters(data, start), max(_characters(data, stop), 1)) for start, stop in zip(starts, ends, strict=True)]
+
+
+def _characters(data: bytes, length: int) -> int:
+    """Count the characters of the first `length` bytes, as they decode with replacement."""
+    return len(data[:length].decode("utf-8", errors="replace"))

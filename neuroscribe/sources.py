@@ -1,0 +1,71 @@
+"""Where models, text and tables are opened, as protocols; who fulfils them is chosen at assembly."""
+
+from typing import Protocol, runtime_checkable
+
+import polars as pl
+
+from neuroscribe.ports import LLM, CorpusSource, Progress, TextEncoder
+from neuroscribe.studies import CorpusSpec, Embedding, LLMSpec, SubjectSpec
+from neuroscribe.subjects import Subject, TokenizerFacts
+
+
+@runtime_checkable
+class SubjectSource(Protocol):
+    """Opens the model under study."""
+
+    def open(self, spec: SubjectSpec, *, progress: Progress | None = None) -> Subject:
+        """Return the subject, loaded."""
+        ...
+
+    def tokenizer(self, spec: SubjectSpec, *, progress: Progress | None = None) -> TokenizerFacts:
+        """Return its tokenizer alone."""
+        ...
+
+
+@runtime_checkable
+class TextSource(Protocol):
+    """Opens the text of a corpus."""
+
+    def open(self, spec: CorpusSpec, *, progress: Progress | None = None) -> CorpusSource:
+        """Return the documents' source."""
+        ...
+
+
+@runtime_checkable
+class LLMSource(Protocol):
+    """Opens the LLM that explains and simulates."""
+
+    def open(self, spec: LLMSpec, *, progress: Progress | None = None) -> LLM:
+        """Return the model, loaded or ready to be called."""
+        ...
+
+
+@runtime_checkable
+class EncoderSource(Protocol):
+    """Opens a sentence encoder."""
+
+    def open(self, spec: Embedding, *, progress: Progress | None = None) -> TextEncoder:
+        """Return the encoder."""
+        ...
+
+
+@runtime_checkable
+class TableReader(Protocol):
+    """Reads tables that other assets have written."""
+
+    def read(self, study: str, table: str, layer: int | None = None) -> pl.DataFrame:
+        """Return one table, or one layer of it."""
+        ...
+
+    def layers(self, study: str, table: str) -> list[int]:
+        """Return the layers a table has, ascending."""
+        ...
+
+
+@runtime_checkable
+class LicenceSource(Protocol):
+    """Knows under which licences artefacts may be used."""
+
+    def licences(self) -> dict[str, str]:
+        """Return a sentence per artefact name."""
+        ...

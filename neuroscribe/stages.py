@@ -1,0 +1,99 @@
+"""What each stage's result depends on: its own code's version and the parts of the study it reads.
+
+The identity of a stage takes in those of the stages before it, so that it changes exactly when something that
+its result depends on changes. How fast a study runs is no part of it.
+"""
+
+from typing import Any
+
+from neuroscribe import __version__
+from neuroscribe.fingerprint import fingerprint
+from neuroscribe.simulate.prompts import prompt_identity
+from neuroscribe.studies import Study
+
+VERSIONS = {
+    "corpus": 1,
+    "activations": 1,
+    "neuron_records": 1,
+    "token_lookup": 1,
+    "connections": 1,
+    "explanations": 1,
+    "simulations": 1,
+    "scores": 1,
+    "neuron_dataset": 1,
+}
+"""Raise a stage's number when its code gives other results than before."""
+
+UPSTREAM: dict[str, tuple[str, ...]] = {
+    "corpus": (),
+    "activations": ("corpus",),
+    "neuron_records": ("corpus", "activations"),
+    "token_lookup": ("corpus", "activations"),
+    "connections": (),
+    "explanations": ("corpus", "activations", "neuron_records", "token_lookup"),
+    "simulations": ("corpus", "neuron_records", "explanations"),
+    "scores": ("corpus", "neuron_records", "token_lookup", "explanations", "simulations"),
+    "neuron_dataset": ("corpus", "activations", "neuron_records", "token_lookup", "connections", "scores"),
+}
+
+
+def stage_version(study: Study, stage: str) -> str:
+    """Return 16 hex digits naming a stage's code and settings, without the stages before it."""
+    return fingerprint(stage, VERSIONS[stage], _settings(study, stage))[:16]
+
+
+def stage_identity(study: Study, stage: str) -> str:
+    """Return 16 hex digits naming a stage together with all stages before it."""
+    return fingerprint(stage_version(study, stage), [stage_identity(study, name) for name in UPSTREAM[stage]])[
+        :16
+    ]
+
+
+def provenance(study: Study, stage: str) -> dict[str, Any]:
+    """Return what is written into every file of a stage; the same inputs give the same text."""
+    return {
+        "study": study.name,
+        "stage": stage,
+        "identity": stage_identity(study, stage),
+        "code_version": f"{__version__}+{stage}.{VERSIONS[stage]}",
+        "subject": study.subject.model,
+        "subject_revision": study.subject.revision or study.subject.artefact or "unpinned",
+        "dtype": study.subject.dtype,
+        "corpus": study.corpus.artefact or study.corpus.files,
+        "corpus_seed": study.corpus.seed,
+        "sample_seed": study.sample.seed,
+    }
+
+
+def _settings(study: Study, stage: str) -> dict[str, Any]:
+    """Return the parts of a study that a stage reads."""
+    subject = study.subject.model_dump()
+    match stage:
+        case "corpus":
+            return {"corpus": study.corpus, "tokenizer": [subject["model"], subject["revision"], subject["artefact"]]}
+        case "activations":
+            lookup = [study.sample.neurons_per_layer, study.sample.seed]
+            return {"subject": subject, "capture": study.capture, "lookup": lookup}
+        case "neuron_records" | "token_lookup":
+            return {"capture": study.capture}
+        case "connections":
+            return {"subject": subject}
+        case "explanations":
+            sample = study.sample.model_dump(exclude={"layers"})
+            return {"sample": sample, "llm": _llm(study), "explainers": study.explainers}
+        case "simulations":
+            prompts = [prompt_identity("hidden"), prompt_identity("asked")]
+            per_split = study.scoring.sequences_per_split
+            return {
+                "simulators": study.simulators, "llm": _llm(study), "prompts": prompts, "per_split": per_split,
+            }  # fmt: skip
+        case "scores":
+            return {"scoring": study.scoring.model_dump(exclude={"max_unscored_share"})}
+        case _:
+            return {"description": study.description, "licences": study.corpus.artefact}
+
+
+def _llm(study: Study) -> dict[str, Any]:
+    """The LLM without what only says where it is and what it costs."""
+    places = {"base_url", "usd_per_million_prompt_tokens", "usd_per_million_completion_tokens"}
+    return study.llm.model_dump(exclude=places)
