@@ -13,8 +13,9 @@ READY := .venv/.ready
 TURNS := $(if $(shell command -v flock),flock Makefile)
 # Tests never meet the settings of real runs.
 BARE := env -u DAGSTER_HOME $(patsubst %,-u %,$(filter NEUROSCRIBE_%,$(.VARIABLES)))
-# One thread in each of two workers is faster than two threads on the small matrices of the tests.
-PYTEST := $(BARE) OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=2 $(BIN)/python -m pytest -q -n 2
+# Small matrices: one thread in each of two workers beats two threads. Files stay whole, for their fixtures run
+# whole pipelines.
+PYTEST := $(BARE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
@@ -34,6 +35,7 @@ run: setup home ## capture, explain and score a study (STUDY=embedded)
 
 ui: setup home ## open the asset graph on 127.0.0.1 (PORT=3000)
 	echo "Dagster will answer at http://127.0.0.1:$(PORT) (Ctrl-C ends it)"
+	PYTHONWARNINGS='ignore:Function `dev_command` is superseded' \
 	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
 test: lint ## lint, types, import rules and all tests
@@ -77,7 +79,7 @@ $(READY): pyproject.toml requirements.lock
 	  echo "make: $$python cannot make a virtual environment (no ensurepip, no pip);" \
 	    "on Debian: apt-get install python3-venv"; \
 	  exit 1; }
-	echo "Setting up .venv (once; a few minutes)"
+	echo "Setting up .venv (a few minutes the first time)"
 	$(BIN)/python -m pip install -q -c requirements.lock torch
 	$(BIN)/python -m pip install -q -c requirements.lock -e '.[dev]'
 	touch $(READY)

@@ -5,13 +5,14 @@ from collections.abc import Iterator, Mapping, Sequence
 import dagster as dg
 
 from assets.stage import key
+from dagster_project.jobs import AssetJob
 from neuroscribe.studies import Study, layer_key, layer_of
 
 _RANGE_START = "dagster/asset_partition_range_start"
 _RANGE_END = "dagster/asset_partition_range_end"
 
 
-def nightly(study: Study, jobs: Mapping[str, dg.JobDefinition]) -> list[dg.ScheduleDefinition]:
+def nightly(study: Study, jobs: Mapping[str, AssetJob]) -> list[dg.ScheduleDefinition]:
     """Return a study's schedules, stopped until a user starts them: capture at 1, explain at 2 o'clock."""
 
     @dg.schedule(

@@ -27,9 +27,7 @@ from resources.datasets import Datasets
 from resources.encoder import TextEncoders
 from resources.expectations import Expectations
 from resources.licences import Licences
-from resources.llm_servers import LLMServers
 from resources.llms import LLMs
-from resources.local_llm import LocalModels
 from resources.progress import ProgressDisplay
 from resources.subject import SubjectModels
 from resources.tables import TableFolders, TableIO
@@ -86,12 +84,11 @@ class Environment:
             "subject": SubjectModels(device=self.device, batch_tokens=self.batch_tokens, **fetched),
             "encoders": TextEncoders(**fetched),
             "llm": LLMs(
-                local=LocalModels(device=self.device, **fetched),
-                servers=LLMServers(
-                    base_url=self.llm_base_url,
-                    api_key=dg.EnvVar(LLM_KEY) if os.environ.get(LLM_KEY) else "",
-                    concurrency=self.llm_concurrency,
-                ),
+                device=self.device,
+                **fetched,
+                base_url=self.llm_base_url,
+                api_key=dg.EnvVar(LLM_KEY) if os.environ.get(LLM_KEY) else "",
+                concurrency=self.llm_concurrency,
             ),
             "expectations": Expectations(),
             "licences": Licences(),

@@ -1,7 +1,8 @@
 """Launches a study's jobs in this process, one Dagster run after the other, leaving out what is up to date."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import dagster as dg
 
@@ -85,24 +86,28 @@ class Launcher:
             raise RunFailedError(_reason(result.all_events, f"{self._study.name}_{name}"))
 
 
-def _reason(events: Iterable[dg.DagsterEvent], job: str) -> str:
+def _reason(events: Sequence[dg.DagsterEvent], job: str) -> str:
     """Return what the first failed step said, or which checks failed."""
-    failures = [event for event in events if event.is_step_failure]
-    checks = _failed_checks(events)
-    if checks:
+    if checks := _failed_checks(events):
         return f"{job}: the scores fail {', '.join(checks)}; see the checks in the UI (make ui)"
-    if not failures:
-        return f"{job} failed; see the run in the UI (make ui)"
-    data = failures[0].step_failure_data
-    said = data.user_failure_data.description if data.user_failure_data else None
-    if said:
-        return said
-    assert data.error is not None
-    cause = data.error.cause or data.error
-    return f"{job}, step {failures[0].step_key}: {cause.message.strip()} (see the run in the UI: make ui)"
+    for event in events:
+        if event.is_step_failure:
+            data = event.step_failure_data
+            said = data.user_failure_data.description if data.user_failure_data else None
+            return said or f"{job}, step {event.step_key}: {_cause(data.error)} (see the run in the UI: make ui)"
+        if event.event_type == dg.DagsterEventType.RUN_FAILURE:
+            return f"{job}: {_cause(event.job_failure_data.error)} (see the run in the UI: make ui)"
+    return f"{job} failed; see the run in the UI (make ui)"
 
 
-def _failed_checks(events: Iterable[dg.DagsterEvent]) -> Sequence[str]:
+def _cause(error: Any) -> str:
+    """Return the message of the error at the bottom of a chain."""
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return "no error was recorded" if error is None else error.message.strip()
+
+
+def _failed_checks(events: Sequence[dg.DagsterEvent]) -> Sequence[str]:
     evaluations = [
         event.asset_check_evaluation_data
         for event in events

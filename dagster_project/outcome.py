@@ -1,8 +1,14 @@
 """What a run found, as text for the terminal."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 
+import polars as pl
+
 from dagster_project.environments import Environment
+from neuroscribe.publish.report import report_text
+from neuroscribe.publish.summary import Results, summary
+from neuroscribe.publish.tallies import llm_calls
 from neuroscribe.studies import Study
 from resources.tables import Tables
 
@@ -10,4 +16,40 @@ from resources.tables import Tables
 def outcome(study: Study, environment: Environment, *, layers: Sequence[int], seconds: Mapping[int, float]) -> str:
     """Return the report of a study's layers and what to type next."""
     tables = Tables(environment.store, endpoint_url=environment.endpoint_url)
-    return str((study.name, layers, seconds, tables))
+
+    def every(table: str) -> pl.DataFrame:
+        return pl.concat(tables.read(study.name, table, layer) for layer in layers)
+
+    explanations = every("explanations")
+    explained = explanations.select("layer", "neuron").unique()
+    results = Results(
+        statistics=pl.concat(
+            tables.read(study.name, "activations/statistics", layer).select("layer", "dead")
+            for layer in range(study.subject.layers)
+        ),
+        records=every("neuron_records").join(explained, on=["layer", "neuron"], how="semi"),
+        explanations=explanations,
+        scores=every("scores"),
+        sequences=tables.read(study.name, "corpus/sequences"),
+        vocabulary=tables.read(study.name, "corpus/vocabulary"),
+    )
+    calls = {layer: _calls(study, tables, layer) for layer in layers}
+    width = max(80, min(132, shutil.get_terminal_size((110, 40)).columns))
+    return report_text(
+        summary(study, results, calls=calls, seconds=seconds), width, next_steps=_next_steps(study, environment)
+    )
+
+
+def _calls(study: Study, tables: Tables, layer: int) -> int:
+    return llm_calls(
+        study, tables.read(study.name, "explanations", layer), tables.read(study.name, "simulations", layer)
+    )
+
+
+def _next_steps(study: Study, environment: Environment) -> list[str]:
+    return [
+        "make ui                     the graph, its lineage, checks and plots in Dagster",
+        f"ls {environment.store}/{study.name}/neuron_dataset    the dataset, with its card (README.md)",
+        "make run STUDY=embedded_small    the same with a smaller LLM, in less time",
+        "studies/embedded.toml       copy it to study another model; README.md explains the keys",
+    ]

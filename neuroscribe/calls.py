@@ -1,9 +1,13 @@
 """Asks once: an answer is stored under the hash of its question before anything else happens to it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from neuroscribe.ports import CallStore
+
+InFlight = dict[str, "asyncio.Task[dict[str, Any]]"]
+"""Questions being asked, by key."""
 
 
 async def answered_once(
@@ -12,15 +16,29 @@ async def answered_once(
     call: Callable[[], Awaitable[Mapping[str, Any]]],
     *,
     keep: Callable[[Mapping[str, Any]], bool] = lambda _: True,
+    in_flight: InFlight | None = None,
 ) -> dict[str, Any]:
     """Return the stored answer for `key`, or make the call and store its answer.
 
     Answers that `keep` turns down (failures that may pass) are returned but not stored, so that the next
-    run asks again.
+    run asks again. Callers that share `in_flight` share the answer to a question that several ask at once.
     """
     stored = calls.get(key)
     if stored is not None:
         return dict(stored)
+    if in_flight is None:
+        return await _asked(key, calls, call, keep)
+    if key not in in_flight:
+        in_flight[key] = asyncio.ensure_future(_asked(key, calls, call, keep))
+    return dict(await in_flight[key])
+
+
+async def _asked(
+    key: str,
+    calls: CallStore,
+    call: Callable[[], Awaitable[Mapping[str, Any]]],
+    keep: Callable[[Mapping[str, Any]], bool],
+) -> dict[str, Any]:
     answer = dict(await call())
     if keep(answer):
         calls.put(key, answer)

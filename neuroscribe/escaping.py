@@ -6,13 +6,18 @@ _NAMED = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\\": "\\\\"}
 
 
 def escaped(token: bytes) -> str:
-    """Return a token's bytes as one line of printable text.
+    r"""Return a token's bytes as one line of printable text.
 
     Line breaks, tabs, control and format characters (right-to-left marks among them) and backslashes become
-    backslash escapes; bytes that are no UTF-8 become \\xNN.
+    backslash escapes; bytes that are no UTF-8 become \xNN.
     """
     text = token.decode("utf-8", errors="surrogateescape")
     return "".join(_character(character) for character in text)
+
+
+def storable(text: str) -> str:
+    """Return text that UTF-8 can carry: halves of surrogate pairs become backslash escapes."""
+    return text.encode("utf-8", errors="backslashreplace").decode()
 
 
 def _character(character: str) -> str:

@@ -110,7 +110,8 @@ def _quantile_rows(
         signed = np.sort(polarity * np.stack([low[neurons], high[neurons]]), axis=0)
         band_rows = _rows(
             layer, polarity, "quantile", neurons, rank=rank, sequence=random_ids[slots],
-            vectors=vectors[slots, :, neurons], splits=["train"] * len(neurons), bounds=(signed[0], signed[1]),
+            vectors=vectors[slots, :, neurons], splits=["train"] * len(neurons),
+            bounds=(signed[0], signed[1]),
         )  # fmt: skip
         parts.append(band_rows)
     return pl.concat(parts)

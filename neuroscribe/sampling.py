@@ -9,8 +9,6 @@ from neuroscribe.capture.state import CapturePlan
 from neuroscribe.errors import StudyError
 from neuroscribe.studies import Study
 
-LOOKUP_BYTES = 4 * 2**30
-"""Memory that the token-lookup tables of one run may take."""
 _SPARE = 8
 """Candidates beyond the sample, to stand in for dead neurons."""
 
@@ -39,38 +37,38 @@ def candidate_neurons(study: Study, layer: int) -> tuple[int, ...]:
 def capture_plan(study: Study, layers: Sequence[int], distinct_tokens: int) -> CapturePlan:
     """Return what a capture of these layers keeps.
 
-    Raises StudyError when the token-lookup tables would exceed LOOKUP_BYTES, with the way out.
+    Raises StudyError when the token-lookup tables would exceed the study's budget, with the ways out.
     """
     lookup = {layer: candidate_neurons(study, layer) for layer in layers}
     columns = len(study.polarities) * sum(len(neurons) for neurons in lookup.values())
     needed = 8 * distinct_tokens * columns
-    if needed > LOOKUP_BYTES:
+    limit = study.capture.lookup_gib * 2**30
+    if needed > limit:
+        fitting = int(len(layers) * limit / needed)
+        fewer = f" select fewer layers per run (a backfill over {fitting} fits)," if fitting else ""
         raise StudyError(
             f"study {study.name}: token-lookup tables for {len(layers)} layers need {needed / 2**30:.1f} GiB,"
-            f" the limit is {LOOKUP_BYTES / 2**30:.0f} GiB; select fewer layers per run (a backfill over"
-            f" {max(1, int(len(layers) * LOOKUP_BYTES / needed))} layers fits) or lower"
+            f" capture.lookup_gib allows {study.capture.lookup_gib:g}; raise it,{fewer} or lower"
             " sample.neurons_per_layer"
         )
     return CapturePlan(study.capture.top_k, study.polarities, random_sequences(study), lookup)
 
 
 def sampled_neurons(study: Study, layer: int, statistics: pl.DataFrame) -> tuple[tuple[int, int], ...]:
-    """Return the (neuron, polarity) pairs to explain: the first candidates that are not dead.
+    """Return the (neuron, polarity) pairs to explain: the first candidates that fire on a side in question.
 
     `statistics` is the layer's table. A polarity without any activation on its side is left out.
     """
-    rows: Mapping[int, tuple[float, float, bool]] = {
-        neuron: (low, high, dead)
-        for neuron, low, high, dead in statistics.select("neuron", "min", "max", "dead").iter_rows()
+    extremes: Mapping[int, tuple[float, float]] = {
+        neuron: (low, high) for neuron, low, high in statistics.select("neuron", "min", "max").iter_rows()
     }
-    alive = [neuron for neuron in candidate_neurons(study, layer) if not rows[neuron][2]]
+    sides = {
+        neuron: _sides(study.sample.polarity, *extremes[neuron]) for neuron in candidate_neurons(study, layer)
+    }
+    alive = [neuron for neuron, own in sides.items() if own]
     if study.sample.neurons_per_layer != "all":
         alive = alive[: study.sample.neurons_per_layer]
-    return tuple(
-        (neuron, polarity)
-        for neuron in sorted(alive)
-        for polarity in _sides(study.sample.polarity, rows[neuron][0], rows[neuron][1])
-    )
+    return tuple((neuron, polarity) for neuron in sorted(alive) for polarity in sides[neuron])
 
 
 def _sides(choice: str, low: float, high: float) -> tuple[int, ...]:
@@ -80,6 +78,6 @@ def _sides(choice: str, low: float, high: float) -> tuple[int, ...]:
         case "both":
             return both
         case "stronger":
-            return (1 if high >= -low else -1,)
+            return (1 if high >= -low else -1,) if both else ()
         case _:
             return (1,) if high > 0 else ()

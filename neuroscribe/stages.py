@@ -73,9 +73,9 @@ def _settings(study: Study, stage: str) -> dict[str, Any]:
             return {"corpus": study.corpus, "tokenizer": [subject["model"], subject["revision"], subject["artefact"]]}
         case "activations":
             lookup = [study.sample.neurons_per_layer, study.sample.seed]
-            return {"subject": subject, "capture": study.capture, "lookup": lookup}
+            return {"subject": subject, "capture": _capture(study), "lookup": lookup}
         case "neuron_records" | "token_lookup":
-            return {"capture": study.capture}
+            return {"capture": _capture(study)}
         case "connections":
             return {"subject": subject}
         case "explanations":
@@ -97,3 +97,8 @@ def _llm(study: Study) -> dict[str, Any]:
     """The LLM without what only says where it is and what it costs."""
     places = {"base_url", "usd_per_million_prompt_tokens", "usd_per_million_completion_tokens"}
     return study.llm.model_dump(exclude=places)
+
+
+def _capture(study: Study) -> dict[str, Any]:
+    """What is kept of the activations, without the memory it may take."""
+    return study.capture.model_dump(exclude={"lookup_gib"})

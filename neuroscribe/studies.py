@@ -7,7 +7,7 @@ part of it and is set where the study is run.
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -72,6 +72,10 @@ class CaptureSpec(Section):
     random_sequences: Annotated[int, Field(ge=6)] = 30
     random_exemplars: Annotated[int, Field(ge=3)] = 15
     quantile_exemplars: Annotated[int, Field(ge=0)] = 1
+    lookup_gib: Annotated[float, Field(gt=0)] = Field(
+        default=4.0,
+        description="memory for one run's token-lookup tables; limits layers per run, not results",
+    )
 
     @model_validator(mode="after")
     def enough_random(self) -> "CaptureSpec":
@@ -177,15 +181,18 @@ class Study(Section):
         """Let a table whose name is a kind leave the kind out."""
         if not isinstance(value, Mapping):
             return value
-        tables: dict[str, Any] = dict(value)  # pyright: ignore[reportUnknownArgumentType]
-        return {
-            name: {"kind": name, **table} if isinstance(table, Mapping) else table
-            for name, table in tables.items()
-        }
+        tables = cast(Mapping[str, object], value)
+        return {name: _with_kind(name, table) for name, table in tables.items()}
 
     @model_validator(mode="after")
     def parts_fit(self) -> "Study":
         """Check what one part says about another."""
+        wanted, there = self.sample.neurons_per_layer, self.subject.neurons_per_layer
+        if wanted != "all" and wanted > there:
+            raise ValueError(
+                f"sample.neurons_per_layer = {wanted}, but subject.neurons_per_layer = {there}; lower the"
+                ' first, or write "all"'
+            )
         layers = [] if self.sample.layers == "all" else list(self.sample.layers)
         if outside := [layer for layer in layers if not 0 <= layer < self.subject.layers]:
             raise ValueError(
@@ -199,9 +206,7 @@ class Study(Section):
                     f" explainers {sorted(self.explainers)}"
                 )
         if self.sample.polarity != "positive" and self.capture.polarities == "positive":
-            raise ValueError(
-                f'sample.polarity = "{self.sample.polarity}" needs capture.polarities = "both"'
-            )
+            raise ValueError(f'sample.polarity = "{self.sample.polarity}" needs capture.polarities = "both"')
         return self
 
     @property
@@ -228,11 +233,18 @@ def layer_of(key: str) -> int:
 
 
 def read_study(path: Path) -> Study:
-    """Read and check one study file; errors name file, key, finding and remedy."""
+    """Read and check one study file, which is named after the study.
+
+    Raises StudyError naming file, key, finding and remedy.
+    """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StudyError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise StudyError(f"{path}: not valid TOML ({error}); correct the line it names") from error
+    if "name" in data:
+        raise StudyError(f"{path}: unknown key `name`; a study is named after its file, so remove the key")
     try:
         return Study.model_validate({"name": path.stem, **data})
     except ValidationError as error:
@@ -256,16 +268,35 @@ def chosen_study(studies: Mapping[str, Study], name: str) -> Study:
 
 def _explained(path: Path, problem: Any) -> str:
     """Put a pydantic problem into one line: file, key, finding, remedy."""
-    key = ".".join(str(part) for part in problem["loc"]) or "the file"
+    key = _key(problem["loc"])
     match problem["type"]:
+        case _ if problem["loc"] == ("name",):
+            return (
+                f"{path}: the file's name is the study's, and {path.stem!r} will not do; rename the file to"
+                " lower-case letters, digits and underscores, a letter first"
+            )
         case "extra_forbidden":
             return f"{path}: unknown key `{key}`; {_known_keys(problem['loc'])}"
         case "missing":
             return f"{path}: key `{key}` is missing; add it (studies/embedded.toml shows every section)"
+        case "union_tag_invalid":
+            context = problem["ctx"]
+            return f"{path}: {key}: unknown kind '{context['tag']}'; give kind = {context['expected_tags']}"
         case "value_error":
             return f"{path}: {key}: {problem['ctx']['error']}"
         case _:
             return f"{path}: key `{key}` is {problem['input']!r}: {problem['msg'].lower()}; correct it"
+
+
+def _key(location: tuple[str | int, ...]) -> str:
+    """Return a key as the file spells it: pydantic puts a table's kind in after its name."""
+    tagged = location[:1] in (("explainers",), ("simulators",))
+    parts = (*location[:2], *location[3:]) if tagged else location
+    return ".".join(str(part) for part in parts) or "the file"
+
+
+def _with_kind(name: str, table: object) -> object:
+    return {"kind": name, **cast(Mapping[str, object], table)} if isinstance(table, Mapping) else table
 
 
 def _known_keys(location: tuple[str | int, ...]) -> str:

@@ -30,14 +30,14 @@ def token_lookup(
     shared = torch.bincount(places[held_out].flatten(), minlength=len(distinct))
     neurons = plan.lookup_neurons[layer]
     parts = [
-        _rows(state, layer, plan, (neuron, side), side * len(neurons) + place, distinct.numpy(), places, shared)
+        _rows(
+            state, layer, plan, (neuron, side), side * len(neurons) + place, distinct.numpy(), places, shared
+        )
         for place, neuron in enumerate(neurons)
         for side in range(len(plan.polarities))
     ]
     table = pl.concat([TOKEN_LOOKUP.frame([]), *parts])
-    return TOKEN_LOOKUP.checked(
-        table.sort("neuron", "polarity", "token_id", descending=[False, True, False])
-    )
+    return TOKEN_LOOKUP.checked(table.sort("neuron", "polarity", "token_id", descending=[False, True, False]))
 
 
 def looked_up(
@@ -90,7 +90,9 @@ def _rows(
     )
 
 
-def _own_top(state: LayerState, neuron: int, random_ids: frozenset[int]) -> dict[int, Float[Tensor, " token"]]:
+def _own_top(
+    state: LayerState, neuron: int, random_ids: frozenset[int]
+) -> dict[int, Float[Tensor, " token"]]:
     """Return the vectors of a neuron's top sequences on either side, but for the shared random ones."""
     ids: list[list[int]] = state.top_sequence[:, neuron].numpy().tolist()
     return {

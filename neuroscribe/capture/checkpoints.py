@@ -36,8 +36,11 @@ class Checkpoints:
         return self._state(self.path(layer)) is not None
 
     def finished(self, layers: Iterable[int]) -> dict[int, LayerState]:
-        """Return the finished states among `layers`."""
-        return self._states(layers, None)
+        """Return the finished states among `layers`; checkpoints that a kill left beside them are dropped."""
+        states = self._states(layers, None)
+        for layer, state in states.items():
+            self._drop(layer, (state.sequences - 1) // self.every * self.every)
+        return states
 
     def resumed(self, layers: Iterable[int], total: int) -> dict[int, LayerState]:
         """Return the states of all layers at the furthest point that all have reached, or nothing."""
@@ -50,7 +53,7 @@ class Checkpoints:
         return {}
 
     def save(self, states: Mapping[int, LayerState], *, done: int | None, dtype: torch.dtype) -> None:
-        """Write all layers' states, then drop those of earlier blocks; `done` is None when finished."""
+        """Write all layers' states, then drop those of the block before; `done` is None when finished."""
         for layer, state in states.items():
             metadata = {
                 "fingerprint": self.fingerprint,
@@ -59,9 +62,14 @@ class Checkpoints:
             }
             self.store.write(self.path(layer, done), state.tensors(dtype), metadata)
         for layer, state in states.items():
-            for earlier in range(self.every, state.sequences + 1, self.every):
-                if earlier != done:
-                    self.store.remove(self.path(layer, earlier))
+            before = (state.sequences - 1) // self.every * self.every
+            # A kill after writing and before dropping leaves one more.
+            self._drop(layer, before)
+            self._drop(layer, before - self.every)
+
+    def _drop(self, layer: int, sequences: int) -> None:
+        if sequences > 0:
+            self.store.remove(self.path(layer, sequences))
 
     def _states(self, layers: Iterable[int], done: int | None) -> dict[int, LayerState]:
         found = {layer: self._state(self.path(layer, done)) for layer in sorted(layers)}

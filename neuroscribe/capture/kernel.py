@@ -5,6 +5,9 @@ so threads share out neurons and never meet.
 """
 
 # pyright: basic
+import inspect
+from collections.abc import Callable
+
 import numba
 import numpy as np
 from jaxtyping import Float, Int
@@ -17,6 +20,12 @@ _STRIP = 64
 _ZERO = np.float32(0)
 """Added to a value, turns -0.0 into 0.0, so that equal values have equal bits."""
 _FIRST_STEP = 2 * (127 + LOWEST_EXPONENT) - 1
+
+
+def _compiled(*, parallel: bool = False) -> Callable:
+    """Return numba's compiler; it gets the bare function where tests have wrapped it to check shapes."""
+    compiler = numba.njit(cache=True, error_model="numpy", parallel=parallel)
+    return lambda function: compiler(inspect.unwrap(function))
 
 
 def take(
@@ -47,14 +56,14 @@ def take(
     state.sequences += len(values)
 
 
-@numba.njit(cache=True, inline="always")
+@_compiled()
 def _bin(bits):
     steps = ((bits & 0x7FFFFFFF) >> 22) - _FIRST_STEP
     magnitude = min(max(steps, 0), HALF_OCTAVES)
     return HALF_OCTAVES - magnitude if bits < 0 else HALF_OCTAVES + magnitude
 
 
-@numba.njit(cache=True, parallel=True, error_model="numpy")
+@_compiled(parallel=True)
 def _take(
     values, bits, ids, signs, pivot, sums, extremes, positive, histogram, peak_histogram,
     top_value, top_sequence, top_vector,
@@ -69,7 +78,7 @@ def _take(
         )  # fmt: skip
 
 
-@numba.njit(cache=True, error_model="numpy")
+@_compiled()
 def _take_strip(
     values, bits, ids, signs, pivot, sums, extremes, positive, histogram, peak_histogram,
     top_value, top_sequence, top_vector,
@@ -98,7 +107,7 @@ def _take_strip(
             )  # fmt: skip
 
 
-@numba.njit(cache=True, error_model="numpy")
+@_compiled()
 def _count(values, bits, positive, histogram):
     tokens, width = values.shape
     for t in range(tokens):
@@ -107,7 +116,7 @@ def _count(values, bits, positive, histogram):
             positive[n] += values[t, n] > 0
 
 
-@numba.njit(cache=True, error_model="numpy")
+@_compiled()
 def _keep_top(values, sequence, peaks, worst, peak_histogram, top_value, top_sequence, top_vector):
     bits = peaks.view(np.int32)
     for n in range(len(peaks)):
@@ -122,7 +131,7 @@ def _keep_top(values, sequence, peaks, worst, peak_histogram, top_value, top_seq
             worst[n] = _worst(top_value[n], top_sequence[n])
 
 
-@numba.njit(cache=True, error_model="numpy")
+@_compiled()
 def _moments(rows, pivot, power, low, high):
     tokens, width = rows.shape
     power[:] = 0.0
@@ -134,7 +143,7 @@ def _moments(rows, pivot, power, low, high):
             value = rows[t, n]
             low[n] = min(low[n], value)
             high[n] = max(high[n], value)
-            centred = np.float64(np.float32(value - pivot[n]))
+            centred = np.float64(value) - np.float64(pivot[n])
             square = centred * centred
             power[0, n] += centred
             power[1, n] += square
@@ -142,7 +151,7 @@ def _moments(rows, pivot, power, low, high):
             power[3, n] += square * square
 
 
-@numba.njit(cache=True, error_model="numpy")
+@_compiled()
 def _worst(values, ids):
     """Return the slot that gives way first: the smallest value, and of those the largest id."""
     worst = 0

@@ -17,7 +17,7 @@ def take(
     if state.sequences == 0:
         state.pivot.copy_(activations[0, 0])
     for sequence in activations:
-        centred = (sequence - state.pivot).double()
+        centred = sequence.double() - state.pivot.double()
         square = centred * centred
         for power, values in enumerate((centred, square, square * centred, square * square)):
             state.sums[power] += _sum_in_order(values)

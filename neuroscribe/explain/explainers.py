@@ -11,9 +11,9 @@ from typing import Any
 
 import polars as pl
 
-from neuroscribe.calls import answered_once
+from neuroscribe.calls import InFlight, answered_once
 from neuroscribe.errors import LLMError
-from neuroscribe.escaping import escaped
+from neuroscribe.escaping import escaped, storable
 from neuroscribe.exemplars import Neuron
 from neuroscribe.explain.parsing import explanation_text
 from neuroscribe.explain.prompts import discretised, excerpt_pairs, explanation_prompt
@@ -21,6 +21,7 @@ from neuroscribe.fingerprint import fingerprint
 from neuroscribe.ports import LLM, CallStore, Message, Progress, Reply
 from neuroscribe.records import EXPLANATIONS
 from neuroscribe.studies import Study, TokenList, TokenPairs
+
 
 @dataclass(frozen=True)
 class LayerEvidence:
@@ -120,10 +121,11 @@ async def _asked(
         for index in range(spec.candidates)
     ]
     label = f"explain {study.name} layer {evidence.layer}"
+    in_flight: InFlight = {}
     with progress.task(label, total=len(questions), unit="explanations") as advance:
 
         async def ask(question: Question) -> Reply:
-            reply = await _reply(llm, question, spec, calls)
+            reply = await _reply(llm, question, spec, calls, in_flight)
             advance(1, note=_cost(reply))
             return reply
 
@@ -134,7 +136,9 @@ async def _asked(
     ]
 
 
-async def _reply(llm: LLM, question: Question, spec: TokenPairs, calls: CallStore) -> Reply:
+async def _reply(
+    llm: LLM, question: Question, spec: TokenPairs, calls: CallStore, in_flight: InFlight
+) -> Reply:
     seed = question.sample_index
     key = fingerprint(
         "explanation", llm.identity, question.prompt_sha256, spec.temperature, spec.max_tokens, seed
@@ -149,12 +153,14 @@ async def _reply(llm: LLM, question: Question, spec: TokenPairs, calls: CallStor
             "prompt": [[message.role, message.content] for message in question.messages],
         }
 
-    answer = await answered_once(key, calls, call, keep=lambda answer: answer["status"] != "failed")
+    answer = await answered_once(
+        key, calls, call, keep=lambda answer: answer["status"] != "failed", in_flight=in_flight
+    )
     return Reply(**{name: value for name, value in answer.items() if name != "prompt"})
 
 
 def _row(layer: int, explainer: str, model: str, question: Question, reply: Reply) -> dict[str, Any]:
-    text, status = (None, reply.status) if reply.text is None else explanation_text(reply.text)
+    text, status = (None, reply.status) if reply.text is None else explanation_text(storable(reply.text))
     identity = [layer, question.neuron, explainer, model, question.prompt_sha256, question.sample_index, text]
     return {
         "explanation_id": fingerprint("explanation", *identity)[:32],
@@ -171,7 +177,7 @@ def _row(layer: int, explainer: str, model: str, question: Question, reply: Repl
         "prompt_tokens": reply.prompt_tokens,
         "completion_tokens": reply.completion_tokens,
         "cost_usd": reply.cost_usd,
-        "raw_response": reply.raw,
+        "raw_response": storable(reply.raw),
     }
 
 
@@ -179,17 +185,18 @@ def _listed_tokens(evidence: LayerEvidence, neuron: Neuron, name: str, spec: Tok
     """Return the baseline explanation: the tokens whose mean activation is largest on the explained side."""
     own = evidence.lookup.filter((pl.col("neuron") == neuron[0]) & (pl.col("polarity") == neuron[1]))
     best = own.filter(pl.col("mean") > 0).sort("mean", "token_id", descending=[True, False])
-    ids = best["token_id"].to_list()[: spec.tokens]
-    texts = [escaped(evidence.vocabulary["bytes"][token]).strip() for token in ids]
-    text = "the tokens " + ", ".join(f'"{token}"' for token in dict.fromkeys(texts)) if texts else None
-    question = Question(neuron, (), (), 0)
-    reply = Reply(text, "ok" if text else "failed", "" if text else "no token has a positive mean", 0, 0)
-    row = _row(evidence.layer, name, "none", question, reply)
-    return {**row, "text": text, "status": reply.status, "explanation_id": _list_id(evidence, neuron, name, text)}
-
-
-def _list_id(evidence: LayerEvidence, neuron: Neuron, name: str, text: str | None) -> str:
-    return fingerprint("token list", evidence.layer, neuron, name, text)[:32]
+    tokens = [
+        escaped(evidence.vocabulary["bytes"][token]) for token in best["token_id"].to_list()[: spec.tokens]
+    ]
+    texts = dict.fromkeys(token.strip() or token for token in tokens)
+    text = "the tokens " + ", ".join(f'"{token}"' for token in texts) if texts else None
+    reply = Reply(None, "failed", "" if text else "no token has a positive mean", 0, 0)
+    return {
+        **_row(evidence.layer, name, "none", Question(neuron, (), (), 0), reply),
+        "explanation_id": fingerprint("token list", evidence.layer, neuron, name, text)[:32],
+        "text": text,
+        "status": "ok" if text else "failed",
+    }
 
 
 def _cost(reply: Reply) -> str:

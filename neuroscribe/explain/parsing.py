@@ -1,4 +1,4 @@
-"""What counts as an explanation: one line of plain words, without lead-ins, lists of pairs or reasoning."""
+"""What counts as an explanation: one line of plain words; no lead-in, list of pairs or reasoning."""
 
 import re
 from typing import Literal
@@ -6,13 +6,16 @@ from typing import Literal
 LONGEST = 300
 """Characters; longer answers are reasoning or copied excerpts."""
 _REFUSAL = re.compile(
-    r"^(i'?m sorry|i am sorry|sorry,|i (can(no|')t|cannot|am unable to|won't)\b|as an ai\b)", re.IGNORECASE
-)
-_LEAD_IN = re.compile(
-    r"^(explanation\s*:\s*)?((this|the) neuron|neuron \d+)?\s*((fires|activates|responds)\s+(mainly |mostly )?"
-    r"(on|for|to|in|when)\s+)?",
+    r"^((i['’]?m|i am) (sorry|unable to|not able to)\b|sorry,|as an ai\b|"
+    r"i (can['’]?t|cannot|won['’]t|will not)\b)",
     re.IGNORECASE,
 )
+_LEAD_IN = re.compile(
+    r"^(explanation\s*:\s*)?((this|the) neuron|neuron \d+)?\s*"
+    r"((fires|activates|responds)\s+(mainly |mostly )?(on|for|to|in|when)\s+)?",
+    re.IGNORECASE,
+)
+_WRAPPED = re.compile(r"""(?P<mark>["'`*]+)(?P<inside>(?:(?!(?P=mark)).)+)(?P=mark)""")
 _PAIR = re.compile(r"\t\s*\d")
 
 
@@ -23,7 +26,15 @@ def explanation_text(answer: str) -> tuple[str | None, Literal["ok", "refused", 
         return None, "unparsable"
     if _REFUSAL.match(lines[0]):
         return None, "refused"
-    text = _LEAD_IN.sub("", lines[0]).strip().strip("\"'`*").rstrip(".").strip()
+    text = _unwrapped(_LEAD_IN.sub("", _unwrapped(lines[0]), count=1))
     if len(lines) > 1 or len(text) > LONGEST or _PAIR.search(text) or not re.search(r"\w", text):
         return None, "unparsable"
     return text, "ok"
+
+
+def _unwrapped(text: str) -> str:
+    """Return a phrase without full stop, and without quotes or asterisks that enclose the whole of it."""
+    bare = text.strip().rstrip(".").strip()
+    if wrapped := _WRAPPED.fullmatch(bare):
+        return _unwrapped(wrapped["inside"])
+    return bare

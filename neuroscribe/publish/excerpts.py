@@ -22,6 +22,17 @@ class Excerpt:
     ends: bool
     """Whether the sequence ends with this text."""
 
+    def marked(self) -> tuple[bytes, bytes, bytes]:
+        """Return text before, peak and text after, for marking: the peak gives its outer spaces away.
+
+        A peak that is all spaces becomes visible signs for them.
+        """
+        core = self.peak.strip(b" ")
+        if not core:
+            return self.before, "␣".encode() * len(self.peak), self.after
+        left, right = self.peak.split(core, 1)
+        return self.before + left, core, right + self.after
+
 
 def excerpt(tokens: Sequence[bytes], position: int, activation: float) -> Excerpt:
     """Return the text around one token of a sequence."""

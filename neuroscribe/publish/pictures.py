@@ -119,13 +119,9 @@ def literal(text: bytes) -> str:
 
 def _line(shown: Excerpt) -> str:
     """Return an excerpt with its peak bold; the marks beside it make the bold sure in any surroundings."""
-    before, peak, after = literal(shown.before), literal(shown.peak), literal(shown.after)
-    core = peak.strip(" ") or "␣" * len(peak)
-    left, right = (
-        ("", "") if not peak.strip(" ") else (peak[: -len(peak.lstrip(" "))], peak[len(peak.rstrip(" ")) :])
-    )
+    before, peak, after = (literal(part) for part in shown.marked())
     opening, closing = "" if shown.starts else "…", "" if shown.ends else "…"
-    return f"`{shown.activation:.3g}` {opening}{before}{left}«**{core}**»{right}{after}{closing}"
+    return f"`{shown.activation:.3g}` {opening}{before}«**{peak}**»{after}{closing}"
 
 
 def _score_row(axes: "Axes", group: pl.DataFrame) -> None:
@@ -150,12 +146,13 @@ def _score_row(axes: "Axes", group: pl.DataFrame) -> None:
 
 def _reach(axes: "Axes", high: Float[np.ndarray, " neuron"], low: Float[np.ndarray, " neuron"]) -> None:
     """Draw the distributions of the largest activation and of the size of the smallest, on a log scale."""
-    firing = np.concatenate([high[high > 0], low[low > 0]])
+    reached = np.concatenate([high[high > 0], low[low > 0]])
     axes.set_xlabel("extreme activation (size)")
-    if not len(firing):
+    if not len(reached):
         _say(axes, "no neuron fires")
         return
-    bins: list[float] = np.geomspace(firing.min(), max(firing.max(), firing.min() * 1.1), 41).tolist()
+    low_end, high_end = float(reached.min()), float(reached.max())
+    bins = list(np.geomspace(low_end, max(high_end, low_end * 1.1), 41))
     axes.hist(high[high > 0], bins=bins, color=_BAR, edgecolor="white", linewidth=0.3, label="largest")
     if (low > 0).any():
         axes.hist(low[low > 0], bins=bins, histtype="step", color="#d55e00", label="smallest")

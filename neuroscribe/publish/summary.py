@@ -1,6 +1,6 @@
-"""The numbers of a finished run: per layer, per scorer, and the best and worst explanations with their evidence.
+"""The numbers of a finished run: per layer, per scorer, and its best and worst explanations.
 
-Pure: frames in, frames and records out. All scores are those of the chosen explanations on the test split.
+Frames in, frames and records out. All scores are those of the chosen explanations on the test split.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,16 +10,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from neuroscribe.corpus import token_bytes_by_sequence
-from neuroscribe.publish.excerpts import Excerpt, excerpts, firing
+from neuroscribe.publish.judged import Judged, best_and_worst
 from neuroscribe.score.stage import REGIMES, scorer_name
 from neuroscribe.studies import Study
 
 STATUSES = ("ok", "refused", "unparsable", "failed")
 DRAWS = 2000
 """Bootstrap draws of neurons behind the interval of a mean."""
-EXCERPTS = 2
-"""Excerpts shown with an explanation."""
 
 
 @dataclass(frozen=True)
@@ -34,22 +31,6 @@ class Headline:
         """Return the study's first simulator with the first of its explainers."""
         name, simulator = next(iter(study.simulators.items()))
         return cls(simulator.explainers[0], scorer_name(name))
-
-
-@dataclass(frozen=True)
-class Judged:
-    """One explanation with its score and what the neuron really does."""
-
-    layer: int
-    neuron: int
-    polarity: int
-    text: str
-    value: float
-    ci_low: float | None
-    ci_high: float | None
-    ceiling: float | None
-    control: float | None
-    excerpts: tuple[Excerpt, ...]
 
 
 @dataclass(frozen=True)
@@ -92,7 +73,7 @@ def summary(
     calls: Mapping[int, int] | None = None,
     seconds: Mapping[int, float] | None = None,
 ) -> Summary:
-    """Return the summary of a study's tables; `calls` and `seconds` are LLM calls and time spent per layer."""
+    """Return the summary of a study's tables; `calls` (of an LLM) and `seconds` are known per layer."""
     headline = Headline.of(study)
     best, worst = best_and_worst(
         main_scores(results.scores, headline),
@@ -125,7 +106,7 @@ def summary(
 
 
 def main_scores(scores: pl.DataFrame, headline: Headline) -> pl.DataFrame:
-    """Return the rows a study is summed up by: test, top and random, chosen, headline scorer and explainer."""
+    """Return the rows a study is summed up by: one per explanation that the headline scorer judged."""
     return _reported(scores).filter(
         pl.col("regime") == REGIMES[0],
         pl.col("scorer") == headline.scorer,
@@ -191,34 +172,6 @@ def null_reasons(scores: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def best_and_worst(
-    scores: pl.DataFrame,
-    explanations: pl.DataFrame,
-    records: pl.DataFrame,
-    sequences: pl.DataFrame,
-    vocabulary: pl.DataFrame,
-    *,
-    n: int = 3,
-) -> tuple[tuple[Judged, ...], tuple[Judged, ...]]:
-    """Return the `n` highest and the `n` lowest scored explanations, best first and worst first.
-
-    `scores` has one row per explanation (see `main_scores`); those without a value are left out. With fewer
-    than 2n values, none is shown twice: the best go first. Ties go to the lower layer and neuron.
-    """
-    valued = scores.filter(pl.col("value").is_not_null()).sort(
-        "value", "layer", "neuron", "polarity", descending=[True, False, False, True]
-    )
-    best = valued.head(n)
-    worst = valued.tail(min(n, max(0, len(valued) - n))).reverse()
-    shown = pl.concat([best, worst]).join(
-        explanations.select("explanation_id", "text"), on="explanation_id", how="left", maintain_order="left"
-    )
-    exemplars = _exemplars(shown, records)
-    tokens = token_bytes_by_sequence(sequences, vocabulary, exemplars["sequence_id"].to_list())
-    judged = [_judged(row, exemplars, tokens) for row in shown.iter_rows(named=True)]
-    return tuple(judged[: len(best)]), tuple(judged[len(best) :])
-
-
 def mean_interval(values: Iterable[float]) -> tuple[float | None, float | None]:
     """Return the 95 % percentile bootstrap of a mean, (None, None) for fewer than two values."""
     sample = np.array(list(values), dtype=np.float64)
@@ -263,30 +216,10 @@ def _layer_row(
         "ceiling": scored["ceiling"].mean(),
         "control": scored["control"].mean(),
         "nulls": scored["value"].null_count(),
-        "tokens": int(made["prompt_tokens"].sum() + made["completion_tokens"].sum()),
+        "tokens": int(made["prompt_tokens"].sum()) + int(made["completion_tokens"].sum()),
     }
 
 
 def _total(layers: list[int], known: Mapping[int, Any]) -> Any:
-    """Return the sum over those of the layers for which a number is known, None if it is for none."""
-    found = [known[layer] for layer in layers if layer in known]
-    return sum(found) if found else None
-
-
-def _exemplars(shown: pl.DataFrame, records: pl.DataFrame) -> pl.DataFrame:
-    """Return the first top exemplars of the neurons that are shown."""
-    neurons = shown.select("layer", "neuron", "polarity").unique()
-    own = records.join(neurons, on=["layer", "neuron", "polarity"], how="semi")
-    return firing(own, per_neuron=EXCERPTS)
-
-
-def _judged(
-    row: Mapping[str, Any], exemplars: pl.DataFrame, tokens: Mapping[int, tuple[bytes, ...]]
-) -> Judged:
-    own = exemplars.filter(
-        pl.col("layer") == row["layer"],
-        pl.col("neuron") == row["neuron"],
-        pl.col("polarity") == row["polarity"],
-    )
-    facts = ("layer", "neuron", "polarity", "text", "value", "ci_low", "ci_high", "ceiling", "control")
-    return Judged(**{fact: row[fact] for fact in facts}, excerpts=tuple(excerpts(own, tokens)))
+    """Return the sum over the layers, None unless it is known for each."""
+    return sum(known[layer] for layer in layers) if all(layer in known for layer in layers) else None

@@ -2,6 +2,8 @@
 
 import polars as pl
 
+from neuroscribe.studies import Study
+
 Tally = dict[str, int | float | str]
 
 
@@ -42,3 +44,12 @@ def score_tally(scores: pl.DataFrame) -> Tally:
             if len(known):
                 tally[f"{scorer}/{explainer}/mean_{column}"] = float(known.to_numpy().mean())
     return tally
+
+
+def llm_calls(study: Study, explanations: pl.DataFrame, simulations: pl.DataFrame) -> int:
+    """Return how many LLM calls a layer's tables rest on: a prompt per explanation, a pass per sequence."""
+    asking = [name for name, spec in study.simulators.items() if spec.kind == "all_at_once"]
+    texts = explanations.select("explanation_id", "text")
+    read = simulations.filter(pl.col("simulator").is_in(asking)).join(texts, on="explanation_id")
+    passes = read.select("simulator", "text", "sequence_id").n_unique() if len(read) else 0
+    return int((explanations["model"] != "none").sum()) + passes

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 _TINY = 1e-12
-"""Variance, relative to the mean square, below which values count as constant."""
+"""Spread, relative to size, below which values count as constant: rounding, not signal."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ def correlation(
     if not np.isfinite(simulated).all():
         missing = int((~np.isfinite(simulated)).sum())
         return Correlation(None, None, None, f"no readable value at {missing} of {simulated.size} tokens")
-    sums = _sums(truth, simulated)
+    for name, values in (("truth", truth), ("simulation", simulated)):
+        if np.ptp(values) <= _TINY * np.abs(values).max():
+            return Correlation(None, None, None, f"constant {name}")
+    sums = _sums(_standardised(truth), _standardised(simulated))
     value = float(_pearson(sums.sum(0)))
-    if np.isnan(value):
-        constant = "truth" if _constant(truth) else "simulation"
-        return Correlation(None, None, None, f"constant {constant}")
     if len(truth) < 2 or samples == 0:
         return Correlation(value, None, None, None)
     generator = np.random.default_rng(seed)
@@ -54,11 +54,16 @@ def correlation(
     return Correlation(value, min(float(low), value), max(float(high), value), None)
 
 
+def _standardised(values: Float[np.ndarray, "sequence token"]) -> Float[np.ndarray, "sequence token"]:
+    """Return values about their mean, the largest of size 1: the correlation is the same, sums are exact."""
+    centred = values - values.mean()
+    return centred / np.abs(centred).max()
+
+
 def _sums(
-    truth: Float[np.ndarray, "sequence token"], simulated: Float[np.ndarray, "sequence token"]
+    x: Float[np.ndarray, "sequence token"], y: Float[np.ndarray, "sequence token"]
 ) -> Float[np.ndarray, "sequence 6"]:
-    """Return per sequence n, Σx, Σy, Σxx, Σyy, Σxy, about the overall means to keep precision."""
-    x, y = truth - truth.mean(), simulated - simulated.mean()
+    """Return per sequence n, Σx, Σy, Σxx, Σyy, Σxy."""
     n = np.full(len(x), x.shape[1], dtype=np.float64)
     return np.stack([n, x.sum(1), y.sum(1), (x * x).sum(1), (y * y).sum(1), (x * y).sum(1)], axis=1)
 
@@ -67,10 +72,6 @@ def _pearson(sums: Float[np.ndarray, "*draw 6"]) -> Float[np.ndarray, "*draw"]:
     """Return the correlation from pooled sums, NaN where a side is constant."""
     n, sx, sy, sxx, syy, sxy = np.moveaxis(sums, -1, 0)
     vx, vy = sxx - sx * sx / n, syy - sy * sy / n
-    defined = (vx > _TINY * np.maximum(sxx, _TINY)) & (vy > _TINY * np.maximum(syy, _TINY))
+    defined = (vx > _TINY * sxx) & (vy > _TINY * syy)
     scale = np.sqrt(np.where(defined, vx * vy, 1.0))
     return np.where(defined, ((sxy - sx * sy / n) / scale).clip(-1, 1), np.nan)
-
-
-def _constant(values: Float[np.ndarray, "sequence token"]) -> bool:
-    return bool(np.ptp(values) == 0)

@@ -1,4 +1,4 @@
-"""Scores every explanation: value, interval, direct token-lookup ceiling and shuffled control side by side."""
+"""Scores every explanation: value, interval, token-lookup ceiling and shuffled control side by side."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -120,9 +120,7 @@ class _Book:
         values = looked_up(self._lookup[neuron], tokens)
         return correlation(exemplars.truth, values, samples=0, seed=0).value
 
-    def _control(
-        self, explainer: str, simulator: str, neuron: Neuron, exemplars: Exemplars
-    ) -> float | None:
+    def _control(self, explainer: str, simulator: str, neuron: Neuron, exemplars: Exemplars) -> float | None:
         """Score of another neuron's explanation, by the same explainer and simulator, on the same tokens."""
         for (explanation_id, by, simulated_neuron), values in self._simulated.items():
             other_explainer, own_neuron = self._explainers[explanation_id]
@@ -143,15 +141,19 @@ def _by_explanation(
 
 
 def _with_choice(scores: pl.DataFrame, explanations: pl.DataFrame) -> pl.DataFrame:
-    """Mark the candidate with the best top-and-random value on `valid` by each scorer; ties go to the first."""
-    index = explanations.select("explanation_id", "sample_index")
+    """Mark the candidate with the best top-and-random value on `valid` by each scorer.
+
+    Ties go to the first; without a value, one with a text goes before one without.
+    """
+    index = explanations.select("explanation_id", "sample_index", usable=pl.col("status") == "ok")
     valid = scores.filter((pl.col("split") == "valid") & (pl.col("regime") == REGIMES[0]))
     ranked = (
         scores.select("explanation_id", "neuron", "polarity", "explainer", "scorer")
         .unique(maintain_order=True)
         .join(valid.select("explanation_id", "scorer", "value"), on=["explanation_id", "scorer"], how="left")
         .join(index, on="explanation_id")
-        .sort("value", "sample_index", descending=[True, False], nulls_last=True, maintain_order=True)
+        .sort("sample_index")
+        .sort("value", "usable", descending=True, nulls_last=True, maintain_order=True)
         .unique(["neuron", "polarity", "explainer", "scorer"], keep="first", maintain_order=True)
         .select("explanation_id", "scorer", best=pl.lit(True))
     )

@@ -1,5 +1,6 @@
 """A cheap second opinion without an LLM: how similar each token in context is to the explanation."""
 
+import codecs
 from collections.abc import Sequence
 
 import numpy as np
@@ -50,13 +51,12 @@ def _text_and_spans(tokens: Sequence[bytes]) -> tuple[str, list[tuple[int, int]]
 
     A character that several tokens make up together belongs to all of them.
     """
-    data = b"".join(tokens)
-    text = data.decode("utf-8", errors="replace")
-    ends = np.cumsum([len(token) for token in tokens]).tolist()
-    starts = [0, *ends[:-1]]
-    return text, [(_characters(data, start), max(_characters(data, stop), 1)) for start, stop in zip(starts, ends, strict=True)]
-
-
-def _characters(data: bytes, length: int) -> int:
-    """Count the characters of the first `length` bytes, as they decode with replacement."""
-    return len(data[:length].decode("utf-8", errors="replace"))
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    spans: list[tuple[int, int]] = []
+    done = 0
+    for token in tokens:
+        start = done
+        done += len(decoder.decode(token))
+        begun = bool(decoder.getstate()[0])
+        spans.append((start, done + begun))
+    return b"".join(tokens).decode("utf-8", errors="replace"), spans

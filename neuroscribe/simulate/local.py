@@ -1,8 +1,9 @@
 """The all-at-once simulator in this process: one pass asks about every token of a sequence by itself.
 
-A row holds the sequence's tokens as running text, then one short question per token. An attention mask lets
-each question see the explanation and the text up to its token, as the subject's own neuron does, but no other
-question. Places are known by position, never parsed out of text.
+A row holds the sequence as running text, then one short question per token. An attention mask lets each
+question see the explanation and the whole text, but no other question, so that answers do not drift along the
+text (a small model that reads hidden values one after the other mostly repeats itself). Places are known by
+position, never parsed out of text. A token that recurs in a sequence gets the same answer each time.
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,14 @@ from neuroscribe.escaping import escaped
 from neuroscribe.local_llm import LocalLLM
 from neuroscribe.ports import Simulated
 from neuroscribe.simulate.distribution import expected_activations
-from neuroscribe.simulate.prompts import DIGITS, QUESTION, asked_beginning, asked_opening, prompt_identity
+from neuroscribe.simulate.prompts import (
+    ASKING,
+    DIGITS,
+    QUESTION,
+    asked_beginning,
+    asked_opening,
+    prompt_identity,
+)
 
 
 @dataclass(frozen=True)
@@ -27,30 +35,26 @@ class AskedRow:
 
     tokens: list[int]
     text_length: int
-    questions: list[tuple[int, int, int]]
-    """Per question: its first and one-past-last place in the row, and how much of the text it may see."""
+    questions: list[tuple[int, int]]
+    """Per question: its first and one-past-last place in the row."""
 
     @property
     def slots(self) -> list[int]:
         """The place of each question's last token, after which a digit would come."""
-        return [stop - 1 for _, stop, _ in self.questions]
+        return [stop - 1 for _, stop in self.questions]
 
     def positions(self) -> Int[Tensor, " place"]:
-        """Return each place's position after the prefix: a question stands right behind its token."""
+        """Return each place's position after the prefix: every question stands right behind the text."""
         positions = torch.arange(len(self.tokens))
-        for start, stop, seen in self.questions:
-            positions[start:stop] = torch.arange(seen, seen + stop - start)
+        for start, stop in self.questions:
+            positions[start:stop] = torch.arange(self.text_length, self.text_length + stop - start)
         return positions
 
     def visible(self) -> Bool[Tensor, "place place"]:
-        """Return which place may look at which: the text is causal, questions are apart from each other."""
-        visible = torch.zeros(len(self.tokens), len(self.tokens), dtype=torch.bool)
-        visible[: self.text_length, : self.text_length] = torch.ones(
-            self.text_length, self.text_length, dtype=torch.bool
-        ).tril()
-        for start, stop, seen in self.questions:
-            visible[start:stop, :seen] = True
-            visible[start:stop, start:stop] = torch.ones(stop - start, stop - start, dtype=torch.bool).tril()
+        """Return which place may look at which: all is causal, and questions are apart from each other."""
+        visible = torch.ones(len(self.tokens), len(self.tokens), dtype=torch.bool).tril()
+        for start, _ in self.questions:
+            visible[start:, self.text_length : start] = False
         return visible
 
 
@@ -76,19 +80,20 @@ class LocalSimulator:
         """Return the expected activation at every token of every sequence."""
         return [self._reading(explanation, tokens) for tokens in sequences]
 
+    def texts(self, tokens: Sequence[bytes]) -> list[str]:
+        """Return the tokens as they stand in the prompt."""
+        return [escaped(token) for token in tokens]
+
     def row(self, tokens: Sequence[bytes]) -> AskedRow:
         """Lay out one sequence."""
-        row: list[int] = []
-        seen: list[int] = []
-        for token in tokens:
-            row += self._llm.encode(escaped(token))
-            seen.append(len(row))
+        texts = self.texts(tokens)
+        row = self._llm.encode("".join(texts) + ASKING)
         text_length = len(row)
-        questions: list[tuple[int, int, int]] = []
-        for end in seen:
+        questions: list[tuple[int, int]] = []
+        for text in texts:
             start = len(row)
-            row += self._llm.encode(QUESTION)
-            questions.append((start, len(row), end))
+            row += self._llm.encode(text) + self._llm.encode(QUESTION)
+            questions.append((start, len(row)))
         return AskedRow(row, text_length, questions)
 
     def _reading(self, explanation: str, tokens: Sequence[bytes]) -> Simulated:

@@ -2,8 +2,8 @@
 
 *Hidden* (Bills et al. 2023, all at once), for servers that echo log-probabilities: one line per token whose
 value is hidden; worked examples hide values up to a point, so that the model puts digits at hidden places.
-*Asked*, for a model in this process: the text, and after each token the question for its value; an attention
-mask keeps the questions from seeing each other, so that one pass gives what the paper asks one token at a time.
+*Asked*, for a model in this process: the text once, then a line for each token that asks for its value; an
+attention mask keeps the lines from seeing each other, so that one pass answers every question by itself.
 
 Values run from 0 to 9, because many tokenizers split "10" and its "1" would be taken for a 1; readings are
 stretched to 0..10. Wording and examples are data: `few_shot.toml`.
@@ -20,8 +20,10 @@ from neuroscribe.fingerprint import fingerprint
 
 HIDDEN = "?"
 """Stands where a value is not shown."""
+ASKING = "\nRatings:\n"
+"""Stands between a text and the questions about its tokens."""
 QUESTION = "\t"
-"""What asks for the value of the token before it."""
+"""Asks for the value of the token before it."""
 LARGEST = 9
 DIGITS = tuple(str(value) for value in range(LARGEST + 1))
 
@@ -41,15 +43,19 @@ def asked_beginning() -> str:
     """Return the instruction and worked examples that all asked prompts begin with."""
     data = _data()["asked"]
     blocks = [
-        f"{asked_opening(example['explanation'])}{example['text']}{QUESTION}{example['value']}\n\n"
-        for example in data["examples"]
+        asked_opening(example["explanation"])
+        + example["text"]
+        + ASKING
+        + "".join(f"{token}{QUESTION}{value}\n" for token, value in example["ratings"])
+        + "\n"
+        for example in data["example"]
     ]
     return f"{data['instruction'].strip()}\n\n" + "".join(blocks)
 
 
 def asked_opening(explanation: str) -> str:
-    """Return the line that introduces one neuron's text, up to where the text begins."""
-    return f"Explanation: {explanation}\nText: "
+    """Return the lines that introduce one neuron's text, up to where the text begins."""
+    return f"Explanation: {explanation}\nText:"
 
 
 def prompt_identity(layout: str) -> str:

@@ -7,8 +7,9 @@ from typing import Any
 
 import polars as pl
 
-from neuroscribe.calls import answered_once
+from neuroscribe.calls import InFlight, answered_once
 from neuroscribe.corpus import token_bytes_by_sequence
+from neuroscribe.errors import LLMError
 from neuroscribe.exemplars import Neuron, by_neuron, scored_exemplars
 from neuroscribe.fingerprint import fingerprint
 from neuroscribe.ports import CallStore, Progress, Simulated, Simulator
@@ -121,7 +122,10 @@ async def simulated(
         with progress.task(f"simulate {study.name} with {name}", total=len(pieces), unit="calls") as advance:
             for start in range(0, len(pieces), _AT_ONCE):
                 some = pieces[start : start + _AT_ONCE]
-                read = await asyncio.gather(*(_read(simulator, piece, tokens, calls, advance) for piece in some))
+                in_flight: InFlight = {}
+                read = await asyncio.gather(
+                    *(_read(simulator, piece, tokens, calls, in_flight, advance) for piece in some)
+                )
                 for piece, readings in zip(some, read, strict=True):
                     rows += _rows(piece, readings, name, simulator.identity)
     return SIMULATIONS.frame(rows)
@@ -145,18 +149,37 @@ def _pieces(task: Task, size: int) -> Iterator[Task]:
 
 
 async def _read(
-    simulator: Simulator, task: Task, tokens: Mapping[int, Sequence[bytes]], calls: CallStore, advance: Any
+    simulator: Simulator,
+    task: Task,
+    tokens: Mapping[int, Sequence[bytes]],
+    calls: CallStore,
+    in_flight: InFlight,
+    advance: Any,
 ) -> list[Simulated]:
     sequences = [tokens[sequence] for sequence in task.sequence_ids]
     key = fingerprint("simulation", simulator.identity, task.text, sequences)
 
     async def call() -> dict[str, Any]:
         readings = await simulator.simulate(task.text, sequences)
+        _check_readings(simulator, readings, sequences)
         return {"readings": [[list(reading.activations), reading.valid_fraction] for reading in readings]}
 
-    answer = await answered_once(key, calls, call)
+    answer = await answered_once(key, calls, call, in_flight=in_flight)
     advance(1)
     return [Simulated(tuple(activations), mass) for activations, mass in answer["readings"]]
+
+
+def _check_readings(
+    simulator: Simulator, readings: Sequence[Simulated], sequences: Sequence[Sequence[bytes]]
+) -> None:
+    """Refuse readings of another shape before they are stored; raises LLMError."""
+    found = [len(reading.activations) for reading in readings]
+    wanted = [len(sequence) for sequence in sequences]
+    if found != wanted:
+        raise LLMError(
+            f"simulator {simulator.identity}: read {found} tokens of sequences with {wanted}; this is a bug"
+            " of the simulator, please report it"
+        )
 
 
 def _rows(task: Task, readings: Sequence[Simulated], name: str, identity: str) -> list[dict[str, Any]]:

@@ -1,0 +1,1 @@
+"""Scores: agreement of simulated and true activations."""

@@ -1,0 +1,1 @@
+"""Simulations: activations predicted from an explanation alone."""

@@ -1,0 +1,1 @@
+"""Fakes and planted subjects, shipped so that others can test against them."""

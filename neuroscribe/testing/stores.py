@@ -1,0 +1,90 @@
+"""Stores in memory and a progress that says nothing, for runs that need neither disk nor terminal."""
+
+import json
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+
+from torch import Tensor
+
+from neuroscribe.errors import StoreError
+
+
+class MemoryTensors:
+    """Fulfils the port `TensorStore`; what is written is copied, as a file would be."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, tuple[dict[str, Tensor], dict[str, str]]] = {}
+        self.written: list[str] = []
+        """Paths in the order of writing, once per write."""
+
+    def exists(self, path: str) -> bool:
+        """Tell whether a file is there."""
+        return path in self.files
+
+    def write(self, path: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> int:
+        """Keep a copy and return its size in bytes."""
+        copies = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+        self.files[path] = copies, dict(metadata)
+        self.written.append(path)
+        return sum(tensor.nbytes for tensor in copies.values())
+
+    def read(self, path: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """Return copies of the tensors and the metadata; raises StoreError when there is no such file."""
+        if path not in self.files:
+            raise StoreError(f"{path}: is not there; materialise the asset that writes it first")
+        tensors, metadata = self.files[path]
+        return {name: tensor.clone() for name, tensor in tensors.items()}, dict(metadata)
+
+    def remove(self, path: str) -> None:
+        """Remove a file if it is there."""
+        self.files.pop(path, None)
+
+
+class MemoryCalls:
+    """Fulfils the port `CallStore`."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, dict[str, object]] = {}
+
+    def get(self, key: str) -> dict[str, object] | None:
+        """Return the stored answer, or None."""
+        return self.answers.get(key)
+
+    def put(self, key: str, answer: Mapping[str, object]) -> None:
+        """Store an answer as JSON carries it: tuples come back as lists."""
+        self.answers[key] = json.loads(json.dumps(dict(answer)))
+
+
+class SilentProgress:
+    """Fulfils the port `Progress`; counts what was done and shows nothing.
+
+    With `fail_at`, the n-th advance of the whole life (from 1) raises `Interrupted`, as a kill would.
+    """
+
+    def __init__(self, *, fail_at: int | None = None) -> None:
+        self.done: dict[str, int] = {}
+        """Units done, by the label of the task."""
+        self.totals: dict[str, int] = {}
+        self.notes: list[str] = []
+        self._fail_at = fail_at
+        self._advances = 0
+
+    @contextmanager
+    def task(self, label: str, *, total: int, unit: str) -> Generator[Callable[..., None]]:
+        """Open a task; the value yielded is `advance(n=1, note="")`."""
+        del unit
+        self.totals[label] = total
+        self.done.setdefault(label, 0)
+
+        def advance(n: int = 1, note: str = "") -> None:
+            self._advances += 1
+            if self._advances == self._fail_at:
+                raise Interrupted
+            self.done[label] += n
+            self.notes.append(note)
+
+        yield advance
+
+
+class Interrupted(Exception):  # noqa: N818 - stands for a kill, not an error
+    """Ends a run from outside at a place of the test's choosing."""

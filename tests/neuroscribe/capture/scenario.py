@@ -1,0 +1,79 @@
+"""A tiny random subject, its corpus, and what a capture must give, computed from all activations at once."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from neuroscribe.architectures import backbone, down_projections
+from neuroscribe.capture import CapturePlan, LayerState
+from neuroscribe.subjects import Subject, TokenizerFacts
+from neuroscribe.testing.random_subjects import VOCABULARY, random_subject
+
+SEQUENCES, LENGTH, BATCH, TOP = 61, 8, 7, 5
+RANDOM_IDS = (2, 11, 12, 30, 57)
+TOKENIZER = TokenizerFacts(
+    encode=lambda text: [ord(character) % VOCABULARY for character in text],
+    token_bytes=tuple(bytes([65 + token]) for token in range(VOCABULARY)),
+    special_ids=frozenset({1}),
+    identity="letters",
+)
+
+
+def corpus() -> torch.Tensor:
+    """Sequences with ties: 40 and 41 repeat 3 and 4, and 50 to 59 begin as 3 does."""
+    tokens = torch.randint(2, VOCABULARY, (SEQUENCES, LENGTH), generator=torch.Generator().manual_seed(7))
+    tokens[40], tokens[41] = tokens[3], tokens[4]
+    tokens[50:60, :5] = tokens[3, :5]
+    return tokens
+
+
+def subject(model: Any, *, prefix_ids: tuple[int, ...] = (), batch: int = BATCH) -> Subject:
+    return Subject(
+        model=model,
+        tokenizer=TOKENIZER,
+        name="tiny",
+        revision="0",
+        dtype=model.dtype,
+        device=torch.device("cpu"),
+        prefix_ids=prefix_ids,
+        batch_tokens=batch * (LENGTH + len(prefix_ids)),
+    )
+
+
+def tiny(model_type: str = "gpt2", dtype: torch.dtype = torch.float32, **changes: Any) -> Any:
+    return random_subject(model_type, seed=3, **changes).to(dtype)
+
+
+def plan(polarities: tuple[int, ...] = (1, -1), neurons: tuple[int, ...] = (5, 0, 17)) -> CapturePlan:
+    return CapturePlan(TOP, polarities, RANDOM_IDS, {0: neurons, 1: neurons})
+
+
+def every_activation(own: Subject, tokens: torch.Tensor, batch: int = BATCH) -> np.ndarray:
+    """Return all activations [layer, sequence, token, neuron], in the batches that a capture takes."""
+    read: dict[int, list[torch.Tensor]] = {}
+    handles = []
+    for layer, projection in down_projections(own.model).items():
+        read[layer] = []
+
+        def keep(_module: object, inputs: tuple[torch.Tensor, ...], layer: int = layer) -> None:
+            read[layer].append(inputs[0].float().clone())
+
+        handles.append(projection.module.register_forward_pre_hook(keep))
+    prefix = torch.tensor(own.prefix_ids, dtype=torch.int64)
+    with torch.inference_mode():
+        for start in range(0, len(tokens), batch):
+            some = tokens[start : start + batch]
+            backbone(own.model)(input_ids=torch.cat([prefix.expand(len(some), -1), some], 1), use_cache=False)
+    for handle in handles:
+        handle.remove()
+    skipped = len(own.prefix_ids)
+    return np.stack([torch.cat(parts).numpy()[:, skipped:] for parts in read.values()])
+
+
+def sorted_slots(state: LayerState, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return values, sequence ids and vectors of the top-k, largest first, then smaller id."""
+    values, ids = state.top_value[side].numpy(), state.top_sequence[side].numpy()
+    order = np.lexsort((ids, -values))
+    vectors = np.take_along_axis(state.top_vector[side].numpy(), order[:, :, None], 1)
+    return np.take_along_axis(values, order, 1), np.take_along_axis(ids, order, 1), vectors

@@ -1,0 +1,168 @@
+import pytest
+import torch
+
+from neuroscribe.capture import Checkpoints, LayerState, capture
+from neuroscribe.testing.stores import Interrupted, MemoryTensors, SilentProgress
+from tests.neuroscribe.capture.scenario import BATCH, SEQUENCES, corpus, plan, subject, tiny
+
+EVERY = 20
+BATCHES = 3 * 3 + 1  # blocks of 20 are 7 + 7 + 6, and one sequence is left for the last block
+
+
+class Counting:
+    """A subject's model that counts the sequences it is given, the check's one among them."""
+
+    def __init__(self, dtype: torch.dtype = torch.float32) -> None:
+        self.model = tiny(dtype=dtype)
+        self.read = 0
+        self.model.transformer.wte.register_forward_pre_hook(self._count)
+
+    def _count(self, _module: object, inputs: tuple[torch.Tensor, ...]) -> None:
+        self.read += len(inputs[0])
+
+
+def run(
+    store: MemoryTensors,
+    *,
+    model: object = None,
+    fingerprint: str = "a",
+    layers: tuple[int, ...] = (0, 1),
+    fail_at: int | None = None,
+) -> dict[int, LayerState]:
+    return capture(
+        subject(model or tiny()),
+        corpus(),
+        plan=plan(),
+        layers=layers,
+        progress=SilentProgress(fail_at=fail_at),
+        checkpoints=Checkpoints(store, "s", fingerprint, corpus="c", every=EVERY),
+    )
+
+
+def stored(store: MemoryTensors) -> dict[str, tuple[dict[str, bytes], dict[str, str]]]:
+    """Every byte in a store."""
+    return {
+        path: (
+            {name: tensor.view(torch.uint8).numpy().tobytes() for name, tensor in tensors.items()},
+            metadata,
+        )
+        for path, (tensors, metadata) in store.files.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> MemoryTensors:
+    store = MemoryTensors()
+    run(store)
+    return store
+
+
+def test_the_scenario_has_these_batches(undisturbed: MemoryTensors) -> None:
+    assert len(undisturbed.files) == 2
+    with pytest.raises(Interrupted):
+        run(MemoryTensors(), fail_at=1 + BATCHES)
+    run(MemoryTensors(), fail_at=2 + BATCHES)
+
+
+@pytest.mark.parametrize("batch", range(1, BATCHES + 1))
+def test_a_run_killed_at_any_batch_resumes_to_the_same_bytes(batch: int, undisturbed: MemoryTensors) -> None:
+    store, counting = MemoryTensors(), Counting()
+    with pytest.raises(Interrupted):
+        run(store, fail_at=1 + batch, model=counting.model)
+    run(store, model=counting.model)
+    assert stored(store) == stored(undisturbed)
+    checks = 2
+    assert SEQUENCES <= counting.read - checks <= SEQUENCES + EVERY
+
+
+def test_a_run_killed_three_times_resumes_to_the_same_bytes(undisturbed: MemoryTensors) -> None:
+    store = MemoryTensors()
+    for _ in range(3):
+        with pytest.raises(Interrupted):
+            run(store, fail_at=5)
+    run(store)
+    assert stored(store) == stored(undisturbed)
+
+
+def test_progress_of_a_resumed_run_starts_where_the_last_checkpoint_is() -> None:
+    store, progress = MemoryTensors(), SilentProgress()
+    with pytest.raises(Interrupted):
+        run(store, fail_at=6)
+    points = Checkpoints(store, "s", "a", corpus="c", every=EVERY)
+    capture(subject(tiny()), corpus(), plan=plan(), layers=[0, 1], progress=progress, checkpoints=points)
+    assert progress.done == {"capture tiny": SEQUENCES}
+    assert len(progress.notes) == 1 + BATCHES - 3
+
+
+def test_checkpoints_of_finished_blocks_are_removed() -> None:
+    store = MemoryTensors()
+    with pytest.raises(Interrupted):
+        run(store, fail_at=9)
+    assert sorted(store.files) == ["s/layer_00.after_40.safetensors", "s/layer_01.after_40.safetensors"]
+    run(store)
+    assert sorted(store.files) == ["s/layer_00.safetensors", "s/layer_01.safetensors"]
+
+
+def test_a_finished_state_is_loaded_and_the_model_not_run(undisturbed: MemoryTensors) -> None:
+    counting, written = Counting(), list(undisturbed.written)
+    states = run(undisturbed, model=counting.model)
+    assert counting.read == 0
+    assert undisturbed.written == written
+    fresh = run(MemoryTensors())
+    for layer, state in fresh.items():
+        theirs = states[layer].tensors(torch.float32)
+        assert states[layer].sequences == SEQUENCES
+        assert all(torch.equal(tensor, theirs[name]) for name, tensor in state.tensors(torch.float32).items())
+
+
+def test_a_layer_that_is_finished_is_not_computed_again_beside_another(undisturbed: MemoryTensors) -> None:
+    store = MemoryTensors()
+    run(store, layers=(1,))
+    assert store.written[-1:] == ["s/layer_01.safetensors"]
+    before = len(store.written)
+    assert list(run(store)) == [0, 1]
+    assert not any("layer_01" in path for path in store.written[before:])
+    assert stored(store) == stored(undisturbed)
+
+
+def test_a_kill_between_two_layers_files_loses_nothing(undisturbed: MemoryTensors) -> None:
+    store = MemoryTensors()
+    with pytest.raises(Interrupted):
+        run(store, fail_at=1 + BATCHES)
+    ahead = undisturbed.files["s/layer_00.safetensors"]
+    store.files["s/layer_00.safetensors"] = ahead
+    counting = Counting()
+    run(store, model=counting.model)
+    assert counting.read == 1 + SEQUENCES - 60
+    assert stored(store) == stored(undisturbed)
+
+
+def test_states_of_another_fingerprint_are_ignored(undisturbed: MemoryTensors) -> None:
+    store, counting = MemoryTensors(), Counting()
+    run(store, fingerprint="another")
+    with pytest.raises(Interrupted):
+        run(store, fail_at=6, fingerprint="yet another")
+    run(store, model=counting.model)
+    assert counting.read == 1 + SEQUENCES
+    assert stored(store) == stored(undisturbed)
+
+
+def test_a_finished_layer_is_known_by_its_fingerprint(undisturbed: MemoryTensors) -> None:
+    assert Checkpoints(undisturbed, "s", "a").is_finished(0)
+    assert not Checkpoints(undisturbed, "s", "b").is_finished(0)
+    assert not Checkpoints(undisturbed, "s", "a").is_finished(2)
+
+
+def test_vectors_of_a_bf16_subject_are_stored_in_bf16_and_come_back_exactly() -> None:
+    store = MemoryTensors()
+    fresh = run(store, model=tiny(dtype=torch.bfloat16))
+    assert store.files["s/layer_00.safetensors"][0]["top_vector"].dtype == torch.bfloat16
+    loaded = run(store, model=tiny(dtype=torch.bfloat16))
+    assert torch.equal(loaded[0].top_vector, fresh[0].top_vector)
+    assert torch.equal(loaded[1].random_vector, fresh[1].random_vector)
+
+
+def test_no_batch_straddles_a_checkpoint() -> None:
+    assert BATCH < EVERY < SEQUENCES
+    assert SEQUENCES % EVERY
+    assert EVERY % BATCH

@@ -1,0 +1,109 @@
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from neuroscribe.architectures import down_projections
+from neuroscribe.capture import capture
+from neuroscribe.capture.hooks import check_projections
+from neuroscribe.errors import CaptureError
+from neuroscribe.testing.planted import planted_subject, planted_tokenizer
+from neuroscribe.testing.random_subjects import random_subject
+from neuroscribe.testing.stores import SilentProgress
+from tests.neuroscribe.capture.scenario import LENGTH, corpus, plan, subject, tiny
+
+PLAIN_TOKEN, RED = (planted_tokenizer()(text).input_ids[0] for text in (" the", " red"))
+SEQUENCE, POSITION = 23, 5
+
+
+def red_at(sequence: int, position: int) -> torch.Tensor:
+    tokens = torch.full((61, LENGTH), PLAIN_TOKEN)
+    tokens[sequence, position] = RED
+    return tokens
+
+
+def overflowing(layer: int, sign: int = 1) -> Any:
+    """A planted subject whose neuron 9 of a layer overflows on the token " red", and is finite elsewhere.
+
+    GPT-2's GELU of +inf is inf, and that of -inf is nan (-inf times 0).
+    """
+    model = planted_subject()
+    reads = model.transformer.h[layer].mlp.c_fc
+    with torch.no_grad():
+        colours = reads.weight[:, 9 if layer else 0].sign()
+        reads.weight[:, 9] = sign * 3e38 * colours
+    return model
+
+
+def run(model: Any, tokens: torch.Tensor, *, prefix_ids: tuple[int, ...] = ()) -> None:
+    kept = plan(neurons=(0,))
+    capture(
+        subject(model, prefix_ids=prefix_ids), tokens, plan=kept, layers=[0, 1], progress=SilentProgress()
+    )
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+@pytest.mark.parametrize("prefix_ids", [(), (PLAIN_TOKEN,)])
+def test_an_infinite_activation_is_found_at_its_place(layer: int, prefix_ids: tuple[int, ...]) -> None:
+    where = (
+        rf"layer {layer}, neuron 9, sequence {SEQUENCE}, position {POSITION}: the activation is inf; .*dtype"
+    )
+    with pytest.raises(CaptureError, match=where):
+        run(overflowing(layer), red_at(SEQUENCE, POSITION), prefix_ids=prefix_ids)
+
+
+def test_an_infinite_activation_in_the_checked_sequence_is_found_at_its_place_too() -> None:
+    with pytest.raises(
+        CaptureError, match="layer 0, neuron 9, sequence 0, position 2: the activation is inf"
+    ):
+        run(overflowing(0), red_at(0, 2))
+
+
+def test_a_nan_is_found_at_its_place() -> None:
+    where = f"layer 1, neuron 9, sequence {SEQUENCE}, position {POSITION}: the activation is nan"
+    with pytest.raises(CaptureError, match=where):
+        run(overflowing(1, sign=-1), red_at(SEQUENCE, POSITION))
+
+
+def test_a_nan_that_spreads_through_a_sequence_is_found_in_that_sequence() -> None:
+    model, tokens = tiny(), corpus().clamp(max=29)
+    with torch.no_grad():
+        model.transformer.wte.weight[30] = math.nan
+    tokens[SEQUENCE, POSITION] = 30
+    with pytest.raises(CaptureError, match=f"layer 0, neuron 0, sequence {SEQUENCE}, .* is nan"):
+        run(model, tokens)
+
+
+def test_a_subject_without_faults_passes() -> None:
+    run(planted_subject(), red_at(SEQUENCE, POSITION))
+
+
+class Doubled(nn.Module):
+    """Something an MLP does after its down-projection."""
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return 2 * values
+
+
+def test_an_mlp_whose_output_is_not_the_projection_of_what_is_read_is_refused() -> None:
+    model = tiny()
+    model.transformer.h[1].mlp.dropout = Doubled()
+    with pytest.raises(
+        CaptureError, match=r"transformer.h.1.mlp.c_proj: down\(captured\) differs from the MLP"
+    ):
+        run(model, corpus())
+
+
+def test_a_layer_that_runs_twice_is_refused() -> None:
+    model = tiny()
+    model.transformer.h.append(model.transformer.h[0])
+    with pytest.raises(CaptureError, match=r"h.0.mlp.c_proj was called 2 times .* shared, re-entrant"):
+        run(model, corpus())
+
+
+@pytest.mark.parametrize("model_type", ["bloom", "falcon", "gptj", "opt", "gemma2", "phi3"])
+def test_unusual_blocks_pass_the_check(model_type: str) -> None:
+    model = random_subject(model_type)
+    check_projections(model, down_projections(model), torch.arange(3, 15).reshape(1, 12))

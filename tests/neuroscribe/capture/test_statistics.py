@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+import torch
+
+from neuroscribe.capture import CapturePlan, kernel
+from neuroscribe.capture.state import empty_state, histogram_edges
+from neuroscribe.capture.statistics import QUANTILE_LEVELS, layer_statistics, quantile_bounds
+
+
+def statistics(values: torch.Tensor, polarities: tuple[int, ...] = (1,)) -> dict[str, list[object]]:
+    """The table for activations [sequence, token, neuron]."""
+    _, tokens, neurons = values.shape
+    state = empty_state(CapturePlan(4, polarities, ()), layer=3, neurons=neurons, tokens=tokens, vocabulary=1)
+    kernel.take(state, values.float(), torch.arange(len(values)), polarities)
+    return layer_statistics(state, 3, polarities).to_dict(as_series=False)
+
+
+def test_moments_are_those_of_all_tokens() -> None:
+    table = statistics(torch.tensor([[1.0], [1.0], [1.0], [5.0]]).reshape(2, 2, 1))
+    assert table["layer"] == [3]
+    assert table["n_tokens"] == [4]
+    assert (table["mean"], table["variance"]) == ([2.0], [3.0])
+    assert table["skewness"] == [pytest.approx(2 / 3**0.5)]  # third moment 6
+    assert table["kurtosis"] == [pytest.approx(21 / 9)]  # fourth moment 21
+    assert (table["min"], table["max"], table["fraction_positive"]) == ([1.0], [5.0], [1.0])
+
+
+def test_moments_of_many_values_agree_with_numpy_in_double_precision() -> None:
+    values = torch.randn(40, 8, 3, generator=torch.Generator().manual_seed(1)) ** 3 + 1000 * torch.arange(3)
+    table = statistics(values)
+    for neuron in range(3):
+        own = values[:, :, neuron].double().numpy().ravel()
+        centred = own - own.mean()
+        deviation = (centred**2).mean() ** 0.5
+        assert table["mean"][neuron] == pytest.approx(own.mean(), rel=1e-13)
+        assert table["variance"][neuron] == pytest.approx(deviation**2, rel=1e-11)
+        assert table["skewness"][neuron] == pytest.approx((centred**3).mean() / deviation**3, rel=1e-9)
+        assert table["kurtosis"][neuron] == pytest.approx((centred**4).mean() / deviation**4, rel=1e-9)
+
+
+def test_a_constant_neuron_has_no_skewness() -> None:
+    table = statistics(torch.full((2, 3, 1), 0.1))
+    assert (table["variance"], table["skewness"], table["kurtosis"]) == ([0.0], [None], [None])
+
+
+def test_a_neuron_that_barely_moves_has_finite_moments() -> None:
+    table = statistics(torch.tensor([1e-38, 2e-38, 1e-38, 1e-38]).reshape(2, 2, 1))
+    assert table["skewness"] == [pytest.approx(2 / 3**0.5)]
+
+
+def test_a_neuron_is_dead_when_it_never_fires_on_a_studied_side() -> None:
+    values = torch.tensor([[0.0, -1.0, 1.0, -0.0]]).reshape(1, 1, 4).expand(2, 2, 4).contiguous()
+    assert statistics(values)["dead"] == [True, True, False, True]
+    assert statistics(values, (1, -1))["dead"] == [True, False, False, True]
+
+
+def test_the_histogram_counts_every_token_once() -> None:
+    (counts,) = statistics(torch.tensor([0.0, 1.0, 1.2, -3.0]).reshape(2, 2, 1))["histogram"]
+    edges = histogram_edges()
+    found = {edges[place]: count for place, count in enumerate(counts) if count}  # type: ignore[arg-type]
+    assert found == {-4.0 + 0.0: 1, -(2.0**-20): 1, 1.0: 2} or found == {
+        -3.0 - 1.0: 1,
+        -(2.0**-20): 1,
+        1.0: 2,
+    }
+
+
+def test_quantiles_ascend_within_the_extremes() -> None:
+    values = torch.randn(50, 8, 2, generator=torch.Generator().manual_seed(2))
+    table = statistics(values)
+    for neuron, quantiles in enumerate(table["quantiles"]):
+        own = values[:, :, neuron].numpy().ravel()
+        found = np.array(quantiles)
+        assert (np.diff(found) >= 0).all()
+        assert own.min() <= found[0]
+        assert found[-1] <= own.max()
+        exact = np.quantile(own, QUANTILE_LEVELS)
+        assert (np.abs(found - exact) <= 0.5 * np.abs(exact) + 0.05).all()  # one half-octave
+
+
+def test_bounds_are_spread_evenly_within_a_bin() -> None:
+    edges = histogram_edges()
+    histogram = np.zeros((1, len(edges) - 1), dtype=np.int64)
+    histogram[0, edges.index(1.0)] = 2
+    histogram[0, edges.index(2.0)] = 2
+    bounds = quantile_bounds(histogram, (0.0, 0.25, 0.5, 0.75, 1.0))
+    assert bounds.tolist() == [[1.0, 1.25, 1.5, 2.5, 3.0]]

@@ -1,0 +1,221 @@
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import polars as pl
+import pytest
+
+from neuroscribe.errors import LLMError
+from neuroscribe.explain.explainers import LayerEvidence, explained, pair_question
+from neuroscribe.ports import Message, Reply
+from neuroscribe.records import NEURON_RECORDS, TOKEN_LOOKUP, VOCABULARY
+from neuroscribe.studies import Study, TokenPairs
+from neuroscribe.testing.stores import MemoryCalls, SilentProgress
+
+WORDS = (b" the", b" red", b"\n", b" ", b"<script>", b" The", b"red", b'"')
+SEQUENCES = dict.fromkeys(range(8), (b" the", b" red", b"\n", b" the"))
+PEAKS = {(5, 1): 8.0, (6, 1): 4.0, (7, -1): 2.0}
+"""Neurons of the sample with the largest activation on the explained side."""
+FIRST = {(5, 1): 0.0, (6, 1): 0.5, (7, -1): 0.25}
+"""Their activation on the first token as a share of the peak, by which their prompts differ."""
+
+
+def row(neuron: tuple[int, int], rank: int, kind: str, split: str) -> dict[str, Any]:
+    peak = neuron[1] * PEAKS[neuron] / (rank + 1)
+    return {
+        "layer": 0, "neuron": neuron[0], "polarity": neuron[1], "kind": kind, "quantile_low": None,
+        "quantile_high": None, "rank": rank, "split": split, "sequence_id": rank if kind == "top" else 7,
+        "peak": peak, "peak_position": 1,
+        "activations": [FIRST[neuron] * peak, peak, -neuron[1] * 1.0, peak / 2],
+    }  # fmt: skip
+
+
+def records(neurons: Sequence[tuple[int, int]]) -> pl.DataFrame:
+    """Five top exemplars, of which ranks 1 and 4 are for training, and a random one."""
+    splits = ("valid", "train", "test", "valid", "train")
+    rows = [row(neuron, rank, "top", split) for neuron in neurons for rank, split in enumerate(splits)]
+    return NEURON_RECORDS.frame(rows + [row(neuron, 9, "random", "test") for neuron in neurons])
+
+
+def evidence(
+    neurons: Sequence[tuple[int, int]] = tuple(PEAKS), means: dict[int, float] | None = None
+) -> LayerEvidence:
+    lookup = TOKEN_LOOKUP.frame(
+        [
+            {"layer": 0, "neuron": 5, "polarity": 1, "token_id": token, "count": 1, "mean": mean}
+            for token, mean in (means or {}).items()
+        ]
+    )
+    vocabulary = VOCABULARY.frame(
+        {"token_id": list(range(len(WORDS))), "bytes": list(WORDS), "text": [str(word) for word in WORDS]}
+    )
+    return LayerEvidence(0, tuple(neurons), records(neurons), lookup, SEQUENCES, vocabulary)
+
+
+def study(explainers: dict[str, dict[str, Any]]) -> Study:
+    return Study.model_validate(
+        {
+            "name": "s",
+            "description": "",
+            "subject": {"model": "m", "layers": 1, "neurons_per_layer": 8},
+            "corpus": {"files": "x", "sequences": 100},
+            "llm": {"model": "m"},
+            "explainers": explainers,
+            "simulators": {},
+        }
+    )
+
+
+class Scripted:
+    """An LLM that answers by a function of the prompt and remembers what it was asked."""
+
+    identity = "scripted 1"
+
+    def __init__(self, answer: Callable[[Sequence[Message]], Reply]) -> None:
+        self.asked: list[tuple[int, float, int]] = []
+        self._answer = answer
+
+    async def reply(
+        self, messages: Sequence[Message], *, max_tokens: int, temperature: float, seed: int
+    ) -> Reply:
+        self.asked.append((max_tokens, temperature, seed))
+        await asyncio.sleep(0)
+        return self._answer(messages)
+
+    async def check(self) -> None:
+        """Always there."""
+
+
+def says(text: str | None, status: Any = "ok") -> Callable[[Sequence[Message]], Reply]:
+    return lambda _: Reply(text, status, f"raw {text}", 100, 5, 0.25)
+
+
+def explanations(
+    llm: Scripted | None, own: Study, calls: MemoryCalls | None = None, **given: Any
+) -> pl.DataFrame:
+    return asyncio.run(
+        explained(own, evidence(**given), llm=llm, calls=calls or MemoryCalls(), progress=SilentProgress())
+    )
+
+
+PAIRS = study({"token_pairs": {"excerpts": 2, "excerpt_tokens": 3, "temperature": 0.5, "max_tokens": 9}})
+
+
+def test_the_question_shows_training_exemplars_by_the_all_time_maximum() -> None:
+    question = pair_question(evidence(), (5, 1), TokenPairs(excerpts=2, excerpt_tokens=3), 0)
+    assert question.sequence_ids == (1, 4)
+    shown = question.messages[-2].content
+    # The all-time peak of 8 is in the valid split: rank 1 peaks at 4, and rank 4 at 1.6.
+    assert "Excerpt 1:\n the\t0\n red\t5\n\\n\t0\nExcerpt 2:\n the\t0\n red\t2\n\\n\t0" in shown
+
+
+def test_the_negative_side_is_shown_by_its_own_maximum() -> None:
+    question = pair_question(evidence(), (7, -1), TokenPairs(excerpts=1, excerpt_tokens=4), 0)
+    assert " the\t1\n red\t5\n\\n\t0\n the\t2" in question.messages[-2].content
+
+
+def test_fewer_training_exemplars_than_asked_for_are_all_shown() -> None:
+    assert pair_question(evidence(), (5, 1), TokenPairs(excerpts=9), 0).sequence_ids == (1, 4)
+
+
+def test_an_answer_becomes_an_explanation_with_everything_that_led_to_it() -> None:
+    llm = Scripted(says("colours."))
+    table = explanations(llm, PAIRS)
+    assert table.select("neuron", "polarity").rows() == list(PEAKS)
+    assert table["text"].to_list() == ["colours"] * 3
+    assert table["status"].to_list() == ["ok"] * 3
+    assert table["explanation_id"].n_unique() == 3
+    first = table.row(0, named=True)
+    assert (first["explainer"], first["model"]) == ("token_pairs", "scripted 1")
+    assert (first["prompt_tokens"], first["completion_tokens"], first["cost_usd"]) == (100, 5, 0.25)
+    assert (first["raw_response"], first["sequence_ids"]) == ("raw colours.", [1, 4])
+    assert llm.asked == [(9, 0.5, 0)] * 3
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("I'm sorry, I can't.", "refused"),
+        ("a\nb", "unparsable"),
+        ("rain\t10", "unparsable"),
+        ("", "unparsable"),
+    ],
+)
+def test_an_answer_that_is_none_is_a_row_without_text(text: str, status: str) -> None:
+    table = explanations(Scripted(says(text)), PAIRS)
+    assert table["status"].to_list() == [status] * 3
+    assert table["text"].to_list() == [None] * 3
+
+
+@pytest.mark.parametrize("status", ["refused", "failed"])
+def test_a_refused_or_failed_call_is_a_row_without_text(status: str) -> None:
+    table = explanations(Scripted(says(None, status)), PAIRS)
+    assert table["status"].to_list() == [status] * 3
+    assert table["text"].to_list() == [None] * 3
+
+
+@pytest.mark.parametrize(("status", "kept"), [("ok", True), ("refused", True), ("failed", False)])
+def test_answers_and_refusals_are_stored_and_failures_are_not(status: str, kept: bool) -> None:
+    calls, llm = MemoryCalls(), Scripted(says("colours" if status == "ok" else None, status))
+    first = explanations(llm, PAIRS, calls)
+    assert len(calls.answers) == 3 * kept
+    assert explanations(llm, PAIRS, calls).equals(first)
+    assert len(llm.asked) == (3 if kept else 6)
+
+
+def test_a_stored_answer_holds_its_prompt() -> None:
+    calls = MemoryCalls()
+    explanations(Scripted(says("colours")), PAIRS, calls, neurons=((5, 1),))
+    (answer,) = calls.answers.values()
+    prompt = pair_question(evidence(), (5, 1), TokenPairs(excerpts=2, excerpt_tokens=3), 0).messages
+    assert answer["prompt"] == [[message.role, message.content] for message in prompt]
+
+
+def test_candidates_are_asked_with_seeds_of_their_own() -> None:
+    llm = Scripted(says("colours"))
+    table = explanations(llm, study({"token_pairs": {"candidates": 3}}), neurons=((5, 1),))
+    assert table["sample_index"].to_list() == [0, 1, 2]
+    assert table["prompt_sha256"].n_unique() == 1
+    assert table["explanation_id"].n_unique() == 3
+    assert [seed for _, _, seed in llm.asked] == [0, 1, 2]
+
+
+def test_two_explainers_with_the_same_question_pay_for_it_once() -> None:
+    llm = Scripted(says("colours"))
+    same = {"kind": "token_pairs", "excerpts": 2}
+    table = explanations(llm, study({"one": same, "other": same}), neurons=((5, 1),))
+    assert table["explainer"].to_list() == ["one", "other"]
+    assert len(llm.asked) == 1
+
+
+def test_half_a_surrogate_pair_in_an_answer_is_written_out() -> None:
+    table = explanations(Scripted(says("the emoji \ud83d")), PAIRS, neurons=((5, 1),))
+    assert table["text"].to_list() == ["the emoji \\ud83d"]
+    assert table["raw_response"].to_list() == ["raw the emoji \\ud83d"]
+
+
+def test_an_explainer_that_asks_an_llm_needs_one() -> None:
+    with pytest.raises(LLMError, match="study s: explainer 'token_pairs' asks an LLM, and none was given"):
+        explanations(None, PAIRS)
+
+
+LIST = study({"token_list": {"tokens": 4}})
+
+
+def test_a_token_list_names_the_tokens_with_the_highest_means() -> None:
+    means = {0: 1.0, 1: 9.0, 2: 5.0, 4: 3.0, 5: 0.5}
+    table = explanations(None, LIST, neurons=((5, 1),), means=means)
+    assert table["text"].to_list() == ['the tokens "red", "\\n", "<script>", "the"']
+    assert table.select("status", "model", "prompt_tokens").rows() == [("ok", "none", 0)]
+
+
+def test_a_token_list_names_spellings_with_and_without_space_once_and_the_space_itself() -> None:
+    table = explanations(None, LIST, neurons=((5, 1),), means={1: 9.0, 6: 8.0, 3: 7.0, 7: 6.0})
+    assert table["text"].to_list() == ['the tokens "red", " ", """']
+
+
+def test_a_neuron_without_a_positive_mean_gets_no_token_list() -> None:
+    table = explanations(None, LIST, neurons=((5, 1), (6, 1)), means={0: 0.0, 1: -1.0})
+    assert table.select("status", "text").rows() == [("failed", None)] * 2
+    assert table["raw_response"].to_list() == ["no token has a positive mean"] * 2
+    assert table["explanation_id"].n_unique() == 2

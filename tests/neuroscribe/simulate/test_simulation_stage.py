@@ -1,0 +1,220 @@
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+import pytest
+
+from neuroscribe.errors import LLMError
+from neuroscribe.exemplars import Neuron
+from neuroscribe.ports import Simulated
+from neuroscribe.records import EXPLANATIONS, NEURON_RECORDS
+from neuroscribe.simulate.stage import Task, controls, simulated, simulation_tasks
+from neuroscribe.studies import Study
+from neuroscribe.testing.stores import Interrupted, MemoryCalls, SilentProgress
+
+TOP = {"train": (10, 14), "valid": (11, 12), "test": (13,)}
+RANDOM = {"valid": (20, 21), "test": (22,)}
+"""Sequences of every neuron by split; those of neuron n are 100 n higher, but for the shared random ones."""
+TOKENS = {sequence: (b"a", b"b", str(sequence).encode()) for sequence in range(1000)}
+
+
+def exemplar(neuron: Neuron, kind: str, split: str, rank: int, sequence: int) -> dict[str, Any]:
+    return {
+        "layer": 0, "neuron": neuron[0], "polarity": neuron[1], "kind": kind, "quantile_low": None,
+        "quantile_high": None, "rank": rank, "split": split, "sequence_id": sequence, "peak": 1.0,
+        "peak_position": 0, "activations": [1.0 * neuron[1], 0.0, 0.0],
+    }  # fmt: skip
+
+
+def records(neurons: Sequence[Neuron]) -> pl.DataFrame:
+    rows: list[dict[str, Any]] = []
+    for neuron in neurons:
+        for kind, splits, shift in (("top", TOP, 100 * neuron[0]), ("random", RANDOM, 0)):
+            pairs = [(split, sequence + shift) for split, ids in splits.items() for sequence in ids]
+            rows += [exemplar(neuron, kind, split, rank, own) for rank, (split, own) in enumerate(pairs)]
+    return NEURON_RECORDS.frame(rows)
+
+
+def explanation(neuron: Neuron, text: str | None, *, index: int = 0, status: str = "ok") -> dict[str, Any]:
+    return {
+        "explanation_id": f"e{neuron[0]}{neuron[1]:+}{index}", "layer": 0, "neuron": neuron[0],
+        "polarity": neuron[1], "text": text, "status": status, "explainer": "token_pairs", "model": "m",
+        "prompt_sha256": "", "sample_index": index, "sequence_ids": [10, 14], "prompt_tokens": 0,
+        "completion_tokens": 0, "cost_usd": None, "raw_response": "",
+    }  # fmt: skip
+
+
+def study(candidates: int = 1) -> Study:
+    return Study.model_validate(
+        {
+            "name": "s",
+            "description": "",
+            "subject": {"model": "m", "layers": 1, "neurons_per_layer": 8},
+            "corpus": {"files": "x", "sequences": 100},
+            "capture": {"polarities": "both"},
+            "llm": {"model": "m"},
+            "explainers": {"token_pairs": {"candidates": candidates}},
+            "simulators": {"all_at_once": {"explainers": ["token_pairs"]}},
+        }
+    )
+
+
+def tasks(rows: list[dict[str, Any]], candidates: int = 1) -> list[Task]:
+    neurons = list(dict.fromkeys((row["neuron"], row["polarity"]) for row in rows))
+    return simulation_tasks(study(candidates), EXPLANATIONS.frame(rows), records(neurons), ["token_pairs"])
+
+
+ALPHA, BETA, GAMMA = (explanation((n, 1), text) for n, text in ((1, "alpha"), (2, "beta"), (3, "gamma")))
+
+
+def test_an_explanation_is_simulated_on_its_test_sequences_and_on_its_controls() -> None:
+    found = [
+        (task.explanation_id, task.neuron, task.split, task.sequence_ids) for task in tasks([ALPHA, BETA])
+    ]
+    assert found == [
+        ("e1+10", (1, 1), "test", (113,)),
+        ("e1+10", (1, 1), "test", (22,)),
+        ("e2+10", (2, 1), "test", (213,)),
+        ("e2+10", (2, 1), "test", (22,)),
+        ("e2+10", (1, 1), "test", (113,)),
+        ("e2+10", (1, 1), "test", (22,)),
+        ("e1+10", (2, 1), "test", (213,)),
+        ("e1+10", (2, 1), "test", (22,)),
+    ]
+
+
+def test_candidates_are_simulated_on_valid_too_and_the_control_is_not() -> None:
+    rows = [ALPHA, explanation((1, 1), "alpha two", index=1), BETA]
+    found = tasks(rows, candidates=2)
+    valid = {(task.explanation_id, task.sequence_ids) for task in found if task.split == "valid"}
+    assert valid == {
+        (name, ids)
+        for name, first in (("e1+10", 100), ("e1+11", 100), ("e2+10", 200))
+        for ids in ((11 + first, 12 + first), (20, 21))
+    }
+
+
+def test_no_training_sequence_is_ever_simulated() -> None:
+    found = tasks([ALPHA, BETA, GAMMA, explanation((3, 1), "delta", index=1)], candidates=2)
+    training = {sequence + 100 * neuron for neuron in (1, 2, 3) for sequence in TOP["train"]}
+    assert training.isdisjoint({sequence for task in found for sequence in task.sequence_ids})
+
+
+def test_explanations_without_a_text_are_not_simulated() -> None:
+    refused = explanation((2, 1), None, status="refused")
+    assert {task.explanation_id for task in tasks([ALPHA, refused])} == {"e1+10"}
+
+
+def test_a_control_is_the_next_neuron_whose_text_differs() -> None:
+    again = explanation((2, 1), "alpha")
+    pairs = {
+        own: other["explanation_id"]
+        for own, other in controls(EXPLANATIONS.frame([ALPHA, again, GAMMA])).items()
+    }
+    assert pairs == {(1, 1): "e3+10", (2, 1): "e3+10", (3, 1): "e1+10"}
+
+
+def test_a_control_is_never_the_other_side_of_the_same_neuron() -> None:
+    rows = EXPLANATIONS.frame([ALPHA, explanation((1, -1), "minus"), BETA])
+    pairs = {own: other["explanation_id"] for own, other in controls(rows.sort("neuron", "polarity")).items()}
+    assert pairs == {(1, -1): "e2+10", (1, 1): "e2+10", (2, 1): "e1-10"}
+
+
+def test_a_control_is_the_first_candidate_of_the_other_neuron() -> None:
+    rows = EXPLANATIONS.frame([ALPHA, explanation((1, 1), "more", index=1), BETA])
+    assert controls(rows)[2, 1]["explanation_id"] == "e1+10"
+
+
+def test_neurons_with_one_text_between_them_have_no_control() -> None:
+    assert controls(EXPLANATIONS.frame([ALPHA, explanation((2, 1), "alpha")])) == {}
+    assert controls(EXPLANATIONS.frame([])) == {}
+
+
+class Lengths:
+    """A simulator that reads the length of the explanation into the first token of each sequence."""
+
+    identity = "lengths 1"
+
+    def __init__(self, *, per_call: int = 2, missing: int = 0) -> None:
+        self.asked: list[tuple[str, int]] = []
+        self.sequences_per_call = per_call
+        self._missing = missing
+
+    async def simulate(self, explanation: str, sequences: Sequence[Sequence[bytes]]) -> list[Simulated]:
+        self.asked.append((explanation, len(sequences)))
+        await asyncio.sleep(0)
+        values = [(float(len(explanation)),) + (0.0,) * (len(tokens) - 1) for tokens in sequences]
+        return [Simulated(own[: len(own) - self._missing], 0.5) for own in values]
+
+
+def simulations(
+    simulator: Lengths,
+    own: list[Task],
+    calls: MemoryCalls | None = None,
+    progress: SilentProgress | None = None,
+) -> pl.DataFrame:
+    return asyncio.run(
+        simulated(
+            study(),
+            {"all_at_once": own},
+            TOKENS,
+            simulators={"all_at_once": simulator},
+            calls=calls or MemoryCalls(),
+            progress=progress or SilentProgress(),
+        )
+    )
+
+
+def test_every_sequence_of_a_task_gets_its_row() -> None:
+    own = [Task("e1", "alpha", (1, -1), "valid", (3, 4, 5))]
+    simulator = Lengths()
+    table = simulations(simulator, own)
+    assert table.select("explanation_id", "neuron", "polarity", "sequence_id", "split").rows() == [
+        ("e1", 1, -1, sequence, "valid") for sequence in (3, 4, 5)
+    ]
+    assert table["simulated"].to_list() == [[5.0, 0.0, 0.0]] * 3
+    assert table["valid_fraction"].to_list() == [0.5] * 3
+    assert table.select("simulator", "model").unique().rows() == [("all_at_once", "lengths 1")]
+    assert simulator.asked == [("alpha", 2), ("alpha", 1)]
+
+
+def test_a_question_that_recurs_is_asked_once() -> None:
+    simulator = Lengths()
+    table = simulations(
+        simulator, [Task("e1", "same", (1, 1), "test", (22,)), Task("e2", "same", (2, 1), "test", (22,))]
+    )
+    assert len(table) == 2
+    assert simulator.asked == [("same", 1)]
+
+
+def test_a_killed_run_asks_only_what_was_not_answered() -> None:
+    calls, simulator = MemoryCalls(), Lengths(per_call=1)
+    own = [Task("e1", "alpha", (1, 1), "test", tuple(range(100)))]
+    with pytest.raises(Interrupted):
+        simulations(simulator, own, calls, SilentProgress(fail_at=70))
+    answered = len(calls.answers)
+    assert 64 <= answered < 128
+    table = simulations(simulator, own, calls)
+    assert len(simulator.asked) <= 100 + 64
+    assert table["sequence_id"].to_list() == list(range(100))
+    asked = len(simulator.asked)
+    assert simulations(simulator, own, calls).equals(table)
+    assert len(simulator.asked) == asked
+
+
+def test_readings_of_another_length_are_refused_and_not_stored() -> None:
+    calls = MemoryCalls()
+    with pytest.raises(LLMError, match=r"lengths 1: read \[2\] tokens of sequences with \[3\]"):
+        simulations(Lengths(missing=1), [Task("e1", "alpha", (1, 1), "test", (3,))], calls)
+    assert calls.answers == {}
+
+
+def test_a_reading_without_a_value_is_kept_as_nan() -> None:
+    class Unreadable(Lengths):
+        async def simulate(self, explanation: str, sequences: Sequence[Sequence[bytes]]) -> list[Simulated]:
+            return [Simulated((float("nan"), 1.0, 2.0), 0.0)]
+
+    table = simulations(Unreadable(), [Task("e1", "alpha", (1, 1), "test", (3,))])
+    first = table["simulated"][0]
+    assert first.is_nan().to_list() == [True, False, False]

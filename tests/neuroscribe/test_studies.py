@@ -1,0 +1,177 @@
+from pathlib import Path
+
+import pytest
+
+from neuroscribe.errors import StudyError
+from neuroscribe.studies import chosen_study, layer_key, layer_of, read_studies, read_study
+
+STUDIES = Path(__file__).parents[2] / "studies"
+GOOD = """
+description = "two layers"
+[subject]
+model = "org/model"
+layers = 2
+neurons_per_layer = 24
+[corpus]
+files = "x.txt"
+sequences = 100
+[llm]
+model = "m"
+[explainers.token_pairs]
+excerpts = 3
+[explainers.listed]
+kind = "token_list"
+[simulators.all_at_once]
+explainers = ["token_pairs"]
+"""
+
+
+def read(folder: Path, text: str, name: str = "mine.toml") -> object:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return read_study(path)
+
+
+def refusal(folder: Path, *changes: tuple[str, str]) -> str:
+    """The message with which the good study is refused after some changes."""
+    text = GOOD
+    for before, after in changes:
+        assert text.count(before) == 1
+        text = text.replace(before, after)
+    with pytest.raises(StudyError) as caught:
+        read(folder, text)
+    assert str(folder / "mine.toml") in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_study_is_read_with_its_name_and_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(GOOD)
+    study = read_study(path)
+    assert study.name == "mine"
+    assert study.corpus.sequence_length == 64
+    assert [spec.kind for spec in study.explainers.values()] == ["token_pairs", "token_list"]
+    assert study.sampled_layers == (0, 1)
+    assert study.polarities == (1,)
+
+
+def test_every_shipped_study_loads() -> None:
+    studies = read_studies(STUDIES)
+    assert set(studies) == {path.stem for path in STUDIES.glob("*.toml")}
+    assert "embedded" in studies
+
+
+def test_an_unknown_key_is_named_with_the_known_ones(tmp_path: Path) -> None:
+    message = refusal(tmp_path, ("sequences =", "sequnces ="))
+    assert "unknown key `corpus.sequnces`; known keys here: artefact, files, seed, sequence_length" in message
+    assert "key `corpus.sequences` is missing; add it" in message
+
+
+def test_an_unknown_key_of_an_explainer_is_named_as_the_file_spells_it(tmp_path: Path) -> None:
+    message = refusal(tmp_path, ("excerpts = 3", "excepts = 3"))
+    assert (
+        "unknown key `explainers.token_pairs.excepts`; known keys here: candidates, excerpt_tokens" in message
+    )
+
+
+def test_a_misspelt_section_is_named_with_the_known_ones(tmp_path: Path) -> None:
+    message = refusal(tmp_path, ("[corpus]", "[corpse]"))
+    assert "unknown key `corpse`; known keys here: capture, corpus, description, explainers, llm" in message
+
+
+def test_a_missing_key_is_named(tmp_path: Path) -> None:
+    message = refusal(tmp_path, ("layers = 2\n", ""))
+    assert "key `subject.layers` is missing; add it (studies/embedded.toml shows every section)" in message
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "key"),
+    [
+        ("layers = 2", 'layers = "many"', "`subject.layers` is 'many'"),
+        ("sequences = 100", "sequences = 0", "`corpus.sequences` is 0"),
+        ("excerpts = 3", "excerpts = []", "`explainers.token_pairs.excerpts` is []"),
+        ('model = "m"', 'model = "m"\nprovider = "cloud"', "`llm.provider` is 'cloud'"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_shown_with_its_key(
+    before: str, after: str, key: str, tmp_path: Path
+) -> None:
+    message = refusal(tmp_path, (before, after))
+    assert key in message
+    assert message.endswith("; correct it")
+
+
+def test_a_layer_that_the_subject_lacks_is_named(tmp_path: Path) -> None:
+    message = refusal(tmp_path, ("[llm]", "[sample]\nlayers = [1, 2]\n[llm]"))
+    assert "sample.layers names layer 2, but the subject has layers 0 to 1; remove it or correct" in message
+
+
+def test_more_neurons_than_a_layer_has_cannot_be_sampled(tmp_path: Path) -> None:
+    message = refusal(tmp_path, ("[llm]", "[sample]\nneurons_per_layer = 25\n[llm]"))
+    assert "sample.neurons_per_layer = 25, but subject.neurons_per_layer = 24" in message
+
+
+def test_an_explainer_that_is_not_declared_is_named(tmp_path: Path) -> None:
+    message = refusal(tmp_path, ('explainers = ["token_pairs"]', 'explainers = ["tokenpairs"]'))
+    assert (
+        "simulators.all_at_once.explainers names 'tokenpairs', which is not among the explainers" in message
+    )
+    assert "['listed', 'token_pairs']" in message
+
+
+def test_an_unknown_kind_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+    message = refusal(tmp_path, ('kind = "token_list"', 'kind = "guess"'))
+    assert "explainers.listed: unknown kind 'guess'; give kind = 'token_pairs', 'token_list'" in message
+
+
+def test_the_negative_side_needs_to_be_captured_to_be_explained(tmp_path: Path) -> None:
+    message = refusal(tmp_path, ("[llm]", '[sample]\npolarity = "both"\n[llm]'))
+    assert 'sample.polarity = "both" needs capture.polarities = "both"' in message
+
+
+@pytest.mark.parametrize("source", ["", 'files = "x.txt"\nartefact = "y"'])
+def test_a_corpus_has_exactly_one_source(source: str, tmp_path: Path) -> None:
+    assert "give either `artefact` or `files`, and not both" in refusal(tmp_path, ('files = "x.txt"', source))
+
+
+def test_random_exemplars_cannot_exceed_the_random_sequences(tmp_path: Path) -> None:
+    message = refusal(tmp_path, ("[llm]", "[capture]\nrandom_exemplars = 31\n[llm]"))
+    assert "random_exemplars = 31 exceeds random_sequences = 30; raise random_sequences" in message
+
+
+def test_text_that_is_no_toml_is_refused_with_its_line(tmp_path: Path) -> None:
+    assert "not valid TOML" in (message := refusal(tmp_path, ("layers = 2", "layers = ")))
+    assert "line 5" in message
+
+
+def test_a_study_cannot_name_itself(tmp_path: Path) -> None:
+    message = refusal(tmp_path, ('description = "two layers"', 'description = ""\nname = "other"'))
+    assert "a study is named after its file, so remove the key" in message
+
+
+def test_a_file_whose_name_cannot_name_a_study_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"gpt2-xl.toml: the file's name .* 'gpt2-xl' will not do; rename"):
+        read(tmp_path, GOOD, "gpt2-xl.toml")
+
+
+def test_a_study_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"absent.toml: cannot be read"):
+        read_study(tmp_path / "absent.toml")
+
+
+def test_a_folder_without_studies_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"holds no study; add a .toml file"):
+        read_studies(tmp_path)
+
+
+def test_an_unknown_study_is_answered_with_those_there_are(tmp_path: Path) -> None:
+    read(tmp_path, GOOD)
+    studies = read_studies(tmp_path)
+    assert chosen_study(studies, "mine").name == "mine"
+    with pytest.raises(StudyError, match="there is no study 'yours'; studies/ holds mine"):
+        chosen_study(studies, "yours")
+
+
+def test_keys_of_layers_follow_their_order() -> None:
+    assert [layer_key(layer) for layer in (0, 9, 47)] == ["layer_00", "layer_09", "layer_47"]
+    assert [layer_of(layer_key(layer)) for layer in range(130)] == list(range(130))

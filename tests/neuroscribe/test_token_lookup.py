@@ -1,0 +1,91 @@
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from neuroscribe.capture import CapturePlan, kernel
+from neuroscribe.capture.state import empty_state
+from neuroscribe.records import TOKEN_LOOKUP
+from neuroscribe.token_lookup import looked_up, token_lookup
+
+TOKENS = torch.tensor([[7, 3], [3, 9], [7, 7], [3, 3], [5, 3], [7, 8]])
+RANDOM_IDS = (5,)
+SILENT, OWN = 0, 1
+"""Neurons; the lookup tables are of neuron 1."""
+
+
+def lookup(activations: torch.Tensor, polarities: tuple[int, ...], k: int = 1) -> pl.DataFrame:
+    """The table of a neuron with these activations [sequence, token], beside one that is silent."""
+    values = torch.stack([torch.zeros(TOKENS.shape), activations.float()], dim=2)
+    plan = CapturePlan(k, polarities, RANDOM_IDS, {4: (OWN,)})
+    state = empty_state(plan, layer=4, neurons=2, tokens=2, vocabulary=5)
+    kernel.take(state, values, torch.arange(len(values)), polarities)
+    places = torch.unique(TOKENS, return_inverse=True)[1]
+    for sequence in range(5):
+        for token in (0, 1):
+            value = float(values[sequence, token, OWN])
+            for side, polarity in enumerate(polarities):
+                kept = max(0.0, polarity * value) if len(polarities) > 1 else value
+                state.lookup_sum[places[sequence, token], side] += kept
+    return token_lookup(state, 4, plan, TOKENS)
+
+
+def means(table: pl.DataFrame, polarity: int = 1) -> dict[int, tuple[int, float]]:
+    own = table.filter(pl.col("polarity") == polarity)
+    return {
+        token: (count, mean) for token, count, mean in own.select("token_id", "count", "mean").iter_rows()
+    }
+
+
+def test_means_leave_out_random_and_top_sequences() -> None:
+    activations = torch.tensor([[1, 2], [3, 4], [5, 6], [7, 90], [-1, 0], [50, 60]])
+    table = lookup(activations, (1,))
+    # Sequence 5 is random and 3 the neuron's top one: what is left is 0, 1, 2 and 4.
+    assert means(table) == {3: (3, pytest.approx(5 / 3)), 5: (1, -1.0), 7: (3, 4.0), 9: (1, 4.0)}
+    assert table["neuron"].unique().to_list() == [OWN]
+    assert table["token_id"].is_sorted()
+
+
+def test_both_sides_leave_out_the_top_sequences_of_either() -> None:
+    activations = torch.tensor([[1, -2], [3, 4], [5, -6], [7, 90], [-80, 0], [50, 60]])
+    table = lookup(activations, (1, -1))
+    # Top of the positive side is 3, of the negative 4: what is left is 0, 1 and 2.
+    assert means(table) == {3: (2, 1.5), 7: (3, 2.0), 9: (1, 4.0)}
+    assert means(table, -1) == {3: (2, 1.0), 7: (3, 2.0), 9: (1, 0.0)}
+    assert table["polarity"].to_list() == [1, 1, 1, -1, -1, -1]
+
+
+def test_a_sequence_that_is_top_on_both_sides_is_taken_out_once() -> None:
+    activations = torch.tensor([[0, 0], [0, 0], [1, 1], [-90, 90], [0, 0], [0, 0]])
+    assert means(lookup(activations, (1, -1)))[7] == (3, pytest.approx(2 / 3))
+    assert means(lookup(activations, (1, -1)))[3] == (3, 0.0)
+
+
+def test_a_token_that_only_excluded_sequences_hold_has_no_mean() -> None:
+    activations = torch.tensor([[0, 0], [0, 0], [0, 0], [0, 0], [9, 0], [0, 0]])
+    assert set(means(lookup(activations, (1,)))) == {3, 7, 9}  # 5 is in the top one, 8 in the random one
+
+
+def test_rounding_leaves_no_mean_where_nothing_is_left() -> None:
+    activations = torch.zeros(6, 2)
+    activations[1, 0], activations[3, 0] = 1.0, 2.0**-30 / 3  # their sum needs more bits than fp64 has
+    assert (1.0 + float(activations[3, 0])) - 1.0 - float(activations[3, 0]) != 0
+    assert means(lookup(activations, (1, -1), k=2))[3] == (1, 0.0)  # of sequence 4
+
+
+def table(pairs: dict[int, tuple[int, float]]) -> pl.DataFrame:
+    rows = [
+        {"layer": 0, "neuron": 0, "polarity": 1, "token_id": token, "count": count, "mean": mean}
+        for token, (count, mean) in pairs.items()
+    ]
+    return TOKEN_LOOKUP.frame(rows)
+
+
+def test_a_table_is_read_at_each_token_and_unknown_ones_get_the_mean_of_all_occurrences() -> None:
+    own = table({3: (3, 1.0), 7: (1, 5.0)})
+    read = looked_up(own, np.array([[7, 3], [1, 5], [99, 7]]))
+    assert read.tolist() == [[5.0, 1.0], [2.0, 2.0], [2.0, 5.0]]
+
+
+def test_an_empty_table_gives_nan() -> None:
+    assert np.isnan(looked_up(table({}), np.array([[1, 2]]))).all()

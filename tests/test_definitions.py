@@ -1,0 +1,174 @@
+"""What Dagster sees: every study's graph, its partitions, versions, checks, jobs and schedules."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from assets.stage import key
+from dagster_project.automation import spans
+from dagster_project.build import build_defs
+from dagster_project.environments import ROOT, Environment
+from neuroscribe.errors import StudyError
+from neuroscribe.stages import UPSTREAM
+from neuroscribe.studies import Study, read_studies
+
+STUDIES = read_studies(ROOT / "studies")
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    return Environment.read({"NEUROSCRIBE_STORE": str(tmp_path_factory.mktemp("store"))})
+
+
+@pytest.fixture(scope="module")
+def defs(environment: Environment) -> dg.Definitions:
+    return build_defs(STUDIES.values(), environment=environment)
+
+
+def test_all_studies_load_side_by_side(defs: dg.Definitions) -> None:
+    dg.Definitions.validate_loadable(defs)
+
+    keys = {spec.key for spec in defs.resolve_all_asset_specs()}
+
+    assert keys == {key(study, name) for study in STUDIES.values() for name in UPSTREAM}
+
+
+def test_every_asset_says_what_it_is_whose_and_of_which_study(defs: dg.Definitions) -> None:
+    for spec in defs.resolve_all_asset_specs():
+        assert spec.group_name == spec.key.path[0]
+        assert spec.description
+        assert spec.kinds
+        assert spec.owners == ["team:interpretability"]
+        assert spec.code_version
+
+
+def test_each_study_has_a_partition_per_layer_of_its_own_subject(defs: dg.Definitions) -> None:
+    for study in STUDIES.values():
+        graph = defs.resolve_asset_graph()
+        partitions = graph.get(key(study, "scores")).partitions_def
+
+        assert partitions is not None
+        assert len(partitions.get_partition_keys()) == study.subject.layers
+
+
+def test_a_backfill_of_the_capture_is_one_run_and_of_the_explanations_a_run_per_layer(
+    defs: dg.Definitions,
+) -> None:
+    graph = defs.resolve_asset_graph()
+
+    for name in ("corpus", "activations", "neuron_records", "token_lookup", "connections"):
+        assert graph.get(key(STUDIES["embedded"], name)).backfill_policy == dg.BackfillPolicy.single_run()
+    for name in ("explanations", "simulations", "scores"):
+        assert graph.get(key(STUDIES["embedded"], name)).backfill_policy != dg.BackfillPolicy.single_run()
+
+
+def test_the_gpu_and_the_llm_have_pools(defs: dg.Definitions) -> None:
+    graph = defs.resolve_asset_graph()
+    pools = {name: graph.get(key(STUDIES["embedded"], name)).pools for name in UPSTREAM}
+
+    assert pools["activations"] == {"gpu"}
+    assert pools["explanations"] == pools["simulations"] == {"llm"}
+
+
+def test_a_file_in_the_studies_folder_adds_a_graph(environment: Environment, tmp_path: Path) -> None:
+    text = (ROOT / "studies" / "embedded.toml").read_text(encoding="utf-8")
+    (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
+
+    defs = build_defs(read_studies(tmp_path).values(), environment=environment)
+
+    assert {spec.key.path[0] for spec in defs.resolve_all_asset_specs()} == {"mine"}
+
+
+def test_another_explainer_setting_makes_only_explanations_new() -> None:
+    from neuroscribe.stages import stage_version
+
+    study = STUDIES["embedded"]
+    changed = study.model_copy(
+        update={"llm": study.llm.model_copy(update={"model": "another"})},
+    )
+
+    new = {name for name in UPSTREAM if stage_version(study, name) != stage_version(changed, name)}
+
+    assert new == {"explanations", "simulations"}
+
+
+def test_where_a_server_stands_is_no_part_of_any_version() -> None:
+    from neuroscribe.stages import stage_identity
+
+    study = STUDIES["gpt2_xl"]
+    moved = study.model_copy(update={"llm": study.llm.model_copy(update={"base_url": "http://other:1/v1"})})
+
+    assert all(stage_identity(study, name) == stage_identity(moved, name) for name in UPSTREAM)
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.instance_for_test() as instance:
+        yield instance
+
+
+def _materialised(instance: dg.DagsterInstance, study: Study, asset: str, layers: list[int]) -> None:
+    for layer in layers:
+        event = dg.AssetMaterialization(asset_key=key(study, asset), partition=f"layer_{layer:02d}")
+        instance.report_runless_asset_event(event)
+
+
+def _tick(defs: dg.Definitions, instance: dg.DagsterInstance, name: str) -> Any:
+    repository = defs.get_repository_def()
+    context = dg.build_schedule_context(
+        instance=instance,
+        repository_def=repository,
+        scheduled_execution_time=datetime(2026, 1, 2, 1, tzinfo=UTC),
+    )
+    return repository.get_schedule_def(name).evaluate_tick(context)
+
+
+def test_the_nightly_capture_asks_for_each_missing_span_once(
+    defs: dg.Definitions, instance: dg.DagsterInstance
+) -> None:
+    study = STUDIES["embedded"]
+    _materialised(instance, study, "neuron_records", [0, 1, 7])
+
+    requests = _tick(defs, instance, "embedded_capture_nightly").run_requests
+
+    ends = [
+        (r.tags["dagster/asset_partition_range_start"], r.tags["dagster/asset_partition_range_end"])
+        for r in requests or []
+    ]
+    assert ends == [("layer_02", "layer_06"), ("layer_08", "layer_29")]
+
+
+def test_the_nightly_explanation_takes_captured_layers_of_the_sample_that_lack_scores(
+    defs: dg.Definitions, instance: dg.DagsterInstance
+) -> None:
+    study = STUDIES["embedded"]
+    _materialised(instance, study, "neuron_records", [0, 6, 12, 13])
+    _materialised(instance, study, "scores", [6])
+
+    requests = _tick(defs, instance, "embedded_explain_nightly").run_requests
+
+    assert [request.partition_key for request in requests or []] == ["layer_00", "layer_12"]
+
+
+def test_a_night_with_nothing_missing_says_so(defs: dg.Definitions, instance: dg.DagsterInstance) -> None:
+    study = STUDIES["embedded"]
+    _materialised(instance, study, "neuron_records", list(range(study.subject.layers)))
+
+    data = _tick(defs, instance, "embedded_capture_nightly")
+
+    assert not data.run_requests
+    assert data.skip_message == "all 30 layers of embedded are captured"
+
+
+def test_spans_are_contiguous() -> None:
+    assert spans([0, 1, 2, 5, 7, 8]) == [(0, 2), (5, 5), (7, 8)]
+    assert spans([]) == []
+
+
+def test_a_setting_that_is_no_number_is_refused_with_its_name() -> None:
+    with pytest.raises(StudyError, match="NEUROSCRIBE_BATCH_TOKENS is 'many'"):
+        Environment.read({"NEUROSCRIBE_BATCH_TOKENS": "many"})

@@ -1,0 +1,210 @@
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from neuroscribe.glossary import WORDS
+from neuroscribe.studies import read_study
+
+ROOT = Path(__file__).parent.parent
+OURS = ("dagster_project", "assets", "resources", "neuroscribe")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+ENVIRONMENT = (ROOT / "dagster_project" / "environments.py").read_text(encoding="utf-8")
+
+# Written so that this file does not contain what it looks for.
+REGISTRY = re.compile(r"\b(pypi|pythonhosted|npmjs|anaconda|pytorch)\.(org|com|io)\b", re.IGNORECASE)
+MACHINE_PATH = re.compile(r"(?<![\w.$~}-])/(home|Users|root|work|tmp|opt|mnt)/\w")
+
+IMPORT_THE_CORE = """
+import importlib, pathlib, sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in sys.argv[1:]:
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Absent())
+for path in sorted(pathlib.Path("neuroscribe").rglob("*.py")):
+    module = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+    importlib.import_module(module)
+    print(module)
+"""
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_no_other_distribution_claims_our_import_names(name: str):
+    # An editable installation has no entry at all.
+    assert set(packages_distributions().get(name, [])) <= {PROJECT["name"]}
+
+
+def test_our_packages_lie_side_by_side_in_this_checkout():
+    origins = {name: find_spec(name).origin for name in OURS}
+    assert origins == {name: str(ROOT / name / "__init__.py") for name in OURS}
+
+
+def test_every_folder_of_modules_is_a_package_so_that_import_rules_see_it():
+    folders = {path.parent for name in OURS for path in (ROOT / name).rglob("*.py")}
+    assert [str(folder) for folder in sorted(folders) if not (folder / "__init__.py").is_file()] == []
+
+
+def test_no_folder_of_tests_is_a_package():
+    assert list((ROOT / "tests").rglob("__init__.py")) == []
+
+
+def test_nobody_can_upload_it_by_accident():
+    assert "Private :: Do Not Upload" in PROJECT["classifiers"]
+
+
+def test_the_import_contracts_hold():
+    code = "from importlinter.cli import lint_imports_command as lint; lint(['--no-cache', '--no-logo'])"
+    done = _python("-c", code)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_core_does_without_orchestrator_storage_and_servers():
+    absent = ("dagster", "openai", "httpx2", "s3fs", "boto3", "botocore", "upath", "great_expectations")
+    done = _python("-c", IMPORT_THE_CORE, *absent)
+    assert done.returncode == 0, done.stderr
+    assert {"neuroscribe.capture.run", "neuroscribe.score.stage"} <= set(done.stdout.split())
+
+
+@pytest.mark.parametrize("package", OURS)
+def test_only_the_environment_module_reads_environment_variables(package: str):
+    readers = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if _name(node) in ("environ", "environb", "getenv", "putenv")
+    }
+    assert readers <= {"dagster_project/environments.py"}
+
+
+def test_the_lock_pins_every_direct_dependency_to_a_version_the_project_allows():
+    lock, direct = _lock(), _direct_dependencies()
+    assert set(direct) <= set(lock)
+    unfit = [str(need) for name, need in direct.items() if not need.specifier.contains(lock[name])]
+    assert unfit == []
+
+
+def test_the_lock_holds_nothing_but_exact_versions():
+    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    loose = [line for line in lines if not re.fullmatch(r"#.*|[A-Za-z0-9._-]+==[A-Za-z0-9.]+", line)]
+    assert loose == []
+
+
+def test_the_lock_holds_one_dagster_release():
+    family = {name: version for name, version in _lock().items() if name.startswith("dagster")}
+    assert len(family) >= 5
+    assert set(family.values()) == {"1.13.27"}
+
+
+def test_every_import_from_elsewhere_is_a_stated_dependency():
+    direct = set(_direct_dependencies())
+    homes = packages_distributions()
+    unstated = {
+        module
+        for module in _imported_modules()
+        if not direct & {canonicalize_name(name) for name in homes.get(module, [])}
+    }
+    assert unstated == set()
+
+
+def test_no_tracked_file_names_a_package_registry():
+    assert _places(REGISTRY) == []
+
+
+def test_no_tracked_file_holds_a_path_of_one_machine():
+    assert _places(MACHINE_PATH) == []
+
+
+def test_the_first_commands_of_the_readme_are_those_that_ci_runs():
+    block = re.search(r"```sh\n(.*?)```", README, re.DOTALL)
+    assert block is not None
+    stated = {line.partition("#")[0].strip() for line in block[1].splitlines()}
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    assert [line for line in ci if line.startswith("make ")] == ["make test", "make run"]
+    assert stated == {"make test", "make run"}
+    assert README.index(block[0]) < 1500
+
+
+def test_the_study_that_the_readme_shows_is_a_valid_one(tmp_path: Path):
+    block = re.search(r"```toml\n(.*?)```", README, re.DOTALL)
+    assert block is not None
+    (tmp_path / "mine.toml").write_text(block[1], encoding="utf-8")
+    assert read_study(tmp_path / "mine.toml").llm.provider == "openai"
+
+
+def test_the_readme_explains_its_numbers_in_the_words_of_the_glossary():
+    prose = " ".join(README.split())
+    absent = [
+        word for word in ("score", "regime", "interval", "ceiling", "control") if WORDS[word] not in prose
+    ]
+    assert absent == []
+
+
+def test_the_readme_lists_every_variable_that_is_read():
+    read = set(re.findall(r"NEUROSCRIBE_[A-Z0-9_]+", ENVIRONMENT))
+    assert set(re.findall(r"NEUROSCRIBE_[A-Z0-9_]+", README)) == read
+
+
+def _python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def _name(node: ast.AST) -> str | None:
+    """Return what an attribute access or an import names."""
+    match node:
+        case ast.Attribute():
+            return node.attr
+        case ast.alias():
+            return node.name
+        case _:
+            return None
+
+
+def _lock() -> dict[str, str]:
+    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    pins = [line.split("==") for line in lines if not line.startswith("#")]
+    return {canonicalize_name(name): version for name, version in pins}
+
+
+def _direct_dependencies() -> dict[str, Requirement]:
+    lines = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
+    return {canonicalize_name(need.name): need for need in map(Requirement, lines)}
+
+
+def _imported_modules() -> set[str]:
+    """Return the top-level modules, neither ours nor Python's, that some file of the project imports."""
+    found: set[str] = set()
+    for folder in (*OURS, "tests", "benchmarks"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Import):
+                    found |= {alias.name.partition(".")[0] for alias in node.names}
+                elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                    found.add(node.module.partition(".")[0])
+    return found - set(sys.stdlib_module_names) - set(OURS) - {"tests", "benchmarks"}
+
+
+def _places(pattern: re.Pattern[str]) -> list[str]:
+    """Return file and line of every match in the files that are, or could be, tracked."""
+    git = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    return [
+        f"{name}:{number}: {line.strip()[:80]}"
+        for name in listed.stdout.split("\0")
+        if name and (ROOT / name).is_file()
+        for number, line in enumerate((ROOT / name).read_text("utf-8", "replace").splitlines(), start=1)
+        if pattern.search(line)
+    ]
