@@ -4,9 +4,9 @@ import dagster as dg
 import polars as pl
 
 from assets.partitions import selected_layers
-from neuroscribe.sources import SubjectSource
 from assets.stage import ins, per_layer, plain_failures, stage
 from neuroscribe.ports import Progress, TensorStore
+from neuroscribe.sources import SubjectSource
 from neuroscribe.studies import Study, layer_key
 
 
@@ -17,7 +17,8 @@ def activations(study: Study) -> dg.AssetsDefinition:
         study,
         "activations",
         description="Per layer: the retained activation tensors of every neuron (files beside the table) and"
-        " statistics over all tokens. However many layers a run selects, the corpus goes through the subject once.",
+        " statistics over all tokens. However many layers a run selects, the corpus goes"
+        " through the subject once.",
         kinds={"pytorch", "huggingface"},
         tables=("activations/statistics",),
         pool="gpu",

@@ -111,4 +111,3 @@ def _metadata(verdict: Verdict) -> dict[str, dg.MetadataValue]:
             schema=dg.TableSchema(columns=[dg.TableColumn(name) for name in names]),
         )
     return metadata
-

@@ -3,9 +3,9 @@
 import dagster as dg
 
 from assets.partitions import selected_layers
-from neuroscribe.sources import SubjectSource
 from assets.stage import per_layer, plain_failures, stage
 from neuroscribe.ports import Progress
+from neuroscribe.sources import SubjectSource
 from neuroscribe.studies import Study, layer_key
 
 _DESCRIPTION = (

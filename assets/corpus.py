@@ -2,9 +2,9 @@
 
 import dagster as dg
 
-from neuroscribe.sources import SubjectSource, TextSource
 from assets.stage import plain_failures, stage
 from neuroscribe.ports import Progress
+from neuroscribe.sources import SubjectSource, TextSource
 from neuroscribe.studies import Study
 
 
@@ -14,7 +14,8 @@ def corpus(study: Study) -> dg.AssetsDefinition:
     @stage(
         study,
         "corpus",
-        description="Fixed-length sequences of tokens, each within one document, and the vocabulary's exact bytes.",
+        description="Fixed-length sequences of tokens, each within one document, and the vocabulary's"
+        " exact bytes.",
         kinds={"polars", "parquet"},
         tables=("corpus/sequences", "corpus/vocabulary"),
         backfill_policy=dg.BackfillPolicy.single_run(),

@@ -6,9 +6,9 @@ import dagster as dg
 import polars as pl
 
 from assets.partitions import selected_layers
-from neuroscribe.sources import LLMSource
 from assets.stage import LLM_RETRIES, ins, per_layer, plain_failures, stage
 from neuroscribe.ports import CallStore, Progress
+from neuroscribe.sources import LLMSource
 from neuroscribe.studies import Study
 
 _LINEAGE = {
@@ -29,7 +29,8 @@ def explanations(study: Study) -> dg.AssetsDefinition:
     @stage(
         study,
         "explanations",
-        description="Explanations by every explainer of the study, with prompt, reply, tokens and money; refusals"
+        description="Explanations by every explainer of the study, with prompt, reply, tokens and"
+        " money; refusals"
         " and failures are rows too.",
         kinds={"openai" if study.llm.provider == "openai" else "huggingface", "polars"},
         tables=("explanations",),

@@ -16,7 +16,8 @@ def neuron_dataset(study: Study) -> dg.AssetsDefinition:
     @stage(
         study,
         "neuron_dataset",
-        description="Parquet files with declared columns, a card, a manifest and checksums; published whole or not"
+        description="Parquet files with declared columns, a card, a manifest and checksums; published"
+        " whole or not"
         " at all, and only while all scores pass their checks.",
         kinds={"parquet", "greatexpectations"},
         deps=[key(study, name) for name in (*UPSTREAM["neuron_dataset"], "explanations", "simulations")],

@@ -21,7 +21,8 @@ def neuron_records(study: Study) -> dg.AssetsDefinition:
     @stage(
         study,
         "neuron_records",
-        description="Exemplars: the sequences where a neuron peaks, quantile bands, and shared random sequences,"
+        description="Exemplars: the sequences where a neuron peaks, quantile bands, and shared random"
+        " sequences,"
         " in disjoint splits.",
         kinds={"polars", "parquet"},
         tables=("neuron_records",),
@@ -45,7 +46,9 @@ def neuron_records(study: Study) -> dg.AssetsDefinition:
                 layer: layer_records(study, layer, sequences, tensors) for layer in selected_layers(context)
             }
         first = next(iter(frames.values()))
-        tokens = token_bytes_by_sequence(sequences, corpus["corpus/vocabulary"], first["sequence_id"].unique())
+        tokens = token_bytes_by_sequence(
+            sequences, corpus["corpus/vocabulary"], first["sequence_id"].unique()
+        )
         return dg.MaterializeResult(
             value={layer_key(layer): frame for layer, frame in frames.items()},
             metadata={

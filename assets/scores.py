@@ -21,7 +21,8 @@ def scores(study: Study) -> dg.AssetsDefinition:
     @stage(
         study,
         "scores",
-        description="Correlation of simulation and truth per explanation, scorer, split and regime, with interval,"
+        description="Correlation of simulation and truth per explanation, scorer, split and regime,"
+        " with interval,"
         " token-lookup ceiling and shuffled control; undefined scores are null with their reason.",
         kinds={"polars", "parquet"},
         tables=("scores",),

@@ -5,9 +5,9 @@ import asyncio
 import dagster as dg
 import polars as pl
 
-from neuroscribe.sources import EncoderSource, LLMSource
 from assets.stage import LLM_RETRIES, ins, per_layer, plain_failures, stage
 from neuroscribe.ports import CallStore, Progress
+from neuroscribe.sources import EncoderSource, LLMSource
 from neuroscribe.studies import Study
 
 _LINEAGE = {
@@ -24,7 +24,8 @@ def simulations(study: Study) -> dg.AssetsDefinition:
     @stage(
         study,
         "simulations",
-        description="Each explanation simulated on sequences its explainer never saw, and on another neuron's as"
+        description="Each explanation simulated on sequences its explainer never saw, and on another"
+        " neuron's as"
         " the control.",
         kinds={"openai" if study.llm.provider == "openai" else "huggingface", "polars"},
         tables=("simulations",),

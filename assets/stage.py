@@ -85,7 +85,10 @@ def column_lineage(study: Study, lineage: dict[str, tuple[tuple[str, str], ...]]
     """Return which columns of which assets a column is made from."""
     return dg.TableColumnLineage(
         {
-            column: [dg.TableColumnDep(asset_key=key(study, asset), column_name=source) for asset, source in sources]
+            column: [
+                dg.TableColumnDep(asset_key=key(study, asset), column_name=source)
+                for asset, source in sources
+            ]
             for column, sources in lineage.items()
         }
     )

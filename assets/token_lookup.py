@@ -15,7 +15,8 @@ def token_lookup(study: Study) -> dg.AssetsDefinition:
     @stage(
         study,
         "token_lookup",
-        description="Mean activation per token and sampled neuron, held out from the sequences it is scored on.",
+        description="Mean activation per token and sampled neuron, held out from the sequences it is"
+        " scored on.",
         kinds={"polars", "parquet"},
         tables=("token_lookup",),
         lineage={"token_id": (("corpus", "token_ids"),)},

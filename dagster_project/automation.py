@@ -37,7 +37,10 @@ def nightly(study: Study, jobs: Mapping[str, AssetJob]) -> list[dg.ScheduleDefin
         description="Explains and scores every sampled layer that is captured but not scored, a run each.",
     )
     def explain(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        captured, done = _materialised(context, study, "neuron_records"), _materialised(context, study, "scores")
+        captured, done = (
+            _materialised(context, study, "neuron_records"),
+            _materialised(context, study, "scores"),
+        )
         missing = [layer for layer in study.sampled_layers if layer in captured and layer not in done]
         if not missing:
             yield dg.SkipReason(f"no captured layer of {study.name}'s sample lacks scores")

@@ -1,4 +1,4 @@
-"""Launches a study's jobs in this process, one Dagster run after the other, leaving out what is up to date."""
+"""Launches a study's jobs in this process, one Dagster run at a time, leaving out what is up to date."""
 
 import time
 from collections.abc import Sequence
@@ -66,14 +66,16 @@ class Launcher:
         self._run("publish")
 
     def _is_fresh(self, layer: int, assets: dict[str, str]) -> bool:
-        """Tell whether all files of a layer were written by the study as it stands, and Dagster knows them."""
+        """Tell whether the study as it stands wrote all files of a layer, and Dagster knows them."""
         return all(
             self._tables.identity(self._study.name, table, layer) == stage_identity(self._study, asset)
             and layer_key(layer) in self._instance.get_materialized_partitions(key(self._study, asset))
             for asset, table in assets.items()
         )
 
-    def _run(self, name: str, *, tags: dict[str, str] | None = None, partition_key: str | None = None) -> None:
+    def _run(
+        self, name: str, *, tags: dict[str, str] | None = None, partition_key: str | None = None
+    ) -> None:
         job = self._defs.resolve_job_def(f"{self._study.name}_{name}")
         result = job.execute_in_process(
             instance=self._instance,
@@ -94,7 +96,9 @@ def _reason(events: Sequence[dg.DagsterEvent], job: str) -> str:
         if event.is_step_failure:
             data = event.step_failure_data
             said = data.user_failure_data.description if data.user_failure_data else None
-            return said or f"{job}, step {event.step_key}: {_cause(data.error)} (see the run in the UI: make ui)"
+            return (
+                said or f"{job}, step {event.step_key}: {_cause(data.error)} (see the run in the UI: make ui)"
+            )
         if event.event_type == dg.DagsterEventType.RUN_FAILURE:
             return f"{job}: {_cause(event.job_failure_data.error)} (see the run in the UI: make ui)"
     return f"{job} failed; see the run in the UI (make ui)"

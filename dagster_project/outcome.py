@@ -13,7 +13,9 @@ from neuroscribe.studies import Study
 from resources.tables import Tables
 
 
-def outcome(study: Study, environment: Environment, *, layers: Sequence[int], seconds: Mapping[int, float]) -> str:
+def outcome(
+    study: Study, environment: Environment, *, layers: Sequence[int], seconds: Mapping[int, float]
+) -> str:
     """Return the report of a study's layers and what to type next."""
     tables = Tables(environment.store, endpoint_url=environment.endpoint_url)
 
@@ -36,7 +38,9 @@ def outcome(study: Study, environment: Environment, *, layers: Sequence[int], se
     calls = {layer: _calls(study, tables, layer) for layer in layers}
     width = max(80, min(132, shutil.get_terminal_size((110, 40)).columns))
     return report_text(
-        summary(study, results, calls=calls, seconds=seconds), width, next_steps=_next_steps(study, environment)
+        summary(study, results, calls=calls, seconds=seconds),
+        width,
+        next_steps=_next_steps(study, environment),
     )
 
 

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import dagster as dg
 
@@ -17,16 +18,22 @@ from dagster_project.build import build_defs
 from dagster_project.environments import Environment, use_dagster_home
 from dagster_project.launch import Launcher
 from dagster_project.outcome import outcome
+from neuroscribe.capture import check_size
 from neuroscribe.errors import NeuroscribeError, StudyError
 from neuroscribe.explain.stage import asks_llm
-from neuroscribe.ports import PromptScorer
+from neuroscribe.ports import LLM, PromptScorer
 from neuroscribe.studies import Study, chosen_study, read_studies
+from resources.files import Files
+
+_WRITE_CHECK = "write_check"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a study; returns 0, or 1 after one message about what went wrong."""
     parser = argparse.ArgumentParser(prog="python -m dagster_project.run", description=__doc__)
-    parser.add_argument("study", nargs="?", default="embedded", help="name of a file in studies/, without .toml")
+    parser.add_argument(
+        "study", nargs="?", default="embedded", help="name of a file in studies/, without .toml"
+    )
     parser.add_argument("--layers", help="explain these layers instead of the study's, as in 0,6,12")
     parser.add_argument("--ephemeral", action="store_true", help="leave no history in Dagster's instance")
     options = parser.parse_args(arguments)
@@ -50,6 +57,7 @@ def run(study: Study, environment: Environment, *, layers: Sequence[int], epheme
     defs = build_defs([study], environment=environment)
     resources = environment.resources()
     _write_line(f"study {study.name}: {study.description}")
+    check_writable(environment)
     preflight(study, resources)
     instance = dg.DagsterInstance.ephemeral() if ephemeral else dg.DagsterInstance.get()
     with instance:
@@ -61,21 +69,30 @@ def run(study: Study, environment: Environment, *, layers: Sequence[int], epheme
     _write_line(outcome(study, environment, layers=layers, seconds=launcher.seconds))
 
 
-def preflight(study: Study, resources: dict[str, object]) -> None:
-    """Fail on what can be known beforehand: models and text that are missing, a wrong key, an absent server."""
+def check_writable(environment: Environment) -> None:
+    """Raise StoreError if nothing can be written where tables and tensors go."""
+    files = Files(environment.store, endpoint_url=environment.endpoint_url)
+    files.write(_WRITE_CHECK, b"")
+    files.remove(_WRITE_CHECK)
+
+
+def preflight(study: Study, resources: dict[str, Any]) -> None:
+    """Fail on what can be known beforehand: missing models or text, a wrong key, an absent server."""
     progress = resources["progress"]
-    resources["texts"].open(study.corpus, progress=progress)  # pyright: ignore
-    resources["subject"].open(study.subject, progress=progress)  # pyright: ignore
+    resources["texts"].open(study.corpus, progress=progress)
+    check_size(study, resources["subject"].open(study.subject, progress=progress).model)
     if asks_llm(study):
-        asyncio.run(_check_llm(study, resources["llm"].open(study.llm, progress=progress)))  # pyright: ignore
+        asyncio.run(_check_llm(study, resources["llm"].open(study.llm, progress=progress)))
     for spec in study.simulators.values():
         if spec.kind == "embedding":
-            resources["encoders"].open(spec, progress=progress)  # pyright: ignore
+            resources["encoders"].open(spec, progress=progress)
 
 
-async def _check_llm(study: Study, llm: object) -> None:
-    await llm.check()  # pyright: ignore
-    if isinstance(llm, PromptScorer) and any(spec.kind == "all_at_once" for spec in study.simulators.values()):
+async def _check_llm(study: Study, llm: LLM) -> None:
+    await llm.check()
+    if isinstance(llm, PromptScorer) and any(
+        spec.kind == "all_at_once" for spec in study.simulators.values()
+    ):
         await llm.probe()
 
 

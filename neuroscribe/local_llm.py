@@ -23,7 +23,12 @@ class LocalLLM:
     """Fulfils the `LLM` port with a Hugging Face model and its tokenizer."""
 
     def __init__(
-        self, model: Any, tokenizer: Any, *, identity: str, style: Literal["completion", "chat"] = "completion"
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        identity: str,
+        style: Literal["completion", "chat"] = "completion",
     ) -> None:
         self._model = model
         self._tokenizer = tokenizer
@@ -70,7 +75,9 @@ class LocalLLM:
             return cache
         ids = torch.tensor([list(tokens)], device=self._model.device)
         with torch.inference_mode():
-            return self._model.base_model(input_ids=ids, past_key_values=cache, use_cache=True).past_key_values
+            return self._model.base_model(
+                input_ids=ids, past_key_values=cache, use_cache=True
+            ).past_key_values
 
     def probabilities(
         self,
@@ -116,7 +123,12 @@ class LocalLLM:
         return shared, self.encode(as_text(messages).removeprefix(shared))
 
     def _continued(
-        self, cache: Any, tokens: Sequence[int], max_tokens: int, temperature: float, generator: torch.Generator
+        self,
+        cache: Any,
+        tokens: Sequence[int],
+        max_tokens: int,
+        temperature: float,
+        generator: torch.Generator,
     ) -> list[int]:
         """Return the tokens that follow, up to the end of the line (completion) or turn (chat)."""
         made: list[int] = []
@@ -126,7 +138,9 @@ class LocalLLM:
             output = self._model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
             cache = output.past_key_values
             token = _drawn(output.logits[0, -1].float().cpu(), temperature, generator)
-            if token in self._ends or (self._style == "completion" and "\n" in self._tokenizer.decode([token])):
+            if token in self._ends or (
+                self._style == "completion" and "\n" in self._tokenizer.decode([token])
+            ):
                 break
             made.append(token)
             step = [token]

@@ -125,7 +125,12 @@ STATISTICS = Table(
         Column("mean", pl.Float64(), "mean activation"),
         Column("variance", pl.Float64(), "population variance"),
         Column("skewness", pl.Float64(), "standardised third moment; null if constant", nullable=True),
-        Column("kurtosis", pl.Float64(), "standardised fourth moment (3 = normal); null if constant", nullable=True),
+        Column(
+            "kurtosis",
+            pl.Float64(),
+            "standardised fourth moment (3 = normal); null if constant",
+            nullable=True,
+        ),
         Column("min", pl.Float64(), "smallest activation"),
         Column("max", pl.Float64(), "largest activation"),
         Column("fraction_positive", pl.Float32(), "share of activations above zero"),
@@ -165,7 +170,9 @@ TOKEN_LOOKUP = Table(
         _polarity(),
         Column("token_id", pl.Int32(), "row of corpus/vocabulary"),
         Column("count", pl.Int64(), "occurrences of the token in the held-out sequences"),
-        Column("mean", pl.Float32(), "mean activation there on the explained side (see neuroscribe/polarity.py)"),
+        Column(
+            "mean", pl.Float32(), "mean activation there on the explained side (see neuroscribe/polarity.py)"
+        ),
     ),
 )
 

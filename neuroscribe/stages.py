@@ -44,9 +44,9 @@ def stage_version(study: Study, stage: str) -> str:
 
 def stage_identity(study: Study, stage: str) -> str:
     """Return 16 hex digits naming a stage together with all stages before it."""
-    return fingerprint(stage_version(study, stage), [stage_identity(study, name) for name in UPSTREAM[stage]])[
-        :16
-    ]
+    return fingerprint(
+        stage_version(study, stage), [stage_identity(study, name) for name in UPSTREAM[stage]]
+    )[:16]
 
 
 def provenance(study: Study, stage: str) -> dict[str, Any]:
@@ -70,7 +70,10 @@ def _settings(study: Study, stage: str) -> dict[str, Any]:
     subject = study.subject.model_dump()
     match stage:
         case "corpus":
-            return {"corpus": study.corpus, "tokenizer": [subject["model"], subject["revision"], subject["artefact"]]}
+            return {
+                "corpus": study.corpus,
+                "tokenizer": [subject["model"], subject["revision"], subject["artefact"]],
+            }
         case "activations":
             lookup = [study.sample.neurons_per_layer, study.sample.seed]
             return {"subject": subject, "capture": _capture(study), "lookup": lookup}
@@ -85,8 +88,11 @@ def _settings(study: Study, stage: str) -> dict[str, Any]:
             prompts = [prompt_identity("hidden"), prompt_identity("asked")]
             per_split = study.scoring.sequences_per_split
             return {
-                "simulators": study.simulators, "llm": _llm(study), "prompts": prompts, "per_split": per_split,
-            }  # fmt: skip
+                "simulators": study.simulators,
+                "llm": _llm(study),
+                "prompts": prompts,
+                "per_split": per_split,
+            }
         case "scores":
             return {"scoring": study.scoring.model_dump(exclude={"max_unscored_share"})}
         case _:
@@ -94,11 +100,11 @@ def _settings(study: Study, stage: str) -> dict[str, Any]:
 
 
 def _llm(study: Study) -> dict[str, Any]:
-    """The LLM without what only says where it is and what it costs."""
+    """Return the LLM without what only says where it is and what it costs."""
     places = {"base_url", "usd_per_million_prompt_tokens", "usd_per_million_completion_tokens"}
     return study.llm.model_dump(exclude=places)
 
 
 def _capture(study: Study) -> dict[str, Any]:
-    """What is kept of the activations, without the memory it may take."""
+    """Return what is kept of the activations, without the memory it may take."""
     return study.capture.model_dump(exclude={"lookup_gib"})

@@ -7,11 +7,12 @@ part of it and is set where the study is run.
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from neuroscribe.errors import StudyError
+from neuroscribe.study_errors import explained
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Positive = Annotated[int, Field(gt=0)]
@@ -161,6 +162,11 @@ class ScoringSpec(Section):
     max_unscored_share: Annotated[float, Field(ge=0, le=1)] = 0.5
 
 
+_KINDS: dict[str, type[BaseModel]] = {
+    "token_pairs": TokenPairs, "token_list": TokenList, "all_at_once": AllAtOnce, "embedding": Embedding,
+}  # fmt: skip
+
+
 class Study(Section):
     """One study, as read from `studies/<name>.toml`."""
 
@@ -248,7 +254,8 @@ def read_study(path: Path) -> Study:
     try:
         return Study.model_validate({"name": path.stem, **data})
     except ValidationError as error:
-        raise StudyError("\n".join(_explained(path, problem) for problem in error.errors())) from error
+        found = [explained(path, problem, study=Study, kinds=_KINDS) for problem in error.errors()]
+        raise StudyError("\n".join(found)) from error
 
 
 def read_studies(folder: Path) -> dict[str, Study]:
@@ -266,47 +273,5 @@ def chosen_study(studies: Mapping[str, Study], name: str) -> Study:
     return studies[name]
 
 
-def _explained(path: Path, problem: Any) -> str:
-    """Put a pydantic problem into one line: file, key, finding, remedy."""
-    key = _key(problem["loc"])
-    match problem["type"]:
-        case _ if problem["loc"] == ("name",):
-            return (
-                f"{path}: the file's name is the study's, and {path.stem!r} will not do; rename the file to"
-                " lower-case letters, digits and underscores, a letter first"
-            )
-        case "extra_forbidden":
-            return f"{path}: unknown key `{key}`; {_known_keys(problem['loc'])}"
-        case "missing":
-            return f"{path}: key `{key}` is missing; add it (studies/embedded.toml shows every section)"
-        case "union_tag_invalid":
-            context = problem["ctx"]
-            return f"{path}: {key}: unknown kind '{context['tag']}'; give kind = {context['expected_tags']}"
-        case "value_error":
-            return f"{path}: {key}: {problem['ctx']['error']}"
-        case _:
-            return f"{path}: key `{key}` is {problem['input']!r}: {problem['msg'].lower()}; correct it"
-
-
-def _key(location: tuple[str | int, ...]) -> str:
-    """Return a key as the file spells it: pydantic puts a table's kind in after its name."""
-    tagged = location[:1] in (("explainers",), ("simulators",))
-    parts = (*location[:2], *location[3:]) if tagged else location
-    return ".".join(str(part) for part in parts) or "the file"
-
-
 def _with_kind(name: str, table: object) -> object:
     return {"kind": name, **cast(Mapping[str, object], table)} if isinstance(table, Mapping) else table
-
-
-def _known_keys(location: tuple[str | int, ...]) -> str:
-    """Name the keys that are allowed beside an unknown one."""
-    model: Any = Study
-    kinds: dict[str, type[Section]] = {
-        "token_pairs": TokenPairs, "token_list": TokenList, "all_at_once": AllAtOnce, "embedding": Embedding,
-    }  # fmt: skip
-    for part in location[:-1]:
-        field = model.model_fields.get(str(part)) if model is not None else None
-        annotation = field.annotation if field is not None else kinds.get(str(part))
-        model = annotation if isinstance(annotation, type) and issubclass(annotation, Section) else model
-    return f"known keys here: {', '.join(sorted(model.model_fields))}"

@@ -198,4 +198,3 @@ def _decoded(path: UPath) -> str:
 def _whole(path: UPath) -> Iterator[Document]:
     """Yield a whole file as one document."""
     yield Document(source=path.name, text=_decoded(path))
-

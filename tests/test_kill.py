@@ -1,4 +1,4 @@
-"""A killed run continues: at most the calls in flight are repeated, and the tables are those of a calm run."""
+"""A killed run continues: at most the calls in flight are repeated; the tables are those of a calm run."""
 
 import os
 import signal
@@ -57,7 +57,9 @@ def _started(folder: Path, store: str) -> subprocess.Popen[bytes]:
         "OMP_NUM_THREADS": "1",
     }
     command = [sys.executable, "-m", "dagster_project.run", "planted"]
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+    )
 
 
 def _finished(process: subprocess.Popen[bytes]) -> int:

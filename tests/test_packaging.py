@@ -136,6 +136,16 @@ def test_the_first_commands_of_the_readme_are_those_that_ci_runs():
     assert README.index(block[0]) < 1500
 
 
+def test_the_readme_tells_the_size_of_the_default_study():
+    study = read_study(ROOT / "studies" / "embedded.toml")
+    layers, width = study.subject.layers, study.subject.neurons_per_layer
+    sampled = len(study.sampled_layers) * int(study.sample.neurons_per_layer)
+    prose = " ".join(README.split())
+    assert f"all {layers * width:,} neurons** ({layers} layers of {width:,})" in prose
+    assert f"{study.corpus.sequences:,} sequences of Wikipedia text" in prose
+    assert f"Explanations of {sampled} neurons** over {len(study.sampled_layers)} layers" in prose
+
+
 def test_the_study_that_the_readme_shows_is_a_valid_one(tmp_path: Path):
     block = re.search(r"```toml\n(.*?)```", README, re.DOTALL)
     assert block is not None

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from neuroscribe.capture.run import Checkpoints, capture
+from neuroscribe.capture.checkpoints import Checkpoints
+from neuroscribe.capture.fit import check_size
+from neuroscribe.capture.run import capture
 from neuroscribe.capture.state import CapturePlan, LayerState
 from neuroscribe.capture.statistics import layer_statistics
 from neuroscribe.corpus import token_matrix
@@ -45,6 +47,7 @@ def captured(
     States are written to the store at checkpoints and at the end; what an interrupted or earlier run of the
     same capture has written is used, not computed again.
     """
+    check_size(study, subject.model)
     tokens = token_matrix(sequences)
     plan = capture_plan(study, layers, int(tokens.unique().numel()))
     checkpoints = Checkpoints(
@@ -87,7 +90,8 @@ def _state(study: Study, layer: int, sequences: pl.DataFrame, store: TensorStore
     tensors, metadata = store.read(path)
     if metadata["corpus"] != corpus_hash(sequences):
         raise StoreError(
-            f"{path}: layer {layer} was captured from another corpus; materialise {study.name}/activations again"
+            f"{path}: layer {layer} was captured from another corpus; materialise"
+            f" {study.name}/activations again"
         )
     return LayerState.restored(tensors, int(metadata["sequences"]))
 
@@ -97,5 +101,10 @@ def _folder(study: Study) -> str:
 
 
 def _identity(study: Study, subject: Subject, sequences: pl.DataFrame) -> str:
-    facts = [stage_version(study, "activations"), corpus_hash(sequences), subject.revision, str(subject.dtype)]
+    facts = [
+        stage_version(study, "activations"),
+        corpus_hash(sequences),
+        subject.revision,
+        str(subject.dtype),
+    ]
     return fingerprint(*facts)

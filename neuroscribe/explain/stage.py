@@ -42,7 +42,9 @@ def evidence(study: Study, layer: int, tables: LayerTables) -> LayerEvidence:
     most = max((s.excerpts for s in study.explainers.values() if isinstance(s, TokenPairs)), default=0)
     shown = [training_exemplars(own, neuron, most)["sequence_id"] for neuron in neurons]
     ids = {sequence for series in shown for sequence in series.to_list()}
-    tokens: Mapping[int, tuple[bytes, ...]] = token_bytes_by_sequence(tables.sequences, tables.vocabulary, ids)
+    tokens: Mapping[int, tuple[bytes, ...]] = token_bytes_by_sequence(
+        tables.sequences, tables.vocabulary, ids
+    )
     return LayerEvidence(layer, neurons, own, tables.lookup, tokens, tables.vocabulary)
 
 

@@ -25,7 +25,9 @@ def publish(
     """
     layers = tables.layers(study.name, "scores")
     if not layers:
-        raise StoreError(f"study {study.name} has no scores to publish; materialise {study.name}/scores first")
+        raise StoreError(
+            f"study {study.name} has no scores to publish; materialise {study.name}/scores first"
+        )
     for layer in layers:
         _check(study, layer, tables, expectations)
     return neuron_dataset(

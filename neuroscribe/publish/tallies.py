@@ -35,7 +35,7 @@ def simulation_tally(simulations: pl.DataFrame) -> Tally:
 
 
 def score_tally(scores: pl.DataFrame) -> Tally:
-    """Return mean value, ceiling and control on the test split, and undefined scores, per scorer and explainer."""
+    """Return mean value, ceiling and control on test, and undefined scores, per scorer and explainer."""
     tally: Tally = {"scores": len(scores), "unscored": scores["value"].null_count()}
     headline = scores.filter((pl.col("split") == "test") & (pl.col("regime") == "top_and_random"))
     for (scorer, explainer), rows in headline.partition_by("scorer", "explainer", as_dict=True).items():

@@ -43,7 +43,7 @@ def correlation(
     for name, values in (("truth", truth), ("simulation", simulated)):
         if np.ptp(values) <= _TINY * np.abs(values).max():
             return Correlation(None, None, None, f"constant {name}")
-    sums = _sums(_standardised(truth), _standardised(simulated))
+    sums = _sums(truth - truth.mean(), simulated - simulated.mean())
     value = float(_pearson(sums.sum(0)))
     if len(truth) < 2 or samples == 0:
         return Correlation(value, None, None, None)
@@ -54,16 +54,10 @@ def correlation(
     return Correlation(value, min(float(low), value), max(float(high), value), None)
 
 
-def _standardised(values: Float[np.ndarray, "sequence token"]) -> Float[np.ndarray, "sequence token"]:
-    """Return values about their mean, the largest of size 1: the correlation is the same, sums are exact."""
-    centred = values - values.mean()
-    return centred / np.abs(centred).max()
-
-
 def _sums(
     x: Float[np.ndarray, "sequence token"], y: Float[np.ndarray, "sequence token"]
 ) -> Float[np.ndarray, "sequence 6"]:
-    """Return per sequence n, Σx, Σy, Σxx, Σyy, Σxy."""
+    """Return per sequence n, Σx, Σy, Σxx, Σyy, Σxy of values about their overall means."""
     n = np.full(len(x), x.shape[1], dtype=np.float64)
     return np.stack([n, x.sum(1), y.sum(1), (x * x).sum(1), (y * y).sum(1), (x * y).sum(1)], axis=1)
 

@@ -41,7 +41,9 @@ class EmbeddingSimulator:
         cosines = (vectors @ target).clip(0, 1) if len(pieces) else np.zeros(0)
         similar = np.zeros(len(tokens))
         for place, (start, stop) in enumerate(spans):
-            touching = [cosine for (a, b), cosine in zip(pieces, cosines, strict=True) if a < stop and b > start]
+            touching = [
+                cosine for (a, b), cosine in zip(pieces, cosines, strict=True) if a < stop and b > start
+            ]
             similar[place] = 10 * max(touching, default=0.0)
         return similar
 

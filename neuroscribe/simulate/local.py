@@ -118,7 +118,7 @@ class LocalSimulator:
         ids = self._llm.encode(digit)
         if len(ids) != 1:
             raise CapabilityError(
-                f"{self._llm.identity}: its tokenizer writes {digit!r} as {len(ids)} tokens, so a digit cannot be"
-                " read in one place; choose another model for [llm]"
+                f"{self._llm.identity}: its tokenizer writes {digit!r} as {len(ids)} tokens, so a digit can"
+                " not be read in one place; choose another model for [llm]"
             )
         return ids[0]

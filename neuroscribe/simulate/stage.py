@@ -64,7 +64,7 @@ def simulation_tasks(
 ) -> list[Task]:
     """Return what is to be simulated: each explanation on its own neuron, then on the control's.
 
-    A neuron's control is the explanation of the next neuron of the layer, in order, whose text differs.
+    No explanation is simulated on a sequence that its explainer saw.
     """
     rows = by_neuron(records)
     tasks: list[Task] = []
@@ -76,8 +76,10 @@ def simulation_tasks(
             for split in scored_splits(study, explainer):
                 for ids in _units(study, rows[neuron], split):
                     tasks.append(Task(own["explanation_id"], own["text"], neuron, split, ids))
-        for neuron, other in controls(usable).items():
-            for ids in _units(study, rows[neuron], "test"):
+        neurons = dict.fromkeys(usable.select("neuron", "polarity").iter_rows())
+        tested = {neuron: list(_units(study, rows[neuron], "test")) for neuron in neurons}
+        for neuron, other in controls(usable, tested).items():
+            for ids in tested[neuron]:
                 tasks.append(Task(other["explanation_id"], other["text"], neuron, "test", ids))
     return tasks
 
@@ -89,15 +91,23 @@ def scored_splits(study: Study, explainer: str) -> tuple[str, ...]:
     return ("valid", "test") if several else ("test",)
 
 
-def controls(usable: pl.DataFrame) -> dict[Neuron, dict[str, Any]]:
-    """Return for each neuron another neuron's first explanation with a different text, if there is one."""
+def controls(
+    usable: pl.DataFrame, tested: Mapping[Neuron, Sequence[tuple[int, ...]]]
+) -> dict[Neuron, dict[str, Any]]:
+    """Return for each neuron the explanation that serves as its control, if there is one.
+
+    It is the first explanation of the next neuron, in order, whose text differs and whose explainer saw none
+    of the sequences on which this neuron is tested.
+    """
     first = usable.unique(["neuron", "polarity"], keep="first", maintain_order=True).to_dicts()
     found: dict[Neuron, dict[str, Any]] = {}
     for place, own in enumerate(first):
-        others = first[place + 1 :] + first[:place]
-        for other in others:
-            if other["text"] != own["text"] and other["neuron"] != own["neuron"]:
-                found[own["neuron"], own["polarity"]] = other
+        neuron = own["neuron"], own["polarity"]
+        sequences = {sequence for ids in tested.get(neuron, ()) for sequence in ids}
+        for other in first[place + 1 :] + first[:place]:
+            foreign = other["text"] != own["text"] and other["neuron"] != own["neuron"]
+            if foreign and sequences.isdisjoint(other["sequence_ids"]):
+                found[neuron] = other
                 break
     return found
 

@@ -46,6 +46,13 @@ def test_means_leave_out_random_and_top_sequences() -> None:
     assert table["token_id"].is_sorted()
 
 
+def test_a_random_sequence_among_the_top_ones_is_not_taken_out_twice() -> None:
+    activations = torch.tensor([[1, 2], [3, 4], [5, 6], [7, 8], [-1, 0], [99, 60]])
+    # Sequence 5 is random and the top one; 3, second to it, is out as well.
+    assert means(lookup(activations, (1,), k=2))[7] == (3, 4.0)
+    assert means(lookup(activations, (1,), k=2))[3] == (3, pytest.approx(5 / 3))
+
+
 def test_both_sides_leave_out_the_top_sequences_of_either() -> None:
     activations = torch.tensor([[1, -2], [3, 4], [5, -6], [7, 90], [-80, 0], [50, 60]])
     table = lookup(activations, (1, -1))

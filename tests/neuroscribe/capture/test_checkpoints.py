@@ -12,8 +12,8 @@ BATCHES = 3 * 3 + 1  # blocks of 20 are 7 + 7 + 6, and one sequence is left for 
 class Counting:
     """A subject's model that counts the sequences it is given, the check's one among them."""
 
-    def __init__(self, dtype: torch.dtype = torch.float32) -> None:
-        self.model = tiny(dtype=dtype)
+    def __init__(self) -> None:
+        self.model = tiny()
         self.read = 0
         self.model.transformer.wte.register_forward_pre_hook(self._count)
 
@@ -160,6 +160,16 @@ def test_vectors_of_a_bf16_subject_are_stored_in_bf16_and_come_back_exactly() ->
     loaded = run(store, model=tiny(dtype=torch.bfloat16))
     assert torch.equal(loaded[0].top_vector, fresh[0].top_vector)
     assert torch.equal(loaded[1].random_vector, fresh[1].random_vector)
+    assert loaded[0].top_vector.dtype == loaded[1].random_vector.dtype == torch.float32
+
+
+def test_a_killed_bf16_run_resumes_to_the_same_bytes() -> None:
+    undisturbed, killed = MemoryTensors(), MemoryTensors()
+    run(undisturbed, model=tiny(dtype=torch.bfloat16))
+    with pytest.raises(Interrupted):
+        run(killed, model=tiny(dtype=torch.bfloat16), fail_at=6)
+    run(killed, model=tiny(dtype=torch.bfloat16))
+    assert stored(killed) == stored(undisturbed)
 
 
 def test_no_batch_straddles_a_checkpoint() -> None:

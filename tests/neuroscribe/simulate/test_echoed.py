@@ -22,7 +22,9 @@ class CharacterServer:
 
     async def echoed(self, prompt: str) -> EchoedPrompt:
         offsets = range(0, len(prompt), self._width)
-        return EchoedPrompt(tuple(offsets), tuple(self._likeliest(prompt, place) for place in offsets), len(prompt))
+        return EchoedPrompt(
+            tuple(offsets), tuple(self._likeliest(prompt, place) for place in offsets), len(prompt)
+        )
 
     async def probe(self) -> None:
         pass

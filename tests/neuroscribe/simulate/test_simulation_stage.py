@@ -96,9 +96,11 @@ def test_candidates_are_simulated_on_valid_too_and_the_control_is_not() -> None:
 
 
 def test_no_training_sequence_is_ever_simulated() -> None:
-    found = tasks([ALPHA, BETA, GAMMA, explanation((3, 1), "delta", index=1)], candidates=2)
+    seen = BETA | {"sequence_ids": [210, 113]}  # of which 113 tests neuron 1
+    found = tasks([ALPHA, seen, GAMMA, explanation((3, 1), "delta", index=1)], candidates=2)
     training = {sequence + 100 * neuron for neuron in (1, 2, 3) for sequence in TOP["train"]}
     assert training.isdisjoint({sequence for task in found for sequence in task.sequence_ids})
+    assert 113 not in {s for task in found if task.explanation_id == "e2+10" for s in task.sequence_ids}
 
 
 def test_explanations_without_a_text_are_not_simulated() -> None:
@@ -110,25 +112,34 @@ def test_a_control_is_the_next_neuron_whose_text_differs() -> None:
     again = explanation((2, 1), "alpha")
     pairs = {
         own: other["explanation_id"]
-        for own, other in controls(EXPLANATIONS.frame([ALPHA, again, GAMMA])).items()
+        for own, other in controls(EXPLANATIONS.frame([ALPHA, again, GAMMA]), {}).items()
     }
     assert pairs == {(1, 1): "e3+10", (2, 1): "e3+10", (3, 1): "e1+10"}
 
 
 def test_a_control_is_never_the_other_side_of_the_same_neuron() -> None:
     rows = EXPLANATIONS.frame([ALPHA, explanation((1, -1), "minus"), BETA])
-    pairs = {own: other["explanation_id"] for own, other in controls(rows.sort("neuron", "polarity")).items()}
+    pairs = {
+        own: other["explanation_id"] for own, other in controls(rows.sort("neuron", "polarity"), {}).items()
+    }
     assert pairs == {(1, -1): "e2+10", (1, 1): "e2+10", (2, 1): "e1-10"}
 
 
 def test_a_control_is_the_first_candidate_of_the_other_neuron() -> None:
     rows = EXPLANATIONS.frame([ALPHA, explanation((1, 1), "more", index=1), BETA])
-    assert controls(rows)[2, 1]["explanation_id"] == "e1+10"
+    assert controls(rows, {})[2, 1]["explanation_id"] == "e1+10"
+
+
+def test_a_control_has_seen_none_of_the_sequences_on_which_it_is_simulated() -> None:
+    seen = BETA | {"sequence_ids": [210, 22]}
+    rows = EXPLANATIONS.frame([ALPHA, seen, GAMMA])
+    assert controls(rows, {(1, 1): [(113,), (22,)]})[1, 1]["explanation_id"] == "e3+10"
+    assert list(controls(rows[:2], {(1, 1): [(113,), (22,)]})) == [(2, 1)]
 
 
 def test_neurons_with_one_text_between_them_have_no_control() -> None:
-    assert controls(EXPLANATIONS.frame([ALPHA, explanation((2, 1), "alpha")])) == {}
-    assert controls(EXPLANATIONS.frame([])) == {}
+    assert controls(EXPLANATIONS.frame([ALPHA, explanation((2, 1), "alpha")]), {}) == {}
+    assert controls(EXPLANATIONS.frame([]), {}) == {}
 
 
 class Lengths:
