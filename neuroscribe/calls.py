@@ -1,11 +1,13 @@
 """Asks once: an answer is stored under the hash of its question before anything else happens to it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from neuroscribe.ports import CallStore
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 InFlight = dict[str, "asyncio.Task[dict[str, Any]]"]
 """Questions being asked, by key."""
 
@@ -30,7 +32,31 @@ async def answered_once(
         return await _asked(key, calls, call, keep)
     if key not in in_flight:
         in_flight[key] = asyncio.ensure_future(_asked(key, calls, call, keep))
+        in_flight[key].add_done_callback(lambda _: in_flight.pop(key, None))
     return dict(await in_flight[key])
+
+
+async def worked_through(
+    items: Sequence[Item], work: Callable[[Item], Awaitable[Result]], *, at_once: int
+) -> list[Result]:
+    """Return the results of all items in their order, with at most `at_once` under way at a time.
+
+    The first error ends the work: what is under way is cancelled, nothing further is begun.
+    """
+    results: dict[int, Result] = {}
+    waiting = iter(enumerate(items))
+
+    async def worker() -> None:
+        for place, item in waiting:
+            results[place] = await work(item)
+
+    workers = [asyncio.ensure_future(worker()) for _ in range(min(at_once, len(items)))]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for each in workers:
+            each.cancel()
+    return [results[place] for place in range(len(items))]
 
 
 async def _asked(

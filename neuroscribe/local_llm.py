@@ -41,6 +41,11 @@ class LocalLLM:
         """Model, revision, dtype and prompt style."""
         return f"{self._identity} ({self._style})"
 
+    @property
+    def calls_at_once(self) -> int:
+        """One: replies are computed here, one after the other."""
+        return 1
+
     def encode(self, text: str) -> list[int]:
         """Return token ids of plain text; text that looks like a special token stays text."""
         return self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)

@@ -87,6 +87,11 @@ class LLM(Protocol):
         """Model name and revision; part of the key under which replies are stored."""
         ...
 
+    @property
+    def calls_at_once(self) -> int:
+        """Calls that may be under way together; 1 for a model in this process."""
+        ...
+
     async def reply(
         self, messages: Sequence[Message], *, max_tokens: int, temperature: float, seed: int
     ) -> Reply:
@@ -105,6 +110,11 @@ class PromptScorer(Protocol):
     @property
     def identity(self) -> str:
         """Model name and revision; part of the key under which replies are stored."""
+        ...
+
+    @property
+    def calls_at_once(self) -> int:
+        """Calls that may be under way together."""
         ...
 
     async def echoed(self, prompt: str) -> EchoedPrompt:
@@ -138,6 +148,11 @@ class Simulator(Protocol):
     @property
     def sequences_per_call(self) -> int:
         """Sequences that one call reads together; a call is what is stored, or repeated after a kill."""
+        ...
+
+    @property
+    def calls_at_once(self) -> int:
+        """Calls that may be under way together; 1 for a model in this process."""
         ...
 
     async def simulate(self, explanation: str, sequences: Sequence[Sequence[bytes]]) -> list[Simulated]:

@@ -77,6 +77,11 @@ class OpenAIServer:
         """Model and prompt style; not the address, for the same model may be served elsewhere."""
         return f"{self._endpoint.model} ({self._prompt_style})"
 
+    @property
+    def calls_at_once(self) -> int:
+        """Calls that may be in flight together."""
+        return self._concurrency
+
     async def reply(
         self, messages: Sequence[Message], *, max_tokens: int, temperature: float, seed: int
     ) -> Reply:

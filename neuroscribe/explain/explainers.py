@@ -4,14 +4,13 @@ Every answer is stored by the content of its question before anything else happe
 unreadable answer or a failed call is a row with its status, never text posing as an explanation.
 """
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
-from neuroscribe.calls import InFlight, answered_once
+from neuroscribe.calls import InFlight, answered_once, worked_through
 from neuroscribe.errors import LLMError
 from neuroscribe.escaping import escaped, storable
 from neuroscribe.exemplars import Neuron
@@ -129,7 +128,7 @@ async def _asked(
             advance(1, note=_cost(reply))
             return reply
 
-        replies = await asyncio.gather(*(ask(question) for question in questions))
+        replies = await worked_through(questions, ask, at_once=llm.calls_at_once)
     return [
         _row(evidence.layer, name, llm.identity, question, reply)
         for question, reply in zip(questions, replies, strict=True)

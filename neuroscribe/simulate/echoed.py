@@ -27,6 +27,11 @@ class EchoedSimulator:
         """One sequence a request."""
         return 1
 
+    @property
+    def calls_at_once(self) -> int:
+        """As many as the server's client allows."""
+        return self._scorer.calls_at_once
+
     async def simulate(self, explanation: str, sequences: Sequence[Sequence[bytes]]) -> list[Simulated]:
         """Return the expected activation at every token of every sequence."""
         return list(await asyncio.gather(*(self._reading(explanation, tokens) for tokens in sequences)))

@@ -25,6 +25,11 @@ class EmbeddingSimulator:
         """A call is cheap, and worth storing only in numbers."""
         return 16
 
+    @property
+    def calls_at_once(self) -> int:
+        """One: calls are computed here, one after the other."""
+        return 1
+
     async def simulate(self, explanation: str, sequences: Sequence[Sequence[bytes]]) -> list[Simulated]:
         """Return the similarity at every token of every sequence; there is no distribution to weigh."""
         target = self._encoder.sentence(explanation)

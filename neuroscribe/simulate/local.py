@@ -76,6 +76,11 @@ class LocalSimulator:
         """One sequence fills a pass: its questions are the batch."""
         return 1
 
+    @property
+    def calls_at_once(self) -> int:
+        """One: calls are computed here, one after the other."""
+        return 1
+
     async def simulate(self, explanation: str, sequences: Sequence[Sequence[bytes]]) -> list[Simulated]:
         """Return the expected activation at every token of every sequence."""
         return [self._reading(explanation, tokens) for tokens in sequences]

@@ -1,13 +1,13 @@
 """Simulates every explanation on sequences its explainer never saw, and on another neuron's as a control."""
 
-import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import polars as pl
 
-from neuroscribe.calls import InFlight, answered_once
+from neuroscribe.calls import InFlight, answered_once, worked_through
 from neuroscribe.corpus import token_bytes_by_sequence
 from neuroscribe.errors import LLMError
 from neuroscribe.exemplars import Neuron, by_neuron, scored_exemplars
@@ -15,9 +15,6 @@ from neuroscribe.fingerprint import fingerprint
 from neuroscribe.ports import CallStore, Progress, Simulated, Simulator
 from neuroscribe.records import SIMULATIONS
 from neuroscribe.studies import Study, TokenPairs
-
-_AT_ONCE = 64
-"""Calls prepared at a time; how many are in flight is the client's affair."""
 
 
 async def layer_simulations(
@@ -130,14 +127,10 @@ async def simulated(
         simulator = simulators[name]
         pieces = [piece for task in own for piece in _pieces(task, simulator.sequences_per_call)]
         with progress.task(f"simulate {study.name} with {name}", total=len(pieces), unit="calls") as advance:
-            for start in range(0, len(pieces), _AT_ONCE):
-                some = pieces[start : start + _AT_ONCE]
-                in_flight: InFlight = {}
-                read = await asyncio.gather(
-                    *(_read(simulator, piece, tokens, calls, in_flight, advance) for piece in some)
-                )
-                for piece, readings in zip(some, read, strict=True):
-                    rows += _rows(piece, readings, name, simulator.identity)
+            ask = partial(_read, simulator, tokens=tokens, calls=calls, in_flight={}, advance=advance)
+            read = await worked_through(pieces, ask, at_once=simulator.calls_at_once)
+            for piece, readings in zip(pieces, read, strict=True):
+                rows += _rows(piece, readings, name, simulator.identity)
     return SIMULATIONS.frame(rows)
 
 
@@ -161,6 +154,7 @@ def _pieces(task: Task, size: int) -> Iterator[Task]:
 async def _read(
     simulator: Simulator,
     task: Task,
+    *,
     tokens: Mapping[int, Sequence[bytes]],
     calls: CallStore,
     in_flight: InFlight,

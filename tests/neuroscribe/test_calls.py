@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from neuroscribe.calls import InFlight, answered_once
+from neuroscribe.calls import InFlight, answered_once, worked_through
 from neuroscribe.testing.stores import MemoryCalls
 
 
@@ -51,3 +51,35 @@ def test_a_call_that_fails_is_not_stored() -> None:
     with pytest.raises(ConnectionError):
         asyncio.run(answered_once("k", calls, Asked(fails=True), in_flight={}))
     assert calls.answers == {}
+
+
+def test_results_keep_the_order_of_items_and_no_more_run_at_once_than_allowed() -> None:
+    under_way = most = 0
+
+    async def work(item: int) -> int:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        for _ in range(item % 3):
+            await asyncio.sleep(0)
+        under_way -= 1
+        return item * item
+
+    results = asyncio.run(worked_through(range(20), work, at_once=4))
+
+    assert results == [item * item for item in range(20)]
+    assert most == 4
+
+
+def test_the_first_error_ends_the_work_and_nothing_further_is_begun() -> None:
+    begun: list[int] = []
+
+    async def work(item: int) -> None:
+        begun.append(item)
+        await asyncio.sleep(0)
+        if item == 2:
+            raise ConnectionError("gone")
+
+    with pytest.raises(ConnectionError, match="gone"):
+        asyncio.run(worked_through(range(50), work, at_once=2))
+    assert len(begun) < 8

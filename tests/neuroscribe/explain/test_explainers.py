@@ -70,6 +70,7 @@ class Scripted:
     """An LLM that answers by a function of the prompt and remembers what it was asked."""
 
     identity = "scripted 1"
+    calls_at_once = 8
 
     def __init__(self, answer: Callable[[Sequence[Message]], Reply]) -> None:
         self.asked: list[tuple[int, float, int]] = []

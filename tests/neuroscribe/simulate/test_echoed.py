@@ -15,6 +15,7 @@ class CharacterServer:
     """Tokenises by character and gives a 6 at hidden places after `red`, else a 0 or what it is told."""
 
     identity = "characters"
+    calls_at_once = 2
 
     def __init__(self, *, width: int = 1, digits: bool = True) -> None:
         self._width = width

@@ -147,6 +147,8 @@ class Lengths:
 
     identity = "lengths 1"
 
+    calls_at_once = 3
+
     def __init__(self, *, per_call: int = 2, missing: int = 0) -> None:
         self.asked: list[tuple[str, int]] = []
         self.sequences_per_call = per_call
