@@ -81,7 +81,7 @@ def _log_each_layer(
             name=f"{study.name} {layer}",
         ):
             context.op_execution_context.log_event(
-                dg.AssetCheckEvaluation(
+                dg.AssetCheckEvaluation(  # pyright: ignore[reportArgumentType]  - log_event takes it
                     asset_key=key(study, "scores"),
                     check_name=verdict.rule,
                     passed=verdict.passed,

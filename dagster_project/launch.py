@@ -15,6 +15,7 @@ from neuroscribe.studies import Study, layer_key
 from resources.tables import Tables
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+_LAUNCHER = "neuroscribe/launcher"
 _CAPTURED = {
     "activations": "activations/statistics",
     "neuron_records": "neuron_records",
@@ -40,6 +41,19 @@ class Launcher:
         self._tables = Tables(environment.store, endpoint_url=environment.endpoint_url)
         self.seconds: dict[int, float] = {}
         """Wall time per layer explained in this process."""
+
+    def close_abandoned_runs(self) -> None:
+        """Mark runs of this study that a killed process left behind as failed, and free what they hold.
+
+        Only for a process that knows itself to be the only one that launches this study's runs.
+        """
+        left = dg.RunsFilter(
+            tags={_LAUNCHER: self._study.name},
+            statuses=[dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED],
+        )
+        for run in self._instance.get_runs(left):
+            self._instance.report_run_failed(run, "the process that ran it is gone")
+            self._instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
     def capture(self) -> None:
         """Capture every layer that is not up to date, each contiguous span in one pass of the corpus."""
@@ -79,7 +93,7 @@ class Launcher:
         job = self._defs.resolve_job_def(f"{self._study.name}_{name}")
         result = job.execute_in_process(
             instance=self._instance,
-            tags=tags,
+            tags={**(tags or {}), _LAUNCHER: self._study.name},
             partition_key=partition_key,
             raise_on_error=False,
             run_config=_QUIET,

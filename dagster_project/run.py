@@ -9,10 +9,12 @@ the study as it stands is not done again, so that a run that was killed continue
 import argparse
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
+from filelock import FileLock, Timeout
 
 from dagster_project.build import build_defs
 from dagster_project.environments import Environment, use_dagster_home
@@ -60,13 +62,27 @@ def run(study: Study, environment: Environment, *, layers: Sequence[int], epheme
     check_writable(environment)
     preflight(study, resources)
     instance = dg.DagsterInstance.ephemeral() if ephemeral else dg.DagsterInstance.get()
-    with instance:
+    with instance, _alone(study, environment):
         launcher = Launcher(study, defs, instance, environment)
+        launcher.close_abandoned_runs()
         launcher.capture()
         for layer in layers:
             launcher.explain(layer)
         launcher.publish()
     _write_line(outcome(study, environment, layers=layers, seconds=launcher.seconds))
+
+
+@contextmanager
+def _alone(study: Study, environment: Environment) -> Iterator[None]:
+    """Keep other processes from running the same study from this instance at the same time."""
+    try:
+        with FileLock(environment.dagster_home / f"{study.name}.lock", timeout=0):
+            yield
+    except Timeout:
+        raise StudyError(
+            f"study {study.name} is being run by another process from {environment.dagster_home}; wait for"
+            " it, or stop it: the next run continues where it ended"
+        ) from None
 
 
 def check_writable(environment: Environment) -> None:

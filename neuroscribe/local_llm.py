@@ -153,9 +153,9 @@ class LocalLLM:
 
     @property
     def _ends(self) -> set[int]:
-        configured = self._model.generation_config.eos_token_id
-        ends = configured if isinstance(configured, list) else [configured]
-        return {token for token in [*ends, self._tokenizer.eos_token_id] if token is not None}
+        configured: Any = self._model.generation_config.eos_token_id
+        ends: set[Any] = {*configured} if isinstance(configured, list) else {configured}
+        return {*ends, self._tokenizer.eos_token_id} - {None}
 
 
 def _drawn(logits: Float[Tensor, " token"], temperature: float, generator: torch.Generator) -> int:

@@ -4,6 +4,7 @@ The identity of a stage takes in those of the stages before it, so that it chang
 its result depends on changes. How fast a study runs is no part of it.
 """
 
+from importlib.resources import files
 from typing import Any
 
 from neuroscribe import __version__
@@ -83,7 +84,8 @@ def _settings(study: Study, stage: str) -> dict[str, Any]:
             return {"subject": subject}
         case "explanations":
             sample = study.sample.model_dump(exclude={"layers"})
-            return {"sample": sample, "llm": _llm(study), "explainers": study.explainers}
+            wording = [_wording("few_shot.toml"), _wording("highlights.toml")]
+            return {"sample": sample, "llm": _llm(study), "explainers": study.explainers, "wording": wording}
         case "simulations":
             prompts = [prompt_identity("hidden"), prompt_identity("asked")]
             per_split = study.scoring.sequences_per_split
@@ -97,6 +99,11 @@ def _settings(study: Study, stage: str) -> dict[str, Any]:
             return {"scoring": study.scoring.model_dump(exclude={"max_unscored_share"})}
         case _:
             return {"description": study.description, "licences": study.corpus.artefact}
+
+
+def _wording(name: str) -> str:
+    """Return the text of a prompt's data file."""
+    return files("neuroscribe.explain").joinpath(name).read_text(encoding="utf-8")
 
 
 def _llm(study: Study) -> dict[str, Any]:

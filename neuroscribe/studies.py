@@ -112,15 +112,26 @@ class LLMSpec(ModelSpec):
     usd_per_million_completion_tokens: float | None = None
 
 
-class TokenPairs(Section):
-    """The paper's explainer: excerpts as token and discretised activation."""
+class Asking(Section):
+    """An explainer that shows an LLM a neuron's excerpts."""
 
-    kind: Literal["token_pairs"] = "token_pairs"
     excerpts: Positive = 5
     excerpt_tokens: Positive = Field(default=64, description="tokens shown around each peak")
     candidates: Positive = 1
     temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
     max_tokens: Positive = 60
+
+
+class TokenPairs(Asking):
+    """The paper's explainer: excerpts as token and discretised activation."""
+
+    kind: Literal["token_pairs"] = "token_pairs"
+
+
+class Highlights(Asking):
+    """Excerpts as running text with the strongly firing tokens marked: better for small models."""
+
+    kind: Literal["highlights"] = "highlights"
 
 
 class TokenList(Section):
@@ -130,7 +141,7 @@ class TokenList(Section):
     tokens: Positive = 10
 
 
-ExplainerSpec = Annotated[TokenPairs | TokenList, Field(discriminator="kind")]
+ExplainerSpec = Annotated[TokenPairs | Highlights | TokenList, Field(discriminator="kind")]
 
 
 class AllAtOnce(Section):

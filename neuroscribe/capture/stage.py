@@ -11,7 +11,7 @@ from neuroscribe.capture.fit import check_size
 from neuroscribe.capture.run import capture
 from neuroscribe.capture.state import CapturePlan, LayerState
 from neuroscribe.capture.statistics import layer_statistics
-from neuroscribe.corpus import token_matrix
+from neuroscribe.corpus import distinct_tokens, token_matrix
 from neuroscribe.errors import StoreError
 from neuroscribe.fingerprint import fingerprint
 from neuroscribe.neuron_records import ExemplarPlan, neuron_records
@@ -49,7 +49,7 @@ def captured(
     """
     check_size(study, subject.model)
     tokens = token_matrix(sequences)
-    plan = capture_plan(study, layers, int(tokens.unique().numel()))
+    plan = capture_plan(study, layers, len(distinct_tokens(tokens)[0]))
     checkpoints = Checkpoints(
         store, _folder(study), _identity(study, subject, sequences), corpus=corpus_hash(sequences)
     )

@@ -14,12 +14,13 @@ from neuroscribe.calls import InFlight, answered_once, worked_through
 from neuroscribe.errors import LLMError
 from neuroscribe.escaping import escaped, storable
 from neuroscribe.exemplars import Neuron
+from neuroscribe.explain.highlights import highlight_messages
 from neuroscribe.explain.parsing import explanation_text
 from neuroscribe.explain.prompts import discretised, excerpt_pairs, explanation_prompt
 from neuroscribe.fingerprint import fingerprint
 from neuroscribe.ports import LLM, CallStore, Message, Progress, Reply
 from neuroscribe.records import EXPLANATIONS
-from neuroscribe.studies import Study, TokenList, TokenPairs
+from neuroscribe.studies import Asking, Highlights, Study, TokenList
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,8 @@ def training_exemplars(records: pl.DataFrame, neuron: Neuron, count: int) -> pl.
     ).sort("rank")[:count]
 
 
-def pair_question(evidence: LayerEvidence, neuron: Neuron, spec: TokenPairs, sample_index: int) -> Question:
-    """Return the prompt that shows a neuron's training exemplars as tokens and activations."""
+def excerpt_question(evidence: LayerEvidence, neuron: Neuron, spec: Asking, sample_index: int) -> Question:
+    """Return the prompt that shows a neuron's training exemplars, as pairs or highlighted."""
     shown = training_exemplars(evidence.records, neuron, spec.excerpts)
     maximum = all_time_maximum(evidence.records, neuron)
     excerpts = [
@@ -94,7 +95,8 @@ def pair_question(evidence: LayerEvidence, neuron: Neuron, spec: TokenPairs, sam
         )
         for row in shown.iter_rows(named=True)
     ]
-    messages = explanation_prompt().messages(excerpts)
+    highlighted = isinstance(spec, Highlights)
+    messages = highlight_messages(excerpts) if highlighted else explanation_prompt().messages(excerpts)
     return Question(neuron, tuple(shown["sequence_id"].to_list()), tuple(messages), sample_index)
 
 
@@ -109,13 +111,13 @@ async def _asked(
     study: Study,
     evidence: LayerEvidence,
     name: str,
-    spec: TokenPairs,
+    spec: Asking,
     llm: LLM,
     calls: CallStore,
     progress: Progress,
 ) -> list[dict[str, Any]]:
     questions = [
-        pair_question(evidence, neuron, spec, index)
+        excerpt_question(evidence, neuron, spec, index)
         for neuron in evidence.neurons
         for index in range(spec.candidates)
     ]
@@ -135,9 +137,7 @@ async def _asked(
     ]
 
 
-async def _reply(
-    llm: LLM, question: Question, spec: TokenPairs, calls: CallStore, in_flight: InFlight
-) -> Reply:
+async def _reply(llm: LLM, question: Question, spec: Asking, calls: CallStore, in_flight: InFlight) -> Reply:
     seed = question.sample_index
     key = fingerprint(
         "explanation", llm.identity, question.prompt_sha256, spec.temperature, spec.max_tokens, seed

@@ -11,7 +11,7 @@ _REFUSAL = re.compile(
     re.IGNORECASE,
 )
 _LEAD_IN = re.compile(
-    r"^(explanation\s*:\s*)?((this|the) neuron|neuron \d+)?\s*"
+    r"^((explanation|in common)\s*:\s*)?((this|the) neuron|neuron \d+)?\s*"
     r"((fires|activates|responds)\s+(mainly |mostly )?(on|for|to|in|when)\s+)?",
     re.IGNORECASE,
 )

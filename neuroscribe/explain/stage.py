@@ -9,7 +9,7 @@ from neuroscribe.corpus import token_bytes_by_sequence
 from neuroscribe.explain.explainers import LayerEvidence, explained, training_exemplars
 from neuroscribe.ports import LLM, CallStore, Progress
 from neuroscribe.sampling import sampled_neurons
-from neuroscribe.studies import Study, TokenPairs
+from neuroscribe.studies import Asking, Study
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def evidence(study: Study, layer: int, tables: LayerTables) -> LayerEvidence:
     """Return what the explainers may see: training exemplars and held-out token means of the sample."""
     neurons = sampled_neurons(study, layer, tables.statistics)
     own = tables.records.filter(pl.col("neuron").is_in([neuron for neuron, _ in neurons]))
-    most = max((s.excerpts for s in study.explainers.values() if isinstance(s, TokenPairs)), default=0)
+    most = max((s.excerpts for s in study.explainers.values() if isinstance(s, Asking)), default=0)
     shown = [training_exemplars(own, neuron, most)["sequence_id"] for neuron in neurons]
     ids = {sequence for series in shown for sequence in series.to_list()}
     tokens: Mapping[int, tuple[bytes, ...]] = token_bytes_by_sequence(
@@ -50,5 +50,5 @@ def evidence(study: Study, layer: int, tables: LayerTables) -> LayerEvidence:
 
 def asks_llm(study: Study) -> bool:
     """Tell whether any explainer or simulator of the study needs an LLM."""
-    explainers = any(isinstance(spec, TokenPairs) for spec in study.explainers.values())
+    explainers = any(isinstance(spec, Asking) for spec in study.explainers.values())
     return explainers or any(spec.kind == "all_at_once" for spec in study.simulators.values())

@@ -14,7 +14,7 @@ from neuroscribe.exemplars import Neuron, by_neuron, scored_exemplars
 from neuroscribe.fingerprint import fingerprint
 from neuroscribe.ports import CallStore, Progress, Simulated, Simulator
 from neuroscribe.records import SIMULATIONS
-from neuroscribe.studies import Study, TokenPairs
+from neuroscribe.studies import Asking, Study
 
 
 async def layer_simulations(
@@ -84,7 +84,7 @@ def simulation_tasks(
 def scored_splits(study: Study, explainer: str) -> tuple[str, ...]:
     """Return the splits that are scored: `valid` only serves to choose among candidates."""
     spec = study.explainers[explainer]
-    several = isinstance(spec, TokenPairs) and spec.candidates > 1
+    several = isinstance(spec, Asking) and spec.candidates > 1
     return ("valid", "test") if several else ("test",)
 
 

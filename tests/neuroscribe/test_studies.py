@@ -121,7 +121,8 @@ def test_an_explainer_that_is_not_declared_is_named(tmp_path: Path) -> None:
 
 def test_an_unknown_kind_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     message = refusal(tmp_path, ('kind = "token_list"', 'kind = "guess"'))
-    assert "explainers.listed: unknown kind 'guess'; give kind = 'token_pairs', 'token_list'" in message
+    known = "'token_pairs', 'highlights', 'token_list'"
+    assert f"explainers.listed: unknown kind 'guess'; give kind = {known}" in message
 
 
 def test_the_negative_side_needs_to_be_captured_to_be_explained(tmp_path: Path) -> None:

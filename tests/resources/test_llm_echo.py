@@ -6,7 +6,7 @@ import pytest
 
 from neuroscribe.errors import CapabilityError, LLMError
 from neuroscribe.ports import EchoedPrompt, PromptScorer
-from neuroscribe.simulate.prompts import whole_prompt
+from neuroscribe.simulate.prompts import hidden_prompt
 from neuroscribe.testing.server_bodies import Dialect
 from neuroscribe.testing.servers import ScriptedFault, ScriptedServer
 from resources.llm import OpenAIServer
@@ -41,7 +41,7 @@ def echoed(
 
 @pytest.mark.parametrize("dialect", ["legacy", "chat_shaped"])
 def test_every_hidden_value_is_scored_at_its_place_in_the_prompt(dialect: Dialect):
-    prompt, places = whole_prompt("words for weather", TOKENS)
+    prompt, places = hidden_prompt("words for weather", TOKENS)
     scored, _ = echoed(prompt, dialect=dialect)
     by_offset = dict(zip(scored.offsets, scored.top_logprobs, strict=True))
     likeliest = [max(by_offset[place], key=by_offset[place].__getitem__) for place in places]
@@ -52,7 +52,7 @@ def test_every_hidden_value_is_scored_at_its_place_in_the_prompt(dialect: Dialec
 def test_the_script_reads_explanation_and_tokens_off_the_last_block():
     script = Weather()
     with ScriptedServer(script) as scripted:
-        prompt, _ = whole_prompt("words for weather", TOKENS)
+        prompt, _ = hidden_prompt("words for weather", TOKENS)
         asyncio.run(OpenAIServer("m", base_url=scripted.base_url).echoed(prompt))
     read = [
         " rain",

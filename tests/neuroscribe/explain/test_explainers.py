@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from neuroscribe.errors import LLMError
-from neuroscribe.explain.explainers import LayerEvidence, explained, pair_question
+from neuroscribe.explain.explainers import LayerEvidence, excerpt_question, explained
 from neuroscribe.ports import Message, Reply
 from neuroscribe.records import NEURON_RECORDS, TOKEN_LOOKUP, VOCABULARY
 from neuroscribe.studies import Study, TokenPairs
@@ -103,7 +103,7 @@ PAIRS = study({"token_pairs": {"excerpts": 2, "excerpt_tokens": 3, "temperature"
 
 
 def test_the_question_shows_training_exemplars_by_the_all_time_maximum() -> None:
-    question = pair_question(evidence(), (5, 1), TokenPairs(excerpts=2, excerpt_tokens=3), 0)
+    question = excerpt_question(evidence(), (5, 1), TokenPairs(excerpts=2, excerpt_tokens=3), 0)
     assert question.sequence_ids == (1, 4)
     shown = question.messages[-2].content
     # The all-time peak of 8 is in the valid split: rank 1 peaks at 4, and rank 4 at 1.6.
@@ -111,12 +111,12 @@ def test_the_question_shows_training_exemplars_by_the_all_time_maximum() -> None
 
 
 def test_the_negative_side_is_shown_by_its_own_maximum() -> None:
-    question = pair_question(evidence(), (7, -1), TokenPairs(excerpts=1, excerpt_tokens=4), 0)
+    question = excerpt_question(evidence(), (7, -1), TokenPairs(excerpts=1, excerpt_tokens=4), 0)
     assert " the\t1\n red\t5\n\\n\t0\n the\t2" in question.messages[-2].content
 
 
 def test_fewer_training_exemplars_than_asked_for_are_all_shown() -> None:
-    assert pair_question(evidence(), (5, 1), TokenPairs(excerpts=9), 0).sequence_ids == (1, 4)
+    assert excerpt_question(evidence(), (5, 1), TokenPairs(excerpts=9), 0).sequence_ids == (1, 4)
 
 
 def test_an_answer_becomes_an_explanation_with_everything_that_led_to_it() -> None:
@@ -168,7 +168,7 @@ def test_a_stored_answer_holds_its_prompt() -> None:
     calls = MemoryCalls()
     explanations(Scripted(says("colours")), PAIRS, calls, neurons=((5, 1),))
     (answer,) = calls.answers.values()
-    prompt = pair_question(evidence(), (5, 1), TokenPairs(excerpts=2, excerpt_tokens=3), 0).messages
+    prompt = excerpt_question(evidence(), (5, 1), TokenPairs(excerpts=2, excerpt_tokens=3), 0).messages
     assert answer["prompt"] == [[message.role, message.content] for message in prompt]
 
 
