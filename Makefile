@@ -12,7 +12,7 @@ READY := .venv/.ready
 # Two makes at once take turns at the setup; the second finds it done.
 TURNS := $(if $(shell command -v flock),flock Makefile)
 # Tests never meet the settings of real runs.
-BARE := env -u DAGSTER_HOME $(patsubst %,-u %,$(filter NEUROSCRIBE_%,$(.VARIABLES)))
+BARE := env -u DAGSTER_HOME -u NO_COLOR $(patsubst %,-u %,$(filter NEUROSCRIBE_%,$(.VARIABLES)))
 # Small matrices: one thread in each of two workers beats two threads. Files stay whole, for their fixtures run
 # whole pipelines.
 PYTEST := $(BARE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile

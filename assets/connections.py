@@ -3,7 +3,7 @@
 import dagster as dg
 
 from assets.partitions import selected_layers
-from assets.stage import per_layer, plain_failures, stage
+from assets.stage import key, per_layer, plain_failures, stage
 from neuroscribe.ports import Progress
 from neuroscribe.sources import SubjectSource
 from neuroscribe.studies import Study, layer_key
@@ -23,7 +23,9 @@ def connections(study: Study) -> dg.AssetsDefinition:
         description=_DESCRIPTION,
         kinds={"pytorch", "polars"},
         tables=("connections",),
+        lineage={"token_id": (("corpus", "token_id"),)},
         pool="gpu",
+        deps=[key(study, "corpus")],
         **per_layer(study, one_run=True),
     )
     def asset(

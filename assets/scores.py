@@ -38,6 +38,7 @@ def scores(study: Study) -> dg.AssetsDefinition:
         simulations: pl.DataFrame,
     ) -> dg.MaterializeResult:
         from neuroscribe.publish.pictures import data_uri_markdown, score_histogram_png
+        from neuroscribe.publish.summary import scorer_table
         from neuroscribe.publish.tallies import score_tally
         from neuroscribe.score.stage import LayerResults, scored
 
@@ -48,7 +49,20 @@ def scores(study: Study) -> dg.AssetsDefinition:
             frame = scored(study, results)
         picture = data_uri_markdown(score_histogram_png(frame), "distribution of the scores")
         return dg.MaterializeResult(
-            value=frame, metadata={**score_tally(frame), "distribution": dg.MetadataValue.md(picture)}
+            value=frame,
+            metadata={
+                **score_tally(study, frame),
+                "by_scorer": _table(scorer_table(frame)),
+                "distribution": dg.MetadataValue.md(picture),
+            },
         )
 
     return asset
+
+
+def _table(frame: pl.DataFrame) -> dg.MetadataValue:
+    """Show a small frame as a table."""
+    return dg.MetadataValue.table(
+        [dg.TableRecord({k: v for k, v in row.items() if v is not None}) for row in frame.to_dicts()],
+        schema=dg.TableSchema(columns=[dg.TableColumn(name) for name in frame.columns]),
+    )

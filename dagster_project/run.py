@@ -9,7 +9,7 @@ the study as it stands is not done again, so that a run that was killed continue
 import argparse
 import asyncio
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,8 +30,11 @@ from resources.files import Files
 _WRITE_CHECK = "write_check"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a study; returns 0, or 1 after one message about what went wrong."""
+def main(arguments: Sequence[str] | None = None, variables: Mapping[str, str] | None = None) -> int:
+    """Run a study; returns 0, or 1 after one message about what went wrong.
+
+    `variables` stand in for the process's environment variables.
+    """
     parser = argparse.ArgumentParser(prog="python -m dagster_project.run", description=__doc__)
     parser.add_argument(
         "study", nargs="?", default="embedded", help="name of a file in studies/, without .toml"
@@ -40,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--ephemeral", action="store_true", help="leave no history in Dagster's instance")
     options = parser.parse_args(arguments)
     try:
-        environment = Environment.read()
+        environment = Environment.read(variables)
         study = chosen_study(read_studies(environment.studies), options.study)
         layers = _layers(study, options.layers)
         run(study, environment, layers=layers, ephemeral=options.ephemeral)
@@ -55,12 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(study: Study, environment: Environment, *, layers: Sequence[int], ephemeral: bool = False) -> None:
     """Bring a study up to date and print the report."""
-    use_dagster_home(environment)
-    defs = build_defs([study], environment=environment)
-    resources = environment.resources()
     _write_line(f"study {study.name}: {study.description}")
     check_writable(environment)
-    preflight(study, resources)
+    preflight(study, environment.resources())
+    use_dagster_home(environment)
+    defs = build_defs([study], environment=environment)
     instance = dg.DagsterInstance.ephemeral() if ephemeral else dg.DagsterInstance.get()
     with instance, _alone(study, environment):
         launcher = Launcher(study, defs, instance, environment)

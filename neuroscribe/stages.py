@@ -30,7 +30,7 @@ UPSTREAM: dict[str, tuple[str, ...]] = {
     "activations": ("corpus",),
     "neuron_records": ("corpus", "activations"),
     "token_lookup": ("corpus", "activations"),
-    "connections": (),
+    "connections": ("corpus",),
     "explanations": ("corpus", "activations", "neuron_records", "token_lookup"),
     "simulations": ("corpus", "neuron_records", "explanations"),
     "scores": ("corpus", "neuron_records", "token_lookup", "explanations", "simulations"),

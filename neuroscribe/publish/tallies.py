@@ -2,6 +2,7 @@
 
 import polars as pl
 
+from neuroscribe.publish.summary import Headline, main_scores
 from neuroscribe.studies import Study
 
 Tally = dict[str, int | float | str]
@@ -34,15 +35,14 @@ def simulation_tally(simulations: pl.DataFrame) -> Tally:
     return tally
 
 
-def score_tally(scores: pl.DataFrame) -> Tally:
-    """Return mean value, ceiling and control on test, and undefined scores, per scorer and explainer."""
+def score_tally(study: Study, scores: pl.DataFrame) -> Tally:
+    """Return how many scores there are and are not, and the headline's mean value, ceiling and control."""
     tally: Tally = {"scores": len(scores), "unscored": scores["value"].null_count()}
-    headline = scores.filter((pl.col("split") == "test") & (pl.col("regime") == "top_and_random"))
-    for (scorer, explainer), rows in headline.partition_by("scorer", "explainer", as_dict=True).items():
-        for column in ("value", "ceiling", "control"):
-            known = rows[column].drop_nulls()
-            if len(known):
-                tally[f"{scorer}/{explainer}/mean_{column}"] = float(known.to_numpy().mean())
+    headline = main_scores(scores, Headline.of(study))
+    for column in ("value", "ceiling", "control"):
+        known = headline[column].drop_nulls()
+        if len(known):
+            tally[f"mean_{column}"] = float(known.to_numpy().mean())
     return tally
 
 
