@@ -1,29 +1,24 @@
 """Puts studies, assets and resources together; `definitions.py` is what Dagster loads."""
 
-import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import dagster as dg
 
-# Partitioned checks are in preview and backfill policies in beta; the Dagster release is pinned.
-warnings.filterwarnings("ignore", category=dg.PreviewWarning)
-warnings.filterwarnings("ignore", category=dg.BetaWarning)
-
-from assets.activations import activations  # noqa: E402 - the filters must be set before assets are defined
-from assets.checks import score_checks  # noqa: E402
-from assets.connections import connections  # noqa: E402
-from assets.corpus import corpus  # noqa: E402
-from assets.explanations import explanations  # noqa: E402
-from assets.neuron_dataset import neuron_dataset  # noqa: E402
-from assets.neuron_records import neuron_records  # noqa: E402
-from assets.scores import scores  # noqa: E402
-from assets.simulations import simulations  # noqa: E402
-from assets.token_lookup import token_lookup  # noqa: E402
-from dagster_project.automation import nightly  # noqa: E402
-from dagster_project.environments import Environment  # noqa: E402
-from dagster_project.jobs import study_jobs  # noqa: E402
-from neuroscribe.studies import Study  # noqa: E402
+from assets.activations import activations
+from assets.checks import score_checks
+from assets.connections import connections
+from assets.corpus import corpus
+from assets.explanations import explanations
+from assets.neuron_dataset import neuron_dataset
+from assets.neuron_records import neuron_records
+from assets.scores import scores
+from assets.simulations import simulations
+from assets.token_lookup import token_lookup
+from dagster_project.automation import nightly
+from dagster_project.environments import Environment
+from dagster_project.jobs import study_jobs
+from neuroscribe.studies import Study
 
 STAGES = (
     corpus, activations, neuron_records, token_lookup, connections,

@@ -13,7 +13,7 @@ from dagster_project.build import build_defs
 from dagster_project.environments import Environment
 from dagster_project.launch import Launcher
 from neuroscribe.studies import Study, read_study
-from neuroscribe.testing.planted import CONSTANT, DEAD, LAYERS, NEURONS, PlantedScript
+from neuroscribe.testing.planted import CONSTANT, DEAD, LAYERS, NEURONS, PLANTED, PlantedScript
 from neuroscribe.testing.planted_study import MODEL, write_planted_study
 from neuroscribe.testing.servers import ScriptedServer
 from resources.tables import Tables
@@ -73,17 +73,16 @@ def _headline(pipeline: Pipeline) -> pl.DataFrame:
     )
 
 
-# token 13 of layer 1 fires on everything its group's words are not told apart from by the script's digits
-_WEAK = (1, 13)
-
-
 def test_right_explanations_score_at_least_95_hundredths(right: Pipeline) -> None:
-    scores = _headline(right)
+    texts = right.read("explanations").select("explanation_id", "text")
+    rows = _headline(right).join(texts, on="explanation_id").to_dicts()
 
-    low = scores.filter(pl.col("value") < 0.95)
+    said_right = [row for row in rows if row["text"] == PLANTED[row["layer"], row["neuron"]].explanation]
 
-    assert len(scores) == LAYERS * (NEURONS - 2)
-    assert set(zip(low["layer"], low["neuron"], strict=True)) <= {_WEAK}
+    assert len(rows) == LAYERS * (NEURONS - 2)
+    # A neuron of two topics whose training exemplars show one of them is explained by half.
+    assert len(said_right) >= len(rows) - 1
+    assert min(row["value"] for row in said_right) >= 0.95
 
 
 def test_wrong_explanations_score_at_most_one_tenth(wrong: Pipeline) -> None:
