@@ -61,6 +61,10 @@ class TableReader(Protocol):
         """Return the layers a table has, ascending."""
         ...
 
+    def identity(self, study: str, table: str, layer: int | None = None) -> str | None:
+        """Return the identity of the stage that wrote a file (see neuroscribe/stages.py), or None."""
+        ...
+
 
 @runtime_checkable
 class LicenceSource(Protocol):

@@ -148,7 +148,7 @@ class AllAtOnce(Section):
     """The paper's simulator: one pass reads a digit distribution at every token."""
 
     kind: Literal["all_at_once"] = "all_at_once"
-    explainers: tuple[Name, ...]
+    explainers: Annotated[tuple[Name, ...], Field(min_length=1)]
 
 
 class Embedding(Section):
@@ -158,7 +158,7 @@ class Embedding(Section):
     model: str = "sentence-transformers/all-MiniLM-L6-v2"
     revision: str | None = None
     artefact: str | None = None
-    explainers: tuple[Name, ...]
+    explainers: Annotated[tuple[Name, ...], Field(min_length=1)]
 
 
 SimulatorSpec = Annotated[AllAtOnce | Embedding, Field(discriminator="kind")]
@@ -174,8 +174,12 @@ class ScoringSpec(Section):
 
 
 _KINDS: dict[str, type[BaseModel]] = {
-    "token_pairs": TokenPairs, "token_list": TokenList, "all_at_once": AllAtOnce, "embedding": Embedding,
-}  # fmt: skip
+    "token_pairs": TokenPairs,
+    "highlights": Highlights,
+    "token_list": TokenList,
+    "all_at_once": AllAtOnce,
+    "embedding": Embedding,
+}
 
 
 class Study(Section):
@@ -188,7 +192,7 @@ class Study(Section):
     capture: CaptureSpec = CaptureSpec()
     sample: SampleSpec = SampleSpec()
     llm: LLMSpec
-    explainers: Mapping[Name, ExplainerSpec]
+    explainers: Annotated[Mapping[Name, ExplainerSpec], Field(min_length=1)]
     simulators: Mapping[Name, SimulatorSpec]
     scoring: ScoringSpec = ScoringSpec()
 

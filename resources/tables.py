@@ -288,3 +288,7 @@ class TableFolders(dg.ConfigurableResource):
     def layers(self, study: str, table: str) -> list[int]:
         """Return the layers a table has, ascending."""
         return Tables(self.root, endpoint_url=self.endpoint_url).layers(study, table)
+
+    def identity(self, study: str, table: str, layer: int | None = None) -> str | None:
+        """Return the identity of the stage that wrote a file, or None if it is not there."""
+        return Tables(self.root, endpoint_url=self.endpoint_url).identity(study, table, layer)

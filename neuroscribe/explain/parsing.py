@@ -11,7 +11,8 @@ _REFUSAL = re.compile(
     re.IGNORECASE,
 )
 _LEAD_IN = re.compile(
-    r"^((explanation|in common)\s*:\s*)?((this|the) neuron|neuron \d+)?\s*"
+    r"^((explanation|in common)\s*:\s*)?"
+    r"(((this|the) neuron|neuron \d+)\s*(?=fires\b|activates\b|responds\b|$))?"
     r"((fires|activates|responds)\s+(mainly |mostly )?(on|for|to|in|when)\s+)?",
     re.IGNORECASE,
 )

@@ -23,7 +23,7 @@ def publish(
 
     Raises StoreError naming layer, rule and finding when scores break a rule, and when nothing is scored.
     """
-    layers = tables.layers(study.name, "scores")
+    layers = _current(study, tables, "scores")
     if not layers:
         raise StoreError(
             f"study {study.name} has no scores to publish; materialise {study.name}/scores first"
@@ -58,6 +58,16 @@ def _check(study: Study, layer: int, tables: TableReader, expectations: Validato
 
 def _parts(study: Study, tables: TableReader) -> Iterator[Part]:
     for name, table in TABLES.items():
-        layers: list[int | None] = list(tables.layers(study.name, name)) if table.per_layer else [None]
+        layers: list[int | None] = list(_current(study, tables, name)) if table.per_layer else [None]
         for layer in layers:
             yield Part(name, layer, tables.read(study.name, name, layer))
+
+
+def _current(study: Study, tables: TableReader, table: str) -> list[int]:
+    """Return the layers of a table that the study as it stands has written; others are of an older one."""
+    wanted = stage_identity(study, table.split("/")[0])
+    return [
+        layer
+        for layer in tables.layers(study.name, table)
+        if tables.identity(study.name, table, layer) == wanted
+    ]

@@ -61,7 +61,7 @@ def asked_opening(explanation: str) -> str:
 def prompt_identity(layout: str) -> str:
     """Return version and content hash of a layout's wording; part of every simulation's identity."""
     data = _data()[layout]
-    return f"{layout} prompt v{data['version']} {fingerprint(data)[:8]}"
+    return f"{layout} prompt v{data['version']} {fingerprint(data, ASKING, QUESTION, HIDDEN, LARGEST)[:8]}"
 
 
 @cache

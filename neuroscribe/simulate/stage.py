@@ -16,6 +16,9 @@ from neuroscribe.ports import CallStore, Progress, Simulated, Simulator
 from neuroscribe.records import SIMULATIONS
 from neuroscribe.studies import Asking, Study
 
+_ANSWERS = 1
+"""Raise when the code that asks or reads changes what the same prompt is answered with."""
+
 
 async def layer_simulations(
     study: Study,
@@ -161,7 +164,7 @@ async def _read(
     advance: Any,
 ) -> list[Simulated]:
     sequences = [tokens[sequence] for sequence in task.sequence_ids]
-    key = fingerprint("simulation", simulator.identity, task.text, sequences)
+    key = fingerprint("simulation", _ANSWERS, simulator.identity, task.text, sequences)
 
     async def call() -> dict[str, Any]:
         readings = await simulator.simulate(task.text, sequences)

@@ -67,3 +67,8 @@ def test_a_text_is_there_exactly_when_the_status_is_ok(answer: str) -> None:
     text, status = explanation_text(answer)
     assert (text is not None) == (status == "ok")
     assert text is None or (0 < len(text) <= LONGEST and len(text.splitlines()) == 1)
+
+
+@pytest.mark.parametrize("text", ["the neuronal cells", "the neurons of the brain"])
+def test_words_that_only_begin_like_a_lead_in_stay_whole(text: str) -> None:
+    assert explanation_text(text) == (text, "ok")
