@@ -87,7 +87,7 @@ def _commit() -> str:
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(HERE), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 - git, with fixed arguments
 
     try:
         changed = git("status", "--porcelain", "--untracked-files=no", "--", "..", ":!.")

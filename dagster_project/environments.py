@@ -21,7 +21,7 @@ from typing import Any
 
 import dagster as dg
 
-from neuroscribe.errors import StudyError
+from neuroscribe.errors import StoreError, StudyError
 from resources.call_folders import Calls
 from resources.datasets import Datasets
 from resources.encoder import TextEncoders
@@ -98,11 +98,21 @@ class Environment:
 
 def use_dagster_home(environment: Environment) -> None:
     """Point Dagster at the environment's instance, with the shipped settings if it has none yet."""
-    environment.dagster_home.mkdir(parents=True, exist_ok=True)
     settings = environment.dagster_home / "dagster.yaml"
+    try:
+        _write_settings(settings)
+    except OSError as error:
+        raise StoreError(
+            f"{settings}: cannot be written ({error.strerror}); free space, or"
+            " set DAGSTER_HOME to another folder"
+        ) from error
+    os.environ["DAGSTER_HOME"] = str(environment.dagster_home)
+
+
+def _write_settings(settings: Path) -> None:
+    settings.parent.mkdir(parents=True, exist_ok=True)
     if not settings.exists():
         settings.write_text((ROOT / "deploy" / "dagster.yaml").read_text(encoding="utf-8"), encoding="utf-8")
-    os.environ["DAGSTER_HOME"] = str(environment.dagster_home)
 
 
 def _place(value: str) -> str:

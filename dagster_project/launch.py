@@ -70,7 +70,8 @@ class Launcher:
     def explain(self, layer: int) -> None:
         """Explain, simulate, score and check one layer, unless that is up to date."""
         corpus_may_change = self._study.corpus.files is not None
-        if corpus_may_change or not self._is_fresh(layer, _EXPLAINED):
+        fresh = self._is_fresh(layer, _EXPLAINED) and not self._has_failed_calls(layer)
+        if corpus_may_change or not fresh:
             started = time.monotonic()
             self._run("explain", partition_key=layer_key(layer))
             self.seconds[layer] = time.monotonic() - started
@@ -78,6 +79,11 @@ class Launcher:
     def publish(self) -> None:
         """Publish the dataset."""
         self._run("publish")
+
+    def _has_failed_calls(self, layer: int) -> bool:
+        """Tell whether an LLM call of the layer failed for good, so that it is worth asking again."""
+        explanations = self._tables.read(self._study.name, "explanations", layer)
+        return bool(((explanations["status"] == "failed") & (explanations["model"] != "none")).any())
 
     def _is_fresh(self, layer: int, assets: dict[str, str]) -> bool:
         """Tell whether the study as it stands wrote all files of a layer, and Dagster knows them."""

@@ -51,7 +51,7 @@ def _convert(name: str, gguf: Path, folder: Path, record: dict[str, str | int]) 
     unfinished.mkdir(parents=True)
     # -P: the folder of the program holds modules whose names others use.
     command = [sys.executable, "-P", str(CONVERTER), str(gguf), str(unfinished)]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)  # noqa: S603
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)  # noqa: S603 - our own module
     if done.returncode:
         shutil.rmtree(unfinished)
         raise ArtefactError(f"{name}: {gguf.name} cannot be converted ({_reason(done)})")

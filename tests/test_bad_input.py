@@ -158,3 +158,10 @@ def test_a_corpus_with_too_few_sequences_is_told_how_many_there_are(bench: Bench
     bench.replace("sequences = 300", "sequences = 30000")
 
     assert "the study asks for 30000" in bench.said(in_a_run=True)
+
+
+def test_a_dagster_home_that_cannot_be_written_is_named(bench: Bench) -> None:
+    (bench.folder / "file").write_text("in the way", encoding="utf-8")
+    bench.variables["DAGSTER_HOME"] = str(bench.folder / "file" / "home")
+
+    assert "set DAGSTER_HOME to another folder" in bench.said()
