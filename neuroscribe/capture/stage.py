@@ -51,7 +51,7 @@ def captured(
     tokens = token_matrix(sequences)
     plan = capture_plan(study, layers, len(distinct_tokens(tokens)[0]))
     checkpoints = Checkpoints(
-        store, _folder(study), _identity(study, subject, sequences), corpus=corpus_hash(sequences)
+        store, _folder(study), _identity(study, subject, sequences), corpus=_inputs(study, sequences)
     )
     reused = all(checkpoints.is_finished(layer) for layer in layers)
     states = capture(subject, tokens, plan=plan, layers=layers, progress=progress, checkpoints=checkpoints)
@@ -88,9 +88,9 @@ def _state(study: Study, layer: int, sequences: pl.DataFrame, store: TensorStore
     if not store.exists(path):
         raise StoreError(f"{path}: layer {layer} has not been captured; materialise {study.name}/activations")
     tensors, metadata = store.read(path)
-    if metadata["corpus"] != corpus_hash(sequences):
+    if metadata["corpus"] != _inputs(study, sequences):
         raise StoreError(
-            f"{path}: layer {layer} was captured from another corpus; materialise"
+            f"{path}: layer {layer} was captured from another corpus or with other settings; materialise"
             f" {study.name}/activations again"
         )
     return LayerState.restored(tensors, int(metadata["sequences"]))
@@ -108,3 +108,8 @@ def _identity(study: Study, subject: Subject, sequences: pl.DataFrame) -> str:
         str(subject.dtype),
     ]
     return fingerprint(*facts)
+
+
+def _inputs(study: Study, sequences: pl.DataFrame) -> str:
+    """Name the sequences and settings of a capture: what later stages compare before they read its states."""
+    return fingerprint(stage_version(study, "activations"), corpus_hash(sequences))
