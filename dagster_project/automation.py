@@ -4,12 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 
-from assets.stage import key
+from dagster_project.freshness import Freshness
 from dagster_project.jobs import AssetJob
-from neuroscribe.studies import Study, layer_key, layer_of
-
-_RANGE_START = "dagster/asset_partition_range_start"
-_RANGE_END = "dagster/asset_partition_range_end"
+from neuroscribe.sources import TableReader
+from neuroscribe.studies import Study, layer_key
 
 
 def nightly(study: Study, jobs: Mapping[str, AssetJob]) -> list[dg.ScheduleDefinition]:
@@ -19,16 +17,17 @@ def nightly(study: Study, jobs: Mapping[str, AssetJob]) -> list[dg.ScheduleDefin
         job=jobs["capture"],
         name=f"{study.name}_capture_nightly",
         cron_schedule="0 1 * * *",
-        description="Captures every layer that has no neuron records, each contiguous span in one run.",
+        description="Captures layers that are missing or of an older study, each contiguous span in one run.",
     )
-    def capture(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        done = _materialised(context, study, "neuron_records")
+    def capture(
+        context: dg.ScheduleEvaluationContext, tables: dg.ResourceParam[TableReader]
+    ) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        done = Freshness(study, context.instance, tables).captured()
         missing = [layer for layer in range(study.subject.layers) if layer not in done]
         if not missing:
             yield dg.SkipReason(f"all {study.subject.layers} layers of {study.name} are captured")
         for first, last in spans(missing):
-            tags = {_RANGE_START: layer_key(first), _RANGE_END: layer_key(last)}
-            yield dg.RunRequest(run_key=_run_key(context, f"{first}-{last}"), tags=tags)
+            yield dg.RunRequest(run_key=_run_key(context, f"{first}-{last}"), tags=span_tags(first, last))
 
     @dg.schedule(
         job=jobs["explain"],
@@ -36,12 +35,12 @@ def nightly(study: Study, jobs: Mapping[str, AssetJob]) -> list[dg.ScheduleDefin
         cron_schedule="0 2 * * *",
         description="Explains and scores every sampled layer that is captured but not scored, a run each.",
     )
-    def explain(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        captured, done = (
-            _materialised(context, study, "neuron_records"),
-            _materialised(context, study, "scores"),
-        )
-        missing = [layer for layer in study.sampled_layers if layer in captured and layer not in done]
+    def explain(
+        context: dg.ScheduleEvaluationContext, tables: dg.ResourceParam[TableReader]
+    ) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        freshness = Freshness(study, context.instance, tables)
+        wanted = freshness.captured() - freshness.explained()
+        missing = [layer for layer in study.sampled_layers if layer in wanted]
         if not missing:
             yield dg.SkipReason(f"no captured layer of {study.name}'s sample lacks scores")
         for layer in missing:
@@ -61,9 +60,12 @@ def spans(layers: Sequence[int]) -> list[tuple[int, int]]:
     return found
 
 
-def _materialised(context: dg.ScheduleEvaluationContext, study: Study, asset: str) -> set[int]:
-    keys = context.instance.get_materialized_partitions(key(study, asset))
-    return {layer_of(partition) for partition in keys}
+def span_tags(first: int, last: int) -> dict[str, str]:
+    """Return the tags of a run over the layers from `first` to `last`."""
+    return {
+        "dagster/asset_partition_range_start": layer_key(first),
+        "dagster/asset_partition_range_end": layer_key(last),
+    }
 
 
 def _run_key(context: dg.ScheduleEvaluationContext, what: str) -> str:

@@ -122,6 +122,6 @@ def _place(value: str) -> str:
 
 def _number(given: Mapping[str, str], name: str, default: int) -> int:
     text = given.get(name, str(default))
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise StudyError(f"{name} is {text!r}; set it to a whole number above 0, or unset it")
     return int(text)

@@ -6,23 +6,15 @@ from typing import Any
 
 import dagster as dg
 
-from assets.stage import key
-from dagster_project.automation import spans
+from dagster_project.automation import span_tags, spans
 from dagster_project.environments import Environment
+from dagster_project.freshness import Freshness
 from neuroscribe.errors import NeuroscribeError
-from neuroscribe.stages import stage_identity
 from neuroscribe.studies import Study, layer_key
 from resources.tables import Tables
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 _LAUNCHER = "neuroscribe/launcher"
-_CAPTURED = {
-    "activations": "activations/statistics",
-    "neuron_records": "neuron_records",
-    "token_lookup": "token_lookup",
-    "connections": "connections",
-}
-_EXPLAINED = {"explanations": "explanations", "simulations": "simulations", "scores": "scores"}
 
 
 class RunFailedError(NeuroscribeError):
@@ -38,40 +30,41 @@ class Launcher:
         self._study = study
         self._defs = defs
         self._instance = instance
-        self._tables = Tables(environment.store, endpoint_url=environment.endpoint_url)
+        tables = Tables(environment.store, endpoint_url=environment.endpoint_url)
+        self._freshness = Freshness(study, instance, tables)
         self.seconds: dict[int, float] = {}
         """Wall time per layer explained in this process."""
 
     def close_abandoned_runs(self) -> None:
         """Mark runs of this study that a killed process left behind as failed, and free what they hold.
 
-        Only for a process that knows itself to be the only one that launches this study's runs.
+        Only for a process that knows itself to be the only one that launches this study's runs. A run that
+        the UI re-executes carries its parent's tags, and is left alone.
         """
         left = dg.RunsFilter(
             tags={_LAUNCHER: self._study.name},
             statuses=[dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED],
         )
         for run in self._instance.get_runs(left):
+            if run.parent_run_id is not None:
+                continue
             self._instance.report_run_failed(run, "the process that ran it is gone")
             self._instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
     def capture(self) -> None:
-        """Capture every layer that is not up to date, each contiguous span in one pass of the corpus."""
-        layers = range(self._study.subject.layers)
-        corpus_may_change = self._study.corpus.files is not None
-        missing = [layer for layer in layers if corpus_may_change or not self._is_fresh(layer, _CAPTURED)]
+        """Capture every layer that is not up to date, each contiguous span in one pass of the corpus.
+
+        What the study does not pin may have changed since, and only loading it tells: then every layer is
+        asked for, and the capture itself leaves out what it has of the same weights and text.
+        """
+        done = self._freshness.captured() if self._study.pins_capture else set[int]()
+        missing = [layer for layer in range(self._study.subject.layers) if layer not in done]
         for first, last in spans(missing):
-            tags = {
-                "dagster/asset_partition_range_start": layer_key(first),
-                "dagster/asset_partition_range_end": layer_key(last),
-            }
-            self._run("capture", tags=tags)
+            self._run("capture", tags=span_tags(first, last))
 
     def explain(self, layer: int) -> None:
         """Explain, simulate, score and check one layer, unless that is up to date."""
-        corpus_may_change = self._study.corpus.files is not None
-        fresh = self._is_fresh(layer, _EXPLAINED) and not self._has_failed_calls(layer)
-        if corpus_may_change or not fresh:
+        if not (self._study.pins_all and layer in self._freshness.explained()):
             started = time.monotonic()
             self._run("explain", partition_key=layer_key(layer))
             self.seconds[layer] = time.monotonic() - started
@@ -79,19 +72,6 @@ class Launcher:
     def publish(self) -> None:
         """Publish the dataset."""
         self._run("publish")
-
-    def _has_failed_calls(self, layer: int) -> bool:
-        """Tell whether an LLM call of the layer failed for good, so that it is worth asking again."""
-        explanations = self._tables.read(self._study.name, "explanations", layer)
-        return bool(((explanations["status"] == "failed") & (explanations["model"] != "none")).any())
-
-    def _is_fresh(self, layer: int, assets: dict[str, str]) -> bool:
-        """Tell whether the study as it stands wrote all files of a layer, and Dagster knows them."""
-        return all(
-            self._tables.identity(self._study.name, table, layer) == stage_identity(self._study, asset)
-            and layer_key(layer) in self._instance.get_materialized_partitions(key(self._study, asset))
-            for asset, table in assets.items()
-        )
 
     def _run(
         self, name: str, *, tags: dict[str, str] | None = None, partition_key: str | None = None

@@ -15,13 +15,14 @@ from typing import Any
 
 import dagster as dg
 from filelock import FileLock, Timeout
+from sqlalchemy.exc import DBAPIError
 
 from dagster_project.build import build_defs
 from dagster_project.environments import Environment, use_dagster_home
 from dagster_project.launch import Launcher
 from dagster_project.outcome import outcome
 from neuroscribe.capture import check_size
-from neuroscribe.errors import NeuroscribeError, StudyError
+from neuroscribe.errors import NeuroscribeError, StoreError, StudyError
 from neuroscribe.explain.stage import asks_llm
 from neuroscribe.ports import LLM, PromptScorer
 from neuroscribe.studies import Study, chosen_study, read_studies
@@ -63,8 +64,7 @@ def run(study: Study, environment: Environment, *, layers: Sequence[int], epheme
     preflight(study, environment.resources())
     use_dagster_home(environment)
     defs = build_defs([study], environment=environment)
-    instance = dg.DagsterInstance.ephemeral() if ephemeral else dg.DagsterInstance.get()
-    with instance, _alone(study, environment):
+    with _history(environment, ephemeral=ephemeral) as instance, _alone(study, environment):
         launcher = Launcher(study, defs, instance, environment)
         launcher.close_abandoned_runs()
         launcher.capture()
@@ -72,6 +72,20 @@ def run(study: Study, environment: Environment, *, layers: Sequence[int], epheme
             launcher.explain(layer)
         launcher.publish()
     _write_line(outcome(study, environment, layers=layers, seconds=launcher.seconds))
+
+
+@contextmanager
+def _history(environment: Environment, *, ephemeral: bool) -> Iterator[dg.DagsterInstance]:
+    """Open Dagster's instance, and explain when it cannot be written: what fails in a step is its result."""
+    try:
+        with dg.DagsterInstance.ephemeral() if ephemeral else dg.DagsterInstance.get() as instance:
+            yield instance
+    except (OSError, DBAPIError) as error:
+        finding = error.orig if isinstance(error, DBAPIError) else error
+        raise StoreError(
+            f"{environment.dagster_home}: Dagster's history cannot be written ({finding}); free space, or set"
+            " DAGSTER_HOME to another folder, and start again"
+        ) from error
 
 
 @contextmanager
@@ -118,7 +132,7 @@ def _layers(study: Study, given: str | None) -> tuple[int, ...]:
     if given is None:
         return study.sampled_layers
     names = [name.strip() for name in given.split(",")]
-    if wrong := [name for name in names if not name.isdigit() or int(name) >= study.subject.layers]:
+    if wrong := [name for name in names if not name.isdecimal() or int(name) >= study.subject.layers]:
         raise StudyError(
             f"--layers names {wrong[0]!r}; study {study.name} has layers 0 to {study.subject.layers - 1}"
         )

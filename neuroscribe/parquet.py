@@ -6,8 +6,10 @@ The file's metadata says which table it is and where it comes from. It holds no 
 import io
 import json
 from collections.abc import Mapping
+from typing import Any, cast
 
 import polars as pl
+import pyarrow.parquet as pq  # pyright: ignore[reportMissingTypeStubs]
 
 from neuroscribe.errors import StoreError
 from neuroscribe.fingerprint import canonical
@@ -38,13 +40,17 @@ def parquet_frame(data: bytes, table: Table) -> pl.DataFrame:
     return table.checked(frame)
 
 
-def provenance_of(data: bytes) -> dict[str, str]:
-    """Return what a file says about itself: table, schema_version, key and its provenance, as text."""
-    stored = pl.read_parquet_metadata(io.BytesIO(data))
+def provenance_of(file: Any) -> dict[str, str]:
+    """Return what an open file says about itself: table, schema_version, key and its provenance, as text.
+
+    Only the end of the (binary, seekable) file is read; polars would read it whole. Raises ValueError for
+    a file that is no Parquet.
+    """
+    stored = cast(dict[bytes, bytes], pq.read_metadata(file).metadata or {})  # pyright: ignore[reportUnknownMemberType]
     return {
-        key.removeprefix("neuroscribe."): value
+        key.decode().removeprefix("neuroscribe."): value.decode()
         for key, value in stored.items()
-        if key.startswith("neuroscribe.")
+        if key.startswith(b"neuroscribe.")
     }
 
 

@@ -32,6 +32,11 @@ class ModelSpec(Section):
     artefact: str | None = Field(default=None, description="name in resources/artefacts.toml")
     dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
 
+    @property
+    def is_pinned(self) -> bool:
+        """Whether the same weights are loaded every time."""
+        return self.artefact is not None or self.revision is not None
+
 
 class SubjectSpec(ModelSpec):
     """The model under study; its size is stated so that partitions exist before it is loaded."""
@@ -160,6 +165,11 @@ class Embedding(Section):
     artefact: str | None = None
     explainers: Annotated[tuple[Name, ...], Field(min_length=1)]
 
+    @property
+    def is_pinned(self) -> bool:
+        """Whether the same weights are loaded every time."""
+        return self.artefact is not None or self.revision is not None
+
 
 SimulatorSpec = Annotated[AllAtOnce | Embedding, Field(discriminator="kind")]
 
@@ -193,7 +203,7 @@ class Study(Section):
     sample: SampleSpec = SampleSpec()
     llm: LLMSpec
     explainers: Annotated[Mapping[Name, ExplainerSpec], Field(min_length=1)]
-    simulators: Mapping[Name, SimulatorSpec]
+    simulators: Annotated[Mapping[Name, SimulatorSpec], Field(min_length=1)]
     scoring: ScoringSpec = ScoringSpec()
 
     @field_validator("explainers", "simulators", mode="before")
@@ -236,6 +246,21 @@ class Study(Section):
         if self.sample.layers == "all":
             return tuple(range(self.subject.layers))
         return tuple(sorted(set(self.sample.layers)))
+
+    @property
+    def pins_capture(self) -> bool:
+        """Whether a capture is of the same weights and text every time."""
+        return self.subject.is_pinned and self.corpus.files is None
+
+    @property
+    def pins_all(self) -> bool:
+        """Whether explanations and scores, too, are of the same weights every time.
+
+        A server's model cannot be pinned; its name stands for it.
+        """
+        encoders = [spec for spec in self.simulators.values() if isinstance(spec, Embedding)]
+        llm = self.llm.provider == "openai" or self.llm.is_pinned
+        return self.pins_capture and llm and all(spec.is_pinned for spec in encoders)
 
     @property
     def polarities(self) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 from uuid import uuid4
 
 from upath import UPath
@@ -62,6 +62,13 @@ class Files:
         """Return a file's bytes; raises FileNotFoundError, which callers explain, when there is none."""
         with store_errors(self.path(relative), "read", absent_is_known=True):
             return self.path(relative).read_bytes()
+
+    @contextmanager
+    def opened(self, relative: str) -> Iterator[BinaryIO]:
+        """Open a file to read parts of it; raises FileNotFoundError, which callers explain."""
+        path = self.path(relative)
+        with store_errors(path, "read", absent_is_known=True), path.open("rb") as file:
+            yield cast(BinaryIO, file)
 
     def write(self, relative: str, data: bytes) -> int:
         """Write a file, replacing an older one, and return its size in bytes."""

@@ -73,10 +73,14 @@ class Tables:
         return self._files.write(_file(study, table, layer), data)
 
     def identity(self, study: str, table: str, layer: int | None = None) -> str | None:
-        """Return the identity of the stage that wrote a file (see neuroscribe/stages.py), or None."""
+        """Return the identity of the stage that wrote a file (see neuroscribe/stages.py).
+
+        None for a file that is not there, or is no whole Parquet file, and so has to be made again.
+        """
         try:
-            return provenance_of(self._files.read(_file(study, table, layer))).get("identity")
-        except FileNotFoundError:
+            with self._files.opened(_file(study, table, layer)) as file:
+                return provenance_of(file).get("identity")
+        except (FileNotFoundError, ValueError):
             return None
 
     def _parts(self, study: str, table: str, layer: int | None) -> Sequence[int | None]:

@@ -65,7 +65,7 @@ class SafetensorFiles:
             data = self._files.read(path)
             return load(data), json.loads(_header(data)).get("__metadata__", {})
         with safe_open(self._files.local_path(path), framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 - the file is no mapping
 
 
 class Tensors(dg.ConfigurableResource):

@@ -12,6 +12,9 @@ from assets.stage import key
 from dagster_project.build import build_defs
 from dagster_project.environments import Environment
 from dagster_project.launch import Launcher
+from neuroscribe.capture.stage import layer_records
+from neuroscribe.errors import StoreError
+from neuroscribe.publish.stage import publish
 from neuroscribe.rules import rules_for
 from neuroscribe.studies import Study, read_study
 from neuroscribe.testing.planted import CONSTANT, DEAD, LAYERS, NEURONS, PLANTED, PlantedScript
@@ -164,6 +167,23 @@ def test_hostile_text_survives_to_the_dataset_byte_for_byte(right: Pipeline) -> 
     for row in right.read("corpus/sequences").head(50).iter_rows(named=True):
         assert b"".join(tokens[token] for token in row["token_ids"]) in joined
     assert {b"<script>", b"\n", b"\t", b"\x07", "\u200f".encode()} <= set(tokens)
+
+
+def test_what_a_study_with_other_capture_settings_left_is_neither_read_nor_published(right: Pipeline) -> None:
+    capture = right.study.capture.model_copy(update={"top_k": right.study.capture.top_k + 1})
+    other = right.study.model_copy(update={"capture": capture})
+    resources = right.environment.resources()
+
+    with pytest.raises(StoreError, match="captured from another corpus or with other settings"):
+        layer_records(other, 0, right.read("corpus/sequences"), resources["tensors"])
+    with pytest.raises(StoreError, match="has no scores to publish"):
+        publish(
+            other,
+            tables=resources["tables"],
+            datasets=resources["datasets"],
+            expectations=resources["expectations"],
+            licences={},
+        )
 
 
 def test_running_again_makes_no_call_and_the_same_tables(right: Pipeline) -> None:

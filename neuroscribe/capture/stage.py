@@ -106,6 +106,7 @@ def _identity(study: Study, subject: Subject, sequences: pl.DataFrame) -> str:
         corpus_hash(sequences),
         subject.revision,
         str(subject.dtype),
+        subject.device.type,
     ]
     return fingerprint(*facts)
 

@@ -22,6 +22,9 @@ from neuroscribe.ports import LLM, CallStore, Message, Progress, Reply
 from neuroscribe.records import EXPLANATIONS
 from neuroscribe.studies import Asking, Highlights, Study, TokenList
 
+_ANSWERS = 1
+"""Raise when the code that asks or reads changes what the same prompt is answered with."""
+
 
 @dataclass(frozen=True)
 class LayerEvidence:
@@ -139,9 +142,8 @@ async def _asked(
 
 async def _reply(llm: LLM, question: Question, spec: Asking, calls: CallStore, in_flight: InFlight) -> Reply:
     seed = question.sample_index
-    key = fingerprint(
-        "explanation", llm.identity, question.prompt_sha256, spec.temperature, spec.max_tokens, seed
-    )
+    decoding = (spec.temperature, spec.max_tokens, seed)
+    key = fingerprint("explanation", _ANSWERS, llm.identity, question.prompt_sha256, *decoding)
 
     async def call() -> dict[str, Any]:
         reply = await llm.reply(

@@ -47,7 +47,8 @@ def report_text(summary: Summary, width: int, *, next_steps: Sequence[str] = ())
 
 _LEGEND = (
     f"Interval: of the mean, 95 % percentile bootstrap over neurons. Ceiling: {WORDS['ceiling']}"
-    f" Control: {WORDS['control']} {NOTHING}: unknown or undefined."
+    f" Control: {WORDS['control']} Means are over scored explanations. Tokens: of the explanation calls."
+    f" {NOTHING}: unknown or undefined."
 )
 
 

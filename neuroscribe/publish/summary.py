@@ -126,8 +126,9 @@ def layer_table(
     """Return one row per explained layer and a last one, whose layer is null, for all of these together.
 
     Explained neurons (each polarity on its own), score, ceiling, control and nulls are the headline
-    explainer's and scorer's; tokens (sent and received) are those of all explanations. The interval is the
-    95 % percentile bootstrap of the mean over neurons, null below two. Unknown calls and seconds are null.
+    explainer's and scorer's, the means over explanations that have a score; tokens are those sent and
+    received for all explanations, without the simulations. The interval is the 95 % percentile bootstrap of
+    the mean over neurons, null below two. Unknown calls and seconds are null.
     """
     main = main_scores(scores, headline)
     layers: list[int] = sorted(explanations["layer"].unique().to_list())
@@ -140,7 +141,10 @@ def layer_table(
 
 
 def scorer_table(scores: pl.DataFrame) -> pl.DataFrame:
-    """Return one row per scorer, explainer and regime: numbers scored and without value, and means."""
+    """Return one row per scorer, explainer and regime: numbers scored and without value, and means.
+
+    The means are over the explanations that have a value, so that score, ceiling and control compare.
+    """
     keys = ["scorer", "explainer", "regime"]
     return (
         _reported(scores)
@@ -148,8 +152,8 @@ def scorer_table(scores: pl.DataFrame) -> pl.DataFrame:
         .agg(
             pl.col("value").count().alias("n"),
             pl.col("value").mean().alias("score"),
-            pl.col("ceiling").mean(),
-            pl.col("control").mean(),
+            pl.col("ceiling").filter(pl.col("value").is_not_null()).mean(),
+            pl.col("control").filter(pl.col("value").is_not_null()).mean(),
             pl.col("value").null_count().alias("nulls"),
         )
     )
@@ -204,17 +208,18 @@ def _layer_row(
     here = pl.col("layer").is_in(layers)
     captured, made, scored = statistics.filter(here), explanations.filter(here), main.filter(here)
     explained = made.filter((pl.col("status") == "ok") & (pl.col("explainer") == headline.explainer))
-    low, high = mean_interval(scored["value"].drop_nulls())
+    valued = scored.filter(pl.col("value").is_not_null())
+    low, high = mean_interval(valued["value"])
     return {
         "neurons": captured.height,
         "dead": int(captured["dead"].sum()),
         "explained": explained.select("layer", "neuron", "polarity").n_unique(),
-        "scored": scored["value"].count(),
-        "score": scored["value"].mean(),
+        "scored": valued.height,
+        "score": valued["value"].mean(),
         "ci_low": low,
         "ci_high": high,
-        "ceiling": scored["ceiling"].mean(),
-        "control": scored["control"].mean(),
+        "ceiling": valued["ceiling"].mean(),
+        "control": valued["control"].mean(),
         "nulls": scored["value"].null_count(),
         "tokens": int(made["prompt_tokens"].sum()) + int(made["completion_tokens"].sum()),
     }

@@ -38,7 +38,7 @@ def simulation_tally(simulations: pl.DataFrame) -> Tally:
 def score_tally(study: Study, scores: pl.DataFrame) -> Tally:
     """Return how many scores there are and are not, and the headline's mean value, ceiling and control."""
     tally: Tally = {"scores": len(scores), "unscored": scores["value"].null_count()}
-    headline = main_scores(scores, Headline.of(study))
+    headline = main_scores(scores, Headline.of(study)).filter(pl.col("value").is_not_null())
     for column in ("value", "ceiling", "control"):
         known = headline[column].drop_nulls()
         if len(known):

@@ -157,7 +157,7 @@ def test_the_schema_of_every_file_is_the_declared_one():
         frame = pl.read_parquet(io.BytesIO(files[file.path]))
         assert dict(frame.schema) == TABLES[file.table].schema
         assert frame.height == file.rows
-        assert provenance_of(files[file.path])["table"] == file.table
+        assert provenance_of(io.BytesIO(files[file.path]))["table"] == file.table
 
 
 def test_hostile_text_is_published_byte_for_byte():

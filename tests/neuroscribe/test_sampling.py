@@ -19,7 +19,7 @@ def study(*, sample: dict[str, Any] | None = None, capture: dict[str, Any] | Non
             "sample": {"neurons_per_layer": 3} | (sample or {}),
             "llm": {"model": "m"},
             "explainers": {"token_list": {}},
-            "simulators": {},
+            "simulators": {"embedding": {"explainers": ["token_list"]}},
         }
     )
 

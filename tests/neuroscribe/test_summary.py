@@ -137,10 +137,10 @@ def test_each_explained_layer_has_a_row_and_the_last_row_is_for_all_of_them(summ
         {"layer": 0, "neurons": 3, "dead": 0, "explained": 2, "scored": 2, "score": 0.4, "ceiling": 0.6}
         | {"control": 0.05, "nulls": 0, "calls": 40, "tokens": 220, "seconds": 61.5},
         {"layer": 3, "neurons": 3, "dead": 1, "explained": 1, "scored": 1, "score": 0.9}
-        | {"ceiling": pytest.approx(0.6), "control": None}
+        | {"ceiling": pytest.approx(0.8), "control": None}
         | {"nulls": 1, "calls": 20, "tokens": 220, "seconds": None},
         {"layer": None, "neurons": 6, "dead": 1, "explained": 3, "scored": 3}
-        | {"score": pytest.approx(1.7 / 3), "ceiling": pytest.approx(0.6), "control": 0.05}
+        | {"score": pytest.approx(1.7 / 3), "ceiling": pytest.approx(2 / 3), "control": 0.05}
         | {"nulls": 1, "calls": 60, "tokens": 440, "seconds": None},
     ]
 
@@ -203,8 +203,8 @@ def test_the_report_reads_like_this(summed: Summary):
         "Layers: correlation_all_at_once of token_pairs, test split, top and random",
         "layer neurons dead explained scored score     interval ceiling control nulls calls tokens seconds",
         "    0       3    0         2      2  0.40 [0.20, 0.60]    0.60    0.05     0    40    220      62",
-        "    3       3    1         1      1  0.90            -    0.60       -     1    20    220       -",
-        "  all       6    1         3      3  0.57 [0.20, 0.90]    0.60    0.05     1    60    440       -",
+        "    3       3    1         1      1  0.90            -    0.80       -     1    20    220       -",
+        "  all       6    1         3      3  0.57 [0.20, 0.90]    0.67    0.05     1    60    440       -",
     ]
     assert lines[-2:] == ["What to type next", "  make ui    look at the graph"]
     for line in (

@@ -1,5 +1,6 @@
 import errno
 import json
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ def test_files_say_where_they_come_from_and_nothing_of_the_time(tmp_path: Path):
         (tmp_path / name / "tiny/token_lookup/layer_00.parquet").read_bytes() for name in ("first", "second")
     )
     assert first == second
-    assert provenance_of(first) == {
+    assert provenance_of(BytesIO(first)) == {
         "key": json.dumps(TOKEN_LOOKUP.key),
         "schema_version": "1",
         "seed": "7",
@@ -132,7 +133,7 @@ def test_output_metadata_adds_to_the_provenance(tmp_path: Path):
 
     run([token_lookup], str(tmp_path), partition_key="layer_00")
     data = (tmp_path / "tiny/token_lookup/layer_00.parquet").read_bytes()
-    assert provenance_of(data)["corpus"] == "abc"
+    assert provenance_of(BytesIO(data))["corpus"] == "abc"
 
 
 def test_annotations_decide_between_a_frame_and_a_dict(tmp_path: Path):
@@ -351,6 +352,16 @@ def test_facts_in_files_are_text(tmp_path: Path):
     tables.write(
         lookup(0), "tiny", "token_lookup", 0, provenance={"edges": [-1.5, 0.0, 1.5], "dtype": "bf16"}
     )
-    stored = provenance_of((tmp_path / "tiny/token_lookup/layer_00.parquet").read_bytes())
+    stored = provenance_of(BytesIO((tmp_path / "tiny/token_lookup/layer_00.parquet").read_bytes()))
     assert json.loads(stored["edges"]) == [-1.5, 0.0, 1.5]
     assert stored["dtype"] == "bf16"
+
+
+def test_a_file_cut_short_has_no_identity_and_is_made_again(tmp_path: Path):
+    tables = Tables(str(tmp_path))
+    tables.write(lookup(0), "tiny", "token_lookup", 0, provenance={"identity": "abc"})
+    path = tmp_path / "tiny/token_lookup/layer_00.parquet"
+    assert tables.identity("tiny", "token_lookup", 0) == "abc"
+    path.write_bytes(path.read_bytes()[:-20])
+    assert tables.identity("tiny", "token_lookup", 0) is None
+    assert tables.identity("tiny", "token_lookup", 1) is None

@@ -225,7 +225,7 @@ def study(layers: int, neurons: int) -> Study:
             "corpus": {"files": "x.txt", "sequences": 100},
             "llm": {"model": "m"},
             "explainers": {"token_list": {}},
-            "simulators": {},
+            "simulators": {"embedding": {"explainers": ["token_list"]}},
         }
     )
 

@@ -61,7 +61,7 @@ def study(explainers: dict[str, dict[str, Any]]) -> Study:
             "corpus": {"files": "x", "sequences": 100},
             "llm": {"model": "m"},
             "explainers": explainers,
-            "simulators": {},
+            "simulators": {"embedding": {"explainers": list(explainers)}},
         }
     )
 

@@ -1,0 +1,74 @@
+"""Tells which layers of a study are up to date: of the study as it stands, known to Dagster, not blocked.
+
+The files say which study wrote them, so that a layer an older study left behind is made again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import dagster as dg
+from dagster._core.event_api import PartitionKeyFilter
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+
+from assets.stage import key
+from neuroscribe.rules import rules_for
+from neuroscribe.sources import TableReader
+from neuroscribe.stages import stage_identity
+from neuroscribe.studies import Study, layer_key, layer_of
+
+_CAPTURED = {
+    "activations": "activations/statistics",
+    "neuron_records": "neuron_records",
+    "token_lookup": "token_lookup",
+    "connections": "connections",
+}
+_EXPLAINED = {"explanations": "explanations", "simulations": "simulations", "scores": "scores"}
+
+
+@dataclass(frozen=True)
+class Freshness:
+    """What is up to date of one study in one instance and store."""
+
+    study: Study
+    instance: dg.DagsterInstance
+    tables: TableReader
+
+    def captured(self) -> set[int]:
+        """Return the layers whose statistics, records, lookup and connections are all up to date."""
+        return self._fresh(_CAPTURED)
+
+    def explained(self) -> set[int]:
+        """Return the layers that are explained, simulated and scored, whose scores no check blocks.
+
+        A layer with an LLM call that failed for good is not among them: it is worth asking again.
+        """
+        fresh = self._fresh(_EXPLAINED)
+        return {layer for layer in fresh if not (self._is_blocked(layer) or self._has_failed_calls(layer))}
+
+    def _fresh(self, assets: Mapping[str, str]) -> set[int]:
+        layers = set(range(self.study.subject.layers))
+        for asset, table in assets.items():
+            layers &= self._materialised(asset)
+            identity = stage_identity(self.study, asset)
+            layers = {
+                layer for layer in layers if self.tables.identity(self.study.name, table, layer) == identity
+            }
+        return layers
+
+    def _materialised(self, asset: str) -> set[int]:
+        keys = self.instance.get_materialized_partitions(key(self.study, asset))
+        return {layer_of(partition) for partition in keys}
+
+    def _has_failed_calls(self, layer: int) -> bool:
+        explanations = self.tables.read(self.study.name, "explanations", layer)
+        return bool(((explanations["status"] == "failed") & (explanations["model"] != "none")).any())
+
+    def _is_blocked(self, layer: int) -> bool:
+        """Tell whether the last evaluation of a blocking check on the layer's scores failed."""
+        scores = key(self.study, "scores")
+        blocking = [rule.name for rule in rules_for(self.study) if rule.severity == "error"]
+        latest = self.instance.event_log_storage.get_latest_asset_check_execution_by_key(
+            [dg.AssetCheckKey(scores, name) for name in blocking],
+            partition_filter=PartitionKeyFilter(key=layer_key(layer)),
+        )
+        return any(record.status == AssetCheckExecutionRecordStatus.FAILED for record in latest.values())

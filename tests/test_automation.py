@@ -1,0 +1,166 @@
+"""What is up to date, and what the nightly schedules therefore ask for."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from assets.partitions import layer_partitions
+from assets.stage import key
+from dagster_project.automation import spans
+from dagster_project.build import build_defs
+from dagster_project.environments import ROOT, Environment
+from dagster_project.freshness import Freshness
+from neuroscribe.records import TABLES
+from neuroscribe.stages import provenance
+from neuroscribe.studies import Study, layer_key, read_study
+from resources.tables import Tables
+
+STUDY = read_study(ROOT / "studies" / "embedded.toml")
+CAPTURED = {
+    "activations": "activations/statistics",
+    "neuron_records": "neuron_records",
+    "token_lookup": "token_lookup",
+    "connections": "connections",
+}
+EXPLAINED = {"explanations": "explanations", "simulations": "simulations", "scores": "scores"}
+
+
+class Bench:
+    """A store and an instance in which single layers can be made to look done."""
+
+    def __init__(self, folder: Path, instance: dg.DagsterInstance) -> None:
+        self.environment = Environment.read({"NEUROSCRIBE_STORE": str(folder)})
+        self.instance = instance
+        self.tables = Tables(str(folder))
+        self.freshness = Freshness(STUDY, instance, self.tables)
+
+    def done(self, assets: dict[str, str], layers: list[int], *, by: Study = STUDY) -> None:
+        """Write the assets' tables of some layers as a study would, and tell Dagster."""
+        for asset, table in assets.items():
+            for layer in layers:
+                self.tables.write(
+                    TABLES[table].frame([]), STUDY.name, table, layer, provenance=provenance(by, asset)
+                )
+                event = dg.AssetMaterialization(asset_key=key(STUDY, asset), partition=layer_key(layer))
+                self.instance.report_runless_asset_event(event)
+
+    def explained(self, layer: int, *, status: str, model: str) -> None:
+        """Write a layer's explanations anew: one, with this status, by this model."""
+        row = {"explanation_id": "a", "layer": layer, "neuron": 0, "polarity": 1, "text": None}
+        row |= {"status": status, "explainer": "highlights", "model": model, "prompt_sha256": "b"}
+        row |= {"sample_index": 0, "sequence_ids": [], "prompt_tokens": 0, "completion_tokens": 0}
+        frame = TABLES["explanations"].frame([{**row, "cost_usd": None, "raw_response": ""}])
+        facts = provenance(STUDY, "explanations")
+        self.tables.write(frame, STUDY.name, "explanations", layer, provenance=facts)
+
+    def checked(self, layer: int, *, passed: bool) -> None:
+        """Score a layer in a run of Dagster's whose one check comes out so."""
+        layers = layer_partitions(STUDY)
+
+        @dg.asset(key=key(STUDY, "scores"), partitions_def=layers)
+        def scores() -> None: ...
+
+        @dg.asset_check(asset=scores, name="value_in_range", partitions_def=layers, blocking=True)
+        def check() -> dg.AssetCheckResult:
+            return dg.AssetCheckResult(passed=passed)
+
+        defs = dg.Definitions(assets=[scores], asset_checks=[check], jobs=[dg.define_asset_job("score")])
+        defs.resolve_job_def("score").execute_in_process(
+            instance=self.instance, partition_key=layer_key(layer), raise_on_error=False
+        )
+
+    def tick(self, name: str) -> Any:
+        """Evaluate a schedule for one night."""
+        repository = build_defs([STUDY], environment=self.environment).get_repository_def()
+        context = dg.build_schedule_context(
+            instance=self.instance,
+            repository_def=repository,
+            scheduled_execution_time=datetime(2026, 1, 2, 1, tzinfo=UTC),
+            resources=self.environment.resources(),
+        )
+        return repository.get_schedule_def(name).evaluate_tick(context)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    with dg.instance_for_test() as instance:
+        yield Bench(tmp_path / "store", instance)
+
+
+def test_the_nightly_capture_asks_for_each_missing_span_once(bench: Bench) -> None:
+    bench.done(CAPTURED, [0, 1, 7])
+
+    requests = bench.tick("embedded_capture_nightly").run_requests
+
+    ends = [
+        (r.tags["dagster/asset_partition_range_start"], r.tags["dagster/asset_partition_range_end"])
+        for r in requests or []
+    ]
+    assert ends == [("layer_02", "layer_06"), ("layer_08", "layer_29")]
+
+
+def test_a_layer_that_lacks_one_captured_asset_is_captured_again(bench: Bench) -> None:
+    bench.done(CAPTURED, list(range(30)))
+    bench.done({"connections": "connections"}, [])
+    (Path(bench.environment.store) / "embedded/connections/layer_05.parquet").unlink()
+
+    assert bench.freshness.captured() == set(range(30)) - {5}
+
+
+def test_a_layer_that_an_older_study_wrote_is_captured_again(bench: Bench) -> None:
+    older = STUDY.model_copy(update={"capture": STUDY.capture.model_copy(update={"top_k": 12})})
+    bench.done(CAPTURED, [0, 1])
+    bench.done(CAPTURED, [2], by=older)
+
+    assert bench.freshness.captured() == {0, 1}
+
+
+def test_files_that_dagster_does_not_know_are_made_again(bench: Bench) -> None:
+    bench.done(CAPTURED, [0])
+    with dg.instance_for_test() as other:
+        assert Freshness(STUDY, other, bench.tables).captured() == set()
+
+
+def test_the_nightly_explanation_takes_captured_layers_of_the_sample_that_lack_scores(bench: Bench) -> None:
+    bench.done(CAPTURED, [0, 6, 12, 13])
+    bench.done(EXPLAINED, [6])
+
+    requests = bench.tick("embedded_explain_nightly").run_requests
+
+    assert [request.partition_key for request in requests or []] == ["layer_00", "layer_12"]
+
+
+def test_a_layer_whose_scores_a_check_blocks_is_not_up_to_date_until_it_passes(bench: Bench) -> None:
+    bench.done(EXPLAINED, [6, 12])
+    bench.checked(6, passed=False)
+    bench.checked(12, passed=True)
+    assert bench.freshness.explained() == {12}
+
+    bench.checked(6, passed=True)
+    assert bench.freshness.explained() == {6, 12}
+
+
+def test_a_layer_with_a_failed_call_is_asked_again_and_a_baseline_without_tokens_is_not(bench: Bench) -> None:
+    bench.done(EXPLAINED, [0, 6, 12])
+    bench.explained(6, status="failed", model="qwen")
+    bench.explained(12, status="failed", model="none")
+
+    assert bench.freshness.explained() == {0, 12}
+
+
+def test_a_night_with_nothing_missing_says_so(bench: Bench) -> None:
+    bench.done(CAPTURED, list(range(STUDY.subject.layers)))
+
+    data = bench.tick("embedded_capture_nightly")
+
+    assert not data.run_requests
+    assert data.skip_message == "all 30 layers of embedded are captured"
+
+
+def test_spans_are_contiguous() -> None:
+    assert spans([0, 1, 2, 5, 7, 8]) == [(0, 2), (5, 5), (7, 8)]
+    assert spans([]) == []
