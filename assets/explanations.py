@@ -36,7 +36,6 @@ def explanations(study: Study) -> dg.AssetsDefinition:
         tables=("explanations",),
         lineage=_LINEAGE,
         pool="llm",
-        retry_policy=LLM_RETRIES,
         ins=ins(study, "corpus", "activations", "neuron_records", "token_lookup"),
         **per_layer(study, one_run=False),
     )
@@ -57,7 +56,7 @@ def explanations(study: Study) -> dg.AssetsDefinition:
         tables = LayerTables(
             corpus["corpus/sequences"], corpus["corpus/vocabulary"], activations, neuron_records, token_lookup
         )
-        with plain_failures():
+        with plain_failures(retries=LLM_RETRIES):
             model = llm.open(study.llm, progress=progress) if asks_llm(study) else None
             frame = asyncio.run(
                 layer_explanations(study, layer, tables, llm=model, calls=calls, progress=progress)

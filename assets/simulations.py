@@ -31,7 +31,6 @@ def simulations(study: Study) -> dg.AssetsDefinition:
         tables=("simulations",),
         lineage=_LINEAGE,
         pool="llm",
-        retry_policy=LLM_RETRIES,
         ins=ins(study, "corpus", "neuron_records", "explanations"),
         **per_layer(study, one_run=False),
     )
@@ -51,7 +50,7 @@ def simulations(study: Study) -> dg.AssetsDefinition:
         tables = SimulatedTables(
             corpus["corpus/sequences"], corpus["corpus/vocabulary"], neuron_records, explanations
         )
-        with plain_failures():
+        with plain_failures(retries=LLM_RETRIES):
             frame = asyncio.run(
                 simulated_layer(study, tables, llm=llm, encoders=encoders, calls=calls, progress=progress)
             )

@@ -13,7 +13,8 @@ from neuroscribe.stages import provenance, stage_version
 from neuroscribe.studies import Study
 
 OWNERS = ["team:interpretability"]
-LLM_RETRIES = dg.RetryPolicy(max_retries=2, delay=10, backoff=dg.Backoff.EXPONENTIAL)
+LLM_RETRIES = 2
+"""Further attempts at a layer whose step broke for a reason that nobody foresaw; answers so far are kept."""
 
 
 def stage(
@@ -95,9 +96,16 @@ def column_lineage(study: Study, lineage: dict[str, tuple[tuple[str, str], ...]]
 
 
 @contextmanager
-def plain_failures() -> Iterator[None]:
-    """End the run with the message of an error that a user can act on, and without retries."""
+def plain_failures(*, retries: int = 0) -> Iterator[None]:
+    """End the run with the message of an error that a user can act on; ask for retries after others.
+
+    Not by a retry policy: Dagster applies those to a run that a user terminates, too, and starts it again.
+    """
     try:
         yield
     except NeuroscribeError as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error
+    except Exception as error:
+        if not retries:
+            raise
+        raise dg.RetryRequested(max_retries=retries, seconds_to_wait=10) from error

@@ -35,22 +35,6 @@ class Launcher:
         self.seconds: dict[int, float] = {}
         """Wall time per layer explained in this process."""
 
-    def close_abandoned_runs(self) -> None:
-        """Mark runs of this study that a killed process left behind as failed, and free what they hold.
-
-        Only for a process that knows itself to be the only one that launches this study's runs. A run that
-        the UI re-executes carries its parent's tags, and is left alone.
-        """
-        left = dg.RunsFilter(
-            tags={_LAUNCHER: self._study.name},
-            statuses=[dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED],
-        )
-        for run in self._instance.get_runs(left):
-            if run.parent_run_id is not None:
-                continue
-            self._instance.report_run_failed(run, "the process that ran it is gone")
-            self._instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-
     def capture(self) -> None:
         """Capture every layer that is not up to date, each contiguous span in one pass of the corpus.
 
@@ -86,6 +70,22 @@ class Launcher:
         )
         if not result.success:
             raise RunFailedError(_reason(result.all_events, f"{self._study.name}_{name}"))
+
+
+def close_abandoned_runs(study: Study, instance: dg.DagsterInstance) -> None:
+    """Mark runs of a study that a killed process left behind as failed, and free what they hold.
+
+    Only for a process that knows itself to be the only one that launches this study's runs. A run that the
+    UI re-executes carries its parent's tags, and is left alone.
+    """
+    left = dg.RunsFilter(
+        tags={_LAUNCHER: study.name},
+        statuses=[dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED],
+    )
+    for run in instance.get_runs(left):
+        if run.parent_run_id is None:
+            instance.report_run_failed(run, "the process that ran it is gone")
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
 def _reason(events: Sequence[dg.DagsterEvent], job: str) -> str:

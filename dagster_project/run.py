@@ -8,18 +8,22 @@ the study as it stands is not done again, so that a run that was killed continue
 
 import argparse
 import asyncio
+import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import Any
+from threading import Thread
+from typing import Any, TypeVar
 
 import dagster as dg
 from filelock import FileLock, Timeout
+from rich.console import Console
 from sqlalchemy.exc import DBAPIError
 
 from dagster_project.build import build_defs
 from dagster_project.environments import Environment, use_dagster_home
-from dagster_project.launch import Launcher
+from dagster_project.launch import Launcher, close_abandoned_runs
 from dagster_project.outcome import outcome
 from neuroscribe.capture import check_size
 from neuroscribe.errors import NeuroscribeError, StoreError, StudyError
@@ -28,11 +32,14 @@ from neuroscribe.ports import LLM, PromptScorer
 from neuroscribe.studies import Study, chosen_study, read_studies
 from resources.files import Files
 
+T = TypeVar("T")
+STOPPED = 130
+"""Exit status of a run that the user stopped, as of a program that SIGINT ends."""
 _WRITE_CHECK = "write_check"
 
 
 def main(arguments: Sequence[str] | None = None, variables: Mapping[str, str] | None = None) -> int:
-    """Run a study; returns 0, or 1 after one message about what went wrong.
+    """Run a study; returns 0, 1 after one message about what went wrong, or STOPPED.
 
     `variables` stand in for the process's environment variables.
     """
@@ -52,8 +59,9 @@ def main(arguments: Sequence[str] | None = None, variables: Mapping[str, str] | 
         sys.stderr.write(f"\nerror: {error}\n")
         return 1
     except KeyboardInterrupt:
+        Console(stderr=True).show_cursor()  # a progress bar hides it
         sys.stderr.write("\nstopped; the same command continues where this run ended\n")
-        return 130
+        return STOPPED
     return 0
 
 
@@ -63,15 +71,45 @@ def run(study: Study, environment: Environment, *, layers: Sequence[int], epheme
     check_writable(environment)
     preflight(study, environment.resources())
     use_dagster_home(environment)
+    try:
+        seconds = _in_thread(lambda: _brought_up_to_date(study, environment, layers, ephemeral=ephemeral))
+    except KeyboardInterrupt:
+        with _history(environment, ephemeral=ephemeral) as instance:
+            close_abandoned_runs(study, instance)
+        raise
+    _write_line(outcome(study, environment, layers=layers, seconds=seconds))
+
+
+def _brought_up_to_date(
+    study: Study, environment: Environment, layers: Sequence[int], *, ephemeral: bool
+) -> dict[int, float]:
+    """Run what is missing and return the seconds per layer explained."""
     defs = build_defs([study], environment=environment)
     with _history(environment, ephemeral=ephemeral) as instance, _alone(study, environment):
+        close_abandoned_runs(study, instance)
         launcher = Launcher(study, defs, instance, environment)
-        launcher.close_abandoned_runs()
         launcher.capture()
         for layer in layers:
             launcher.explain(layer)
         launcher.publish()
-    _write_line(outcome(study, environment, layers=layers, seconds=launcher.seconds))
+    return launcher.seconds
+
+
+def _in_thread(work: Callable[[], T]) -> T:
+    """Work in a thread, so that Ctrl-C ends the wait for it at once.
+
+    In the main thread Dagster holds interrupts back and drops those that come between steps.
+    """
+    result: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(work())
+        except BaseException as error:
+            result.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    return result.result()
 
 
 @contextmanager
@@ -145,4 +183,8 @@ def _write_line(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    if code == STOPPED:  # the thread at work cannot be ended otherwise; what it has finished is on disk
+        sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)

@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from dagster_project.run import STOPPED
 from neuroscribe.records import TABLES
 from neuroscribe.testing.planted import LAYERS, PlantedScript
 from neuroscribe.testing.planted_study import MODEL, write_planted_study
@@ -64,7 +65,7 @@ def _started(folder: Path, store: str) -> subprocess.Popen[bytes]:
 
 def _finished(process: subprocess.Popen[bytes]) -> int:
     _, errors = process.communicate(timeout=300)
-    assert process.returncode in (0, -signal.SIGKILL), errors.decode()[-2000:]
+    assert process.returncode in (0, STOPPED, -signal.SIGKILL), errors.decode()[-2000:]
     return process.returncode
 
 
@@ -81,7 +82,9 @@ def _tables(folder: Path, store: str) -> dict[str, pl.DataFrame]:
     return {name: tables.read("planted", name) for name in TABLES}
 
 
-def test_killed_in_capture_explanation_and_simulation_the_run_ends_as_if_undisturbed(tmp_path: Path) -> None:
+def test_killed_in_capture_explanation_and_simulation_and_stopped_the_run_ends_as_if_undisturbed(
+    tmp_path: Path,
+) -> None:
     script = Trap()
     with ScriptedServer(script, model=MODEL) as server:
         write_planted_study(tmp_path, base_url=server.base_url, sequences=SEQUENCES, documents=600)
@@ -98,12 +101,16 @@ def test_killed_in_capture_explanation_and_simulation_the_run_ends_as_if_undistu
             process = _started(tmp_path, "killed")
             script.kill = process.kill
             assert _finished(process) == -signal.SIGKILL
-        script.kill_at_reply = script.kill_at_reading = -1
+        script.kill_at_reply, script.kill_at_reading = -1, 180
+        process = _started(tmp_path, "killed")
+        script.kill = lambda: process.send_signal(signal.SIGINT)
+        assert _finished(process) == STOPPED
+        script.kill_at_reading = -1
         assert _finished(_started(tmp_path, "killed")) == 0
 
-    tiny_checks = 4 * (1 + LAYERS)
+    tiny_checks = 5 * (1 + LAYERS)
     assert script.replies <= replies + 1 + tiny_checks
-    assert script.readings <= readings + 1 + tiny_checks
+    assert script.readings <= readings + 2 + tiny_checks
     calm, killed = _tables(tmp_path, "calm"), _tables(tmp_path, "killed")
     for name, frame in calm.items():
         assert killed[name].equals(frame), name
