@@ -85,14 +85,21 @@ def check_projections(
         for handle in handles:
             handle.remove()
     for layer, projection in projections.items():
-        _check_layer(projection, captured[layer], outputs.get(layer))
+        _check_layer(projection, captured[layer], outputs.get(layer), tokens.numel())
 
 
-def _check_layer(projection: DownProjection, captured: list[Tensor], output: Tensor | None) -> None:
+def _check_layer(
+    projection: DownProjection, captured: list[Tensor], output: Tensor | None, positions: int
+) -> None:
     if len(captured) != 1:
         raise CaptureError(
             f"{projection.path} was called {len(captured)} times in one forward pass, expected once; its"
             " layer is shared, re-entrant or skipped, which is not supported"
+        )
+    if (found := captured[0].numel() // projection.neurons) != positions:
+        raise CaptureError(
+            f"{projection.path} reads {found} positions where {positions} tokens were given; the architecture"
+            " adds positions or streams of its own, which is not supported"
         )
     if output is None or not bool(torch.isfinite(output).all()):
         return  # NaN and inf are the pass's to find: it names neuron, sequence and position
