@@ -49,14 +49,21 @@ class Reduction:
     def take(
         self, tokens: Int[Tensor, "sequence token"], places: Int[Tensor, "sequence token"], *, first: int
     ) -> None:
-        """Run one batch; `places` are its tokens as rows of the lookup table, `first` its first id."""
+        """Run one batch; `places` are its tokens as rows of the lookup table, `first` its first id.
+
+        After torch.OutOfMemoryError in the subject's pass, take the same sequences again in smaller batches;
+        in the reduction itself, which leaves a state half changed, it becomes a CaptureError.
+        """
         calls = dict.fromkeys(self.projections, 0)
 
         def reduce(layer: int, read: Float[Tensor, "..."]) -> None:
             calls[layer] += 1
             activations = read.reshape(len(tokens), -1, read.shape[-1])[:, len(self.subject.prefix_ids) :]
-            values = activations.to(self._device).float().contiguous()
-            self._reduce(layer, values, range(first, first + len(tokens)), places)
+            # A batch that broke off for lack of memory has been taken by the layers before that point.
+            taken = max(0, self.states[layer].sequences - first)
+            if taken < len(tokens):
+                values = activations[taken:].to(self._device).float().contiguous()
+                self._reduce(layer, values, range(first + taken, first + len(tokens)), places[taken:])
 
         with reading(self.projections, reduce, stop=True):
             forward(self.subject.model, self._with_prefix(tokens))
@@ -74,9 +81,14 @@ class Reduction:
         places: Int[Tensor, "sequence token"],
     ) -> None:
         state = self.states[layer]
-        self._take(
-            state, activations, torch.tensor(list(ids), device=activations.device), self.plan.polarities
-        )
+        sequence_ids = torch.tensor(list(ids), device=activations.device)
+        try:
+            self._take(state, activations, sequence_ids, self.plan.polarities)
+        except torch.OutOfMemoryError as error:
+            raise CaptureError(
+                f"layer {layer}: memory of {activations.device} does not suffice to reduce {len(ids)}"
+                " sequences at a time; lower NEUROSCRIBE_BATCH_TOKENS (Subject.batch_tokens)"
+            ) from error
         if not bool(torch.isfinite(state.sums[1]).all()):
             raise CaptureError(_located(layer, activations, ids))
         for row, sequence in enumerate(ids):

@@ -17,7 +17,7 @@ from neuroscribe.capture.fit import check_tokens
 from neuroscribe.capture.reduction import KernelName, Reduction
 from neuroscribe.capture.state import CapturePlan, LayerState, empty_state
 from neuroscribe.corpus import distinct_tokens
-from neuroscribe.errors import StudyError
+from neuroscribe.errors import CaptureError, StudyError
 from neuroscribe.ports import Progress
 from neuroscribe.subjects import Subject
 
@@ -37,7 +37,8 @@ def capture(
     """Return each layer's finished state, on the CPU, after one pass of all sequences in ascending order.
 
     `tokens` holds ids of the subject's tokenizer. `kernel_name`: `compiled` (CPU), `reference` (any device)
-    or `auto`. Layers already finished are read from `checkpoints`. Raises StudyError for a layer without a
+    or `auto`. Layers already finished are read from `checkpoints`. A batch for which memory does not suffice
+    is halved, and so are those after it. Raises StudyError for a layer without a
     dense MLP, SubjectError for tokens that the model lacks, and CaptureError for NaN or inf, naming layer,
     neuron, sequence and position.
     """
@@ -78,11 +79,19 @@ def _captured(
     reduction.check(tokens[:1])
     with progress.task(f"capture {subject.name}", total=total, unit="sequences") as advance:
         advance(done)
-        for start, stop in _batches(done, total, block, _batch(subject, tokens.shape[1])):
-            reduction.take(tokens[start:stop], places[start:stop], first=start)
-            advance(stop - start)
-            if checkpoints and stop % block == 0 and stop < total:
-                checkpoints.save(reduction.states, done=stop, dtype=subject.vector_dtype)
+        batch = _batch(subject, tokens.shape[1])
+        while done < total:
+            stop = min(done + batch, done - done % block + block, total)
+            try:
+                reduction.take(tokens[done:stop], places[done:stop], first=done)
+            except torch.OutOfMemoryError as error:
+                batch = _halved(stop - done, subject, error)
+                advance(0, note=f"out of memory; on with batches of {batch}")
+                continue
+            advance(stop - done)
+            done = stop
+            if checkpoints and done % block == 0 and done < total:
+                checkpoints.save(reduction.states, done=done, dtype=subject.vector_dtype)
     states = {layer: state.on(_CPU) for layer, state in reduction.states.items()}
     if checkpoints:
         checkpoints.save(states, done=None, dtype=subject.vector_dtype)
@@ -103,11 +112,13 @@ def _batch(subject: Subject, length: int) -> int:
     return max(1, subject.batch_tokens // (len(subject.prefix_ids) + length))
 
 
-def _batches(done: int, total: int, block: int, batch: int) -> list[tuple[int, int]]:
-    """Return (start, stop) of every batch; none straddles the end of a block."""
-    starts = [
-        (start, min(start + batch, first + block, total))
-        for first in range(0, total, block)
-        for start in range(first, min(first + block, total), batch)
-    ]
-    return [(start, stop) for start, stop in starts if start >= done]
+def _halved(batch: int, subject: Subject, error: torch.OutOfMemoryError) -> int:
+    """Return half a batch that was too large, with the device's memory swept; raises CaptureError at one."""
+    if batch == 1:
+        raise CaptureError(
+            f"{subject.name}: memory of {subject.device} does not suffice for one sequence beside the model"
+            " and the states; select fewer layers per run, a narrower subject.dtype or a larger device"
+        ) from error
+    if subject.device.type == "cuda":
+        torch.cuda.empty_cache()
+    return batch // 2

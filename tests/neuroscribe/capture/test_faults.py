@@ -107,3 +107,42 @@ def test_a_layer_that_runs_twice_is_refused() -> None:
 def test_unusual_blocks_pass_the_check(model_type: str) -> None:
     model = random_subject(model_type)
     check_projections(model, down_projections(model), torch.arange(3, 15).reshape(1, 12))
+
+
+def scarce(fits: int) -> tuple[Any, list[int]]:
+    """A model that runs out of memory in its second layer, and the sizes of the batches it was given.
+
+    It has memory for `fits` sequences at a time, and always for the check on the first one.
+    """
+    model, batches = tiny(), list[int]()
+
+    def allocate(_module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        batches.append(len(inputs[0]))
+        if len(batches) > 1 and len(inputs[0]) > fits:
+            raise torch.OutOfMemoryError("scripted")
+
+    model.transformer.h[1].register_forward_pre_hook(allocate)
+    return model, batches
+
+
+@pytest.mark.parametrize("fits", [1, 3, 100])
+def test_a_batch_too_large_for_memory_is_halved_and_nothing_is_lost_or_counted_twice(fits: int) -> None:
+    tokens, kept = corpus(), plan(neurons=(0,))
+    ample = capture(subject(tiny()), tokens, plan=kept, layers=[0, 1], progress=SilentProgress())
+    (model, batches), progress = scarce(fits), SilentProgress()
+
+    states = capture(subject(model), tokens, plan=kept, layers=[0, 1], progress=progress)
+
+    for layer, state in states.items():
+        wanted = ample[layer].tensors(torch.float32)
+        for name, tensor in state.tensors(torch.float32).items():
+            torch.testing.assert_close(tensor, wanted[name], rtol=1e-5, atol=1e-5)
+        assert state.sequences == len(tokens)
+    assert max(batches[-2:]) <= fits
+    told = [note for note in progress.notes if note.startswith("out of memory; on with batches of")]
+    assert bool(told) == (fits < 100)
+
+
+def test_memory_for_not_even_one_sequence_is_said_with_what_to_do() -> None:
+    with pytest.raises(CaptureError, match=r"does not suffice for one sequence .* fewer layers per run"):
+        run(scarce(0)[0], corpus())
