@@ -4,7 +4,7 @@
 STUDY ?= embedded
 PORT ?= 3000
 PYTHON ?= python3.11 python3.12 python3.13 python3
-DAGSTER_HOME := $(CURDIR)/.dagster
+DAGSTER_HOME ?= $(CURDIR)/.dagster
 NEUROSCRIBE_STORE ?= store
 
 BIN := .venv/bin

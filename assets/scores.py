@@ -61,8 +61,8 @@ def scores(study: Study) -> dg.AssetsDefinition:
 
 
 def _table(frame: pl.DataFrame) -> dg.MetadataValue:
-    """Show a small frame as a table."""
+    """Show a small frame as a table, whose rows all have the same fields."""
     return dg.MetadataValue.table(
-        [dg.TableRecord({k: v for k, v in row.items() if v is not None}) for row in frame.to_dicts()],
+        [dg.TableRecord({k: "-" if v is None else v for k, v in row.items()}) for row in frame.to_dicts()],
         schema=dg.TableSchema(columns=[dg.TableColumn(name) for name in frame.columns]),
     )

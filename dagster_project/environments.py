@@ -56,7 +56,8 @@ class Environment:
     @classmethod
     def read(cls, variables: Mapping[str, str] | None = None) -> "Environment":
         """Return the settings of the process, or of the given variables."""
-        given = os.environ if variables is None else variables
+        # An empty variable is one that is not set.
+        given = {k: v for k, v in (os.environ if variables is None else variables).items() if v}
         return cls(
             store=_place(given.get("NEUROSCRIBE_STORE", "store")),
             cache=_place(given.get("NEUROSCRIBE_CACHE", ".cache/neuroscribe")),
@@ -116,8 +117,8 @@ def _write_settings(settings: Path) -> None:
 
 
 def _place(value: str) -> str:
-    """Return a place as it is if it is an address or absolute, else below the project's folder."""
-    return value if "://" in value or Path(value).is_absolute() else str(ROOT / value)
+    """Return a place as it is if it is an address, absolute or below `~`, else below the project's folder."""
+    return value if "://" in value else str(ROOT / Path(value).expanduser())
 
 
 def _number(given: Mapping[str, str], name: str, default: int) -> int:

@@ -1,9 +1,10 @@
 """Tells which layers of a study are up to date: of the study as it stands, known to Dagster, not blocked.
 
-The files say which study wrote them, so that a layer an older study left behind is made again.
+The files say how they came to be, so that a layer that an older study left behind, or that was made from
+tables that have changed since, is made again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import dagster as dg
@@ -11,18 +12,13 @@ from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from assets.stage import key
+from neuroscribe.lineage import Lineage
 from neuroscribe.rules import rules_for
 from neuroscribe.sources import TableReader
-from neuroscribe.stages import stage_identity
 from neuroscribe.studies import Study, layer_key, layer_of
 
-_CAPTURED = {
-    "activations": "activations/statistics",
-    "neuron_records": "neuron_records",
-    "token_lookup": "token_lookup",
-    "connections": "connections",
-}
-_EXPLAINED = {"explanations": "explanations", "simulations": "simulations", "scores": "scores"}
+_CAPTURED = ("activations", "neuron_records", "token_lookup", "connections")
+_EXPLAINED = ("explanations", "simulations", "scores")
 
 
 @dataclass(frozen=True)
@@ -45,14 +41,12 @@ class Freshness:
         fresh = self._fresh(_EXPLAINED)
         return {layer for layer in fresh if not (self._is_blocked(layer) or self._has_failed_calls(layer))}
 
-    def _fresh(self, assets: Mapping[str, str]) -> set[int]:
+    def _fresh(self, stages: Sequence[str]) -> set[int]:
+        lineage = Lineage(self.study.name, self.tables)
         layers = set(range(self.study.subject.layers))
-        for asset, table in assets.items():
-            layers &= self._materialised(asset)
-            identity = stage_identity(self.study, asset)
-            layers = {
-                layer for layer in layers if self.tables.identity(self.study.name, table, layer) == identity
-            }
+        for stage in stages:
+            layers &= self._materialised(stage)
+            layers = {layer for layer in layers if lineage.is_current(self.study, stage, layer)}
         return layers
 
     def _materialised(self, asset: str) -> set[int]:

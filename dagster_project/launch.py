@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from dagster_project.alone import LAUNCHER
 from dagster_project.automation import span_tags, spans
 from dagster_project.environments import Environment
 from dagster_project.freshness import Freshness
@@ -14,7 +15,6 @@ from neuroscribe.studies import Study, layer_key
 from resources.tables import Tables
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-_LAUNCHER = "neuroscribe/launcher"
 
 
 class RunFailedError(NeuroscribeError):
@@ -63,29 +63,13 @@ class Launcher:
         job = self._defs.resolve_job_def(f"{self._study.name}_{name}")
         result = job.execute_in_process(
             instance=self._instance,
-            tags={**(tags or {}), _LAUNCHER: self._study.name},
+            tags={**(tags or {}), LAUNCHER: self._study.name},
             partition_key=partition_key,
             raise_on_error=False,
             run_config=_QUIET,
         )
         if not result.success:
             raise RunFailedError(_reason(result.all_events, f"{self._study.name}_{name}"))
-
-
-def close_abandoned_runs(study: Study, instance: dg.DagsterInstance) -> None:
-    """Mark runs of a study that a killed process left behind as failed, and free what they hold.
-
-    Only for a process that knows itself to be the only one that launches this study's runs. A run that the
-    UI re-executes carries its parent's tags, and is left alone.
-    """
-    left = dg.RunsFilter(
-        tags={_LAUNCHER: study.name},
-        statuses=[dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED],
-    )
-    for run in instance.get_runs(left):
-        if run.parent_run_id is None:
-            instance.report_run_failed(run, "the process that ran it is gone")
-            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
 def _reason(events: Sequence[dg.DagsterEvent], job: str) -> str:

@@ -14,20 +14,22 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from threading import Thread
+from threading import Event, Thread
 from typing import Any, TypeVar
 
 import dagster as dg
-from filelock import FileLock, Timeout
 from rich.console import Console
 from sqlalchemy.exc import DBAPIError
+from yaml import YAMLError
 
+from dagster_project.alone import close_abandoned_runs, close_runs_of_dead_processes, study_alone
 from dagster_project.build import build_defs
 from dagster_project.environments import Environment, use_dagster_home
-from dagster_project.launch import Launcher, close_abandoned_runs
+from dagster_project.launch import Launcher
 from dagster_project.outcome import outcome
 from neuroscribe.capture import check_size
 from neuroscribe.errors import NeuroscribeError, StoreError, StudyError
+from neuroscribe.escaping import escaped
 from neuroscribe.explain.stage import asks_llm
 from neuroscribe.ports import LLM, PromptScorer
 from neuroscribe.studies import Study, chosen_study, read_studies
@@ -57,7 +59,9 @@ def main(arguments: Sequence[str] | None = None, variables: Mapping[str, str] | 
         layers = _layers(study, options.layers)
         run(study, environment, layers=layers, ephemeral=options.ephemeral)
     except NeuroscribeError as error:
-        sys.stderr.write(f"\nerror: {error}\n")
+        # A server or a file name may have put anything into it.
+        lines = [escaped(line.encode(errors="replace")) for line in str(error).splitlines()]
+        sys.stderr.write("\nerror: " + "\n".join(lines) + "\n")
         return 1
     except KeyboardInterrupt:
         Console(stderr=True).show_cursor()  # a progress bar hides it
@@ -72,22 +76,28 @@ def run(study: Study, environment: Environment, *, layers: Sequence[int], epheme
     check_writable(environment)
     preflight(study, environment.resources())
     use_dagster_home(environment)
+    alone = Event()
     try:
-        seconds = _in_thread(lambda: _brought_up_to_date(study, environment, layers, ephemeral=ephemeral))
+        seconds = _in_thread(
+            lambda: _brought_up_to_date(study, environment, layers, ephemeral=ephemeral, alone=alone)
+        )
     except KeyboardInterrupt:
-        with _history(environment, ephemeral=ephemeral) as instance:
-            close_abandoned_runs(study, instance)
+        if alone.is_set():
+            with _history(environment, ephemeral=ephemeral) as instance:
+                close_abandoned_runs(study.name, instance)
         raise
     _write_line(outcome(study, environment, layers=layers, seconds=seconds))
 
 
 def _brought_up_to_date(
-    study: Study, environment: Environment, layers: Sequence[int], *, ephemeral: bool
+    study: Study, environment: Environment, layers: Sequence[int], *, ephemeral: bool, alone: Event
 ) -> dict[int, float]:
-    """Run what is missing and return the seconds per layer explained."""
+    """Run what is missing and return the seconds per layer explained; `alone` is set while no other does."""
     defs = build_defs([study], environment=environment)
-    with _history(environment, ephemeral=ephemeral) as instance, _alone(study, environment):
-        close_abandoned_runs(study, instance)
+    with _history(environment, ephemeral=ephemeral) as instance, study_alone(study, environment):
+        alone.set()
+        close_abandoned_runs(study.name, instance)
+        close_runs_of_dead_processes(environment.dagster_home, instance)
         launcher = Launcher(study, defs, instance, environment)
         launcher.capture()
         for layer in layers:
@@ -125,19 +135,11 @@ def _history(environment: Environment, *, ephemeral: bool) -> Iterator[dg.Dagste
             f"{environment.dagster_home}: Dagster's history cannot be written ({finding}); free space, or set"
             " DAGSTER_HOME to another folder, and start again"
         ) from error
-
-
-@contextmanager
-def _alone(study: Study, environment: Environment) -> Iterator[None]:
-    """Keep other processes from running the same study from this instance at the same time."""
-    try:
-        with FileLock(environment.dagster_home / f"{study.name}.lock", timeout=0):
-            yield
-    except Timeout:
-        raise StudyError(
-            f"study {study.name} is being run by another process from {environment.dagster_home}; wait for"
-            " it, or stop it: the next run continues where it ended"
-        ) from None
+    except (dg.DagsterInvalidConfigError, YAMLError) as error:
+        raise StoreError(
+            f"{environment.dagster_home}/dagster.yaml: Dagster cannot read it ({str(error).splitlines()[0]});"
+            " correct it (deploy/dagster.yaml is the template), or remove it to get the template again"
+        ) from error
 
 
 def check_writable(environment: Environment) -> None:

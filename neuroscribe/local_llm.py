@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from neuroscribe.errors import LLMError
 from neuroscribe.explain.messages import as_text
 from neuroscribe.ports import Message, Reply
 
@@ -53,17 +54,26 @@ class LocalLLM:
     async def reply(
         self, messages: Sequence[Message], *, max_tokens: int, temperature: float, seed: int
     ) -> Reply:
-        """Continue the prompt until its line (completion) or turn (chat) ends."""
+        """Continue the prompt until its line (completion) or turn (chat) ends.
+
+        Raises LLMError when prompt and answer are longer than the model can read.
+        """
         shared, own = self._prompt(messages)
         with torch.inference_mode():
             cache, length = self.prefix(shared)
+            self._check_length(length + len(own) + max_tokens)
             tokens = self._continued(cache, own, max_tokens, temperature, torch.Generator().manual_seed(seed))
         text = self._tokenizer.decode(tokens, skip_special_tokens=True).strip()
         raw = json.dumps({"text": text, "tokens": tokens}, ensure_ascii=False)
         return Reply(text, "ok", raw, prompt_tokens=length + len(own), completion_tokens=len(tokens))
 
     async def check(self) -> None:
-        """Do nothing: a model that is loaded can be used."""
+        """Raise LLMError when chat is asked of a model that was not made for it."""
+        if self._style == "chat" and not getattr(self._tokenizer, "chat_template", None):
+            raise LLMError(
+                f'{self.identity}: its tokenizer has no chat template; set prompt_style = "completion" in'
+                " the study's [llm], or name another model there"
+            )
 
     def prefix(self, text: str) -> tuple[Any, int]:
         """Return a key-value cache of `text` that the caller may extend, and its length in tokens."""
@@ -75,9 +85,13 @@ class LocalLLM:
         return copy.deepcopy(cache), (cache.get_seq_length() if cache is not None else 0)
 
     def extended(self, cache: Any, tokens: Sequence[int]) -> Any:
-        """Run more tokens into a cache (None: a fresh one) and return it."""
+        """Run more tokens into a cache (None: a fresh one) and return it.
+
+        Raises LLMError when that is longer than the model can read.
+        """
         if not tokens:
             return cache
+        self._check_length((cache.get_seq_length() if cache is not None else 0) + len(tokens))
         ids = torch.tensor([list(tokens)], device=self._model.device)
         with torch.inference_mode():
             return self._model.base_model(
@@ -96,10 +110,12 @@ class LocalLLM:
         """Return the probability of each value token right after each slot of a row with its own mask.
 
         `cache` holds the prefix, which every place sees and which is left unchanged; `positions` count from
-        the prefix's end; `visible` says which place of the row sees which; `values` are token ids.
+        the prefix's end; `visible` says which place of the row sees which; `values` are token ids. Raises
+        LLMError when a position lies beyond what the model can read.
         """
         own = copy.deepcopy(cache)
         length = own.get_seq_length()
+        self._check_length(length + int(positions.max()) + 1)
         dtype = self._model.dtype
         mask = torch.zeros(len(tokens), length + len(tokens), dtype=dtype)
         mask[:, length:].masked_fill_(~visible, torch.finfo(dtype).min)
@@ -150,6 +166,16 @@ class LocalLLM:
             made.append(token)
             step = [token]
         return made
+
+    def _check_length(self, found: int) -> None:
+        """Raise LLMError for more tokens in a row than the model has positions."""
+        allowed: Any = getattr(self._model.config, "max_position_embeddings", None)
+        if isinstance(allowed, int) and found > allowed:
+            raise LLMError(
+                f"{self.identity}: a prompt with its answer takes {found} tokens, and the model reads"
+                f" {allowed}; lower excerpts or excerpt_tokens under the study's explainers.* (for a"
+                " simulation corpus.sequence_length), or name another model in [llm]"
+            )
 
     @property
     def _ends(self) -> set[int]:

@@ -4,6 +4,7 @@ from typing import Protocol, runtime_checkable
 
 import polars as pl
 
+from neuroscribe.parquet import Stamp
 from neuroscribe.ports import LLM, CorpusSource, Progress, TextEncoder
 from neuroscribe.studies import CorpusSpec, Embedding, LLMSpec, SubjectSpec
 from neuroscribe.subjects import Subject, TokenizerFacts
@@ -61,8 +62,8 @@ class TableReader(Protocol):
         """Return the layers a table has, ascending."""
         ...
 
-    def identity(self, study: str, table: str, layer: int | None = None) -> str | None:
-        """Return the identity of the stage that wrote a file (see neuroscribe/stages.py), or None."""
+    def stamp(self, study: str, table: str, layer: int | None = None) -> Stamp | None:
+        """Return a file's stamp, or None if there is no whole file."""
         ...
 
 

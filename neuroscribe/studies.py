@@ -97,7 +97,7 @@ class CaptureSpec(Section):
 class SampleSpec(Section):
     """Which neurons are explained; all neurons are captured."""
 
-    layers: tuple[int, ...] | Literal["all"] = Field(
+    layers: Annotated[tuple[int, ...], Field(min_length=1)] | Literal["all"] = Field(
         default="all", description="layers that the default job and the nightly schedule explain"
     )
     neurons_per_layer: Positive | Literal["all"] = "all"
@@ -178,8 +178,8 @@ class ScoringSpec(Section):
     """How agreement is measured."""
 
     sequences_per_split: Positive = Field(default=5, description="top exemplars, and as many random ones")
-    bootstrap_samples: Positive = 1000
-    seed: int = 0
+    bootstrap_samples: Annotated[int, Field(gt=0, le=100_000)] = 1000
+    seed: Annotated[int, Field(ge=0)] = 0
     max_unscored_share: Annotated[float, Field(ge=0, le=1)] = 0.5
 
 
@@ -231,6 +231,8 @@ class Study(Section):
                 f" {self.subject.layers - 1}; remove it or correct subject.layers"
             )
         for name, simulator in self.simulators.items():
+            if len(set(simulator.explainers)) < len(simulator.explainers):
+                raise ValueError(f"simulators.{name}.explainers names one twice; remove it")
             if unknown := set(simulator.explainers) - set(self.explainers):
                 raise ValueError(
                     f"simulators.{name}.explainers names {sorted(unknown)[0]!r}, which is not among the"

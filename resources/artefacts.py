@@ -7,8 +7,8 @@ once; afterwards its size and modification time vouch for it.
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from filelock import FileLock
@@ -60,14 +60,15 @@ class Artefacts:
     def fetch(self, name: str) -> Path:
         """Return the path of a verified artefact, fetching it first if need be.
 
-        Raises ArtefactError when its bytes are wrong, no source has it or the disk is too full.
+        Raises ArtefactError when its bytes are wrong, no source has it or the cache cannot take it.
         """
         pin = self.pin(name)
-        if not self._vouched_for(name, pin):
-            with self.lock(name):
-                # Another process may have brought it while this one waited for the lock.
-                if not self._vouched_for(name, pin):
-                    self._verified_or_brought(name, pin)
+        with cache_errors(self.cache):
+            if not self._vouched_for(name, pin):
+                with self.lock(name):
+                    # Another process may have brought it while this one waited for the lock.
+                    if not self._vouched_for(name, pin):
+                        self._verified_or_brought(name, pin)
         return self.place(name)
 
     def lock(self, name: str) -> FileLock:
@@ -202,6 +203,18 @@ class Artefacts:
         """Return the hash of each file of an artefact that lies in `folder`."""
         with self.task(f"verifying {name}", total=pin.bytes, unit="bytes") as advance:
             return {file.name: sha256_of(folder / file.name, advance=advance) for file in pin.files}
+
+
+@contextmanager
+def cache_errors(cache: Path) -> Iterator[None]:
+    """Turn failures of disk and permission into an ArtefactError about the cache folder."""
+    try:
+        yield
+    except OSError as error:
+        raise ArtefactError(
+            f"the cache folder {cache} cannot be used ({error}); make it writable, or set NEUROSCRIBE_CACHE"
+            " to a folder that is"
+        ) from error
 
 
 def _unseen(n: int = 1, note: str = "") -> None:

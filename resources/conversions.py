@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from neuroscribe.errors import ArtefactError
-from resources.artefacts import Artefacts
+from resources.artefacts import Artefacts, cache_errors
 
 CONVERTER = Path(__file__).with_name("convert_gguf.py")
 CONVERTER_VERSION = 2
@@ -22,8 +22,14 @@ def converted(name: str, gguf: Path, *, artefacts: Artefacts) -> Path:
     """Return a folder with the safetensors form of an artefact's GGUF file, converting it if need be.
 
     Takes about a minute and five times the file's size of memory, in a process of its own. Raises
-    ArtefactError when that fails.
+    ArtefactError when that fails or the cache cannot take it.
     """
+    with cache_errors(artefacts.cache):
+        return _kept(name, gguf, artefacts=artefacts)
+
+
+def _kept(name: str, gguf: Path, *, artefacts: Artefacts) -> Path:
+    """Return the folder of a finished conversion, after making it if there is none."""
     folder = artefacts.cache / "converted" / name
     record = {"source_sha256": artefacts.pin(name).sha256, "converter": CONVERTER_VERSION}
     if _recorded(folder) != record:

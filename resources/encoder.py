@@ -1,6 +1,6 @@
 """A sentence encoder on the CPU: one vector for a text, and one in context for each piece of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,19 +48,22 @@ class MiniLM:
 
         A text beyond the model's limit is read in adjoining windows; a piece sees its own window.
         """
+        import torch
+
         windows = self._tokenizer(
             text,
             truncation=True,
             max_length=self._limit,
-            padding=True,
+            padding=self._tokenizer.pad_token_id is not None,
             return_overflowing_tokens=True,
             return_offsets_mapping=True,
             return_special_tokens_mask=True,
-            return_tensors="pt",
         )
-        own = windows["special_tokens_mask"].numpy() == 0
-        inputs = {name: windows[name] for name in ("input_ids", "attention_mask")}
-        spans = windows["offset_mapping"].numpy()[own]
+        own = _padded(windows["special_tokens_mask"], 1) == 0
+        spans = _padded(windows["offset_mapping"], (0, 0))[own]
+        # The attention mask hides padding, so any id serves a tokenizer that has none for it.
+        names = ("input_ids", "attention_mask")
+        inputs = {name: torch.from_numpy(_padded(windows[name], 0)) for name in names}
         return [(int(start), int(end)) for start, end in spans], _unit(self._states(inputs)[own])
 
     def _states(self, inputs: dict[str, Any]) -> Float[np.ndarray, "window piece feature"]:
@@ -118,6 +121,12 @@ def _loaded(spec: ModelSpec, location: Location) -> tuple[Any, Any]:
             " `artefact` (all-minilm-l6-v2 is pinned), or give the path of a folder as `model`"
         ) from error
     return model.eval(), tokenizer
+
+
+def _padded(rows: Sequence[Sequence[Any]], fill: Any) -> np.ndarray:
+    """Return rows of whole numbers, or of pairs of them, filled up to the length of the longest."""
+    width = max(map(len, rows))
+    return np.array([[*row, *[fill] * (width - len(row))] for row in rows], dtype=np.int64)
 
 
 @contextmanager

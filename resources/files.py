@@ -18,11 +18,19 @@ from neuroscribe.errors import StoreError
 PART = ".part"
 """Ending of temporary names; a killed writer may leave one, and no reader looks at it."""
 
+_SCHEMES = ("s3", "file", "local")
+
 
 class Files:
     """The files below one root, by relative path with `/` between folders."""
 
     def __init__(self, root: str | Path, *, endpoint_url: str | None = None) -> None:
+        scheme, mark, _ = str(root).partition("://")
+        if mark and scheme not in _SCHEMES:
+            raise StoreError(
+                f"the store {str(root)!r}: nothing is kept at {scheme}:// addresses; name a local folder or"
+                " s3://bucket/prefix (NEUROSCRIBE_STORE)"
+            )
         # A cached listing would hide what another worker has just written.
         remote: dict[str, Any] = {"use_listings_cache": False, "endpoint_url": endpoint_url}
         self._root = UPath(root, **(remote if _is_remote(root) else {}))

@@ -4,10 +4,11 @@ A refused key, an unknown model, a request the server will never accept and an a
 raise LLMError; all else is `UnansweredError`. Texts never hold the key, even where a server quotes it.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from neuroscribe.errors import CapabilityError, LLMError
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 KEY_VARIABLE = "NEUROSCRIBE_LLM_API_KEY"
 _SHORTEST_SECRET = 8  # shorter keys are dummies such as EMPTY, which occur in ordinary text
 _CONTENT_FILTERS = ("content_filter", "content_policy_violation")
+_NAME_AND_PASSWORD = re.compile(r"^([\w+.-]+://)?.*@", re.DOTALL)
 _PASSING = (408, 409, 429)  # with 5xx, what another attempt may cure
 
 
@@ -46,15 +48,11 @@ class Endpoint:
     key: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
+        parts = _parts(self.url)
         if parts.username or parts.password:
             raise LLMError(
                 f"the address of the LLM server at {parts.hostname} holds a name or a password, which logs"
                 f" would show; take it out and set {KEY_VARIABLE}"
-            )
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise LLMError(
-                f"the address of the LLM server, {self.url!r}, is not one; write it like http://127.0.0.1:8000/v1"
             )
         if not all("!" <= character <= "~" for character in self.key):
             raise LLMError(
@@ -79,6 +77,24 @@ class Endpoint:
             " all_at_once needs a completion server that echoes the prompt with log-probabilities, such as"
             ' vLLM; or set provider = "local" in the study\'s [llm], or use the simulator embedding only'
         )
+
+
+def _parts(url: str) -> SplitResult:
+    """Return the parts of an address; raises LLMError, without any password, for one that is none."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # read for its error
+        host = (parts.hostname or "").encode("idna")
+    except ValueError:
+        parts, host = None, b""
+    # urlsplit leaves line breaks and tabs out without a word; the client does not.
+    if not parts or parts.scheme not in ("http", "https") or not host or re.search(r"[\x00-\x20\x7f]", url):
+        shown = _NAME_AND_PASSWORD.sub(r"\1[hidden]@", url)
+        raise LLMError(
+            f"the address of the LLM server, {shown!r}, is not one; write it like http://127.0.0.1:8000/v1 as"
+            " base_url in the study's [llm] or in NEUROSCRIBE_LLM_BASE_URL"
+        )
+    return parts
 
 
 def of_status(error: "openai.APIStatusError", endpoint: Endpoint) -> Exception:

@@ -7,11 +7,14 @@ failed reply, and an echo counts only if its tokens spell the prompt.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from neuroscribe.ports import EchoedPrompt, Reply, ReplyStatus
+from neuroscribe.simulate.distribution import readable_logprobs
 
 _KEPT = 10_000  # characters of a failure that are worth keeping
+_MOST_TOKENS = 10**9  # no call has more; a larger count is a fault of the server
+_COUNTS = ("prompt_tokens", "completion_tokens")
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,8 @@ class Prices:
 
     def cost(self, usage: Mapping[str, Any]) -> float | None:
         """Return the dollars a reply cost, or None when a price or the usage is unknown."""
-        if self.prompt is None or self.completion is None or not usage:
+        readable = bool(usage) and all(_is_count(usage.get(name, 0)) for name in _COUNTS)
+        if self.prompt is None or self.completion is None or not readable:
             return None
         spent = self.prompt * _count(usage, "prompt_tokens")
         return (spent + self.completion * _count(usage, "completion_tokens")) / 1e6
@@ -112,9 +116,10 @@ def _logprobs(sent: object) -> tuple[list[str], list[dict[str, float]]]:
     logprobs = _mapping(sent)
     try:
         if entries := logprobs.get("content"):
-            return [entry["token"] for entry in entries], [_likeliest(entry) for entry in entries]
+            return [str(entry["token"]) for entry in entries], [_likeliest(entry) for entry in entries]
         tokens = [str(token) for token in logprobs["tokens"]]
-        return tokens, [dict(top or {}) for top, _ in zip(logprobs["top_logprobs"], tokens, strict=True)]
+        tops = [_mapping(top) for top, _ in zip(logprobs["top_logprobs"], tokens, strict=True)]
+        return tokens, [readable_logprobs(top) for top in tops]
     except (KeyError, TypeError, ValueError) as error:
         raise EchoMissingError("no log-probabilities came back for the prompt") from error
 
@@ -122,13 +127,13 @@ def _logprobs(sent: object) -> tuple[list[str], list[dict[str, float]]]:
 def _likeliest(entry: Mapping[str, Any]) -> dict[str, float]:
     """Return one place's likeliest tokens from the chat-shaped form; of two alike the likelier counts."""
     tops = entry.get("top_logprobs") or ()
-    return {top["token"]: top["logprob"] for top in reversed(tops)}
+    return readable_logprobs({top["token"]: top["logprob"] for top in reversed(tops)})
 
 
 def _object(body: str) -> dict[str, Any]:
     try:
         return _mapping(json.loads(body))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
 
 
@@ -143,4 +148,8 @@ def _first_choice(answer: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _count(usage: Mapping[str, Any], name: str) -> int:
     value = usage.get(name)
-    return value if isinstance(value, int) else 0
+    return value if _is_count(value) else 0
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS

@@ -5,6 +5,7 @@ declarations in `neuroscribe.records` before they are written and after they are
 """
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, get_origin
 
@@ -13,11 +14,13 @@ import polars as pl
 from upath import UPath
 
 from neuroscribe.errors import StoreError
-from neuroscribe.parquet import parquet_bytes, parquet_frame, provenance_of
+from neuroscribe.lineage import TABLES_OF, Lineage
+from neuroscribe.parquet import Stamp, parquet_bytes, parquet_frame, stamp_of
 from neuroscribe.records import TABLES, Table
 from neuroscribe.studies import layer_key, layer_of
 from resources.files import Files
 
+_LAYER_FILE = re.compile(r"(layer_\d+)\.parquet")
 TABLES_KEY = "neuroscribe/tables"
 """Asset definition metadata: the names of the asset's tables."""
 PROVENANCE_KEY = "neuroscribe/provenance"
@@ -45,7 +48,7 @@ class Tables:
     def layers(self, study: str, table: str) -> list[int]:
         """Return the layers of a per-layer table that are there, ascending."""
         names = self._files.names(f"{study}/{table}")
-        return sorted(layer_of(name.removesuffix(".parquet")) for name in names if name.endswith(".parquet"))
+        return sorted(layer_of(found[1]) for name in names if (found := _LAYER_FILE.fullmatch(name)))
 
     def read(self, study: str, table: str, layer: int | None = None) -> pl.DataFrame:
         """Return a table; without `layer`, a per-layer table with all layers there are, in order."""
@@ -72,14 +75,14 @@ class Tables:
         data = parquet_bytes(frame, _declared(table), provenance)
         return self._files.write(_file(study, table, layer), data)
 
-    def identity(self, study: str, table: str, layer: int | None = None) -> str | None:
-        """Return the identity of the stage that wrote a file (see neuroscribe/stages.py).
+    def stamp(self, study: str, table: str, layer: int | None = None) -> Stamp | None:
+        """Return how a file came to be (see neuroscribe/lineage.py).
 
         None for a file that is not there, or is no whole Parquet file, and so has to be made again.
         """
         try:
             with self._files.opened(_file(study, table, layer)) as file:
-                return provenance_of(file).get("identity")
+                return stamp_of(file)
         except (FileNotFoundError, ValueError):
             return None
 
@@ -126,13 +129,14 @@ class TableIOManager(dg.IOManager):
             return
         study = context.asset_key.path[0]
         names = _table_names(context.asset_key, context.definition_metadata)
-        provenance = _provenance(context)
+        provenance, lineage = _provenance(context), Lineage(study, self._tables)
         frames = _frames(context, obj, names)
         for (table, _), frame in frames.items():
             _declared(table).checked(frame)
         for (table, partition), frame in frames.items():
             layer = None if partition is None else layer_of(partition)
-            size = self._tables.write(frame, study, table, layer, provenance=provenance)
+            inputs = lineage.inputs(context.asset_key.path[-1], layer)
+            size = self._tables.write(frame, study, table, layer, provenance={**provenance, "inputs": inputs})
             entries = _file_facts(self._tables, study, table, layer, rows=frame.height, size=size)
             if partition is not None and len(frames) > 1:
                 context.step_context.add_asset_metadata(entries, context.asset_key, partition)
@@ -172,7 +176,19 @@ class TableIOManager(dg.IOManager):
         if absent and not context.definition_metadata.get("allow_missing_partitions"):
             path = self._tables.path(study, table, layer_of(absent[0]))
             raise StoreError(_absent(path, study, table, absent))
+        self._check_lineage(study, table, [layer_of(key) for key in wanted if key in there])
         return {key: self._tables.read(study, table, layer_of(key)) for key in wanted if key in there}
+
+    def _check_lineage(self, study: str, table: str, layers: Sequence[int]) -> None:
+        """Raise StoreError for a layer that was made from other tables than those that are there now."""
+        lineage, stage = Lineage(study, self._tables), table.split("/")[0]
+        for layer in layers if stage in TABLES_OF else ():
+            if not lineage.holds(stage, layer):
+                path = self._tables.path(study, table, layer)
+                raise StoreError(
+                    f"{path}: was made from other tables than those there now; materialise asset"
+                    f" {study}/{stage} for {layer_key(layer)} again"
+                )
 
 
 def column_schema(table: Table) -> dg.TableSchema:
@@ -293,6 +309,6 @@ class TableFolders(dg.ConfigurableResource):
         """Return the layers a table has, ascending."""
         return Tables(self.root, endpoint_url=self.endpoint_url).layers(study, table)
 
-    def identity(self, study: str, table: str, layer: int | None = None) -> str | None:
-        """Return the identity of the stage that wrote a file, or None if it is not there."""
-        return Tables(self.root, endpoint_url=self.endpoint_url).identity(study, table, layer)
+    def stamp(self, study: str, table: str, layer: int | None = None) -> Stamp | None:
+        """Return how a file came to be, or None if there is no whole file."""
+        return Tables(self.root, endpoint_url=self.endpoint_url).stamp(study, table, layer)

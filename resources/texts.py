@@ -97,10 +97,9 @@ class TextFiles:
                 continue
             try:
                 row = json.loads(line)
-            except json.JSONDecodeError as error:
+            except (ValueError, RecursionError) as error:
                 raise CorpusError(
-                    f"{path}, line {number}: no valid JSON ({error.msg}, column {error.colno}); correct or"
-                    " remove the line"
+                    f"{path}, line {number}: no valid JSON ({_fault(error)}); correct or remove the line"
                 ) from error
             yield Document(source=f"{path.name}, line {number}", text=self._text(row, path, number))
 
@@ -113,6 +112,14 @@ class TextFiles:
                 f"{path}, line {number}: no text under {self._text_column!r} (found {keys or 'nothing'}); set"
                 " corpus.text_column to the key that holds the text"
             )
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise CorpusError(
+                f"{path}, line {number}: character {error.start} of {self._text_column!r} is half of a"
+                f" surrogate pair (\\u{ord(text[error.start]):x}), which is no text; correct or remove the"
+                " line"
+            ) from error
         return text
 
     def _rows(self, path: UPath) -> Iterator[Document]:
@@ -193,6 +200,17 @@ def _decoded(path: UPath) -> str:
             f"{path}: byte {error.start} (line {line}) is no UTF-8 ({error.reason}); convert the file to"
             " UTF-8 or leave it out"
         ) from error
+
+
+def _fault(error: ValueError | RecursionError) -> str:
+    """Return what is wrong with a JSON line."""
+    match error:
+        case json.JSONDecodeError():
+            return f"{error.msg}, column {error.colno}"
+        case RecursionError():
+            return "nested too deeply"
+        case _:
+            return "a number has too many digits"
 
 
 def _whole(path: UPath) -> Iterator[Document]:

@@ -14,19 +14,15 @@ from dagster_project.automation import spans
 from dagster_project.build import build_defs
 from dagster_project.environments import ROOT, Environment
 from dagster_project.freshness import Freshness
+from neuroscribe.lineage import TABLES_OF, Lineage
 from neuroscribe.records import TABLES
 from neuroscribe.stages import provenance
 from neuroscribe.studies import Study, layer_key, read_study
 from resources.tables import Tables
 
 STUDY = read_study(ROOT / "studies" / "embedded.toml")
-CAPTURED = {
-    "activations": "activations/statistics",
-    "neuron_records": "neuron_records",
-    "token_lookup": "token_lookup",
-    "connections": "connections",
-}
-EXPLAINED = {"explanations": "explanations", "simulations": "simulations", "scores": "scores"}
+CAPTURED = ("activations", "neuron_records", "token_lookup", "connections")
+EXPLAINED = ("explanations", "simulations", "scores")
 
 
 class Bench:
@@ -38,24 +34,29 @@ class Bench:
         self.tables = Tables(str(folder))
         self.freshness = Freshness(STUDY, instance, self.tables)
 
-    def done(self, assets: dict[str, str], layers: list[int], *, by: Study = STUDY) -> None:
-        """Write the assets' tables of some layers as a study would, and tell Dagster."""
-        for asset, table in assets.items():
+    def done(self, stages: tuple[str, ...], layers: list[int], *, by: Study = STUDY) -> None:
+        """Write the tables of some stages and layers as a study would, and tell Dagster."""
+        if not self.tables.exists(STUDY.name, "corpus/sequences"):
+            self.written("corpus", None)
+        for stage in stages:
             for layer in layers:
-                self.tables.write(
-                    TABLES[table].frame([]), STUDY.name, table, layer, provenance=provenance(by, asset)
-                )
-                event = dg.AssetMaterialization(asset_key=key(STUDY, asset), partition=layer_key(layer))
+                self.written(stage, layer, by=by)
+                event = dg.AssetMaterialization(asset_key=key(STUDY, stage), partition=layer_key(layer))
                 self.instance.report_runless_asset_event(event)
+
+    def written(self, stage: str, layer: int | None, *rows: dict[str, Any], by: Study = STUDY) -> None:
+        """Write a stage's tables, with their stamps."""
+        inputs = Lineage(STUDY.name, self.tables).inputs(stage, layer)
+        for table in TABLES_OF[stage]:
+            facts = provenance(by, stage) | {"inputs": inputs}
+            self.tables.write(TABLES[table].frame(list(rows)), STUDY.name, table, layer, provenance=facts)
 
     def explained(self, layer: int, *, status: str, model: str) -> None:
         """Write a layer's explanations anew: one, with this status, by this model."""
         row = {"explanation_id": "a", "layer": layer, "neuron": 0, "polarity": 1, "text": None}
         row |= {"status": status, "explainer": "highlights", "model": model, "prompt_sha256": "b"}
         row |= {"sample_index": 0, "sequence_ids": [], "prompt_tokens": 0, "completion_tokens": 0}
-        frame = TABLES["explanations"].frame([{**row, "cost_usd": None, "raw_response": ""}])
-        facts = provenance(STUDY, "explanations")
-        self.tables.write(frame, STUDY.name, "explanations", layer, provenance=facts)
+        self.written("explanations", layer, {**row, "cost_usd": None, "raw_response": ""})
 
     def checked(self, layer: int, *, passed: bool) -> None:
         """Score a layer in a run of Dagster's whose one check comes out so."""
@@ -106,7 +107,6 @@ def test_the_nightly_capture_asks_for_each_missing_span_once(bench: Bench) -> No
 
 def test_a_layer_that_lacks_one_captured_asset_is_captured_again(bench: Bench) -> None:
     bench.done(CAPTURED, list(range(30)))
-    bench.done({"connections": "connections"}, [])
     (Path(bench.environment.store) / "embedded/connections/layer_05.parquet").unlink()
 
     assert bench.freshness.captured() == set(range(30)) - {5}
@@ -136,7 +136,7 @@ def test_the_nightly_explanation_takes_captured_layers_of_the_sample_that_lack_s
 
 
 def test_a_layer_whose_scores_a_check_blocks_is_not_up_to_date_until_it_passes(bench: Bench) -> None:
-    bench.done(EXPLAINED, [6, 12])
+    bench.done(CAPTURED + EXPLAINED, [6, 12])
     bench.checked(6, passed=False)
     bench.checked(12, passed=True)
     assert bench.freshness.explained() == {12}
@@ -146,11 +146,38 @@ def test_a_layer_whose_scores_a_check_blocks_is_not_up_to_date_until_it_passes(b
 
 
 def test_a_layer_with_a_failed_call_is_asked_again_and_a_baseline_without_tokens_is_not(bench: Bench) -> None:
-    bench.done(EXPLAINED, [0, 6, 12])
+    bench.done(CAPTURED, [0, 6, 12])
     bench.explained(6, status="failed", model="qwen")
     bench.explained(12, status="failed", model="none")
+    bench.done(EXPLAINED, [0])
+    bench.done(("simulations", "scores"), [6, 12])
+    for layer in (6, 12):
+        event = dg.AssetMaterialization(asset_key=key(STUDY, "explanations"), partition=layer_key(layer))
+        bench.instance.report_runless_asset_event(event)
 
     assert bench.freshness.explained() == {0, 12}
+
+
+def test_scores_of_explanations_that_were_made_anew_are_not_up_to_date(bench: Bench) -> None:
+    bench.done(CAPTURED + EXPLAINED, [0, 6])
+    bench.explained(6, status="ok", model="none")
+
+    assert bench.freshness.explained() == {0}
+    assert bench.freshness.captured() == {0, 6}
+
+
+def test_a_corpus_that_is_gone_or_has_changed_leaves_nothing_up_to_date(bench: Bench) -> None:
+    bench.done(CAPTURED + EXPLAINED, [0])
+    assert bench.freshness.captured() == bench.freshness.explained() == {0}
+
+    row = {"sequence_id": 0, "document_id": 0, "source": "another text", "token_ids": [1, 2]}
+    path = bench.tables.path(STUDY.name, "corpus/sequences")
+    frame = TABLES["corpus/sequences"].frame([row])
+    bench.tables.write(frame, STUDY.name, "corpus/sequences", provenance=provenance(STUDY, "corpus"))
+    assert bench.freshness.captured() == bench.freshness.explained() == set()
+
+    path.unlink()
+    assert bench.freshness.captured() == set()
 
 
 def test_a_night_with_nothing_missing_says_so(bench: Bench) -> None:

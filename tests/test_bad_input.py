@@ -165,3 +165,11 @@ def test_a_dagster_home_that_cannot_be_written_is_named(bench: Bench) -> None:
     bench.variables["DAGSTER_HOME"] = str(bench.folder / "file" / "home")
 
     assert "set DAGSTER_HOME to another folder" in bench.said()
+
+
+def test_a_damaged_dagster_yaml_is_named(bench: Bench) -> None:
+    (bench.folder / "home").mkdir()
+    for content in ("storage: [\n", "nonsense: 3\n"):
+        (bench.folder / "home" / "dagster.yaml").write_text(content, encoding="utf-8")
+
+        assert "dagster.yaml: Dagster cannot read it" in bench.said(in_a_run=True)

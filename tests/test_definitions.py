@@ -101,7 +101,14 @@ def test_where_a_server_stands_is_no_part_of_any_version() -> None:
     assert all(stage_identity(study, name) == stage_identity(moved, name) for name in UPSTREAM)
 
 
-@pytest.mark.parametrize("value", ["many", "²", "0", "-1", "1.5", ""])
+@pytest.mark.parametrize("value", ["many", "²", "0", "-1", "1.5"])
 def test_a_setting_that_is_no_number_is_refused_with_its_name(value: str) -> None:
     with pytest.raises(StudyError, match=f"NEUROSCRIBE_BATCH_TOKENS is '{value}'"):
         Environment.read({"NEUROSCRIBE_BATCH_TOKENS": value})
+
+
+def test_an_empty_variable_is_one_that_is_not_set_and_a_tilde_is_the_users_folder() -> None:
+    settings = Environment.read({"NEUROSCRIBE_STORE": "", "NEUROSCRIBE_CACHE": "~/models"})
+
+    assert settings.store == str(ROOT / "store")
+    assert settings.cache == str(Path.home() / "models")

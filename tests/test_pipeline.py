@@ -1,7 +1,8 @@
 """The whole graph on a subject whose neurons are known, with a scripted LLM behind a real HTTP server."""
 
+import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import dagster as dg
@@ -11,11 +12,13 @@ import pytest
 from assets.stage import key
 from dagster_project.build import build_defs
 from dagster_project.environments import Environment
+from dagster_project.freshness import Freshness
 from dagster_project.launch import Launcher
 from neuroscribe.capture.stage import layer_records
 from neuroscribe.errors import StoreError
 from neuroscribe.publish.stage import publish
 from neuroscribe.rules import rules_for
+from neuroscribe.stages import provenance
 from neuroscribe.studies import Study, read_study
 from neuroscribe.testing.planted import CONSTANT, DEAD, LAYERS, NEURONS, PLANTED, PlantedScript
 from neuroscribe.testing.planted_study import MODEL, write_planted_study
@@ -186,6 +189,35 @@ def test_what_a_study_with_other_capture_settings_left_is_neither_read_nor_publi
         )
 
 
+def test_layers_of_another_text_are_refused_and_not_published(right: Pipeline, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(right.environment.store, store, symlinks=True)
+    tables = Tables(str(store))
+    sequences = tables.read(right.study.name, "corpus/sequences").with_columns(pl.lit("x").alias("source"))
+    facts = provenance(right.study, "corpus")
+    tables.write(sequences, right.study.name, "corpus/sequences", provenance=facts)
+    environment = replace(right.environment, store=str(store))
+    defs = build_defs([right.study], environment=environment)
+    with dg.instance_for_test() as instance:
+        result = defs.resolve_job_def("planted_explain").execute_in_process(
+            partition_key="layer_00", instance=instance, raise_on_error=False
+        )
+        freshness = Freshness(right.study, right.instance, tables)
+
+        (failure,) = (event for event in result.all_events if event.is_step_failure)
+        assert "was made from other tables than those there now" in str(failure.step_failure_data.error)
+        assert freshness.captured() == freshness.explained() == set()
+    resources = environment.resources()
+    with pytest.raises(StoreError, match="has no scores to publish"):
+        publish(
+            right.study,
+            tables=resources["tables"],
+            datasets=resources["datasets"],
+            expectations=resources["expectations"],
+            licences={},
+        )
+
+
 def test_running_again_makes_no_call_and_the_same_tables(right: Pipeline) -> None:
     before = {name: right.read(name) for name in ("neuron_records", "explanations", "simulations", "scores")}
     chats, echoes = right.server.count("/v1/chat/completions"), right.server.count("/v1/completions")
@@ -197,3 +229,18 @@ def test_running_again_makes_no_call_and_the_same_tables(right: Pipeline) -> Non
     assert right.server.count("/v1/completions") == echoes + checks
     for name, frame in before.items():
         assert right.read(name).equals(frame), name
+
+
+def test_a_study_with_the_fewest_exemplars_is_scored_as_far_as_that_goes(tmp_path: Path) -> None:
+    with ScriptedServer(PlantedScript(), model=MODEL) as server, dg.instance_for_test() as instance:
+        path = write_planted_study(tmp_path, base_url=server.base_url)
+        fewest = "[capture]\ntop_k = 4\nrandom_sequences = 6\nrandom_exemplars = 3\n[sample]\nlayers = [0]\n"
+        few = "sequences = 100\nsequence_length"
+        text = path.read_text(encoding="utf-8").replace("sequences = 300\nsequence_length", few)
+        path.write_text(text.replace("[llm]", fewest + "[llm]") + "[scoring]\nmax_unscored_share = 1.0\n")
+        study = read_study(path)
+        environment = Environment.read({"NEUROSCRIBE_STORE": str(tmp_path / "store"), "NEUROSCRIBE_HUB": "0"})
+        pipeline = Pipeline(study, Tables(environment.store), instance, server, environment)
+        pipeline.again()
+
+        assert pipeline.read("scores")["n_sequences"].max() == 2

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from neuroscribe.errors import StoreError
+from neuroscribe.lineage import Lineage
 from neuroscribe.publish.dataset import DatasetStore, Part, Published, neuron_dataset
 from neuroscribe.records import TABLES
 from neuroscribe.rules import Validator, verdicts
@@ -64,10 +65,7 @@ def _parts(study: Study, tables: TableReader) -> Iterator[Part]:
 
 
 def _current(study: Study, tables: TableReader, table: str) -> list[int]:
-    """Return the layers of a table that the study as it stands has written; others are of an older one."""
-    wanted = stage_identity(study, table.split("/")[0])
-    return [
-        layer
-        for layer in tables.layers(study.name, table)
-        if tables.identity(study.name, table, layer) == wanted
-    ]
+    """Return the layers of a table that the study as it stands makes of what is there; others are stale."""
+    lineage = Lineage(study.name, tables)
+    layers = tables.layers(study.name, table)
+    return [layer for layer in layers if lineage.is_current(study, table.split("/")[0], layer)]

@@ -1,12 +1,16 @@
 """From probabilities of digits to a simulated activation."""
 
 import math
+import sys
 from collections.abc import Mapping
+from typing import TypeGuard
 
 import numpy as np
 from jaxtyping import Float
 
 from neuroscribe.simulate.prompts import DIGITS, LARGEST
+
+_ROUNDING = 0.01  # how far above 0 a server's arithmetic may put the logarithm of a probability
 
 
 def expected_activations(
@@ -23,6 +27,25 @@ def expected_activations(
     return values * (10 / LARGEST), float(mass.mean())
 
 
-def digit_probabilities(top_logprobs: Mapping[str, float]) -> Float[np.ndarray, " digit"]:
+def digit_probabilities(top_logprobs: Mapping[str, object]) -> Float[np.ndarray, " digit"]:
     """Return the probability of each digit among a place's likeliest tokens; absent digits have none."""
-    return np.array([math.exp(top_logprobs[digit]) if digit in top_logprobs else 0.0 for digit in DIGITS])
+    read = readable_logprobs(top_logprobs)
+    return np.array([math.exp(read[digit]) if digit in read else 0.0 for digit in DIGITS])
+
+
+def readable_logprobs(sent: Mapping[str, object]) -> dict[str, float]:
+    """Return the log-probabilities of a place's likeliest tokens, or none if any of them is absurd.
+
+    Null, as JSON writes the logarithm of 0, leaves its token out. After anything else that is no
+    log-probability, the rest of the place is not to be trusted either.
+    """
+    known = {token: value for token, value in sent.items() if value is not None}
+    read = {token: float(value) for token, value in known.items() if _is_logprob(value)}
+    return read if len(read) == len(known) else {}
+
+
+def _is_logprob(value: object) -> TypeGuard[float]:
+    """Tell whether this is a number, a float can hold it and no probability above 1 belongs to it."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return -sys.float_info.max <= value <= _ROUNDING
+    return isinstance(value, float) and value <= _ROUNDING

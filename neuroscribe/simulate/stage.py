@@ -1,5 +1,6 @@
 """Simulates every explanation on sequences its explainer never saw, and on another neuron's as a control."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -171,9 +172,14 @@ async def _read(
         _check_readings(simulator, readings, sequences)
         return {"readings": [[list(reading.activations), reading.valid_fraction] for reading in readings]}
 
-    answer = await answered_once(key, calls, call, in_flight=in_flight)
+    answer = await answered_once(key, calls, call, keep=_is_readable, in_flight=in_flight)
     advance(1)
     return [Simulated(tuple(activations), mass) for activations, mass in answer["readings"]]
+
+
+def _is_readable(answer: Mapping[str, Any]) -> bool:
+    """Tell whether an answer holds any value, so that a server's bad day is not kept for good."""
+    return any(math.isfinite(value) for values, _ in answer["readings"] for value in values)
 
 
 def _check_readings(

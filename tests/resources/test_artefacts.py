@@ -215,6 +215,24 @@ def test_a_disk_too_full_is_told_before_anything_is_downloaded(tmp_path: Path, i
         artefacts(tmp_path, index=index, pins=pins).fetch("toy")
 
 
+def test_a_cache_folder_below_a_file_is_named_with_the_remedy(tmp_path: Path, index: Path) -> None:
+    (tmp_path / "cache").write_bytes(b"a file")
+
+    with pytest.raises(ArtefactError, match=r"cache folder .*/cache cannot be used .*NEUROSCRIBE_CACHE"):
+        artefacts(tmp_path, index=index).fetch("toy")
+
+
+@pytest.mark.parametrize("place", ["locks", "artefacts"])
+def test_a_cache_folder_that_cannot_be_filled_is_named_with_the_remedy(
+    tmp_path: Path, index: Path, place: str
+) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / place).write_bytes(b"a file")
+
+    with pytest.raises(ArtefactError, match=rf"cache folder .*{place}.*NEUROSCRIBE_CACHE"):
+        artefacts(tmp_path, index=index).fetch("toy")
+
+
 def test_a_torn_record_is_as_good_as_none(tmp_path: Path, index: Path) -> None:
     artefacts(tmp_path, index=index).fetch("toy")
     record = tmp_path / "cache" / "artefacts" / "toy.verified.json"

@@ -7,9 +7,11 @@ import torch
 from gguf import GGUFWriter
 from tokenizers import pre_tokenizers
 
+from neuroscribe.errors import ArtefactError
 from neuroscribe.studies import ModelSpec
 from neuroscribe.token_bytes import tokenizer_facts
 from resources.artefacts import Artefacts, sha256_of
+from resources.conversions import converted
 from resources.weights import load_causal_lm, load_tokenizer
 
 WIDTH, MLP = 32, 64
@@ -93,6 +95,17 @@ def test_digits_are_split_off_as_the_file_demands(store: Artefacts) -> None:
     facts = tokenizer_facts(load_tokenizer(SPEC, artefacts=store))
 
     assert [facts.token_bytes[index] for index in facts.encode("a  10")] == [b"a", b"  ", b"1", b"0"]
+
+
+def test_a_cache_that_cannot_take_a_conversion_is_named_with_the_remedy(
+    store: Artefacts, tmp_path: Path
+) -> None:
+    gguf = store.fetch("tiny")
+    (tmp_path / "converted").write_bytes(b"a file")
+    spoilt = Artefacts(tmp_path, hub=False, pins_file=store.cache / "pins.toml")
+
+    with pytest.raises(ArtefactError, match=r"cache folder .* cannot be used .*NEUROSCRIBE_CACHE"):
+        converted("tiny", gguf, artefacts=spoilt)
 
 
 @pytest.mark.slow

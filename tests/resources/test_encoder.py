@@ -97,6 +97,18 @@ def test_the_last_window_is_not_changed_by_its_padding(encoder: MiniLM) -> None:
     np.testing.assert_allclose(vectors[-1], alone[0], atol=1e-5)
 
 
+def test_a_tokenizer_without_padding_gives_the_same_vectors(encoder: MiniLM) -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.pad_token = None
+    unpadded = MiniLM(tiny_bert().eval(), tokenizer, identity="unpadded")
+    text = " ".join(["violin"] * (LIMIT - 1))
+
+    spans, vectors = unpadded.pieces(text)
+
+    assert spans == encoder.pieces(text)[0]
+    np.testing.assert_allclose(vectors, encoder.pieces(text)[1], atol=1e-5)
+
+
 def test_an_empty_text_has_no_pieces(encoder: MiniLM) -> None:
     spans, vectors = encoder.pieces("")
 

@@ -10,7 +10,7 @@ from neuroscribe.simulate.prompts import hidden_prompt
 from neuroscribe.testing.server_bodies import Dialect
 from neuroscribe.testing.servers import ScriptedFault, ScriptedServer
 from resources.llm import OpenAIServer
-from resources.llm_wire import EchoMissingError, aligned, read_echo
+from resources.llm_wire import EchoMissingError, Prices, aligned, read_echo, read_reply
 
 TOKENS = [b" rain", b"\n", b"?", b"\t", b" snow", "é".encode(), b"\xff", b" \\", b" dry"]
 DIGITS = [9, 0, 0, 0, 8, 0, 0, 0, 0]
@@ -166,11 +166,38 @@ def test_text_offsets_may_be_missing_or_wrong():
         {"tokens": ["a", "b"], "top_logprobs": [None, None]},
         {"content": [{"logprob": -1.0}]},
         {"content": [{"token": "a"}, {"token": "b", "top_logprobs": None}]},
+        {"content": [{"token": None}, {"token": "b", "top_logprobs": [{"token": "b", "logprob": "x"}]}]},
+        {"tokens": ["a", "b"], "top_logprobs": [None, "b"]},
+        {"tokens": ["a", "b"], "top_logprobs": [None, {"b": None}]},
+        {"tokens": ["a", "b"], "top_logprobs": [None, {"b": "-0.1"}]},
+        {"tokens": ["a", "b"], "top_logprobs": [None, {"b": True}]},
+        {"tokens": ["a", "b"], "top_logprobs": [None, {"b": 1000.0}]},
     ],
 )
 def test_incomplete_logprobs_are_missing_logprobs(logprobs: dict[str, Any] | None):
     with pytest.raises(EchoMissingError, match="prob"):
         read_echo(body_with(logprobs), "ab")
+
+
+@pytest.mark.parametrize("absurd", ["-0.1", True, 1000.0, 10**400])
+def test_a_place_with_an_absurd_log_probability_has_no_distribution(absurd: object):
+    legacy = {"tokens": ["a", "b"], "top_logprobs": [{"a": -0.1, "0": absurd}, {"b": -0.1, "1": None}]}
+    tops = [[{"token": t, "logprob": p} for t, p in top.items()] for top in legacy["top_logprobs"]]
+    chat_shaped = [{"token": t, "top_logprobs": top} for t, top in zip("ab", tops, strict=True)]
+    for sent in (legacy, {"content": chat_shaped}):
+        assert read_echo(body_with(sent), "ab").top_logprobs == ({}, {"b": -0.1})
+
+
+@pytest.mark.parametrize("absurd", [10**30, -5, "7", None, True, 7.5])
+def test_an_absurd_count_of_tokens_is_none_and_its_cost_unknown(absurd: object):
+    choice = {"text": "yes", "logprobs": None}
+    body = json.dumps({"choices": [choice], "usage": {"prompt_tokens": absurd, "completion_tokens": 2}})
+    reply = read_reply(body, prices=Prices(1.0, 1.0))
+    assert (reply.prompt_tokens, reply.completion_tokens, reply.cost_usd) == (0, 2, None)
+
+
+def test_a_body_nested_too_deeply_is_a_failed_reply():
+    assert read_reply("[" * 100_000, prices=Prices()).status == "failed"
 
 
 def test_a_prompt_of_one_token_can_be_spelt_but_not_scored():

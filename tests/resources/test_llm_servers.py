@@ -1,4 +1,5 @@
 import asyncio
+import traceback
 
 import dagster as dg
 import pytest
@@ -49,6 +50,55 @@ def test_the_studys_own_address_serves_where_no_other_is_given():
 def test_without_any_address_both_places_for_one_are_named():
     with pytest.raises(LLMError, match=r"base_url in the study's \[llm\] or NEUROSCRIBE_LLM_BASE_URL"):
         LLMServers().open(SPEC.model_copy(update={"base_url": None}))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://[::1",
+        "http://x:99999",
+        "http://x:abc",
+        "http://x/\x07",
+        "http://x\n.y/v1",
+        "http://two words/v1",
+        "http://a..b/v1",
+        "ftp://x/v1",
+        "x:8000/v1",
+    ],
+)
+def test_an_address_that_is_none_is_shown_with_both_places_to_correct_it(url: str):
+    for servers, spec in (
+        (LLMServers(base_url=url), SPEC),
+        (LLMServers(), SPEC.model_copy(update={"base_url": url})),
+    ):
+        with pytest.raises(
+            LLMError, match=r"base_url in the study's \[llm\] or in NEUROSCRIBE_LLM"
+        ) as raised:
+            servers.open(spec)
+        assert repr(url) in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://me:secret@[::1",
+        "http://me:secret@x:abc",
+        "http://me:se/secret@x",
+        "me:secret@x",
+        "me:secret//@x",
+        "ftp://:secret@x",
+        "http://me:secret@x/v1",
+    ],
+)
+def test_a_password_in_an_address_is_never_shown(url: str):
+    with pytest.raises(LLMError, match="address of the LLM server") as raised:
+        LLMServers(base_url=url).open(SPEC)
+    assert "secret" not in "".join(traceback.format_exception(raised.value))
+
+
+@pytest.mark.parametrize("url", ["http://[::1]:8000/v1", "https://llm.example", "http://my_server:1/v1/"])
+def test_an_address_of_any_host_is_taken(url: str):
+    assert url.rstrip("/") in repr(LLMServers(base_url=url).open(SPEC))
 
 
 def test_the_key_is_in_no_representation():

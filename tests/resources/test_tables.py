@@ -117,7 +117,9 @@ def test_files_say_where_they_come_from_and_nothing_of_the_time(tmp_path: Path):
         (tmp_path / name / "tiny/token_lookup/layer_00.parquet").read_bytes() for name in ("first", "second")
     )
     assert first == second
-    assert provenance_of(BytesIO(first)) == {
+    stored = provenance_of(BytesIO(first))
+    assert {len(stored.pop(name)) for name in ("content", "inputs")} == {32}
+    assert stored == {
         "key": json.dumps(TOKEN_LOOKUP.key),
         "schema_version": "1",
         "seed": "7",
@@ -359,9 +361,30 @@ def test_facts_in_files_are_text(tmp_path: Path):
 
 def test_a_file_cut_short_has_no_identity_and_is_made_again(tmp_path: Path):
     tables = Tables(str(tmp_path))
-    tables.write(lookup(0), "tiny", "token_lookup", 0, provenance={"identity": "abc"})
+    tables.write(lookup(0), "tiny", "token_lookup", 0, provenance={"identity": "abc", "inputs": "def"})
     path = tmp_path / "tiny/token_lookup/layer_00.parquet"
-    assert tables.identity("tiny", "token_lookup", 0) == "abc"
+    stamp = tables.stamp("tiny", "token_lookup", 0)
+    assert stamp is not None
+    assert (stamp.identity, stamp.inputs) == ("abc", "def")
     path.write_bytes(path.read_bytes()[:-20])
-    assert tables.identity("tiny", "token_lookup", 0) is None
-    assert tables.identity("tiny", "token_lookup", 1) is None
+    assert tables.stamp("tiny", "token_lookup", 0) is None
+    assert tables.stamp("tiny", "token_lookup", 1) is None
+
+
+def test_the_content_of_a_stamp_is_that_of_the_rows_alone(tmp_path: Path):
+    tables = Tables(str(tmp_path))
+    for study, frame, facts in (("a", lookup(0), {}), ("b", lookup(0), {"x": 1}), ("c", lookup(1), {})):
+        tables.write(frame, study, "token_lookup", 0, provenance=facts)
+    a, b, c = (tables.stamp(study, "token_lookup", 0) for study in "abc")
+    assert a is not None
+    assert b is not None
+    assert c is not None
+    assert a.content == b.content != c.content
+
+
+def test_files_that_are_no_layer_of_the_table_are_left_alone(tmp_path: Path):
+    tables = Tables(str(tmp_path))
+    tables.write(lookup(0), "tiny", "token_lookup", 0, provenance={})
+    for name in ("._layer_00.parquet", "backup.parquet", "layer_x.parquet"):
+        (tmp_path / "tiny/token_lookup" / name).write_bytes(b"")
+    assert tables.layers("tiny", "token_lookup") == [0]

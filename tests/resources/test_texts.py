@@ -75,6 +75,9 @@ def test_json_lines_are_documents_and_blank_lines_are_not(tmp_path: Path) -> Non
         ('{"body": "x"}', r"line 2: no text under 'text' \(found body\).*text_column"),
         ('{"text": null}', r"line 2: no text under 'text'"),
         ("[1]", r"line 2: no text under 'text' \(found a list\)"),
+        ('{"text": "half a \\ud800 pair"}', r"line 2: character 7 of 'text'.*surrogate pair \(\\ud800\)"),
+        ("[" * 100_000, r"line 2: no valid JSON \(nested too deeply\)"),
+        ('{"text": "x", "n": ' + "9" * 5000 + "}", r"line 2: no valid JSON \(a number has too many digits\)"),
     ],
 )
 def test_a_bad_json_line_is_named_by_its_number(tmp_path: Path, line: str, finding: str) -> None:

@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,6 +40,24 @@ def test_values_lie_between_zero_and_ten(digits: np.ndarray) -> None:
 def test_digits_among_the_likeliest_tokens_have_their_probability_and_others_none() -> None:
     found = digit_probabilities({"0": math.log(0.5), "9": math.log(0.25), "10": -1.0, " 3": -1.0, "?": 0.0})
     assert found.tolist() == pytest.approx([0.5, 0, 0, 0, 0, 0, 0, 0, 0, 0.25])
+
+
+@pytest.mark.parametrize("absurd", ["-1.0", True, False, 1000.0, 10**400, -(10**400), math.inf, math.nan, []])
+def test_a_place_with_an_absurd_log_probability_has_no_digit(absurd: object) -> None:
+    place: dict[str, Any] = {"0": math.log(0.5), "9": absurd}
+    values, mass = expected_activations(digit_probabilities(place)[None])
+    assert np.isnan(values[0])
+    assert mass == 0
+
+
+@pytest.mark.parametrize("nothing", [None, -math.inf, -9999])
+def test_a_token_without_probability_says_nothing_against_the_others(nothing: float | None) -> None:
+    place: dict[str, Any] = {"0": nothing, "9": math.log(0.5)}
+    assert digit_probabilities(place).tolist() == pytest.approx([0.0] * 9 + [0.5])
+
+
+def test_a_log_probability_a_little_above_zero_is_rounding() -> None:
+    assert digit_probabilities({"9": 1e-6})[9] == pytest.approx(1.0, abs=1e-5)
 
 
 @given(st.lists(st.binary(max_size=4) | st.text(max_size=3).map(str.encode), max_size=8))

@@ -1,0 +1,67 @@
+"""Whether a table still belongs to the study as it stands and to the tables that it was made from.
+
+Every file carries a stamp (see `neuroscribe.parquet`): which stage wrote it, the hash of its rows, and the
+hashes of the tables that went into it. A table is current if that chain holds back to the corpus.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
+
+from neuroscribe.fingerprint import fingerprint
+from neuroscribe.parquet import Stamp
+from neuroscribe.records import TABLES
+from neuroscribe.stages import UPSTREAM, stage_identity
+from neuroscribe.studies import Study
+
+TABLES_OF: Mapping[str, tuple[str, ...]] = {
+    stage: tuple(name for name in TABLES if name.split("/")[0] == stage) for stage in UPSTREAM
+}
+"""The tables of each stage."""
+
+
+@runtime_checkable
+class StampReader(Protocol):
+    """Reads the stamps of tables."""
+
+    def stamp(self, study: str, table: str, layer: int | None = None) -> Stamp | None:
+        """Return a file's stamp, or None if there is no whole file."""
+        ...
+
+
+class Lineage:
+    """The chain of one study's tables; stamps are read once, so make a new one when files have changed."""
+
+    def __init__(self, study: str, tables: StampReader) -> None:
+        self._study, self._tables = study, tables
+        self._stamps: dict[tuple[str, int | None], Stamp | None] = {}
+
+    def inputs(self, stage: str, layer: int | None) -> str:
+        """Return the hash of all tables that a stage makes a layer's tables from, as they are now."""
+        contents = [
+            [name, None if (stamp := self._stamp(name, layer)) is None else stamp.content]
+            for upstream in UPSTREAM.get(stage, ())
+            for name in TABLES_OF[upstream]
+        ]
+        return fingerprint("inputs", contents)[:32]
+
+    def holds(self, stage: str, layer: int | None) -> bool:
+        """Tell whether a stage's tables were made from what is there now."""
+        stamps = [self._stamp(name, layer) for name in TABLES_OF[stage]]
+        wanted = self.inputs(stage, layer)
+        return all(stamp is not None and stamp.inputs == wanted for stamp in stamps)
+
+    def is_current(self, study: Study, stage: str, layer: int | None) -> bool:
+        """Tell whether a stage's tables, and all before them, are what the study makes of what is there."""
+        identity = stage_identity(study, stage)
+        stamps = [self._stamp(name, layer) for name in TABLES_OF[stage]]
+        return (
+            all(stamp is not None and stamp.identity == identity for stamp in stamps)
+            and self.holds(stage, layer)
+            and all(self.is_current(study, upstream, layer) for upstream in UPSTREAM[stage])
+        )
+
+    def _stamp(self, table: str, layer: int | None) -> Stamp | None:
+        place = (table, layer if TABLES[table].per_layer else None)
+        if place not in self._stamps:
+            self._stamps[place] = self._tables.stamp(self._study, *place)
+        return self._stamps[place]
