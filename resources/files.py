@@ -18,7 +18,8 @@ from neuroscribe.errors import StoreError
 PART = ".part"
 """Ending of temporary names; a killed writer may leave one, and no reader looks at it."""
 
-_SCHEMES = ("s3", "file", "local")
+_SCHEMES = ("s3", "file", "local", "memory")
+"""Of addresses; `memory`, which forgets with the process, serves tests."""
 
 
 class Files:
