@@ -47,26 +47,22 @@ def tokenised(documents: Iterable[Document], tokenizer: TokenizerFacts, spec: Co
     texts = list(documents)
     if not any(document.text.strip() for document in texts):
         raise CorpusError(f"the corpus ({_where(spec)}) holds no text; check its path and text_column")
-    order = list(range(len(texts)))
     generator = random.Random(spec.seed)  # noqa: S311 - a seeded shuffle, not a secret
-    generator.shuffle(order)
-    seen: set[tuple[int, ...]] = set()
-    windows: list[tuple[int, tuple[int, ...]]] = []
-    read = short = duplicates = 0
-    for index in order:
-        if len(windows) >= spec.sequences:
-            break
-        read += 1
-        found = _windows(tokenizer.encode(texts[index].text), spec.sequence_length, generator)
-        short += not found
-        fresh = [window for window in dict.fromkeys(found) if window not in seen]
-        duplicates += len(found) - len(fresh)
-        seen.update(fresh)
-        windows += [(index, window) for window in fresh]
-    _check_size(len(windows), spec)
-    windows = windows[: spec.sequences]
+    cut = _cut(texts, tokenizer, spec.sequence_length, generator, enough=spec.sequences)
+    _check_size(len(cut.windows), spec)
+    windows = cut.windows[: spec.sequences]
     generator.shuffle(windows)
-    return Corpus(_sequences(windows, texts), vocabulary(tokenizer), read, short, duplicates)
+    return Corpus(_sequences(windows, texts), vocabulary(tokenizer), cut.read, cut.short, cut.duplicates)
+
+
+def every_sequence(
+    documents: Sequence[Document], tokenizer: TokenizerFacts, *, length: int, seed: int
+) -> pl.DataFrame:
+    """Return all different sequences of some documents, as SEQUENCES, in seeded order."""
+    generator = random.Random(seed)  # noqa: S311 - a seeded shuffle, not a secret
+    windows = _cut(documents, tokenizer, length, generator, enough=None).windows
+    generator.shuffle(windows)
+    return _sequences(windows, documents)
 
 
 def vocabulary(tokenizer: TokenizerFacts) -> pl.DataFrame:
@@ -112,6 +108,41 @@ def token_bytes_by_sequence(
         sequence: tuple(tokens[token] for token in token_ids)
         for sequence, token_ids in token_rows(wanted).items()
     }
+
+
+@dataclass
+class _Cut:
+    """Windows of documents, by the document's place, and what was left out."""
+
+    windows: list[tuple[int, tuple[int, ...]]]
+    read: int = 0
+    short: int = 0
+    duplicates: int = 0
+
+
+def _cut(
+    texts: Sequence[Document],
+    tokenizer: TokenizerFacts,
+    length: int,
+    generator: random.Random,
+    *,
+    enough: int | None,
+) -> _Cut:
+    """Cut documents in seeded order until there are enough windows, or to the last."""
+    order = list(range(len(texts)))
+    generator.shuffle(order)
+    cut, seen = _Cut([]), set[tuple[int, ...]]()
+    for index in order:
+        if enough is not None and len(cut.windows) >= enough:
+            break
+        cut.read += 1
+        found = _windows(tokenizer.encode(texts[index].text), length, generator)
+        cut.short += not found
+        fresh = [window for window in dict.fromkeys(found) if window not in seen]
+        cut.duplicates += len(found) - len(fresh)
+        seen.update(fresh)
+        cut.windows += [(index, window) for window in fresh]
+    return cut
 
 
 def _windows(tokens: Sequence[int], length: int, generator: random.Random) -> list[tuple[int, ...]]:
