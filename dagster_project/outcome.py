@@ -55,5 +55,5 @@ def _next_steps(study: Study, environment: Environment) -> list[str]:
         "make ui                     the graph, its lineage, checks and plots in Dagster",
         f"ls {environment.store}/{study.name}/neuron_dataset    the dataset, with its card (README.md)",
         "make run STUDY=embedded_small    the same with a smaller LLM, in less time",
-        "studies/embedded.toml       copy it to study another model; README.md explains the keys",
+        "studies/embedded.toml       copy it to study another model (README.md, neuroscribe/studies.py)",
     ]

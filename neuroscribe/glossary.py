@@ -16,7 +16,8 @@ WORDS: dict[str, str] = {
     "simulation": "Activations predicted from an explanation alone, on a scale from 0 to 10.",
     "score": "Pearson correlation of simulated and true activations over all tokens of a split and regime.",
     "regime": "top_and_random (top exemplars and as many random ones) or random_only.",
-    "ceiling": "The score of the mean activation per token, learned on held-out sequences.",
+    "ceiling": "The score of the mean activation per token, learned on held-out sequences: a mark to"
+    " compare with, which a score may pass.",
     "control": "The score of another neuron's explanation on this neuron's exemplars.",
     "interval": "From ci_low to ci_high: the 95 % percentile bootstrap over sequences.",
 }

@@ -134,8 +134,12 @@ STATISTICS = Table(
         Column("min", pl.Float64(), "smallest activation"),
         Column("max", pl.Float64(), "largest activation"),
         Column("fraction_positive", pl.Float32(), "share of activations above zero"),
-        Column("histogram", pl.List(pl.Int64()), "counts between the fixed edges in the file's metadata"),
-        Column("quantiles", _floats, "activation at the fixed levels in the metadata, to one histogram bin"),
+        Column("histogram", pl.List(pl.Int64()), "counts between the metadata's neuroscribe.histogram_edges"),
+        Column(
+            "quantiles",
+            _floats,
+            "activation at the metadata's neuroscribe.quantile_levels, to one bin",
+        ),
         Column("dead", pl.Boolean(), "no activation on a studied side of zero"),
     ),
 )

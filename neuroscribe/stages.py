@@ -8,6 +8,8 @@ from importlib.resources import files
 from typing import Any
 
 from neuroscribe import __version__
+from neuroscribe.capture.state import histogram_edges
+from neuroscribe.capture.statistics import QUANTILE_LEVELS
 from neuroscribe.fingerprint import fingerprint
 from neuroscribe.simulate.prompts import prompt_identity
 from neuroscribe.studies import Study
@@ -52,7 +54,9 @@ def stage_identity(study: Study, stage: str) -> str:
 
 def provenance(study: Study, stage: str) -> dict[str, Any]:
     """Return what is written into every file of a stage; the same inputs give the same text."""
+    scales = {"histogram_edges": histogram_edges(), "quantile_levels": list(QUANTILE_LEVELS)}
     return {
+        **(scales if stage in ("activations", "neuron_dataset") else {}),
         "study": study.name,
         "stage": stage,
         "identity": stage_identity(study, stage),

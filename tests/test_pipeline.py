@@ -1,5 +1,6 @@
 """The whole graph on a subject whose neurons are known, with a scripted LLM behind a real HTTP server."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -216,6 +217,20 @@ def test_layers_of_another_text_are_refused_and_not_published(right: Pipeline, t
             expectations=resources["expectations"],
             licences={},
         )
+
+
+def test_the_scales_of_histograms_and_quantiles_are_in_the_files_and_the_manifest(right: Pipeline) -> None:
+    dataset = Path(right.environment.store) / "planted" / "neuron_dataset"
+    manifest = json.loads((dataset / "manifest.json").read_text(encoding="utf-8"))["provenance"]
+    own = right.tables.path("planted", "activations/statistics", 0)
+    statistics = right.read("activations/statistics")
+
+    for path in (str(own), dataset / "data/activations/statistics/layer_00.parquet"):
+        stored = pl.read_parquet_metadata(path)
+        assert json.loads(stored["neuroscribe.histogram_edges"]) == manifest["histogram_edges"]
+        assert json.loads(stored["neuroscribe.quantile_levels"]) == manifest["quantile_levels"]
+    assert len(manifest["histogram_edges"]) == len(statistics["histogram"][0]) + 1
+    assert len(manifest["quantile_levels"]) == len(statistics["quantiles"][0])
 
 
 def test_running_again_makes_no_call_and_the_same_tables(right: Pipeline) -> None:

@@ -66,6 +66,7 @@ def dataset_card(
             f"Study `{study.name}`; the subject has {study.subject.layers} layers of"
             f" {study.subject.neurons_per_layer} neurons. What is undefined is null, never 0.",
             "",
+            *_section("How it was made", _making(study)),
             *_section("Numbers", _rows(("number", "count", "meaning"), _numbers(counts))),
             *_section("Reading it", _READING),
             *[line for table in tables for line in _table(table)],
@@ -85,8 +86,34 @@ _READING = [
     "```",
     "",
     "`manifest.json` lists every file with its rows, bytes and SHA-256, and repeats the columns below;"
-    " `sha256sum -c checksums.txt` checks the files.",
+    " `sha256sum -c checksums.txt` checks the files. Edges of the histograms and levels of the quantiles"
+    " stand there under `provenance`, and in the metadata of every Parquet file.",
 ]
+
+
+def _making(study: Study) -> list[str]:
+    """Return what a reader must know of the settings; the manifest has them all."""
+    subject, corpus, capture = study.subject, study.corpus, study.capture
+    copy = subject.artefact or subject.revision or "unpinned"
+    prefix = f"after the token {subject.prefix_token!r}" if subject.prefix_token else "with no token before"
+    named = {
+        "Explainers": ", ".join(f"{name} ({spec.kind})" for name, spec in study.explainers.items()),
+        "Simulators": ", ".join(f"{name} ({spec.kind})" for name, spec in study.simulators.items()),
+    }
+    lines = [
+        f"Subject: {subject.model} ({copy}) in {subject.dtype}.",
+        f"Text: {corpus.sequences:,} sequences of {corpus.sequence_length} tokens, seed {corpus.seed},"
+        f" each read {prefix}.",
+        f"Kept of every neuron: the {capture.top_k} sequences with the largest peaks per polarity"
+        f" ({capture.polarities}), and exemplars from {capture.random_sequences} random sequences.",
+        f"Explained: {study.sample.neurons_per_layer} neurons in each of {len(study.sampled_layers)} layers,"
+        f" polarity {study.sample.polarity}, seed {study.sample.seed}.",
+        f"Language model: {study.llm.model} ({study.llm.provider}).",
+        *(f"{word}: {names}." for word, names in named.items()),
+        f"Scored on {study.scoring.sequences_per_split} top and as many random sequences per split.",
+        "Made with Neuroscribe; all settings stand in `manifest.json` under `study`.",
+    ]
+    return [f"- {_plain(line)}" for line in lines]
 
 
 def _front_matter(study: Study, tables: Sequence[Table], credits: Sequence[Credit]) -> list[str]:

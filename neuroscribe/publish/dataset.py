@@ -181,6 +181,10 @@ def _counts(part: Part) -> dict[str, int]:
             return {}
 
 
+_UNPUBLISHED: Any = {"name": True, "description": True, "llm": {"base_url"}}
+"""Settings that are told elsewhere, or are nobody's business."""
+
+
 def _manifest(
     study: Study,
     tally: _Tally,
@@ -193,7 +197,14 @@ def _manifest(
         "format_version": FORMAT_VERSION,
         "schema_version": SCHEMA_VERSION,
         "base": "",
-        "study": {"name": study.name, "fingerprint": study_fingerprint, "description": study.description},
+        "study": {
+            "name": study.name,
+            "fingerprint": study_fingerprint,
+            "description": study.description,
+            "settings": study.model_dump(
+                mode="json", exclude={"name": True, "description": True, "llm": {"base_url"}}
+            ),
+        },
         "subject": {
             "model": study.subject.model,
             "revision": study.subject.revision,

@@ -24,6 +24,7 @@ def report_text(summary: Summary, width: int, *, next_steps: Sequence[str] = ())
     `next_steps` are the lines at its end that say what to type next.
     """
     headline = summary.headline
+    judged = f"by {headline.explainer}, scored by {headline.scorer}, and where they peak"
     parts = [
         [
             f"Study {escaped(summary.study.encode())}: {escaped(summary.subject.encode())}",
@@ -38,8 +39,8 @@ def report_text(summary: Summary, width: int, *, next_steps: Sequence[str] = ())
         ],
         ["All scorers, test split", *_table(summary.scorers, _SCORERS, width)],
         [*_statuses(summary.statuses, width), *_null_reasons(summary.null_reasons, width)],
-        ["Best explanations", *_judged(summary.best, width)],
-        ["Worst explanations", *_judged(summary.worst, width)],
+        [*_wrapped(f"Best explanations {judged}", width), *_judged(summary.best, width)],
+        [*_wrapped(f"Worst explanations {judged}", width), *_judged(summary.worst, width)],
         [*(["What to type next"] if next_steps else []), *(f"  {step}" for step in next_steps)],
     ]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
@@ -48,6 +49,7 @@ def report_text(summary: Summary, width: int, *, next_steps: Sequence[str] = ())
 _LEGEND = (
     f"Interval: of the mean, 95 % percentile bootstrap over neurons. Ceiling: {WORDS['ceiling']}"
     f" Control: {WORDS['control']} Means are over scored explanations. Tokens: of the explanation calls."
+    " Calls: of the LLM, for explanations and simulations; seconds: without the capture."
     f" {NOTHING}: unknown or undefined."
 )
 

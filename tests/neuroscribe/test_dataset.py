@@ -177,6 +177,9 @@ def test_the_manifest_lists_every_file_as_it_is():
         path for path in files if path not in ("checksums.txt", "manifest.json")
     ]
     assert all(file["bytes"] == len(files[file["path"]]) for file in manifest["files"])
+    settings = manifest["study"].pop("settings")
+    assert settings["capture"]["top_k"] == STUDY.capture.top_k
+    assert "base_url" not in settings["llm"]
     assert manifest["study"] == {"name": "tiny", "fingerprint": "f00d", "description": STUDY.description}
     assert manifest["tables"]["scores"]["columns"][0] == {
         "name": "explanation_id",

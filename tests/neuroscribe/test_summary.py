@@ -238,4 +238,4 @@ def test_a_run_without_any_score_still_gives_a_report():
         **{**vars(found), "scores": found.scores.clear(), "explanations": found.explanations.clear()}
     )
     text = report_text(summary(STUDY, empty), 100)
-    assert "Best explanations\n  none has a score" in text
+    assert "and where they peak\n  none has a score" in text
