@@ -52,6 +52,7 @@ def activations(study: Study) -> dg.AssetsDefinition:
             metadata={
                 "neurons": len(everything),
                 "dead": int(everything["dead"].sum()),
+                "near_dead": int(everything["near_dead"].sum()),
                 "tokens_per_neuron": int(everything["n_tokens"][0]),
                 "reused_finished_capture": done.reused,
                 "subject": f"{model.name}@{model.revision}",

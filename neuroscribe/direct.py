@@ -22,6 +22,7 @@ from neuroscribe.corpus import every_sequence, token_matrix, vocabulary
 from neuroscribe.errors import CorpusError
 from neuroscribe.neuron_records import ExemplarPlan, neuron_records
 from neuroscribe.ports import Document, Progress
+from neuroscribe.sampling import quantile_pools
 from neuroscribe.subjects import Subject
 from neuroscribe.token_bytes import tokenizer_facts
 
@@ -60,6 +61,8 @@ def captured_texts(
     polarities = (1, -1) if any(projection.gated for projection in projections.values()) else (1,)
     drawn = random.Random(f"random sequences {seed}")  # noqa: S311 - a seeded draw, not a secret
     random_ids = tuple(sorted(drawn.sample(range(len(sequences)), random_sequences)))
+    pools = quantile_pools(len(sequences), random_ids, exemplars=1, seed=seed)
+    plan = CapturePlan(top_k, polarities, random_ids, pools=pools)
     states = capture(
         Subject(
             model=model.eval(),
@@ -72,12 +75,14 @@ def captured_texts(
             batch_tokens=batch_tokens,
         ),
         token_matrix(sequences),
-        plan=CapturePlan(top_k, polarities, random_ids),
+        plan=plan,
         layers=chosen,
         progress=progress or _Silent(),
     )
-    exemplars = ExemplarPlan(random_ids, max(1, random_sequences // 2), 1, polarities)
-    statistics = [layer_statistics(state, layer, polarities) for layer, state in states.items()]
+    exemplars = ExemplarPlan(plan, max(1, random_sequences // 2), 1)
+    statistics = [
+        layer_statistics(state, layer, polarities=polarities, top_k=top_k) for layer, state in states.items()
+    ]
     records = [neuron_records(state, layer, exemplars) for layer, state in states.items()]
     return {
         "corpus/sequences": sequences,
@@ -95,6 +100,11 @@ class _Silent:
         """Open a task that nobody watches."""
         del label, total, unit
         yield self._ignored
+
+    def alarm(self, seconds: float) -> Callable[[], bool]:
+        """Return a function that never says that time has passed: nothing is written on the way."""
+        del seconds
+        return lambda: False
 
     def _ignored(self, n: int = 1, note: str = "") -> None:
         del n, note

@@ -3,6 +3,10 @@
 Splits are interleaved and disjoint, as in Bills et al. 2023 (strides of four over the top sequences, of
 three over the random ones); the paper's calibration and validation splits are both `valid` here. A random
 sequence that is among a neuron's top ones is not used a second time.
+
+Exemplars of the paper's quantile bands are drawn at random from the sequences whose peak lies in the band: of
+the two lower bands from the shared random sequences, of the two upper ones from the capture's pools. The
+[.999, 1] band is the top list.
 """
 
 from collections.abc import Sequence
@@ -10,117 +14,142 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float, Int
-from torch import Tensor
+from jaxtyping import Bool, Float, Int
 
-from neuroscribe.capture.state import EMPTY, LayerState
+from neuroscribe.capture.reference import by_peak
+from neuroscribe.capture.state import EMPTY, CapturePlan, LayerState, peak_edges
 from neuroscribe.capture.statistics import quantile_bounds
 from neuroscribe.records import NEURON_RECORDS
+from neuroscribe.sampling import QUANTILES
 
 TOP_SPLITS = ("train", "valid", "valid", "test")
 RANDOM_SPLITS = ("valid", "valid", "test")
-QUANTILES = (0.0, 0.5, 0.9, 0.99, 0.999)
-"""Bounds of the paper's quantile bands, as shares of sequences by peak."""
 
 
 @dataclass(frozen=True)
 class ExemplarPlan:
-    """How many exemplars of each kind a neuron gets, and which sequences are the shared random ones."""
+    """How many exemplars of each kind a neuron gets of what a capture has kept."""
 
-    random_ids: tuple[int, ...]
+    capture: CapturePlan
     random_exemplars: int
     quantile_exemplars: int
-    polarities: tuple[int, ...]
+    """Per band."""
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Sequences that were kept of every neuron: a table of candidates for its exemplars."""
+
+    sequence_ids: Int[np.ndarray, "neuron slot"]
+    """-1 where there is none."""
+    vectors: Float[np.ndarray, "neuron slot token"]
 
 
 def neuron_records(state: LayerState, layer: int, plan: ExemplarPlan) -> pl.DataFrame:
     """Return the exemplars of all neurons of a layer, sorted by neuron, polarity, kind and rank."""
     parts = [
         part
-        for side, polarity in enumerate(plan.polarities)
+        for side, polarity in enumerate(plan.capture.polarities)
         for part in _one_side(state, layer, plan, side, polarity)
     ]
     frame = pl.concat(parts).sort("neuron", "polarity", "kind", "rank", descending=[False, True, True, False])
     return NEURON_RECORDS.checked(frame)
 
 
-def sorted_top(
-    state: LayerState, side: int
-) -> tuple[Int[np.ndarray, "neuron k"], Int[np.ndarray, "neuron k"]]:
-    """Return slots and sequence ids of the top-k, largest peak first, then smaller id."""
-    values, ids = state.top_value[side].numpy(), state.top_sequence[side].numpy()
-    order = np.lexsort((ids, -values))
-    return order, np.take_along_axis(ids, order, 1)
-
-
 def _one_side(
     state: LayerState, layer: int, plan: ExemplarPlan, side: int, polarity: int
 ) -> list[pl.DataFrame]:
-    order, ids = sorted_top(state, side)
-    neurons, k = np.nonzero(ids != EMPTY)
-    top = _rows(
-        layer, polarity, "top", neurons, rank=k, sequence=ids[neurons, k],
-        vectors=_gathered(state.top_vector[side], neurons, order[neurons, k]),
-        splits=[TOP_SPLITS[rank % len(TOP_SPLITS)] for rank in k],
-    )  # fmt: skip
-    random_ids = np.array(plan.random_ids, dtype=np.int64)
-    free = _free_slots(random_ids, ids)
-    chosen, spare = free[:, : plan.random_exemplars], free[:, plan.random_exemplars :]
-    neurons, k = np.nonzero(chosen >= 0)
-    slots = chosen[neurons, k]
-    drawn = _rows(
-        layer, polarity, "random", neurons, rank=k, sequence=random_ids[slots],
-        vectors=state.random_vector.numpy()[slots, :, neurons],
-        splits=[RANDOM_SPLITS[rank % len(RANDOM_SPLITS)] for rank in k],
-    )  # fmt: skip
-    return [top, drawn, _quantile_rows(state, layer, plan, side, polarity, spare)]
+    top = _slots(state, side, 0, plan.capture)
+    random = _without(_shared(state, plan.capture), top.sequence_ids)
+    chosen, spare = _parted(random, plan.random_exemplars)
+    pools = [
+        _without(_slots(state, side, pool, plan.capture), top.sequence_ids)
+        for pool in range(1, len(plan.capture.bounds) - 1)
+    ]
+    return [
+        _drawn(layer, polarity, "top", top, TOP_SPLITS),
+        _drawn(layer, polarity, "random", chosen, RANDOM_SPLITS),
+        *_quantile_rows(state.peak_histogram[side].numpy(), layer, plan, polarity, [spare, spare, *pools]),
+    ]
 
 
-def _free_slots(
-    random_ids: Int[np.ndarray, " random"], top_ids: Int[np.ndarray, "neuron k"]
-) -> Int[np.ndarray, "neuron random"]:
-    """Return per neuron the random slots whose sequence is not in its top-k, in order, then -1."""
-    taken = (top_ids[:, :, None] == random_ids[None, None, :]).any(1)
-    slots = np.where(taken, len(random_ids), np.arange(len(random_ids)))
-    slots.sort(axis=1)
-    return np.where(slots == len(random_ids), -1, slots)
+def _slots(state: LayerState, side: int, pool: int, plan: CapturePlan) -> _Kept:
+    """Return what a pool holds, largest peak first, then smaller id; pool 0 is the top k."""
+    own = (side, slice(None), slice(plan.bounds[pool], plan.bounds[pool + 1]))
+    ids = state.top_sequence[own]
+    order = by_peak(state.top_value[own], ids)
+    vectors = state.top_vector[own].float().numpy()
+    ordered = ids.gather(1, order).numpy()
+    return _Kept(
+        np.where(ordered == EMPTY, -1, ordered), np.take_along_axis(vectors, order.numpy()[:, :, None], 1)
+    )
+
+
+def _shared(state: LayerState, plan: CapturePlan) -> _Kept:
+    """Return the shared random sequences, the same for every neuron."""
+    vectors = state.random_vector.float().permute(2, 0, 1).numpy()
+    ids = np.array(plan.random_ids, dtype=np.int64)
+    return _Kept(np.broadcast_to(ids, vectors.shape[:2]), vectors)
+
+
+def _without(kept: _Kept, taken: Int[np.ndarray, "neuron k"]) -> _Kept:
+    """Return the candidates that a neuron does not use already, the others blotted out."""
+    used = (kept.sequence_ids[:, :, None] == taken[:, None, :]).any(2)
+    return _Kept(np.where(used, -1, kept.sequence_ids), kept.vectors)
+
+
+def _parted(kept: _Kept, count: int) -> tuple[_Kept, _Kept]:
+    """Return the first so many candidates of each neuron, and the others."""
+    there = kept.sequence_ids >= 0
+    first = there & (np.cumsum(there, axis=1) <= count)
+    ids = kept.sequence_ids
+    return _Kept(np.where(first, ids, -1), kept.vectors), _Kept(np.where(first, -1, ids), kept.vectors)
+
+
+def _drawn(layer: int, polarity: int, kind: str, kept: _Kept, splits: tuple[str, ...]) -> pl.DataFrame:
+    """Return all candidates as rows, their splits interleaved over the ranks."""
+    there = kept.sequence_ids >= 0
+    neurons, slots = np.nonzero(there)
+    rank = np.cumsum(there, axis=1)[neurons, slots] - 1
+    return _rows(
+        layer, polarity, kind, neurons, rank=rank, sequence=kept.sequence_ids[neurons, slots],
+        vectors=kept.vectors[neurons, slots], splits=np.array(splits)[rank % len(splits)].tolist(),
+    )  # fmt: skip
 
 
 def _quantile_rows(
-    state: LayerState,
+    histogram: Int[np.ndarray, "neuron peak_bin"],
     layer: int,
     plan: ExemplarPlan,
-    side: int,
     polarity: int,
-    spare: Int[np.ndarray, "neuron spare"],
-) -> pl.DataFrame:
-    """Sort the random sequences not yet used into bands by peak, and keep the first few of each band."""
-    bounds = quantile_bounds(state.peak_histogram[side].numpy(), QUANTILES)
-    vectors, random_ids = state.random_vector.numpy(), np.array(plan.random_ids, dtype=np.int64)
-    peaks = (polarity * vectors).max(axis=1).T
+    candidates: Sequence[_Kept],
+) -> list[pl.DataFrame]:
+    """Return the first few candidates of each band, by sequence id, which is a random order."""
+    bounds = quantile_bounds(histogram, QUANTILES, peak_edges())
     parts: list[pl.DataFrame] = []
-    for band in range(len(QUANTILES) - 1):
+    for band, kept in enumerate(candidates[: len(QUANTILES) - 1]):
         low, high = bounds[:, band], bounds[:, band + 1]
-        spare_peaks = np.take_along_axis(peaks, spare.clip(0), 1)
-        above = spare_peaks >= low[:, None] if band == 0 else spare_peaks > low[:, None]
-        inside = (spare >= 0) & above & (spare_peaks <= high[:, None])
-        neurons, column = np.nonzero(inside & (np.cumsum(inside, axis=1) <= plan.quantile_exemplars))
-        slots = spare[neurons, column]
-        rank = np.cumsum(inside, axis=1)[neurons, column] - 1 + band * plan.quantile_exemplars
+        peaks = (polarity * kept.vectors).max(axis=2)
+        above = peaks >= low[:, None] if band == 0 else peaks > low[:, None]
+        inside = (kept.sequence_ids >= 0) & above & (peaks <= high[:, None])
+        neurons, slots, rank = _first_by_id(kept.sequence_ids, inside, plan.quantile_exemplars)
         signed = np.sort(polarity * np.stack([low[neurons], high[neurons]]), axis=0)
         band_rows = _rows(
-            layer, polarity, "quantile", neurons, rank=rank, sequence=random_ids[slots],
-            vectors=vectors[slots, :, neurons], splits=["train"] * len(neurons),
-            bounds=(signed[0], signed[1]),
+            layer, polarity, "quantile", neurons, rank=rank + band * plan.quantile_exemplars,
+            sequence=kept.sequence_ids[neurons, slots], vectors=kept.vectors[neurons, slots],
+            splits=["train"] * len(neurons), bounds=(signed[0], signed[1]),
         )  # fmt: skip
         parts.append(band_rows)
-    return pl.concat(parts)
+    return parts
 
 
-def _gathered(
-    vectors: Float[Tensor, "neuron k token"], neurons: np.ndarray, slots: np.ndarray
-) -> Float[np.ndarray, "row token"]:
-    return vectors.numpy()[neurons, slots]
+def _first_by_id(
+    ids: Int[np.ndarray, "neuron slot"], inside: Bool[np.ndarray, "neuron slot"], count: int
+) -> tuple[Int[np.ndarray, " row"], Int[np.ndarray, " row"], Int[np.ndarray, " row"]]:
+    """Return neurons, slots and ranks of the slots inside with the smallest ids."""
+    order = np.where(inside, ids, EMPTY).argsort(axis=1, kind="stable")[:, :count]
+    neurons, rank = np.nonzero(np.take_along_axis(inside, order, 1))
+    return neurons, order[neurons, rank], rank
 
 
 def _rows(

@@ -11,6 +11,25 @@ HEAD_START = 0.25
 
 
 @dataclass
+class Alarm:
+    """Rings the first time it is asked after every so many seconds of a clock."""
+
+    seconds: float
+    clock: Callable[[], float]
+    _last: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._last = self.clock()
+
+    def __call__(self) -> bool:
+        """Tell whether it rings now."""
+        rings = self.clock() - self._last >= self.seconds
+        if rings:
+            self._last = self.clock()
+        return rings
+
+
+@dataclass
 class Work:
     """One task: what is done of it, how fast, and what is left. Times are in seconds."""
 

@@ -14,10 +14,14 @@ ReplyStatus = Literal["ok", "refused", "failed"]
 
 @runtime_checkable
 class Progress(Protocol):
-    """Shows how far long work has come, its rate and the remaining time."""
+    """Shows how far long work has come, its rate and the remaining time, and tells when time has passed."""
 
     def task(self, label: str, *, total: int, unit: str) -> AbstractContextManager[Callable[..., None]]:
         """Open a task; the value yielded is `advance(n=1, note="")`, called as work is done."""
+        ...
+
+    def alarm(self, seconds: float) -> Callable[[], bool]:
+        """Return a function that is true the first time it is called after every so many seconds."""
         ...
 
 

@@ -141,6 +141,11 @@ STATISTICS = Table(
             "activation at the metadata's neuroscribe.quantile_levels, to one bin",
         ),
         Column("dead", pl.Boolean(), "no activation on a studied side of zero"),
+        Column(
+            "near_dead",
+            pl.Boolean(),
+            "not dead, but active on no studied side in as many sequences as the top exemplars are",
+        ),
     ),
 )
 

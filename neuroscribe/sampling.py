@@ -5,12 +5,20 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from neuroscribe.capture.state import CapturePlan
+from neuroscribe.capture.state import CapturePlan, Pool
 from neuroscribe.errors import StudyError
 from neuroscribe.studies import Study
 
 _SPARE = 8
 """Candidates beyond the sample, to stand in for dead neurons."""
+
+
+QUANTILES = (0.0, 0.5, 0.9, 0.99, 0.999)
+"""Bounds of the paper's quantile bands, as shares of sequences by peak."""
+_POOLED = (0.9, 0.99)
+"""Lower bounds of the bands that are too rare among the shared random sequences."""
+_LIKELY, _ROOM = 4, 3
+"""More sequences than are asked for that a pool probably has in its band, and that it has room for."""
 
 
 def random_sequences(study: Study) -> tuple[int, ...]:
@@ -23,6 +31,22 @@ def random_sequences(study: Study) -> tuple[int, ...]:
         )
     generator = random.Random(f"random sequences {study.corpus.seed}")  # noqa: S311 - a seeded draw
     return tuple(sorted(generator.sample(range(study.corpus.sequences), study.capture.random_sequences)))
+
+
+def quantile_pools(
+    sequences: int, random_ids: tuple[int, ...], *, exemplars: int, seed: int
+) -> tuple[Pool, ...]:
+    """Return the pools from which exemplars of the upper quantile bands are drawn, one per band.
+
+    Each is a random set just large enough to reach into its band; none holds a shared random sequence.
+    """
+    free = sorted(set(range(sequences)) - set(random_ids))
+    pools: list[Pool] = []
+    for bound in _POOLED if exemplars else ():
+        size = min(len(free), round((exemplars + _LIKELY) / (1 - bound)))
+        generator = random.Random(f"quantile pool {bound} {seed}")  # noqa: S311 - a seeded draw
+        pools.append(Pool(tuple(sorted(generator.sample(free, size))), exemplars + _LIKELY + _ROOM))
+    return tuple(pools)
 
 
 def candidate_neurons(study: Study, layer: int) -> tuple[int, ...]:
@@ -51,24 +75,40 @@ def capture_plan(study: Study, layers: Sequence[int], distinct_tokens: int) -> C
             f" capture.lookup_gib allows {study.capture.lookup_gib:g}; raise it,{fewer} or lower"
             " sample.neurons_per_layer"
         )
-    return CapturePlan(study.capture.top_k, study.polarities, random_sequences(study), lookup)
+    return kept_sequences(study, lookup)
+
+
+def kept_sequences(study: Study, lookup: Mapping[int, tuple[int, ...]]) -> CapturePlan:
+    """Return what a capture keeps, with these neurons' token-lookup tables."""
+    random_ids = random_sequences(study)
+    pools = quantile_pools(
+        study.corpus.sequences,
+        random_ids,
+        exemplars=study.capture.quantile_exemplars,
+        seed=study.corpus.seed,
+    )
+    return CapturePlan(study.capture.top_k, study.polarities, random_ids, lookup, pools)
 
 
 def sampled_neurons(study: Study, layer: int, statistics: pl.DataFrame) -> tuple[tuple[int, int], ...]:
     """Return the (neuron, polarity) pairs to explain: the first candidates that fire on a side in question.
 
-    `statistics` is the layer's table. A polarity without any activation on its side is left out.
+    `statistics` is the layer's table. Near-dead neurons are passed over, and a polarity without any
+    activation on its side is left out.
     """
+    alive = statistics.filter(~pl.col("near_dead")).select("neuron", "min", "max")
     extremes: Mapping[int, tuple[float, float]] = {
-        neuron: (low, high) for neuron, low, high in statistics.select("neuron", "min", "max").iter_rows()
+        neuron: (low, high) for neuron, low, high in alive.iter_rows()
     }
     sides = {
-        neuron: _sides(study.sample.polarity, *extremes[neuron]) for neuron in candidate_neurons(study, layer)
+        neuron: _sides(study.sample.polarity, *extremes[neuron])
+        for neuron in candidate_neurons(study, layer)
+        if neuron in extremes
     }
-    alive = [neuron for neuron, own in sides.items() if own]
+    chosen = [neuron for neuron, own in sides.items() if own]
     if study.sample.neurons_per_layer != "all":
-        alive = alive[: study.sample.neurons_per_layer]
-    return tuple((neuron, polarity) for neuron in sorted(alive) for polarity in sides[neuron])
+        chosen = chosen[: study.sample.neurons_per_layer]
+    return tuple((neuron, polarity) for neuron in sorted(chosen) for polarity in sides[neuron])
 
 
 def _sides(choice: str, low: float, high: float) -> tuple[int, ...]:

@@ -16,9 +16,9 @@ from neuroscribe.studies import Study
 
 VERSIONS = {
     "corpus": 1,
-    "activations": 1,
-    "neuron_records": 1,
-    "token_lookup": 1,
+    "activations": 2,
+    "neuron_records": 2,
+    "token_lookup": 2,
     "connections": 1,
     "explanations": 1,
     "simulations": 1,

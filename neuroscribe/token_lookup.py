@@ -11,13 +11,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from neuroscribe.capture.state import EMPTY, CapturePlan, LayerState
+from neuroscribe.capture.state import EMPTY, LOOKUP_UNIT, CapturePlan, LayerState
 from neuroscribe.corpus import distinct_tokens
+from neuroscribe.errors import CaptureError
 from neuroscribe.polarity import explained_side
 from neuroscribe.records import TOKEN_LOOKUP
-
-_ROUNDING = 1e-12
-"""Share of what was taken out of an fp64 sum that may be left over by rounding."""
 
 
 def token_lookup(
@@ -29,6 +27,7 @@ def token_lookup(
     held_out[list(plan.random_ids)] = False
     shared = torch.bincount(places[held_out].flatten(), minlength=len(distinct))
     neurons = plan.lookup_neurons[layer]
+    _check_range(state, layer, neurons, torch.bincount(places.flatten(), minlength=len(distinct)))
     parts = [
         _rows(
             state, layer, plan, (neuron, side), side * len(neurons) + place, distinct.numpy(), places, shared
@@ -69,14 +68,10 @@ def _rows(
     neuron, side = neuron_side
     polarity = plan.polarities[side]
     total, count = state.lookup_sum[:, column].clone(), shared.clone()
-    taken = torch.zeros_like(total)
-    for sequence, vector in sorted(_own_top(state, neuron, frozenset(plan.random_ids)).items()):
+    for sequence, vector in sorted(_own_top(state, neuron, plan).items()):
         own = explained_side(vector.double(), polarity, plan.polarities)
-        total.index_add_(0, places[sequence], -own)
-        taken.index_add_(0, places[sequence], own.abs())
+        total.index_add_(0, places[sequence], -(own / LOOKUP_UNIT).round().long())
         count.index_add_(0, places[sequence], -torch.ones_like(places[sequence]))
-    # What rounding leaves of a sum that was taken out whole is nothing, and must not pass for a mean.
-    total[total.abs() <= _ROUNDING * taken] = 0
     seen = (count > 0).numpy()
     return TOKEN_LOOKUP.frame(
         {
@@ -85,19 +80,32 @@ def _rows(
             "polarity": np.full(seen.sum(), polarity, dtype=np.int8),
             "token_id": distinct[seen].astype(np.int32),
             "count": count.numpy()[seen],
-            "mean": (total.numpy()[seen] / count.numpy()[seen]).astype(np.float32),
+            "mean": (total.numpy()[seen] * LOOKUP_UNIT / count.numpy()[seen]).astype(np.float32),
         }
     )
 
 
-def _own_top(
-    state: LayerState, neuron: int, random_ids: frozenset[int]
-) -> dict[int, Float[Tensor, " token"]]:
+def _own_top(state: LayerState, neuron: int, plan: CapturePlan) -> dict[int, Float[Tensor, " token"]]:
     """Return the vectors of a neuron's top sequences on either side, but for the shared random ones."""
-    ids: list[list[int]] = state.top_sequence[:, neuron].numpy().tolist()
+    ids: list[list[int]] = state.top_sequence[:, neuron, : plan.top_k].numpy().tolist()
     return {
         sequence: state.top_vector[side, neuron, slot]
         for side, own in enumerate(ids)
         for slot, sequence in enumerate(own)
-        if sequence != EMPTY and sequence not in random_ids
+        if sequence != EMPTY and sequence not in plan.random_ids
     }
+
+
+def _check_range(
+    state: LayerState, layer: int, neurons: tuple[int, ...], counts: Int[Tensor, " distinct_token"]
+) -> None:
+    """Check that no sum can have left the range of its integer."""
+    largest = state.extremes[:, list(neurons)].abs().amax(0).double() * counts.max()
+    if bool((worst := largest.max()) >= 2**62 * LOOKUP_UNIT):
+        neuron = neurons[int(largest.argmax())]
+        raise CaptureError(
+            f"layer {layer}, neuron {neuron}: activations up to"
+            f" {float(state.extremes[:, neuron].abs().max()):.3g} over {int(counts.max())} occurrences of a"
+            f" token may sum to {float(worst):.3g}, more than a token-lookup table can hold; sample other"
+            " neurons (sample.seed) or fewer sequences"
+        )

@@ -20,7 +20,7 @@ from rich.table import Column
 from rich.text import Text
 
 from neuroscribe.escaping import escaped
-from neuroscribe.pace import Work, duration
+from neuroscribe.pace import Alarm, Work, duration
 
 SECONDS_BETWEEN_LINES = 15.0
 
@@ -63,6 +63,10 @@ class RichProgress:
             with self._lock:
                 self.seconds[label] = self.seconds.get(label, 0.0) + work.elapsed
             self._show(lambda closed: view.closed(closed, stopped=stopped), work)
+
+    def alarm(self, seconds: float) -> Callable[[], bool]:
+        """Return a function that is true the first time it is called after every so many seconds."""
+        return Alarm(seconds, self._clock)
 
     def _view(self) -> "_View":
         stream = self._stream or sys.stderr
@@ -192,6 +196,10 @@ class ProgressDisplay(dg.ConfigurableResource):
     def task(self, label: str, *, total: int, unit: str) -> AbstractContextManager[Callable[..., None]]:
         """Open a task; the value yielded is `advance(n=1, note="")`, to be called as work is done."""
         return self._display().task(label, total=total, unit=unit)
+
+    def alarm(self, seconds: float) -> Callable[[], bool]:
+        """Return a function that is true the first time it is called after every so many seconds."""
+        return self._display().alarm(seconds)
 
     @property
     def seconds(self) -> dict[str, float]:

@@ -2,6 +2,9 @@
 
 from neuroscribe.capture.checkpoints import Checkpoints as Checkpoints
 from neuroscribe.capture.fit import check_size as check_size
+from neuroscribe.capture.merge import merged as merged
 from neuroscribe.capture.run import capture as capture
+from neuroscribe.capture.run import capture_shard as capture_shard
 from neuroscribe.capture.state import CapturePlan as CapturePlan
 from neuroscribe.capture.state import LayerState as LayerState
+from neuroscribe.capture.state import Pool as Pool

@@ -1,34 +1,38 @@
-"""Keeps states between and after blocks of sequences, so that nothing finished is computed twice.
+"""Keeps states while and after a capture runs, so that nothing finished is computed twice.
 
 A file belongs to one fingerprint; files of another one are ignored and, in the end, overwritten or removed.
+States under way go to two places in turn, so that a kill while one is written leaves the other whole.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-
-import torch
+from dataclasses import dataclass, replace
 
 from neuroscribe.capture.state import LayerState
 from neuroscribe.ports import TensorStore
 
-CHECKPOINT_SEQUENCES = 1024
-"""Sequences between checkpoints: about a minute of two CPU cores on a 135 M subject."""
+CHECKPOINT_SECONDS = 60.0
+"""Work that a kill may cost, beside the time to write all states."""
 
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The files of one capture, one per layer and point reached."""
+    """The files of one capture or of one shard of it: one per layer, and two while it runs."""
 
     store: TensorStore
     folder: str
     fingerprint: str
     corpus: str = ""
     """Hash of the sequences, written beside the states for later stages to compare."""
-    every: int = CHECKPOINT_SEQUENCES
+    shard: str = ""
+    """Names the shard in its files; empty for the whole corpus."""
 
-    def path(self, layer: int, sequences: int | None = None) -> str:
-        """Return the file of a layer's finished state, or of its state after `sequences`."""
-        part = "" if sequences is None else f".after_{sequences}"
+    def of(self, index: int, count: int) -> "Checkpoints":
+        """Return the files of one of `count` shards; the only shard is the whole."""
+        return replace(self, shard=f".shard_{index}_of_{count}") if count > 1 else self
+
+    def path(self, layer: int, place: int | None = None) -> str:
+        """Return the file of a layer's finished state, or of one of the two places while it is under way."""
+        part = self.shard + ("" if place is None else f".open_{place}")
         return f"{self.folder}/layer_{layer:02d}{part}.safetensors"
 
     def is_finished(self, layer: int) -> bool:
@@ -36,43 +40,54 @@ class Checkpoints:
         return self._state(self.path(layer)) is not None
 
     def finished(self, layers: Iterable[int]) -> dict[int, LayerState]:
-        """Return the finished states among `layers`; checkpoints that a kill left beside them are dropped."""
+        """Return the finished states among `layers`; what a kill left beside them is dropped."""
         states = self._states(layers, None)
-        for layer, state in states.items():
-            self._drop(layer, (state.sequences - 1) // self.every * self.every)
+        for layer in states:
+            self._drop(layer)
         return states
 
-    def resumed(self, layers: Iterable[int], total: int) -> dict[int, LayerState]:
-        """Return the states of all layers at the furthest point that all have reached, or nothing."""
-        wanted = set(layers)
-        for done in range((total - 1) // self.every * self.every, 0, -self.every):
-            if all(self.store.exists(self.path(layer, done)) for layer in wanted):
-                states = self._states(wanted, done)
-                if states.keys() == wanted:
-                    return states
-        return {}
+    def resumed(self, layers: Iterable[int]) -> tuple[dict[int, LayerState], int]:
+        """Return the states of all layers from the place that is further on, if any, and the other place."""
+        wanted = sorted(layers)
+        best: dict[int, LayerState] = {}
+        free = 0
+        for place in (0, 1):
+            states = self._states(wanted, place)
+            alike = len({state.ranges for state in states.values()}) == 1
+            if len(states) == len(wanted) and alike and _stop(states) > _stop(best):
+                best, free = states, 1 - place
+        return best, free
 
-    def save(self, states: Mapping[int, LayerState], *, done: int | None, dtype: torch.dtype) -> None:
-        """Write all layers' states, then drop those of the block before; `done` is None when finished."""
+    def save(self, states: Mapping[int, LayerState], place: int) -> None:
+        """Write all layers' states under way to one of the two places."""
+        self._write(states, place)
+
+    def finish(self, states: Mapping[int, LayerState]) -> None:
+        """Write all layers' finished states, then drop those under way."""
+        self._write(states, None)
+        for layer in states:
+            self._drop(layer)
+
+    def drop_finished(self, layers: Iterable[int]) -> None:
+        """Remove finished states, which have gone into others."""
+        for layer in layers:
+            self.store.remove(self.path(layer))
+
+    def _write(self, states: Mapping[int, LayerState], place: int | None) -> None:
         for layer, state in states.items():
             metadata = {
                 "fingerprint": self.fingerprint,
                 "corpus": self.corpus,
-                "sequences": str(state.sequences),
+                "ranges": ",".join(f"{first}-{stop}" for first, stop in state.ranges),
             }
-            self.store.write(self.path(layer, done), state.tensors(dtype), metadata)
-        for layer, state in states.items():
-            before = (state.sequences - 1) // self.every * self.every
-            # A kill after writing and before dropping leaves one more.
-            self._drop(layer, before)
-            self._drop(layer, before - self.every)
+            self.store.write(self.path(layer, place), state.tensors(), metadata)
 
-    def _drop(self, layer: int, sequences: int) -> None:
-        if sequences > 0:
-            self.store.remove(self.path(layer, sequences))
+    def _drop(self, layer: int) -> None:
+        for place in (0, 1):
+            self.store.remove(self.path(layer, place))
 
-    def _states(self, layers: Iterable[int], done: int | None) -> dict[int, LayerState]:
-        found = {layer: self._state(self.path(layer, done)) for layer in sorted(layers)}
+    def _states(self, layers: Iterable[int], place: int | None) -> dict[int, LayerState]:
+        found = {layer: self._state(self.path(layer, place)) for layer in sorted(layers)}
         return {layer: state for layer, state in found.items() if state is not None}
 
     def _state(self, path: str) -> LayerState | None:
@@ -81,4 +96,14 @@ class Checkpoints:
         tensors, metadata = self.store.read(path)
         if metadata.get("fingerprint") != self.fingerprint:
             return None
-        return LayerState.restored(tensors, int(metadata["sequences"]))
+        return LayerState.restored(tensors, read_ranges(metadata["ranges"]))
+
+
+def _stop(states: Mapping[int, LayerState]) -> int:
+    return max((state.stop for state in states.values()), default=0)
+
+
+def read_ranges(text: str) -> tuple[tuple[int, int], ...]:
+    """Return the ranges that a file's metadata names."""
+    pairs = (part.split("-") for part in text.split(",") if part)
+    return tuple((int(first), int(stop)) for first, stop in pairs)

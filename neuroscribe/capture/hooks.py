@@ -58,11 +58,11 @@ def check_projections(
     model: torch.nn.Module,
     projections: Mapping[int, DownProjection],
     tokens: Int[Tensor, "sequence position"],
-) -> None:
+) -> dict[int, Tensor]:
     """Check on one batch that each hook fires once and that `down(captured)` is the MLP's output.
 
-    Raises CaptureError naming the layer and what was found. Layers whose MLP is written inline (no module
-    whose output could be compared) are checked for the call count alone.
+    Returns what each hook read. Raises CaptureError naming the layer and what was found. Layers whose MLP is
+    written inline (no module whose output could be compared) are checked for the call count alone.
     """
     captured: dict[int, list[Tensor]] = {layer: [] for layer in projections}
     outputs: dict[int, Tensor] = {}
@@ -86,6 +86,7 @@ def check_projections(
             handle.remove()
     for layer, projection in projections.items():
         _check_layer(projection, captured[layer], outputs.get(layer), tokens.numel())
+    return {layer: read[0] for layer, read in captured.items()}
 
 
 def _check_layer(

@@ -10,7 +10,7 @@ from torch import Tensor
 from neuroscribe.architectures import DownProjection
 from neuroscribe.capture import kernel, reference
 from neuroscribe.capture.hooks import check_projections, forward, reading
-from neuroscribe.capture.state import CapturePlan, LayerState
+from neuroscribe.capture.state import LOOKUP_UNIT, CapturePlan, LayerState, empty_state
 from neuroscribe.errors import CaptureError
 from neuroscribe.polarity import explained_side
 from neuroscribe.subjects import Subject
@@ -33,6 +33,7 @@ class Reduction:
         compiled = kernel_name == "compiled" or (kernel_name == "auto" and not on_gpu)
         self.subject, self.plan, self.projections = subject, plan, projections
         self.states: dict[int, LayerState] = {}
+        self._first: dict[int, Float[Tensor, "token neuron"]] = {}
         # Other devices lack fp64, so what they compute is reduced on the CPU.
         self._device = subject.device if on_gpu else torch.device("cpu")
         self._take = kernel.take if compiled else reference.take
@@ -42,9 +43,36 @@ class Reduction:
         """Start from these states, empty or resumed."""
         self.states = {layer: state.on(self._device) for layer, state in states.items()}
 
-    def check(self, tokens: Int[Tensor, "sequence token"]) -> None:
-        """Check that the hooks read the neurons; raises CaptureError where they do not."""
-        check_projections(self.subject.model, self.projections, self._with_prefix(tokens))
+    @property
+    def stop(self) -> int:
+        """The id after the last sequence that all layers have taken."""
+        return min(state.stop for state in self.states.values())
+
+    def check(self, first_sequence: Int[Tensor, "one token"]) -> None:
+        """Check on the corpus' first sequence that the hooks read the neurons; raises CaptureError."""
+        read = check_projections(self.subject.model, self.projections, self._with_prefix(first_sequence))
+        skipped = len(self.subject.prefix_ids)
+        for layer, own in read.items():
+            self._first[layer] = own.reshape(skipped + first_sequence.shape[1], -1)[skipped:].cpu()
+
+    def empty_states(self, *, vocabulary: int) -> dict[int, LayerState]:
+        """Return states before any sequence, for the layers that have been checked.
+
+        Sums are taken about the first activation of the corpus, rounded, so that shards on machines that
+        differ in the last bits agree on it.
+        """
+        return {
+            layer: empty_state(
+                self.plan,
+                layer=layer,
+                neurons=values.shape[1],
+                tokens=len(values),
+                vocabulary=vocabulary,
+                pivot=values[0].bfloat16().float().nan_to_num(0, 0, 0),
+                dtype=torch.bfloat16 if values.dtype == torch.bfloat16 else torch.float32,
+            )
+            for layer, values in self._first.items()
+        }
 
     def take(
         self, tokens: Int[Tensor, "sequence token"], places: Int[Tensor, "sequence token"], *, first: int
@@ -58,12 +86,12 @@ class Reduction:
 
         def reduce(layer: int, read: Float[Tensor, "..."]) -> None:
             calls[layer] += 1
-            activations = read.reshape(len(tokens), -1, read.shape[-1])[:, len(self.subject.prefix_ids) :]
+            activations = read.reshape(len(tokens), -1, read.shape[-1])
             # A batch that broke off for lack of memory has been taken by the layers before that point.
-            taken = max(0, self.states[layer].sequences - first)
+            taken = max(0, self.states[layer].stop - first)
             if taken < len(tokens):
-                values = activations[taken:].to(self._device).float().contiguous()
-                self._reduce(layer, values, range(first + taken, first + len(tokens)), places[taken:])
+                rest = activations[taken:].to(self._device)
+                self._reduce(layer, rest, range(first + taken, first + len(tokens)), places[taken:])
 
         with reading(self.projections, reduce, stop=True):
             forward(self.subject.model, self._with_prefix(tokens))
@@ -73,30 +101,36 @@ class Reduction:
                 " shared, re-entrant or skipped, which is not supported"
             )
 
+    def fold(self) -> None:
+        """End a block of sequences in all layers."""
+        for state in self.states.values():
+            state.fold()
+
     def _reduce(
         self,
         layer: int,
-        activations: Float[Tensor, "sequence token neuron"],
+        activations: Float[Tensor, "sequence position neuron"],
         ids: range,
         places: Int[Tensor, "sequence token"],
     ) -> None:
-        state = self.states[layer]
-        sequence_ids = torch.tensor(list(ids), device=activations.device)
+        state, skipped = self.states[layer], len(self.subject.prefix_ids)
+        sequence_ids = torch.arange(ids.start, ids.stop)
         try:
-            self._take(state, activations, sequence_ids, self.plan.polarities)
+            self._take(state, activations, sequence_ids.to(self._device), self.plan, skipped=skipped)
         except torch.OutOfMemoryError as error:
             raise CaptureError(
                 f"layer {layer}: memory of {activations.device} does not suffice to reduce {len(ids)}"
                 " sequences at a time; lower NEUROSCRIBE_BATCH_TOKENS (Subject.batch_tokens)"
             ) from error
         if not bool(torch.isfinite(state.sums[1]).all()):
-            raise CaptureError(_located(layer, activations, ids))
+            raise CaptureError(_located(layer, activations[:, skipped:].float(), ids))
         for row, sequence in enumerate(ids):
             if sequence in self._random:
-                state.random_vector[self._random[sequence]] = activations[row]
+                state.random_vector[self._random[sequence]] = activations[row, skipped:]
         if neurons := self.plan.lookup_neurons.get(layer):
             held_out = [row for row, sequence in enumerate(ids) if sequence not in self._random]
-            self._look_up(state, activations[held_out][:, :, list(neurons)], places[held_out])
+            chosen = activations[:, skipped:, list(neurons)][held_out]
+            self._look_up(state, chosen, places[held_out])
 
     def _look_up(
         self,
@@ -104,10 +138,11 @@ class Reduction:
         activations: Float[Tensor, "sequence token chosen"],
         places: Int[Tensor, "sequence token"],
     ) -> None:
-        """Add to the lookup sums, on the CPU: additions in a fixed order, which a GPU does not promise."""
+        """Add to the lookup sums, which count in whole units, so that no order of additions matters."""
         chosen = activations.flatten(0, 1).cpu().double()
         sides = [explained_side(chosen, side, self.plan.polarities) for side in self.plan.polarities]
-        state.lookup_sum.index_add_(0, places.flatten(), torch.cat(sides, 1))
+        units = (torch.cat(sides, 1) / LOOKUP_UNIT).round().long()
+        state.lookup_sum.index_add_(0, places.flatten(), units)
 
     def _with_prefix(self, tokens: Int[Tensor, "sequence token"]) -> Int[Tensor, "sequence position"]:
         prefix = torch.tensor(self.subject.prefix_ids, dtype=torch.int64).expand(len(tokens), -1)

@@ -1,50 +1,64 @@
 """The specification of a capture step in plain torch: what the fast kernels must equal, on any device."""
 
+from itertools import pairwise
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from neuroscribe.capture.state import BINS, HALF_OCTAVES, LOWEST_EXPONENT, LayerState
+from neuroscribe.capture.state import LOWEST_EXPONENT, CapturePlan, LayerState
 
 
 def take(
     state: LayerState,
-    activations: Float[Tensor, "sequence token neuron"],
+    activations: Float[Tensor, "sequence position neuron"],
     sequence_ids: Int[Tensor, " sequence"],
-    polarities: tuple[int, ...],
+    plan: CapturePlan,
+    *,
+    skipped: int = 0,
 ) -> None:
-    """Add a batch of sequences, in ascending order of id, to the top-k, moments and histograms."""
-    if state.sequences == 0:
-        state.pivot.copy_(activations[0, 0])
-    for sequence in activations:
+    """Add a batch of adjoining sequences to the top k, pools, moments and histograms.
+
+    The first `skipped` positions of each are prefix tokens and not looked at.
+    """
+    values = activations[:, skipped:].to(state.top_vector.dtype).float()
+    for sequence in values:
         centred = sequence.double() - state.pivot.double()
         square = centred * centred
-        for power, values in enumerate((centred, square, square * centred, square * square)):
-            state.sums[power] += _sum_in_order(values)
+        for power, own in enumerate((centred, square, square * centred, square * square)):
+            state.sums[power] += _sum_in_order(own)
     # Adding 0 turns -0.0 into 0.0, so that equal values have equal bits.
-    state.extremes[0] = torch.minimum(state.extremes[0], activations.amin((0, 1))) + 0.0
-    state.extremes[1] = torch.maximum(state.extremes[1], activations.amax((0, 1))) + 0.0
-    state.positive += (activations > 0).sum((0, 1))
-    state.histogram += _counts(activations.flatten(0, 1).T)
-    for side, polarity in enumerate(polarities):
-        peaks = (polarity * activations).amax(1) + 0.0
-        state.peak_histogram[side] += _counts(peaks.T)
-        _keep_top(state, side, peaks, activations, sequence_ids)
-    state.sequences += len(activations)
+    state.extremes[0] = torch.minimum(state.extremes[0], values.amin((0, 1))) + 0.0
+    state.extremes[1] = torch.maximum(state.extremes[1], values.amax((0, 1))) + 0.0
+    state.positive += (values > 0).sum((0, 1))
+    _count(state.histogram, bins(values.flatten(0, 1).T, 2))
+    members = torch.from_numpy(plan.members(sequence_ids.cpu().numpy()))  # pyright: ignore[reportUnknownMemberType]
+    for side, polarity in enumerate(plan.polarities):
+        peaks = (polarity * values).amax(1) + 0.0
+        _count(state.peak_histogram[side], bins(peaks.T, 8))
+        for pool, (first, stop) in enumerate(pairwise(plan.bounds)):
+            own = members[:, pool].to(values.device)
+            _keep_top(state, side, slice(first, stop), peaks[own], values[own], sequence_ids[own])
+    state.extend(int(sequence_ids[0]), int(sequence_ids[-1]) + 1)
 
 
-def bins(values: Float[Tensor, "..."]) -> Int[Tensor, "..."]:
-    """Return the histogram bin of each value: by sign, exponent and first mantissa bit of its fp32 form."""
+def bins(values: Float[Tensor, "..."], steps: int) -> Int[Tensor, "..."]:
+    """Return each value's bin, by sign, exponent and first mantissa bits of its fp32 form.
+
+    `steps` per octave (2 or 8), on either side of zero; the middle bin holds what is too small for others.
+    """
+    half = len(_OCTAVES) * steps
     bits = values.contiguous().view(torch.int32)
-    steps = ((bits & 0x7FFFFFFF) >> 22) - 2 * (127 + LOWEST_EXPONENT) + 1
-    magnitude = steps.clamp(0, HALF_OCTAVES).long()
-    return HALF_OCTAVES + torch.where(bits < 0, -magnitude, magnitude)
+    found = ((bits & 0x7FFFFFFF) >> (24 - steps.bit_length())) - steps * (127 + LOWEST_EXPONENT) + 1
+    magnitude = found.clamp(0, half).long()
+    return half + torch.where(bits < 0, -magnitude, magnitude)
 
 
-def _counts(values: Float[Tensor, "neuron value"]) -> Int[Tensor, "neuron bin"]:
-    counts = torch.zeros(len(values), BINS, dtype=torch.int64, device=values.device)
-    where = bins(values)
-    return counts.scatter_add_(1, where, torch.ones_like(where))
+_OCTAVES = range(LOWEST_EXPONENT, 15)
+
+
+def _count(counts: Int[Tensor, "neuron bin"], where: Int[Tensor, "neuron value"]) -> None:
+    counts.scatter_add_(1, where, torch.ones_like(where, dtype=counts.dtype))
 
 
 def _sum_in_order(values: Float[Tensor, "token neuron"]) -> Float[Tensor, " neuron"]:
@@ -55,17 +69,25 @@ def _sum_in_order(values: Float[Tensor, "token neuron"]) -> Float[Tensor, " neur
 def _keep_top(
     state: LayerState,
     side: int,
+    slots: slice,
     peaks: Float[Tensor, "sequence neuron"],
-    activations: Float[Tensor, "sequence token neuron"],
+    values: Float[Tensor, "sequence token neuron"],
     sequence_ids: Int[Tensor, " sequence"],
 ) -> None:
-    """Keep the k largest peaks; of equal peaks, the one with the smaller sequence id."""
-    k = state.top_value.shape[2]
-    value = torch.cat([state.top_value[side], peaks.T], 1)
-    ids = torch.cat([state.top_sequence[side], sequence_ids.expand(peaks.shape[1], -1)], 1)
-    vector = torch.cat([state.top_vector[side], activations.permute(2, 0, 1)], 1)
+    """Keep the largest peaks; of equal ones, those with the smaller sequence ids."""
+    own = (slice(None), slots)
+    value = torch.cat([state.top_value[side][own], peaks.T], 1)
+    ids = torch.cat([state.top_sequence[side][own], sequence_ids.expand(peaks.shape[1], -1)], 1)
+    vector = torch.cat([state.top_vector[side][own], values.permute(2, 0, 1).to(state.top_vector.dtype)], 1)
+    order = by_peak(value, ids)[:, : slots.stop - slots.start]
+    state.top_value[side][own] = value.gather(1, order)
+    state.top_sequence[side][own] = ids.gather(1, order)
+    state.top_vector[side][own] = vector.gather(1, order[:, :, None].expand(-1, -1, vector.shape[2]))
+
+
+def by_peak(
+    value: Float[Tensor, "neuron slot"], ids: Int[Tensor, "neuron slot"]
+) -> Int[Tensor, "neuron slot"]:
+    """Return each neuron's slots, largest value first, and of equal values the smaller id first."""
     by_id = ids.argsort(dim=1, stable=True)
-    order = by_id.gather(1, value.gather(1, by_id).argsort(dim=1, descending=True, stable=True))[:, :k]
-    state.top_value[side] = value.gather(1, order)
-    state.top_sequence[side] = ids.gather(1, order)
-    state.top_vector[side] = vector.gather(1, order[:, :, None].expand(-1, -1, vector.shape[2]))
+    return by_id.gather(1, value.gather(1, by_id).argsort(dim=1, descending=True, stable=True))

@@ -1,21 +1,23 @@
 """Drives the corpus through the subject once and reduces every selected layer on the way.
 
 Design section 5: backbone only, hooks on the down-projections' inputs, reduction inside the hook. A
-checkpoint after every block of sequences lets a killed run continue; a finished state is never computed
-twice.
+checkpoint every minute lets a killed run continue; a finished state is never computed twice. A corpus may be
+captured in shards, on any machines and in any order: the states are merged to the same bits.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from neuroscribe.architectures import DownProjection, down_projections
-from neuroscribe.capture.checkpoints import Checkpoints
+from neuroscribe.capture.checkpoints import CHECKPOINT_SECONDS, Checkpoints
 from neuroscribe.capture.fit import check_tokens
+from neuroscribe.capture.merge import merged
 from neuroscribe.capture.reduction import KernelName, Reduction
-from neuroscribe.capture.state import CapturePlan, LayerState, empty_state
+from neuroscribe.capture.state import CapturePlan, LayerState
 from neuroscribe.corpus import distinct_tokens
 from neuroscribe.errors import CaptureError, StudyError
 from neuroscribe.ports import Progress
@@ -33,22 +35,59 @@ def capture(
     progress: Progress,
     checkpoints: Checkpoints | None = None,
     kernel_name: KernelName = "auto",
+    shards: int = 1,
 ) -> dict[int, LayerState]:
-    """Return each layer's finished state, on the CPU, after one pass of all sequences in ascending order.
+    """Return each layer's finished state, on the CPU, after one pass of all sequences.
 
     `tokens` holds ids of the subject's tokenizer. `kernel_name`: `compiled` (CPU), `reference` (any device)
-    or `auto`. Layers already finished are read from `checkpoints`. A batch for which memory does not suffice
-    is halved, and so are those after it. Raises StudyError for a layer without a
-    dense MLP, SubjectError for tokens that the model lacks, and CaptureError for NaN or inf, naming layer,
-    neuron, sequence and position.
+    or `auto`. Layers already finished are read from `checkpoints`, and so are shards that `capture_shard` has
+    captured elsewhere; the rest is captured here. A batch for which memory does not suffice is halved, and so
+    are those after it. Raises StudyError for a layer without a dense MLP or too many shards, SubjectError for
+    tokens that the model lacks, and CaptureError for NaN or inf, naming layer, neuron, sequence and position.
     """
     projections = selected_projections(subject.model, layers)
     check_tokens(subject, tokens)
+    work = _Work(subject, tokens, plan, progress, kernel_name)
+    if shards == 1:
+        return work.shard(projections, range(len(tokens)), checkpoints)
     states = checkpoints.finished(projections) if checkpoints else {}
     if remaining := {layer: found for layer, found in projections.items() if layer not in states}:
-        reduction = Reduction(subject, plan, remaining, kernel_name=kernel_name)
-        states |= _captured(reduction, tokens, progress, checkpoints)
+        states |= work.in_shards(remaining, shards, checkpoints)
     return {layer: states[layer] for layer in projections}
+
+
+def capture_shard(
+    subject: Subject,
+    tokens: Int[Tensor, "sequence token"],
+    *,
+    plan: CapturePlan,
+    layers: Sequence[int],
+    progress: Progress,
+    checkpoints: Checkpoints,
+    shard: int,
+    shards: int,
+) -> dict[int, LayerState]:
+    """Capture one shard (from 0) of the corpus `tokens` and leave its states in `checkpoints` for `capture`.
+
+    Raises what `capture` raises.
+    """
+    projections = selected_projections(subject.model, layers)
+    check_tokens(subject, tokens)
+    own = shard_range(len(tokens), shard, shards, plan.block)
+    work = _Work(subject, tokens, plan, progress)
+    return work.shard(projections, own, checkpoints.of(shard, shards))
+
+
+def shard_range(sequences: int, shard: int, shards: int, block: int) -> range:
+    """Return the sequences of one shard: whole blocks, shared out evenly; raises StudyError for too many."""
+    blocks = -(-sequences // block)
+    if not 0 <= shard < shards <= blocks:
+        raise StudyError(
+            f"shard {shard} of {shards}: {sequences} sequences are {blocks} blocks of {block}, so there can"
+            f" be 1 to {blocks} shards, counted from 0"
+        )
+    first, stop = (blocks * place // shards * block for place in (shard, shard + 1))
+    return range(first, min(stop, sequences))
 
 
 def selected_projections(model: torch.nn.Module, layers: Sequence[int]) -> dict[int, DownProjection]:
@@ -62,49 +101,86 @@ def selected_projections(model: torch.nn.Module, layers: Sequence[int]) -> dict[
     return {layer: found[layer] for layer in sorted(layers)}
 
 
-def _captured(
-    reduction: Reduction,
-    tokens: Int[Tensor, "sequence token"],
-    progress: Progress,
-    checkpoints: Checkpoints | None,
-) -> dict[int, LayerState]:
-    """Run the pass, from the last checkpoint that all its layers have reached."""
-    subject, total = reduction.subject, len(tokens)
-    block = checkpoints.every if checkpoints else total
-    distinct, places = distinct_tokens(tokens)
-    states = checkpoints.resumed(reduction.projections, total) if checkpoints else {}
-    done = min((state.sequences for state in states.values()), default=0)
-    plan, projections = reduction.plan, reduction.projections
-    reduction.begin(states or _empty_states(plan, projections, tokens.shape[1], len(distinct)))
-    reduction.check(tokens[:1])
-    with progress.task(f"capture {subject.name}", total=total, unit="sequences") as advance:
-        advance(done)
-        batch = _batch(subject, tokens.shape[1])
-        while done < total:
-            stop = min(done + batch, done - done % block + block, total)
-            try:
-                reduction.take(tokens[done:stop], places[done:stop], first=done)
-            except torch.OutOfMemoryError as error:
-                batch = _halved(stop - done, subject, error)
-                advance(0, note=f"out of memory; on with batches of {batch}")
-                continue
-            advance(stop - done)
-            done = stop
-            if checkpoints and done % block == 0 and done < total:
-                checkpoints.save(reduction.states, done=done, dtype=subject.vector_dtype)
-    states = {layer: state.on(_CPU) for layer, state in reduction.states.items()}
-    if checkpoints:
-        checkpoints.save(states, done=None, dtype=subject.vector_dtype)
-    return states
+@dataclass(frozen=True)
+class _Work:
+    """What the shards of a capture have in common."""
 
+    subject: Subject
+    tokens: Int[Tensor, "sequence token"]
+    plan: CapturePlan
+    progress: Progress
+    kernel_name: KernelName = "auto"
 
-def _empty_states(
-    plan: CapturePlan, projections: Mapping[int, DownProjection], tokens: int, vocabulary: int
-) -> dict[int, LayerState]:
-    return {
-        layer: empty_state(plan, layer=layer, neurons=found.neurons, tokens=tokens, vocabulary=vocabulary)
-        for layer, found in projections.items()
-    }
+    def in_shards(
+        self, projections: Mapping[int, DownProjection], shards: int, checkpoints: Checkpoints | None
+    ) -> dict[int, LayerState]:
+        """Capture the shards that are not there yet, and merge all."""
+        states: dict[int, LayerState] = {}
+        for shard in range(shards):
+            own = shard_range(len(self.tokens), shard, shards, self.plan.block)
+            part = self.shard(projections, own, checkpoints.of(shard, shards) if checkpoints else None)
+            states = {
+                layer: merged([states[layer], state], self.plan) if states else state
+                for layer, state in part.items()
+            }
+        if checkpoints:
+            checkpoints.finish(states)
+            for shard in range(shards):
+                checkpoints.of(shard, shards).drop_finished(states)
+        return states
+
+    def shard(
+        self, projections: Mapping[int, DownProjection], own: range, checkpoints: Checkpoints | None
+    ) -> dict[int, LayerState]:
+        """Return the finished states of a shard, captured from where an interrupted run left it."""
+        states = checkpoints.finished(projections) if checkpoints else {}
+        if remaining := {layer: found for layer, found in projections.items() if layer not in states}:
+            states |= self._captured(remaining, own, checkpoints)
+        return {layer: states[layer] for layer in projections}
+
+    def _captured(
+        self, projections: Mapping[int, DownProjection], own: range, checkpoints: Checkpoints | None
+    ) -> dict[int, LayerState]:
+        reduction = Reduction(self.subject, self.plan, projections, kernel_name=self.kernel_name)
+        distinct, places = distinct_tokens(self.tokens)
+        reduction.check(self.tokens[:1])
+        states, free = checkpoints.resumed(projections) if checkpoints else ({}, 0)
+        reduction.begin(states or reduction.empty_states(vocabulary=len(distinct)))
+        self._pass(reduction, places, own, checkpoints, free)
+        states = {layer: state.on(_CPU) for layer, state in reduction.states.items()}
+        if checkpoints:
+            checkpoints.finish(states)
+        return states
+
+    def _pass(
+        self,
+        reduction: Reduction,
+        places: Int[Tensor, "sequence token"],
+        own: range,
+        checkpoints: Checkpoints | None,
+        free: int,
+    ) -> None:
+        """Run the sequences that the states have not taken; `free` is the place for the next checkpoint."""
+        subject, block = self.subject, self.plan.block
+        done, batch = max(own.start, reduction.stop), _batch(subject, self.tokens.shape[1])
+        due = self.progress.alarm(CHECKPOINT_SECONDS)
+        with self.progress.task(f"capture {subject.name}", total=len(own), unit="sequences") as advance:
+            advance(done - own.start)
+            while done < own.stop:
+                stop = min(done + batch, done - done % block + block, own.stop)
+                try:
+                    reduction.take(self.tokens[done:stop], places[done:stop], first=done)
+                except torch.OutOfMemoryError as error:
+                    batch = _halved(stop - done, subject, error)
+                    advance(0, note=f"out of memory; on with batches of {batch}")
+                    continue
+                if stop % block == 0 or stop == own.stop:
+                    reduction.fold()
+                advance(stop - done)
+                done = stop
+                if checkpoints and done < own.stop and due():
+                    checkpoints.save(reduction.states, free)
+                    free = 1 - free
 
 
 def _batch(subject: Subject, length: int) -> int:

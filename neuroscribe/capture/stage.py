@@ -1,22 +1,22 @@
 """The capture of a study: all selected layers in one pass, kept as files that later stages read."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
-from neuroscribe.capture.checkpoints import Checkpoints
+from neuroscribe.capture.checkpoints import Checkpoints, read_ranges
 from neuroscribe.capture.fit import check_size
 from neuroscribe.capture.run import capture
-from neuroscribe.capture.state import CapturePlan, LayerState
+from neuroscribe.capture.state import LayerState
 from neuroscribe.capture.statistics import layer_statistics
 from neuroscribe.corpus import distinct_tokens, token_matrix
 from neuroscribe.errors import StoreError
 from neuroscribe.fingerprint import fingerprint
 from neuroscribe.neuron_records import ExemplarPlan, neuron_records
 from neuroscribe.ports import Progress, TensorStore
-from neuroscribe.sampling import candidate_neurons, capture_plan, random_sequences
+from neuroscribe.sampling import candidate_neurons, capture_plan, kept_sequences
 from neuroscribe.stages import stage_version
 from neuroscribe.studies import Study
 from neuroscribe.subjects import Subject
@@ -55,25 +55,24 @@ def captured(
     )
     reused = all(checkpoints.is_finished(layer) for layer in layers)
     states = capture(subject, tokens, plan=plan, layers=layers, progress=progress, checkpoints=checkpoints)
-    statistics = {layer: layer_statistics(state, layer, study.polarities) for layer, state in states.items()}
+    statistics = {
+        layer: layer_statistics(state, layer, polarities=study.polarities, top_k=study.capture.top_k)
+        for layer, state in states.items()
+    }
     return Captured(statistics, reused)
 
 
 def layer_records(study: Study, layer: int, sequences: pl.DataFrame, store: TensorStore) -> pl.DataFrame:
     """Return the NEURON_RECORDS of a captured layer."""
     plan = ExemplarPlan(
-        random_ids=random_sequences(study),
-        random_exemplars=study.capture.random_exemplars,
-        quantile_exemplars=study.capture.quantile_exemplars,
-        polarities=study.polarities,
+        kept_sequences(study, {}), study.capture.random_exemplars, study.capture.quantile_exemplars
     )
     return neuron_records(_state(study, layer, sequences, store), layer, plan)
 
 
 def layer_lookup(study: Study, layer: int, sequences: pl.DataFrame, store: TensorStore) -> pl.DataFrame:
     """Return the TOKEN_LOOKUP of a captured layer."""
-    lookup: Mapping[int, tuple[int, ...]] = {layer: candidate_neurons(study, layer)}
-    plan = CapturePlan(study.capture.top_k, study.polarities, random_sequences(study), lookup)
+    plan = kept_sequences(study, {layer: candidate_neurons(study, layer)})
     return token_lookup(_state(study, layer, sequences, store), layer, plan, token_matrix(sequences))
 
 
@@ -93,7 +92,7 @@ def _state(study: Study, layer: int, sequences: pl.DataFrame, store: TensorStore
             f"{path}: layer {layer} was captured from another corpus or with other settings; materialise"
             f" {study.name}/activations again"
         )
-    return LayerState.restored(tensors, int(metadata["sequences"]))
+    return LayerState.restored(tensors, read_ranges(metadata["ranges"]))
 
 
 def _folder(study: Study) -> str:

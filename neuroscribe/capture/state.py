@@ -1,34 +1,68 @@
 """What is kept of a layer while the corpus goes by: exact top-k with vectors, moments, histograms, lookups.
 
-The state's size does not depend on the number of sequences. Sequences are taken in ascending order, so that
-sums have the same bits whatever the batch size; ties in the top-k go to the smaller sequence id.
+The state's size does not depend on the number of sequences. Nothing in it depends on how sequences were cut
+into batches or shards: ties go to the smaller sequence id, counts and lookup sums are integers, and power
+sums are added in order within a block of sequences and exactly between blocks (`neuroscribe.capture.exact`).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from neuroscribe.capture.exact import ExactSum
+from neuroscribe.errors import CaptureError
 
 LOWEST_EXPONENT = -20
 HIGHEST_EXPONENT = 15
 HALF_OCTAVES = 2 * (HIGHEST_EXPONENT - LOWEST_EXPONENT)
 """Histogram bins on each side of zero: [2^e, 1.5 x 2^e) and [1.5 x 2^e, 2^(e+1))."""
 BINS = 2 * HALF_OCTAVES + 1
+EIGHTH_OCTAVES = 4 * HALF_OCTAVES
+"""Bins of peaks on each side of zero: each octave in eight steps of equal width."""
+PEAK_BINS = 2 * EIGHTH_OCTAVES + 1
 EMPTY = np.iinfo(np.int64).max
-"""Sequence id of a top-k slot that holds nothing yet."""
+"""Sequence id of a slot that holds nothing yet."""
+BLOCK = 1024
+"""Sequences whose power sums are added in order; shards begin at multiples of it."""
+LOOKUP_UNIT = 2.0**-32
+"""Lookup sums count in this unit, so each activation in them is off by at most half of it."""
 
 
 def histogram_edges() -> list[float]:
     """Return the BINS + 1 edges, ascending; the two outermost bins are open-ended."""
+    return _edges(2)
+
+
+def peak_edges() -> list[float]:
+    """Return the PEAK_BINS + 1 edges of the histogram of peaks, ascending."""
+    return _edges(8)
+
+
+def _edges(steps: int) -> list[float]:
     positive = [
-        2.0**exponent * mantissa
+        2.0**exponent * (1 + step / steps)
         for exponent in range(LOWEST_EXPONENT, HIGHEST_EXPONENT)
-        for mantissa in (1.0, 1.5)
+        for step in range(steps)
     ] + [2.0**HIGHEST_EXPONENT]
     return [-edge for edge in reversed(positive)] + positive
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A random set of sequences of which each neuron keeps those with its largest peaks.
+
+    The largest peaks of a random nth of the corpus are a fair sample of the upper tail of the whole corpus:
+    so the exemplars of a quantile band are found in one pass, in memory that does not grow.
+    """
+
+    sequence_ids: tuple[int, ...]
+    slots: int
+    """Sequences kept per neuron and polarity."""
 
 
 @dataclass(frozen=True)
@@ -41,78 +75,151 @@ class CapturePlan:
     """Sequences drawn up front that serve every neuron, ascending."""
     lookup_neurons: Mapping[int, tuple[int, ...]] = field(default_factory=dict[int, tuple[int, ...]])
     """Per layer, the neurons that get a token-lookup table."""
+    pools: tuple[Pool, ...] = ()
+    block: int = BLOCK
+
+    @cached_property
+    def bounds(self) -> tuple[int, ...]:
+        """First slot of the top k, then of each pool, then the number of slots."""
+        found = [0, self.top_k]
+        for pool in self.pools:
+            found.append(found[-1] + pool.slots)
+        return tuple(found)
+
+    def members(self, sequence_ids: Int[np.ndarray, " sequence"]) -> Bool[np.ndarray, "sequence pool"]:
+        """Tell which pools each sequence belongs to; the first column, the top k, takes all."""
+        columns = [np.ones(len(sequence_ids), dtype=np.bool_)]
+        columns += [np.isin(sequence_ids, own) for own in self._pool_ids]
+        return np.stack(columns, axis=1)
+
+    @cached_property
+    def _pool_ids(self) -> list[np.ndarray]:
+        return [np.array(pool.sequence_ids, dtype=np.int64) for pool in self.pools]
 
 
 @dataclass
 class LayerState:
     """The running state of one layer; all tensors share the layer's neuron axis."""
 
-    top_value: Float[Tensor, "polarity neuron k"]
-    """polarity x peak, unsorted; -inf where a slot is empty."""
-    top_sequence: Int[Tensor, "polarity neuron k"]
-    top_vector: Float[Tensor, "polarity neuron k token"]
+    top_value: Float[Tensor, "polarity neuron slot"]
+    """polarity x peak, unsorted within the top k and within each pool; -inf where a slot is empty."""
+    top_sequence: Int[Tensor, "polarity neuron slot"]
+    top_vector: Float[Tensor, "polarity neuron slot token"]
+    """In the dtype the activations came in, bf16 or fp32."""
     random_vector: Float[Tensor, "random token neuron"]
     pivot: Float[Tensor, " neuron"]
-    """The first activation seen; sums about it keep a constant neuron's variance at exactly 0."""
+    """About the first activation of the corpus, the same for all shards; sums are taken about it."""
     sums: Float[Tensor, "power neuron"]
-    """Sums of (activation - pivot) to the powers 1..4, fp64."""
+    """Sums of (activation - pivot) to the powers 1..4 over the block under way, fp64."""
+    limbs: Int[Tensor, "power limb neuron"]
+    """The same over the blocks before, as an exact sum."""
+    limb_top: Int[Tensor, "power neuron"]
     extremes: Float[Tensor, "two neuron"]
     """Smallest and largest activation."""
     positive: Int[Tensor, " neuron"]
     histogram: Int[Tensor, "neuron bin"]
-    peak_histogram: Int[Tensor, "polarity neuron bin"]
+    peak_histogram: Int[Tensor, "polarity neuron peak_bin"]
     """Histogram of polarity x peak over sequences."""
-    lookup_sum: Float[Tensor, "distinct_token lookup_column"]
-    """Sum of explained-side activations per distinct corpus token over all but the random sequences, fp64;
-    one column per neuron for the first polarity, then for the second; always on the CPU."""
-    sequences: int = 0
-    """Sequences taken so far."""
+    lookup_sum: Int[Tensor, "distinct_token lookup_column"]
+    """Sum of explained-side activations per distinct corpus token over all but the random sequences, in
+    LOOKUP_UNIT; one column per neuron for the first polarity, then for the second; always on the CPU."""
+    ranges: tuple[tuple[int, int], ...] = ()
+    """Sequences taken so far, as ascending ranges (first, past the last) that do not touch."""
 
-    def tensors(self, vector_dtype: torch.dtype) -> dict[str, Tensor]:
-        """Return the state for storage; vectors in the subject's dtype, which holds them exactly."""
-        named = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "sequences"}
-        for name in ("top_vector", "random_vector"):
-            named[name] = named[name].to(vector_dtype)
+    @property
+    def sequences(self) -> int:
+        """Number of sequences taken so far."""
+        return sum(stop - first for first, stop in self.ranges)
+
+    @property
+    def stop(self) -> int:
+        """The id after the last one taken."""
+        return self.ranges[-1][1] if self.ranges else 0
+
+    def extend(self, first: int, stop: int) -> None:
+        """Note that the sequences from `first` to before `stop` have been taken."""
+        self.ranges = joined([*self.ranges, (first, stop)])
+
+    def fold(self) -> None:
+        """Add the sums of the block under way to the exact ones; every block ends with this."""
+        exact = self._exact()
+        self.limbs, self.limb_top = torch.from_numpy(exact.limbs), torch.from_numpy(exact.top)  # pyright: ignore[reportUnknownMemberType]
+        self.sums.zero_()
+
+    def totals(self) -> Float[np.ndarray, "power neuron"]:
+        """Return the power sums about the pivot over all blocks, rounded once."""
+        return self._exact().rounded()
+
+    def _exact(self) -> ExactSum:
+        exact = ExactSum(self.limbs.numpy(), self.limb_top.numpy())
+        exact.add(self.sums.cpu().numpy())
+        return exact
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the state for storage."""
+        named = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "ranges"}
         return {name: tensor.contiguous().cpu() for name, tensor in named.items()}
 
     def on(self, device: torch.device) -> "LayerState":
-        """Return the state on a device, but for the lookup sums, which stay on the CPU."""
+        """Return the state on a device, but for what is added exactly on the CPU."""
+        staying = ("ranges", "lookup_sum", "limbs", "limb_top")
         moved = {
             item.name: getattr(self, item.name).to(device)
             for item in fields(self)
-            if item.name not in ("sequences", "lookup_sum")
+            if item.name not in staying
         }
         return replace(self, **moved)
 
     @classmethod
-    def restored(cls, tensors: Mapping[str, Tensor], sequences: int) -> "LayerState":
+    def restored(cls, tensors: Mapping[str, Tensor], ranges: tuple[tuple[int, int], ...]) -> "LayerState":
         """Return a state as it was stored by `tensors`."""
-        own = {name: tensor.clone() for name, tensor in tensors.items()}
-        for name in ("top_vector", "random_vector"):
-            own[name] = own[name].float()
-        return cls(**own, sequences=sequences)
+        return cls(**{name: tensor.clone() for name, tensor in tensors.items()}, ranges=ranges)
 
 
-def empty_state(plan: CapturePlan, *, layer: int, neurons: int, tokens: int, vocabulary: int) -> LayerState:
+def joined(ranges: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Return ranges in ascending order, touching ones as one; raises CaptureError where they overlap."""
+    found: list[tuple[int, int]] = []
+    for first, stop in sorted(ranges):
+        if found and first < found[-1][1]:
+            raise CaptureError(
+                f"sequences {first} to {min(stop, found[-1][1]) - 1} are in two of the states to be merged;"
+                " merge each shard once"
+            )
+        touches = bool(found) and first == found[-1][1]
+        found[-1:] = [(found[-1][0], stop)] if touches else [*found[-1:], (first, stop)]
+    return tuple(found)
+
+
+def empty_state(
+    plan: CapturePlan,
+    *,
+    layer: int,
+    neurons: int,
+    tokens: int,
+    vocabulary: int,
+    pivot: Float[Tensor, " neuron"] | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> LayerState:
     """Return the state before any sequence, on the CPU.
 
-    `neurons` wide, for sequences of `tokens` and a corpus of `vocabulary` distinct tokens.
+    `neurons` wide, for sequences of `tokens` and a corpus of `vocabulary` distinct tokens; vectors in
+    `dtype`, bf16 or fp32.
     """
-    sides, k = len(plan.polarities), plan.top_k
-
-    def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        return torch.zeros(*shape, dtype=dtype)
-
+    sides, slots = len(plan.polarities), plan.bounds[-1]
+    exact = ExactSum.zero(4, neurons)
+    columns = sides * len(plan.lookup_neurons.get(layer, ()))
     return LayerState(
-        top_value=zeros(sides, neurons, k).fill_(-torch.inf),
-        top_sequence=zeros(sides, neurons, k, dtype=torch.int64).fill_(EMPTY),
-        top_vector=zeros(sides, neurons, k, tokens),
-        random_vector=zeros(len(plan.random_ids), tokens, neurons),
-        pivot=zeros(neurons),
-        sums=zeros(4, neurons, dtype=torch.float64),
-        extremes=torch.stack([zeros(neurons).fill_(torch.inf), zeros(neurons).fill_(-torch.inf)]),
-        positive=zeros(neurons, dtype=torch.int64),
-        histogram=zeros(neurons, BINS, dtype=torch.int64),
-        peak_histogram=zeros(sides, neurons, BINS, dtype=torch.int64),
-        lookup_sum=zeros(vocabulary, sides * len(plan.lookup_neurons.get(layer, ())), dtype=torch.float64),
+        top_value=torch.full((sides, neurons, slots), -torch.inf),
+        top_sequence=torch.full((sides, neurons, slots), EMPTY, dtype=torch.int64),
+        top_vector=torch.zeros(sides, neurons, slots, tokens, dtype=dtype),
+        random_vector=torch.zeros(len(plan.random_ids), tokens, neurons, dtype=dtype),
+        pivot=torch.zeros(neurons) if pivot is None else pivot,
+        sums=torch.zeros(4, neurons, dtype=torch.float64),
+        limbs=torch.from_numpy(exact.limbs),  # pyright: ignore[reportUnknownMemberType]
+        limb_top=torch.from_numpy(exact.top),  # pyright: ignore[reportUnknownMemberType]
+        extremes=torch.tensor([[torch.inf], [-torch.inf]]).repeat(1, neurons),
+        positive=torch.zeros(neurons, dtype=torch.int64),
+        histogram=torch.zeros(neurons, BINS, dtype=torch.int32),
+        peak_histogram=torch.zeros(sides, neurons, PEAK_BINS, dtype=torch.int32),
+        lookup_sum=torch.zeros(vocabulary, columns, dtype=torch.int64),
     )

@@ -13,17 +13,20 @@ _ABOVE_ZERO = 1e-300
 """Stands for the smallest share that is not 0."""
 
 
-def layer_statistics(state: LayerState, layer: int, polarities: tuple[int, ...]) -> pl.DataFrame:
+def layer_statistics(
+    state: LayerState, layer: int, *, polarities: tuple[int, ...], top_k: int
+) -> pl.DataFrame:
     """Return one row per neuron: moments, extremes, histogram and quantiles over all tokens.
 
     Moments are central and standardised (population formulae); skewness and kurtosis are null for a
     constant neuron. Quantiles are read from the histogram, exact to one half-octave bin.
     """
-    tokens = state.sequences * state.top_vector.shape[3]
-    mean, variance, skewness, kurtosis = _moments(state.sums.numpy(), state.pivot.numpy(), tokens)
+    tokens = state.sequences * state.top_vector.shape[-1]
     histogram = state.histogram.numpy()
     low, high = state.extremes.double().numpy()
-    neurons = len(mean)
+    constant = low == high
+    mean, variance, skewness, kurtosis = _moments(state.totals(), state.pivot.numpy(), tokens, constant)
+    neurons, dead = len(mean), ~_fires(low, high, polarities).any(axis=0)
     return STATISTICS.frame(
         {
             "layer": np.full(neurons, layer, dtype=np.int16),
@@ -38,28 +41,29 @@ def layer_statistics(state: LayerState, layer: int, polarities: tuple[int, ...])
             "fraction_positive": (state.positive.numpy() / tokens).astype(np.float32),
             "histogram": pl.Series(list(histogram), dtype=pl.List(pl.Int64)),
             "quantiles": pl.Series(list(_quantiles(histogram, low, high)), dtype=pl.List(pl.Float32)),
-            "dead": ~_fires(low, high, polarities).any(axis=0),
+            "dead": dead,
+            "near_dead": ~dead & _fires_rarely(state, top_k),
         }
     )
 
 
 def quantile_bounds(
-    histogram: Int[np.ndarray, "neuron bin"], levels: tuple[float, ...]
+    histogram: Int[np.ndarray, "neuron bin"], levels: tuple[float, ...], edges: list[float]
 ) -> Float[np.ndarray, "neuron level"]:
     """Return, per neuron, the values below which the given shares of a histogram lie.
 
     Within a bin the counts are taken to be spread evenly; the open outermost bins end at the fixed edges.
     Level 0 gives the lower edge of the first bin that holds anything.
     """
-    edges = np.array(histogram_edges())
-    shares = np.cumsum(histogram, axis=1) / histogram.sum(axis=1, keepdims=True)
+    ends = np.array(edges)
+    shares = np.cumsum(histogram, axis=1, dtype=np.int64) / histogram.sum(axis=1, keepdims=True)
     bounds = np.empty((len(histogram), len(levels)))
     for column, level in enumerate(levels):
         place = (shares < max(level, _ABOVE_ZERO)).sum(axis=1).clip(max=histogram.shape[1] - 1)
         rows = np.arange(len(histogram))
         before = np.where(place > 0, shares[rows, place - 1], 0.0)
         inside = (level - before) / np.maximum(shares[rows, place] - before, _ABOVE_ZERO)
-        bounds[:, column] = edges[place] + inside.clip(0, 1) * (edges[place + 1] - edges[place])
+        bounds[:, column] = ends[place] + inside.clip(0, 1) * (ends[place + 1] - ends[place])
     return bounds
 
 
@@ -70,12 +74,21 @@ def _fires(
     return np.stack([high > 0 if polarity > 0 else low < 0 for polarity in polarities])
 
 
+def _fires_rarely(state: LayerState, top_k: int) -> Bool[np.ndarray, " neuron"]:
+    """Tell whether a neuron fires, on every studied side, in fewer sequences than the top k holds."""
+    least = state.top_value[:, :, :top_k].numpy().min(axis=2)
+    return (least <= 0).all(axis=0)
+
+
 def _moments(
-    sums: Float[np.ndarray, "4 neuron"], pivot: Float[np.ndarray, " neuron"], count: int
+    sums: Float[np.ndarray, "4 neuron"],
+    pivot: Float[np.ndarray, " neuron"],
+    count: int,
+    constant: Bool[np.ndarray, " neuron"],
 ) -> tuple[Float[np.ndarray, " neuron"], ...]:
     """Shift raw moments about the pivot to central ones; NaN where the neuron is constant."""
     m1, m2, m3, m4 = sums / count
-    variance = np.maximum(m2 - m1**2, 0.0)
+    variance = np.where(constant, 0.0, np.maximum(m2 - m1**2, 0.0))
     third = m3 - 3 * m1 * m2 + 2 * m1**3
     fourth = m4 - 4 * m1 * m3 + 6 * m1**2 * m2 - 3 * m1**4
     spread = np.where(variance > 0, variance, np.nan)
@@ -88,4 +101,5 @@ def _quantiles(
     high: Float[np.ndarray, " neuron"],
 ) -> Float[np.ndarray, "neuron level"]:
     """Quantiles of the tokens, kept within the exact extremes."""
-    return quantile_bounds(histogram, QUANTILE_LEVELS).clip(low[:, None], high[:, None]).astype(np.float32)
+    bounds = quantile_bounds(histogram, QUANTILE_LEVELS, histogram_edges())
+    return bounds.clip(low[:, None], high[:, None]).astype(np.float32)

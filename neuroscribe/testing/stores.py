@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from itertools import count
 
 from torch import Tensor
 
@@ -58,16 +59,18 @@ class MemoryCalls:
 class SilentProgress:
     """Fulfils the port `Progress`; counts what was done and shows nothing.
 
-    With `fail_at`, the n-th advance of the whole life (from 1) raises `Interrupted`, as a kill would.
+    With `fail_at`, the n-th advance of the whole life (from 1) raises `Interrupted`, as a kill would. Alarms
+    ring at every `rings`-th question, or never.
     """
 
-    def __init__(self, *, fail_at: int | None = None) -> None:
+    def __init__(self, *, fail_at: int | None = None, rings: int = 0) -> None:
         self.done: dict[str, int] = {}
         """Units done, by the label of the task."""
         self.totals: dict[str, int] = {}
         self.notes: list[str] = []
         self._fail_at = fail_at
         self._advances = 0
+        self._rings = rings
 
     @contextmanager
     def task(self, label: str, *, total: int, unit: str) -> Generator[Callable[..., None]]:
@@ -84,6 +87,12 @@ class SilentProgress:
             self.notes.append(note)
 
         yield advance
+
+    def alarm(self, seconds: float) -> Callable[[], bool]:
+        """Return a function that is true at every so many-th call, whatever time has passed."""
+        del seconds
+        asked = count(1)
+        return lambda: bool(self._rings) and next(asked) % self._rings == 0
 
 
 class Interrupted(Exception):  # noqa: N818 - stands for a kill, not an error

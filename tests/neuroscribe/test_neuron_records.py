@@ -6,20 +6,26 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neuroscribe.capture import CapturePlan, LayerState, kernel
+from neuroscribe.capture import CapturePlan, LayerState, Pool, kernel
 from neuroscribe.capture.state import empty_state
 from neuroscribe.exemplars import by_neuron, scored_exemplars
 from neuroscribe.neuron_records import ExemplarPlan, neuron_records
 
 RANDOM_IDS = (1, 4, 6, 9, 12, 15, 17, 20, 25, 28, 31, 38)
+POOLS = (Pool((0, 2, 5, 18, 33, 36, 37, 39), 5), Pool((3, 7, 19, 33, 37), 3))
+"""Random sequences for the bands from .9 and from .99 on."""
 ONE = ["layer", "neuron", "polarity"]
+
+
+def capture_plan(k: int, polarities: tuple[int, ...]) -> CapturePlan:
+    return CapturePlan(k, polarities, RANDOM_IDS, pools=POOLS)
 
 
 def captured(values: torch.Tensor, *, k: int, polarities: tuple[int, ...]) -> LayerState:
     """The state of a layer after activations [sequence, token, neuron]."""
-    plan = CapturePlan(k, polarities, RANDOM_IDS)
+    plan = capture_plan(k, polarities)
     state = empty_state(plan, layer=2, neurons=values.shape[2], tokens=values.shape[1], vocabulary=1)
-    kernel.take(state, values, torch.arange(len(values)), polarities)
+    kernel.take(state, values, torch.arange(len(values)), plan)
     state.random_vector.copy_(values[list(RANDOM_IDS)])
     return state
 
@@ -32,7 +38,7 @@ def records(
     quantile: int = 2,
     polarities: tuple[int, ...] = (1, -1),
 ) -> pl.DataFrame:
-    plan = ExemplarPlan(RANDOM_IDS, random, quantile, polarities)
+    plan = ExemplarPlan(capture_plan(k, polarities), random, quantile)
     return neuron_records(captured(values, k=k, polarities=polarities), 2, plan)
 
 
@@ -58,8 +64,11 @@ VALUES = st.builds(some_values, st.integers(0, 2**16), st.sampled_from([1, 4, 10
 def test_no_sequence_is_in_two_places_of_a_neuron(values: torch.Tensor, plan: dict[str, Any]) -> None:
     table = records(values, **plan)
     assert not table.select(*ONE, "sequence_id").is_duplicated().any()
-    random = table.filter(pl.col("kind") != "top")
+    random = table.filter(pl.col("kind") == "random")
     assert set(random["sequence_id"]) <= set(RANDOM_IDS)
+    pooled = {sequence for pool in POOLS for sequence in pool.sequence_ids}
+    bands = table.filter(pl.col("kind") == "quantile")
+    assert set(bands["sequence_id"]) <= set(RANDOM_IDS) | pooled
 
 
 @settings(deadline=None, max_examples=40)
@@ -128,14 +137,31 @@ def test_a_random_sequence_among_the_top_ones_is_passed_over() -> None:
     assert random == [1, 4, 6, 9, 12, 15, 17, 20, 25]  # 28, 31 and 38 are among the top 12
 
 
-def test_bands_take_the_random_sequences_that_are_left() -> None:
-    table = records(ramp(), k=4, random=3, quantile=1, polarities=(1,))
+def test_lower_bands_take_random_sequences_that_are_left_and_upper_ones_those_of_their_pool() -> None:
+    table = records(ramp(), k=1, random=3, quantile=1, polarities=(1,))
     bands = table.filter(pl.col("kind") == "quantile")
-    # 20 is the median: sequences up to it are in the lowest band, up to 36 in the next; none is left above.
-    assert bands["sequence_id"].to_list() == [9, 25]
-    assert bands["rank"].to_list() == [0, 1]
+    # 20 is the median, 36 the .9 and 39.6 the .99 quantile; 39 is the top exemplar.
+    assert bands["sequence_id"].to_list() == [9, 25, 37]
+    assert bands["rank"].to_list() == [0, 1, 2]
     assert bands["quantile_low"][0] <= 0
     assert abs(bands["quantile_high"][0] - 20) < 1
+    assert abs(bands["quantile_low"][2] - 36) < 1
+
+
+def test_of_a_pool_the_first_by_id_in_the_band_is_taken_not_the_largest() -> None:
+    values = ramp()
+    values[36, 2, 0], values[38, 2, 0] = 38.0, 36.0
+    table = records(values, k=1, random=3, quantile=1, polarities=(1,))
+    assert table.filter(pl.col("kind") == "quantile")["sequence_id"].to_list() == [9, 25, 36]
+
+
+def test_bounds_are_exact_to_an_eighth_of_an_octave() -> None:
+    peaks = torch.arange(40.0) / 7 + 0.1
+    values = peaks[:, None, None].expand(40, 5, 1).contiguous()
+    bands = records(values, k=1, random=3, quantile=1, polarities=(1,)).filter(pl.col("kind") == "quantile")
+    for bound, level in ((bands["quantile_high"][0], 0.5), (bands["quantile_high"][1], 0.9)):
+        exact = float(np.quantile(peaks.numpy(), level, method="inverted_cdf"))
+        assert abs(bound - exact) <= exact / 8
 
 
 def test_peaks_and_bounds_of_the_negative_side_are_signed() -> None:

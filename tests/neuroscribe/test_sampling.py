@@ -4,7 +4,13 @@ import polars as pl
 import pytest
 
 from neuroscribe.errors import StudyError
-from neuroscribe.sampling import candidate_neurons, capture_plan, random_sequences, sampled_neurons
+from neuroscribe.sampling import (
+    candidate_neurons,
+    capture_plan,
+    quantile_pools,
+    random_sequences,
+    sampled_neurons,
+)
 from neuroscribe.studies import Study
 
 
@@ -25,7 +31,9 @@ def study(*, sample: dict[str, Any] | None = None, capture: dict[str, Any] | Non
 
 
 def statistics(
-    extremes: dict[int, tuple[float, float]], other: tuple[float, float] = (-1.0, 2.0)
+    extremes: dict[int, tuple[float, float]],
+    other: tuple[float, float] = (-1.0, 2.0),
+    near_dead: tuple[int, ...] = (),
 ) -> pl.DataFrame:
     """Extremes of some neurons, and of all others."""
     rows = [extremes.get(neuron, other) for neuron in range(40)]
@@ -35,6 +43,7 @@ def statistics(
             "min": [low for low, _ in rows],
             "max": [high for _, high in rows],
             "dead": [low == high == 0 for low, high in rows],
+            "near_dead": [neuron in near_dead for neuron in range(40)],
         }
     )
 
@@ -78,6 +87,12 @@ def test_dead_neurons_give_way_to_the_next_candidates() -> None:
     assert chosen == tuple((neuron, 1) for neuron in sorted((order[1], order[3], order[4])))
 
 
+def test_near_dead_neurons_give_way_too() -> None:
+    order = candidate_neurons(study(), 0)
+    chosen = sampled_neurons(study(), 0, statistics({}, near_dead=order[:2]))
+    assert chosen == tuple((neuron, 1) for neuron in sorted(order[2:5]))
+
+
 def test_a_neuron_without_anything_on_the_side_asked_for_gives_way_too() -> None:
     order = candidate_neurons(study(), 0)
     chosen = sampled_neurons(study(), 0, statistics({order[0]: (-3.0, 0.0)}))
@@ -103,6 +118,24 @@ def test_a_plan_keeps_lookup_tables_of_the_candidates() -> None:
     plan = capture_plan(study(), [1, 3], distinct_tokens=1000)
     assert plan.lookup_neurons == {layer: candidate_neurons(study(), layer) for layer in (1, 3)}
     assert (plan.top_k, plan.polarities, plan.random_ids) == (20, (1, -1), random_sequences(study()))
+
+
+def test_pools_reach_into_the_upper_bands_and_leave_the_random_sequences_alone() -> None:
+    random_ids = tuple(range(0, 3000, 100))
+    wide, narrow = quantile_pools(50_000, random_ids, exemplars=1, seed=3)
+    assert (len(wide.sequence_ids), len(narrow.sequence_ids)) == (50, 500)  # five of each above its bound
+    assert wide.slots == narrow.slots == 8
+    for pool in (wide, narrow):
+        assert list(pool.sequence_ids) == sorted(set(pool.sequence_ids))
+        assert not set(pool.sequence_ids) & set(random_ids)
+    assert quantile_pools(50_000, random_ids, exemplars=1, seed=3) == (wide, narrow)
+    assert quantile_pools(50_000, random_ids, exemplars=1, seed=4) != (wide, narrow)
+
+
+def test_a_pool_of_a_small_corpus_takes_what_there_is() -> None:
+    sizes = [len(pool.sequence_ids) for pool in quantile_pools(100, (1, 2), exemplars=2, seed=0)]
+    assert sizes == [60, 98]
+    assert quantile_pools(100, (1, 2), exemplars=0, seed=0) == ()
 
 
 def test_a_plan_beyond_the_memory_for_lookup_tables_is_refused_with_the_ways_out() -> None:

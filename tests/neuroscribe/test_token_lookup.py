@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from neuroscribe.capture import CapturePlan, kernel
-from neuroscribe.capture.state import empty_state
+from neuroscribe.capture.state import LOOKUP_UNIT, empty_state
+from neuroscribe.errors import CaptureError
 from neuroscribe.records import TOKEN_LOOKUP
 from neuroscribe.token_lookup import looked_up, token_lookup
 
@@ -19,14 +20,14 @@ def lookup(activations: torch.Tensor, polarities: tuple[int, ...], k: int = 1) -
     values = torch.stack([torch.zeros(TOKENS.shape), activations.float()], dim=2)
     plan = CapturePlan(k, polarities, RANDOM_IDS, {4: (OWN,)})
     state = empty_state(plan, layer=4, neurons=2, tokens=2, vocabulary=5)
-    kernel.take(state, values, torch.arange(len(values)), polarities)
+    kernel.take(state, values, torch.arange(len(values)), plan)
     places = torch.unique(TOKENS, return_inverse=True)[1]
     for sequence in range(5):
         for token in (0, 1):
             value = float(values[sequence, token, OWN])
             for side, polarity in enumerate(polarities):
                 kept = max(0.0, polarity * value) if len(polarities) > 1 else value
-                state.lookup_sum[places[sequence, token], side] += kept
+                state.lookup_sum[places[sequence, token], side] += round(kept / LOOKUP_UNIT)
     return token_lookup(state, 4, plan, TOKENS)
 
 
@@ -71,6 +72,13 @@ def test_a_sequence_that_is_top_on_both_sides_is_taken_out_once() -> None:
 def test_a_token_that_only_excluded_sequences_hold_has_no_mean() -> None:
     activations = torch.tensor([[0, 0], [0, 0], [0, 0], [0, 0], [9, 0], [0, 0]])
     assert set(means(lookup(activations, (1,)))) == {3, 7, 9}  # 5 is in the top one, 8 in the random one
+
+
+def test_activations_that_a_table_could_not_hold_are_refused() -> None:
+    activations = torch.zeros(6, 2)
+    activations[1, 0] = 2.0**28
+    with pytest.raises(CaptureError, match=r"layer 4, neuron 1: activations up to 2.68e\+08 over 5 occurr"):
+        lookup(activations, (1,))
 
 
 def test_rounding_leaves_no_mean_where_nothing_is_left() -> None:

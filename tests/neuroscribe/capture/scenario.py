@@ -1,17 +1,20 @@
 """A tiny random subject, its corpus, and what a capture must give, computed from all activations at once."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
 
 from neuroscribe.architectures import backbone, down_projections
-from neuroscribe.capture import CapturePlan, LayerState
+from neuroscribe.capture import CapturePlan, LayerState, Pool
 from neuroscribe.subjects import Subject, TokenizerFacts
 from neuroscribe.testing.random_subjects import VOCABULARY, random_subject
 
 SEQUENCES, LENGTH, BATCH, TOP = 61, 8, 7, 5
 RANDOM_IDS = (2, 11, 12, 30, 57)
+POOLS = (Pool((0, 1, 3, 8, 21, 40, 41, 44, 50, 52, 60), 4), Pool((3, 5, 21, 22, 50, 51, 52), 2))
+BLOCK = 20
 TOKENIZER = TokenizerFacts(
     encode=lambda text: [ord(character) % VOCABULARY for character in text],
     token_bytes=tuple(bytes([65 + token]) for token in range(VOCABULARY)),
@@ -46,7 +49,7 @@ def tiny(model_type: str = "gpt2", dtype: torch.dtype = torch.float32, **changes
 
 
 def plan(polarities: tuple[int, ...] = (1, -1), neurons: tuple[int, ...] = (5, 0, 17)) -> CapturePlan:
-    return CapturePlan(TOP, polarities, RANDOM_IDS, {0: neurons, 1: neurons})
+    return CapturePlan(TOP, polarities, RANDOM_IDS, {0: neurons, 1: neurons}, POOLS, block=BLOCK)
 
 
 def every_activation(own: Subject, tokens: torch.Tensor, batch: int = BATCH) -> np.ndarray:
@@ -71,9 +74,27 @@ def every_activation(own: Subject, tokens: torch.Tensor, batch: int = BATCH) -> 
     return np.stack([torch.cat(parts).numpy()[:, skipped:] for parts in read.values()])
 
 
-def sorted_slots(state: LayerState, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return values, sequence ids and vectors of the top-k, largest first, then smaller id."""
-    values, ids = state.top_value[side].numpy(), state.top_sequence[side].numpy()
+def sorted_slots(
+    state: LayerState, side: int, slots: slice = slice(0, TOP)
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return values, sequence ids and vectors of the top-k or a pool, largest first, then smaller id."""
+    values, ids = state.top_value[side, :, slots].numpy(), state.top_sequence[side, :, slots].numpy()
     order = np.lexsort((ids, -values))
-    vectors = np.take_along_axis(state.top_vector[side].numpy(), order[:, :, None], 1)
+    vectors = np.take_along_axis(state.top_vector[side, :, slots].float().numpy(), order[:, :, None], 1)
     return np.take_along_axis(values, order, 1), np.take_along_axis(ids, order, 1), vectors
+
+
+def everything(state: LayerState, plan: CapturePlan) -> dict[str, bytes]:
+    """Return every number of a state, slots in order and vectors of empty slots left out."""
+    slots = {
+        f"side {side}, slots from {first}, part {part}": array.tobytes()
+        for side in range(len(plan.polarities))
+        for first, stop in pairwise(plan.bounds)
+        for part, array in enumerate(sorted_slots(state, side, slice(first, stop)))
+    }
+    other = (
+        "random_vector", "pivot", "sums", "limbs", "limb_top", "extremes", "positive", "histogram",
+        "peak_histogram", "lookup_sum",
+    )  # fmt: skip
+    rest = {name: getattr(state, name).contiguous().view(torch.uint8).numpy().tobytes() for name in other}
+    return slots | rest | {"ranges": repr(state.ranges).encode()}

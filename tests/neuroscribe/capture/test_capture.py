@@ -4,20 +4,20 @@ import torch
 
 from neuroscribe.architectures import down_projections
 from neuroscribe.capture import CapturePlan, LayerState, capture, check_size
-from neuroscribe.capture.state import histogram_edges
+from neuroscribe.capture.state import LOOKUP_UNIT, histogram_edges, peak_edges
 from neuroscribe.errors import StudyError, SubjectError
 from neuroscribe.studies import Study
 from neuroscribe.subjects import Subject
 from neuroscribe.testing.random_subjects import LAYERS, NEURONS, VOCABULARY, random_subject
 from neuroscribe.testing.stores import SilentProgress
 from tests.neuroscribe.capture.scenario import (
-    BATCH,
     LENGTH,
     RANDOM_IDS,
     SEQUENCES,
     TOP,
     corpus,
     every_activation,
+    everything,
     plan,
     sorted_slots,
     subject,
@@ -67,17 +67,19 @@ def test_counts_extremes_and_random_vectors_are_exact(model_type: str, dtype: to
         assert state.sequences == SEQUENCES
         assert np.array_equal(state.positive.numpy(), (values > 0).sum((0, 1)))
         assert np.array_equal(state.extremes.numpy(), [values.min((0, 1)), values.max((0, 1))])
-        assert np.array_equal(state.random_vector.numpy(), values[list(RANDOM_IDS)])
+        assert np.array_equal(state.random_vector.float().numpy(), values[list(RANDOM_IDS)])
         for neuron in range(NEURONS):
-            assert np.array_equal(state.histogram[neuron].numpy(), binned(values[:, :, neuron]))
+            counts = state.histogram[neuron].numpy()
+            assert np.array_equal(counts, binned(values[:, :, neuron], histogram_edges()))
             for side, polarity in enumerate((1, -1)):
                 peaks = (polarity * values[:, :, neuron]).max(axis=1)
-                assert np.array_equal(state.peak_histogram[side, neuron].numpy(), binned(peaks))
+                counts = state.peak_histogram[side, neuron].numpy()
+                assert np.array_equal(counts, binned(peaks, peak_edges()))
 
 
-def binned(values: np.ndarray) -> np.ndarray:
+def binned(values: np.ndarray, steps: list[float]) -> np.ndarray:
     """Counts between the edges; a value on an edge belongs to the side away from zero."""
-    edges = np.array(histogram_edges())
+    edges = np.array(steps)
     right = np.searchsorted(edges, values, side="right") - 1
     left = np.searchsorted(edges, values, side="left") - 1
     places = np.where(values > 0, right, left).clip(0, len(edges) - 2)
@@ -85,13 +87,15 @@ def binned(values: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("model_type", FAMILIES)
-def test_sums_are_those_of_powers_about_the_first_activation(model_type: str) -> None:
+def test_sums_are_those_of_powers_about_nearly_the_first_activation(model_type: str) -> None:
     own = subject(tiny(model_type))
     truth = every_activation(own, corpus())
     for layer, state in captured(own, corpus(), plan()).items():
-        assert np.array_equal(state.pivot.numpy(), truth[layer, 0, 0])
-        centred = truth[layer].astype(np.float64) - truth[layer, 0, 0]
-        for power, found in enumerate(state.sums.numpy(), start=1):
+        pivot = state.pivot.numpy()
+        assert (np.abs(pivot - truth[layer, 0, 0]) <= 2.0**-8 * np.abs(truth[layer, 0, 0])).all()
+        assert not state.sums.any()  # the last block has been folded into the exact sums
+        centred = truth[layer].astype(np.float64) - pivot
+        for power, found in enumerate(state.totals(), start=1):
             sizes = (np.abs(centred) ** power).sum((0, 1))
             assert (np.abs(found - (centred**power).sum((0, 1))) <= 1e-13 * sizes).all()
 
@@ -109,7 +113,9 @@ def test_lookup_sums_leave_the_random_sequences_out(polarities: tuple[int, ...])
             kept = signed.clip(min=0) if len(polarities) > 1 else signed
             columns = slice(side * len(neurons), (side + 1) * len(neurons))
             np.add.at(expected[:, columns], places[held_out], kept)
-        assert np.array_equal(state.lookup_sum.numpy(), expected)
+        occurrences = np.bincount(places[held_out].ravel(), minlength=len(distinct))[:, None]
+        error = np.abs(state.lookup_sum.numpy() * LOOKUP_UNIT - expected)
+        assert (error <= occurrences * LOOKUP_UNIT / 2).all()
 
 
 @pytest.mark.parametrize("model_type", FAMILIES)
@@ -130,10 +136,7 @@ def test_both_kernels_capture_the_same() -> None:
         capture(own, corpus(), plan=plan(), layers=[1], progress=SilentProgress(), kernel_name=name)[1]
         for name in ("compiled", "reference")
     )
-    assert torch.equal(compiled.sums, reference.sums)
-    for side in (0, 1):
-        for ours, theirs in zip(sorted_slots(compiled, side), sorted_slots(reference, side), strict=True):
-            assert np.array_equal(ours, theirs)
+    assert everything(compiled, plan()) == everything(reference, plan())
 
 
 def test_sequences_of_any_batch_size_give_the_same_state() -> None:
@@ -142,11 +145,7 @@ def test_sequences_of_any_batch_size_give_the_same_state() -> None:
         pytest.skip("this machine's matrix products depend on the batch size")
     small = captured(subject(tiny(), batch=3), corpus(), plan())[0]
     large = captured(subject(tiny()), corpus(), plan())[0]
-    stored = large.tensors(torch.float32)
-    for name, tensor in small.tensors(torch.float32).items():
-        if not name.startswith("top_"):
-            assert torch.equal(tensor, stored[name]), name
-    assert all(map(np.array_equal, sorted_slots(small, 0), sorted_slots(large, 0)))
+    assert everything(small, plan()) == everything(large, plan())
 
 
 def test_layers_come_in_order_and_progress_counts_sequences() -> None:
@@ -166,7 +165,7 @@ def test_layers_after_the_last_selected_one_run_only_for_the_check() -> None:
 
         block.register_forward_pre_hook(count)
     capture(subject(model), corpus(), plan=plan(), layers=[0], progress=SilentProgress())
-    batches = -(-SEQUENCES // BATCH)
+    batches = 3 * 3 + 1  # of 7, 7 and 6 in each block of 20, and one for the last sequence
     assert runs == [batches + 1, 1]
 
 

@@ -7,12 +7,17 @@ from neuroscribe.capture.state import empty_state, histogram_edges
 from neuroscribe.capture.statistics import QUANTILE_LEVELS, layer_statistics, quantile_bounds
 
 
-def statistics(values: torch.Tensor, polarities: tuple[int, ...] = (1,)) -> dict[str, list[object]]:
+def statistics(
+    values: torch.Tensor, polarities: tuple[int, ...] = (1,), top_k: int = 4
+) -> dict[str, list[object]]:
     """The table for activations [sequence, token, neuron]."""
     _, tokens, neurons = values.shape
-    state = empty_state(CapturePlan(4, polarities, ()), layer=3, neurons=neurons, tokens=tokens, vocabulary=1)
-    kernel.take(state, values.float(), torch.arange(len(values)), polarities)
-    return layer_statistics(state, 3, polarities).to_dict(as_series=False)
+    plan = CapturePlan(top_k, polarities, ())
+    state = empty_state(
+        plan, layer=3, neurons=neurons, tokens=tokens, vocabulary=1, pivot=values[0, 0].bfloat16().float()
+    )
+    kernel.take(state, values.float(), torch.arange(len(values)), plan)
+    return layer_statistics(state, 3, polarities=polarities, top_k=top_k).to_dict(as_series=False)
 
 
 def test_moments_are_those_of_all_tokens() -> None:
@@ -54,6 +59,17 @@ def test_a_neuron_is_dead_when_it_never_fires_on_a_studied_side() -> None:
     assert statistics(values, (1, -1))["dead"] == [True, False, False, True]
 
 
+def test_a_neuron_is_near_dead_when_it_fires_in_fewer_sequences_than_the_top_holds() -> None:
+    values = torch.zeros(5, 2, 4)
+    values[:2, 0, 0] = 1.0  # fires in two sequences
+    values[:3, 1, 1] = 1.0  # in three
+    values[:, 0, 2] = -1.0  # in five, on the negative side alone
+    assert statistics(values, top_k=3)["near_dead"] == [True, False, False, False]
+    assert statistics(values, top_k=3)["dead"] == [False, False, True, True]
+    assert statistics(values, (1, -1), top_k=3)["near_dead"] == [True, False, False, False]
+    assert statistics(values, (1, -1), top_k=3)["dead"] == [False, False, False, True]
+
+
 def test_the_histogram_counts_every_token_once() -> None:
     (counts,) = statistics(torch.tensor([0.0, 1.0, 1.2, -3.0]).reshape(2, 2, 1))["histogram"]
     edges = histogram_edges()
@@ -83,5 +99,5 @@ def test_bounds_are_spread_evenly_within_a_bin() -> None:
     histogram = np.zeros((1, len(edges) - 1), dtype=np.int64)
     histogram[0, edges.index(1.0)] = 2
     histogram[0, edges.index(2.0)] = 2
-    bounds = quantile_bounds(histogram, (0.0, 0.25, 0.5, 0.75, 1.0))
+    bounds = quantile_bounds(histogram, (0.0, 0.25, 0.5, 0.75, 1.0), edges)
     assert bounds.tolist() == [[1.0, 1.25, 1.5, 2.5, 3.0]]

@@ -1,0 +1,104 @@
+"""Joins the states of shards of a corpus into one: exact, in any order and any grouping."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from functools import reduce
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from neuroscribe.capture.exact import ExactSum
+from neuroscribe.capture.reference import by_peak
+from neuroscribe.capture.state import CapturePlan, LayerState, joined
+from neuroscribe.errors import CaptureError
+
+
+def merged(states: Sequence[LayerState], plan: CapturePlan) -> LayerState:
+    """Return the state after the sequences of all `states`, which share layer and plan and overlap nowhere.
+
+    Raises CaptureError where a sequence is in two of them, or where they were captured about other pivots,
+    as machines that compute differently would.
+    """
+    return reduce(lambda one, other: _joined(one, other, plan), states)
+
+
+def _joined(one: LayerState, other: LayerState, plan: CapturePlan) -> LayerState:
+    _check_alike(one, other)
+    ranges = joined([*one.ranges, *other.ranges])
+    exact = ExactSum(one.limbs.numpy(), one.limb_top.numpy())
+    exact.merge(ExactSum(other.limbs.numpy(), other.limb_top.numpy()))
+    value, sequence, vector = _best(one, other, plan)
+    return LayerState(
+        top_value=value,
+        top_sequence=sequence,
+        top_vector=vector,
+        random_vector=_random(one, other, plan),
+        pivot=one.pivot,
+        sums=torch.zeros_like(one.sums),
+        limbs=torch.from_numpy(exact.limbs),  # pyright: ignore[reportUnknownMemberType]
+        limb_top=torch.from_numpy(exact.top),  # pyright: ignore[reportUnknownMemberType]
+        extremes=torch.stack(
+            [
+                torch.minimum(one.extremes[0], other.extremes[0]),
+                torch.maximum(one.extremes[1], other.extremes[1]),
+            ]
+        ),
+        positive=one.positive + other.positive,
+        histogram=one.histogram + other.histogram,
+        peak_histogram=one.peak_histogram + other.peak_histogram,
+        lookup_sum=one.lookup_sum + other.lookup_sum,
+        ranges=ranges,
+    )
+
+
+def _check_alike(one: LayerState, other: LayerState) -> None:
+    for item in fields(one):
+        ours, theirs = getattr(one, item.name), getattr(other, item.name)
+        if isinstance(ours, Tensor) and (ours.shape, ours.dtype) != (theirs.shape, theirs.dtype):
+            raise CaptureError(
+                f"states cannot be merged: {item.name} is {tuple(ours.shape)} {ours.dtype} in one and"
+                f" {tuple(theirs.shape)} {theirs.dtype} in the other; they are of different layers or plans"
+            )
+    if not torch.equal(one.pivot, other.pivot):
+        raise CaptureError(
+            "states cannot be merged: their sums were taken about different pivots, so the machines computed"
+            " the first sequence differently; capture all shards with the same device type and dtype"
+        )
+    if bool(one.sums.any()) or bool(other.sums.any()):
+        raise CaptureError("states cannot be merged before the block under way has ended; finish the shards")
+
+
+def _best(
+    one: LayerState, other: LayerState, plan: CapturePlan
+) -> tuple[
+    Float[Tensor, "polarity neuron slot"],
+    Int[Tensor, "polarity neuron slot"],
+    Float[Tensor, "polarity neuron slot token"],
+]:
+    """Return the slots of both states' best sequences, pool by pool."""
+    value, ids = torch.empty_like(one.top_value), torch.empty_like(one.top_sequence)
+    vector = torch.empty_like(one.top_vector)
+    for side in range(len(plan.polarities)):
+        for first, stop in pairwise(plan.bounds):
+            own = (side, slice(None), slice(first, stop))
+            values = torch.cat([one.top_value[own], other.top_value[own]], 1)
+            sequences = torch.cat([one.top_sequence[own], other.top_sequence[own]], 1)
+            vectors = torch.cat([one.top_vector[own], other.top_vector[own]], 1)
+            order = by_peak(values, sequences)[:, : stop - first]
+            value[own], ids[own] = values.gather(1, order), sequences.gather(1, order)
+            vector[own] = vectors.gather(1, order[:, :, None].expand(-1, -1, vectors.shape[2]))
+    return value, ids, vector
+
+
+def _random(one: LayerState, other: LayerState, plan: CapturePlan) -> Float[Tensor, "random token neuron"]:
+    """Return the shared random sequences, each from the state that has taken it."""
+    found = one.random_vector.clone()
+    theirs = [
+        slot
+        for slot, sequence in enumerate(plan.random_ids)
+        if any(first <= sequence < stop for first, stop in other.ranges)
+    ]
+    found[theirs] = other.random_vector[theirs]
+    return found
