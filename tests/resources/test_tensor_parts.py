@@ -11,6 +11,7 @@ import torch
 from neuroscribe.errors import StoreError
 from neuroscribe.ports import TensorStore
 from neuroscribe.testing.stores import MemoryTensors
+from neuroscribe.whole_activations import WholeActivations, neuron_activations, sequence_activations
 from resources.tensors import FIRST_BYTES, SafetensorFiles, Tensors
 
 TENSORS = {
@@ -183,3 +184,20 @@ def test_from_s3_further_slices_bring_the_rows_between_them_too(bucket: Any, wir
     assert torch.equal(tensors["x"], LARGE[:100, 5:6])
     assert tensors["x"].untyped_storage().nbytes() == 100 * 100 * 4
     assert 800_000 < wire.received < 900_000  # of 8 MB
+
+
+def test_one_neuron_or_sequence_of_a_layer_on_s3_comes_without_the_others(bucket: Any, wire: Wire):
+    layer = torch.arange(48.0)[:, None, None] + torch.zeros(48, 64, 512)
+    layer[:, :, 7] += 100
+    writer = WholeActivations(
+        Tensors(root=bucket.root, endpoint_url=bucket.endpoint_url), "w", "uint8", "f", 16
+    )
+    writer.add(0, layer, 0)
+    writer.finish(0)
+    remote = Tensors(root=bucket.root, endpoint_url=wire.address)
+    neuron = neuron_activations(remote, "w", 0, 7)
+    after_neuron = wire.received
+    torch.testing.assert_close(neuron, layer[:, :, 7], rtol=0, atol=0.03)
+    assert after_neuron < 48_000 < 1_572_864 == layer.numel()  # three blocks of half a million bytes
+    torch.testing.assert_close(sequence_activations(remote, "w", 0, 40), layer[40], rtol=0, atol=0.03)
+    assert wire.received - after_neuron < 550_000  # one block
