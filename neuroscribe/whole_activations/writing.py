@@ -20,8 +20,8 @@ from neuroscribe.whole_activations.blocks import (
     layer_folder,
 )
 
-NEURONS_AT_ONCE = 16
-"""Neurons rounded to uint8 together, few enough for their float32 copies to stay in a core's cache."""
+NEURONS_AT_ONCE = 64
+"""Neurons rounded to uint8 together, few enough for their float32 copies to stay near a core."""
 
 
 class WholeActivations:
