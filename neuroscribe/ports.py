@@ -211,6 +211,23 @@ class TensorStore(Protocol):
         """Return the tensors and the metadata of a file."""
         ...
 
+    def metadata(self, path: str) -> dict[str, str]:
+        """Return the metadata of a file without reading its tensors."""
+        ...
+
+    def read_parts(
+        self, paths: Sequence[str], parts: Mapping[str, tuple[slice, ...]]
+    ) -> list[tuple[dict[str, Tensor], dict[str, str]]]:
+        """Return, of each file, `tensor[slices]` for the tensors named in `parts`, and the metadata.
+
+        Slices have no steps. Little more is read than the rows that the first slice takes.
+        """
+        ...
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names of the files in a folder, sorted; none for a folder that is not there."""
+        ...
+
     def remove(self, path: str) -> None:
         """Remove a file if it is there."""
         ...

@@ -5,7 +5,7 @@ Whatever goes wrong becomes a StoreError that names the file, the finding and a 
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -72,6 +72,18 @@ class Files:
         with store_errors(self.path(relative), "read", absent_is_known=True):
             return self.path(relative).read_bytes()
 
+    def read_ranges(self, ranges: Sequence[tuple[str, int, int]]) -> list[bytes]:
+        """Return the bytes from start to stop of each file named, fewer where it ends before.
+
+        On S3 the requests are under way together. Raises FileNotFoundError with the address as `filename`.
+        """
+        if self.is_local:
+            return [self._read_range(*each) for each in ranges]
+        wanted = [(str(self.path(name).path), start, stop) for name, start, stop in ranges if start < stop]
+        paths, starts, stops = [list(column) for column in zip(*wanted, strict=True)] or [[], [], []]
+        found = iter(self._root.fs.cat_ranges(paths, starts, stops, on_error="return"))
+        return [self._got(name, next(found)) if start < stop else b"" for name, start, stop in ranges]
+
     @contextmanager
     def opened(self, relative: str) -> Iterator[BinaryIO]:
         """Open a file to read parts of it; raises FileNotFoundError, which callers explain."""
@@ -108,6 +120,23 @@ class Files:
         """Remove a file if it is there."""
         with store_errors(self.path(relative), "removed"):
             self.path(relative).unlink(missing_ok=True)
+
+    def _read_range(self, relative: str, start: int, stop: int) -> bytes:
+        with self.opened(relative) as file:
+            file.seek(start)
+            return file.read(stop - start)
+
+    def _got(self, relative: str, found: bytes | Exception) -> bytes:
+        """Return what a request brought, or raise what it met."""
+        path = self.path(relative)
+        with store_errors(path, "read", absent_is_known=True):
+            match found:
+                case FileNotFoundError():
+                    raise FileNotFoundError(errno.ENOENT, "is not there", str(path)) from found
+                case Exception():
+                    raise found
+                case _:
+                    return found
 
 
 def sync(path: Path) -> None:

@@ -6,7 +6,8 @@ The same tensors and metadata give the same bytes. Tensors come back on the CPU.
 import errno
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,13 @@ import dagster as dg
 
 from neuroscribe.errors import StoreError
 from resources.files import Files
+from resources.tensor_layout import LENGTH_BYTES, Layout, header, header_end
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+FIRST_BYTES = 4096
+"""Read first of a file of which parts are wanted: enough for the headers written here, and one disk page."""
 
 
 class SafetensorFiles:
@@ -41,17 +46,34 @@ class SafetensorFiles:
 
     def read(self, path: str) -> "tuple[dict[str, Tensor], dict[str, str]]":
         """Return the tensors and the metadata of a file; raises StoreError when it is absent or torn."""
-        from safetensors import SafetensorError
-
-        where = self._files.path(path)
-        try:
+        with self._explained(path):
             return self._read(path)
-        except FileNotFoundError as error:
-            raise StoreError(f"{where}: is not there; materialise the asset that writes it first") from error
-        except SafetensorError as error:
-            raise StoreError(
-                f"{where}: not a whole safetensors file ({error}); remove it and materialise it again"
-            ) from error
+
+    def metadata(self, path: str) -> dict[str, str]:
+        """Return the metadata of a file without reading its tensors; raises StoreError as `read` does."""
+        return self._layouts([path])[0].metadata
+
+    def read_parts(
+        self, paths: Sequence[str], parts: "Mapping[str, tuple[slice, ...]]"
+    ) -> "list[tuple[dict[str, Tensor], dict[str, str]]]":
+        """Return `tensor[slices]` of the tensors named in `parts`, and the metadata, of each file.
+
+        Read are the header and the rows that each first slice takes, in one piece. Further slices spare
+        reading on a local disk alone; on S3 every gap would be a request more. Raises StoreError as `read`
+        does, and for a tensor that a file lacks.
+        """
+        if self._files.is_local and any(len(slices) > 1 for slices in parts.values()):
+            return [self._sliced(path, parts) for path in paths]
+        layouts = self._layouts(paths)
+        found = self._rows(paths, layouts, {name: _first(slices) for name, slices in parts.items()})
+        return [
+            ({name: _cut(own[name], slices) for name, slices in parts.items()}, layout.metadata)
+            for own, layout in zip(found, layouts, strict=True)
+        ]
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names of the files in a folder, sorted; none for a folder that is not there."""
+        return self._files.names(folder)
 
     def remove(self, path: str) -> None:
         """Remove a file if it is there."""
@@ -63,9 +85,63 @@ class SafetensorFiles:
 
         if not self._files.is_local:
             data = self._files.read(path)
-            return load(data), json.loads(_header(data)).get("__metadata__", {})
+            return load(data), Layout.of(data).metadata
         with safe_open(self._files.local_path(path), framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 - the file is no mapping
+
+    def _sliced(
+        self, path: str, parts: "Mapping[str, tuple[slice, ...]]"
+    ) -> "tuple[dict[str, Tensor], dict[str, str]]":
+        from safetensors import safe_open
+
+        with self._explained(path), safe_open(self._files.local_path(path), framework="pt") as file:
+            return {name: file.get_slice(name)[index] for name, index in parts.items()}, file.metadata() or {}
+
+    def _layouts(self, paths: Sequence[str]) -> list[Layout]:
+        """Return what the files' headers say; on S3 all are asked for together."""
+        with self._explained():
+            starts = self._files.read_ranges([(path, 0, FIRST_BYTES) for path in paths])
+            ends = [max(header_end(start), FIRST_BYTES) for start in starts]
+            longer = [(path, 0, end) for path, end in zip(paths, ends, strict=True) if end > FIRST_BYTES]
+            whole = dict(zip((path for path, _, _ in longer), self._files.read_ranges(longer), strict=True))
+        layouts: list[Layout] = []
+        for path, start in zip(paths, starts, strict=True):
+            with self._explained(path):
+                layouts.append(Layout.of(whole.get(path, start)))
+        return layouts
+
+    def _rows(
+        self, paths: Sequence[str], layouts: Sequence[Layout], rows: Mapping[str, slice]
+    ) -> "list[dict[str, Tensor]]":
+        """Return rows of some tensors of each file; on S3 all are asked for together."""
+        spans: list[tuple[str, int, int]] = []
+        for path, layout in zip(paths, layouts, strict=True):
+            with self._explained(path):
+                spans += [(path, *layout.span(name, own)) for name, own in rows.items()]
+        with self._explained():
+            data = iter(self._files.read_ranges(spans))
+        found: list[dict[str, Tensor]] = []
+        for path, layout in zip(paths, layouts, strict=True):
+            with self._explained(path):
+                found.append(layout.tensors(rows, [next(data) for _ in rows]))
+        return found
+
+    @contextmanager
+    def _explained(self, path: str = "") -> Generator[None]:
+        """Turn what reading a file met into a StoreError about it."""
+        from safetensors import SafetensorError
+
+        where = self._files.path(path)
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise StoreError(
+                f"{error.filename or where}: is not there; materialise the asset that writes it first"
+            ) from error
+        except (SafetensorError, ValueError) as error:
+            raise StoreError(
+                f"{where}: not a whole safetensors file ({error}); remove it and materialise it again"
+            ) from error
 
 
 class Tensors(dg.ConfigurableResource):
@@ -88,6 +164,20 @@ class Tensors(dg.ConfigurableResource):
         """Return the tensors and the metadata of a file."""
         return self._store.read(path)
 
+    def metadata(self, path: str) -> dict[str, str]:
+        """Return the metadata of a file without reading its tensors."""
+        return self._store.metadata(path)
+
+    def read_parts(
+        self, paths: Sequence[str], parts: "Mapping[str, tuple[slice, ...]]"
+    ) -> "list[tuple[dict[str, Tensor], dict[str, str]]]":
+        """Return parts of the tensors named, and the metadata, of each file."""
+        return self._store.read_parts(paths, parts)
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names of the files in a folder, sorted."""
+        return self._store.names(folder)
+
     def remove(self, path: str) -> None:
         """Remove a file if it is there."""
         self._store.remove(path)
@@ -97,18 +187,18 @@ class Tensors(dg.ConfigurableResource):
         return SafetensorFiles(self.root, endpoint_url=self.endpoint_url)
 
 
-LENGTH_BYTES = 8
-"""A safetensors file starts with the length of its JSON header as a little-endian integer of this size."""
+def _first(slices: tuple[slice, ...]) -> slice:
+    return slices[0] if slices else slice(None)
 
 
-def _header(data: bytes) -> bytes:
-    return data[LENGTH_BYTES : LENGTH_BYTES + int.from_bytes(data[:LENGTH_BYTES], "little")]
+def _cut(tensor: "Tensor", slices: tuple[slice, ...]) -> "Tensor":
+    """Return rows cut by the slices after the first, which chose the rows, in memory of their own."""
+    return tensor[(slice(None), *slices[1:])].clone() if len(slices) > 1 else tensor
 
 
 def _in_order(data: bytes) -> bytes:
     """Return a file with its metadata sorted; safetensors writes them in an order that changes per run."""
-    header = _sorted_header(_header(data))
-    return data[:LENGTH_BYTES] + header + data[LENGTH_BYTES + len(header) :]
+    return data[:LENGTH_BYTES] + _sorted_header(header(data)) + data[header_end(data) :]
 
 
 def _save(path: Path, tensors: "Mapping[str, Tensor]", metadata: Mapping[str, str]) -> None:
@@ -126,16 +216,16 @@ def _save(path: Path, tensors: "Mapping[str, Tensor]", metadata: Mapping[str, st
     path.chmod(mode)
     with path.open("r+b") as file:
         length = int.from_bytes(file.read(LENGTH_BYTES), "little")
-        header = _sorted_header(file.read(length))
+        ordered = _sorted_header(file.read(length))
         file.seek(LENGTH_BYTES)
-        file.write(header)
+        file.write(ordered)
 
 
-def _sorted_header(header: bytes) -> bytes:
+def _sorted_header(text: bytes) -> bytes:
     """Return a header of the same length with its metadata sorted by key."""
-    entries = json.loads(header)
+    entries = json.loads(text)
     if "__metadata__" in entries:
         entries["__metadata__"] = dict(sorted(entries["__metadata__"].items()))
-    text = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode()
-    assert len(text) <= len(header), "safetensors wrote a shorter header than the same JSON takes here"
-    return text.ljust(len(header))
+    ordered = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode()
+    assert len(ordered) <= len(text), "safetensors wrote a shorter header than the same JSON takes here"
+    return ordered.ljust(len(text))

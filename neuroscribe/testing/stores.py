@@ -1,7 +1,7 @@
 """Stores in memory and a progress that says nothing, for runs that need neither disk nor terminal."""
 
 import json
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 
@@ -31,14 +31,35 @@ class MemoryTensors:
 
     def read(self, path: str) -> tuple[dict[str, Tensor], dict[str, str]]:
         """Return copies of the tensors and the metadata; raises StoreError when there is no such file."""
-        if path not in self.files:
-            raise StoreError(f"{path}: is not there; materialise the asset that writes it first")
-        tensors, metadata = self.files[path]
+        tensors, metadata = self._file(path)
         return {name: tensor.clone() for name, tensor in tensors.items()}, dict(metadata)
+
+    def metadata(self, path: str) -> dict[str, str]:
+        """Return the metadata; raises StoreError when there is no such file."""
+        return dict(self._file(path)[1])
+
+    def read_parts(
+        self, paths: Sequence[str], parts: Mapping[str, tuple[slice, ...]]
+    ) -> list[tuple[dict[str, Tensor], dict[str, str]]]:
+        """Return copies of parts of the tensors, and the metadata, of each file."""
+        files = [self._file(path) for path in paths]
+        return [
+            ({name: tensors[name][index].clone() for name, index in parts.items()}, dict(metadata))
+            for tensors, metadata in files
+        ]
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names of the files in a folder, sorted."""
+        return sorted(path.rpartition("/")[2] for path in self.files if path.rpartition("/")[0] == folder)
 
     def remove(self, path: str) -> None:
         """Remove a file if it is there."""
         self.files.pop(path, None)
+
+    def _file(self, path: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+        if path not in self.files:
+            raise StoreError(f"{path}: is not there; materialise the asset that writes it first")
+        return self.files[path]
 
 
 class MemoryCalls:
