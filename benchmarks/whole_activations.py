@@ -67,7 +67,7 @@ def _write(store: SafetensorFiles, layer: Activations, form: Form) -> None:
     writer = WholeActivations(store, form, form, "benchmark")
     for first in range(0, SEQUENCES, BATCH):
         writer.add(0, layer[first : first + BATCH], first)
-    writer.finish(0)
+    writer.finish(0, SEQUENCES)
 
 
 def _seconds(work: Callable[[], object]) -> list[float]:

@@ -4,7 +4,8 @@ NEUROSCRIBE_STORE          folder or s3://bucket/prefix of all tables and tensor
 NEUROSCRIBE_CACHE          folder of fetched and converted models and text (.cache/neuroscribe)
 NEUROSCRIBE_S3_ENDPOINT    an S3-compatible server other than AWS
 NEUROSCRIBE_DEVICE         auto, cpu, cuda or mps (auto)
-NEUROSCRIBE_BATCH_TOKENS   tokens per forward pass of the subject (2048)
+NEUROSCRIBE_BATCH_TOKENS   tokens per forward pass of the subject (0: what fits the device)
+NEUROSCRIBE_CHECKPOINT_SECONDS least time between two checkpoints of a capture (60)
 NEUROSCRIBE_HUB            0 to never ask a model hub (1)
 NEUROSCRIBE_LLM_BASE_URL   address of an OpenAI-compatible server; overrides the study's
 NEUROSCRIBE_LLM_API_KEY    key to it
@@ -48,7 +49,8 @@ class Environment:
     dagster_home: Path
     endpoint_url: str | None = None
     device: str = "auto"
-    batch_tokens: int = 2048
+    batch_tokens: int = 0
+    checkpoint_seconds: int = 60
     hub: bool = True
     llm_base_url: str = ""
     llm_concurrency: int = 16
@@ -65,7 +67,8 @@ class Environment:
             dagster_home=Path(_place(given.get("DAGSTER_HOME", ".dagster"))),
             endpoint_url=given.get("NEUROSCRIBE_S3_ENDPOINT") or None,
             device=given.get("NEUROSCRIBE_DEVICE", "auto"),
-            batch_tokens=_number(given, "NEUROSCRIBE_BATCH_TOKENS", 2048),
+            batch_tokens=_number(given, "NEUROSCRIBE_BATCH_TOKENS", 0, least=0),
+            checkpoint_seconds=_number(given, "NEUROSCRIBE_CHECKPOINT_SECONDS", 60, least=0),
             hub=given.get("NEUROSCRIBE_HUB", "1") != "0",
             llm_base_url=given.get("NEUROSCRIBE_LLM_BASE_URL", ""),
             llm_concurrency=_number(given, "NEUROSCRIBE_LLM_CONCURRENCY", 16),
@@ -82,7 +85,12 @@ class Environment:
             "calls": Calls(**stored),
             "datasets": Datasets(**stored),
             "texts": Texts(**fetched, endpoint_url=self.endpoint_url),
-            "subject": SubjectModels(device=self.device, batch_tokens=self.batch_tokens, **fetched),
+            "subject": SubjectModels(
+                device=self.device,
+                batch_tokens=self.batch_tokens,
+                checkpoint_seconds=self.checkpoint_seconds,
+                **fetched,
+            ),
             "encoders": TextEncoders(**fetched),
             "llm": LLMs(
                 device=self.device,
@@ -121,8 +129,8 @@ def _place(value: str) -> str:
     return value if "://" in value else str(ROOT / Path(value).expanduser())
 
 
-def _number(given: Mapping[str, str], name: str, default: int) -> int:
+def _number(given: Mapping[str, str], name: str, default: int, *, least: int = 1) -> int:
     text = given.get(name, str(default))
-    if not text.isdecimal() or int(text) < 1:
-        raise StudyError(f"{name} is {text!r}; set it to a whole number above 0, or unset it")
+    if not text.isdecimal() or int(text) < least:
+        raise StudyError(f"{name} is {text!r}; set it to a whole number from {least} on, or unset it")
     return int(text)

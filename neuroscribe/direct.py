@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from neuroscribe.architectures import down_projections, model_type
-from neuroscribe.capture import CapturePlan, capture
+from neuroscribe.capture import CapturePlan, automatic_batch_tokens, capture
 from neuroscribe.capture.statistics import layer_statistics
 from neuroscribe.corpus import every_sequence, token_matrix, vocabulary
 from neuroscribe.errors import CorpusError
@@ -37,7 +37,7 @@ def captured_texts(
     top_k: int = 20,
     random_sequences: int = 30,
     prefix_ids: Sequence[int] = (),
-    batch_tokens: int = 2048,
+    batch_tokens: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, pl.DataFrame]:
@@ -72,7 +72,7 @@ def captured_texts(
             dtype=model.dtype,
             device=model.device,
             prefix_ids=tuple(prefix_ids),
-            batch_tokens=batch_tokens,
+            batch_tokens=batch_tokens or automatic_batch_tokens(model, model.device),
         ),
         token_matrix(sequences),
         plan=plan,

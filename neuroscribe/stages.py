@@ -81,7 +81,8 @@ def _settings(study: Study, stage: str) -> dict[str, Any]:
             }
         case "activations":
             lookup = [study.sample.neurons_per_layer, study.sample.seed]
-            return {"subject": subject, "capture": _capture(study), "lookup": lookup}
+            whole = {} if study.capture.whole == "none" else {"whole": study.capture.whole}
+            return {"subject": subject, "capture": _capture(study), "lookup": lookup, **whole}
         case "neuron_records" | "token_lookup":
             return {"capture": _capture(study)}
         case "connections":
@@ -117,5 +118,5 @@ def _llm(study: Study) -> dict[str, Any]:
 
 
 def _capture(study: Study) -> dict[str, Any]:
-    """Return what is kept of the activations, without the memory it may take."""
-    return study.capture.model_dump(exclude={"lookup_gib"})
+    """Return what is kept of the activations, without the memory and disk it may take."""
+    return study.capture.model_dump(exclude={"lookup_gib", "whole"})

@@ -78,6 +78,10 @@ class CaptureSpec(Section):
     random_sequences: Annotated[int, Field(ge=6)] = 30
     random_exemplars: Annotated[int, Field(ge=3)] = 15
     quantile_exemplars: Annotated[int, Field(ge=0)] = 1
+    whole: Literal["none", "bf16", "uint8"] = Field(
+        default="none",
+        description="store every activation as well (docs/whole_activations.md); large: 2 bytes or 1 each",
+    )
     lookup_gib: Annotated[float, Field(gt=0)] = Field(
         default=4.0,
         description="memory for one run's token-lookup tables; limits layers per run, not results",

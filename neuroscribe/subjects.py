@@ -36,8 +36,5 @@ class Subject:
     """Tokens fed before every sequence and never recorded."""
     batch_tokens: int = 2048
     """Tokens per forward pass; changes speed alone (but for rounding, which depends on the shape)."""
-
-    @property
-    def vector_dtype(self) -> torch.dtype:
-        """The narrowest dtype that holds this subject's activations exactly."""
-        return torch.bfloat16 if self.dtype == torch.bfloat16 else torch.float32
+    checkpoint_seconds: float = 60.0
+    """Work that a kill may cost, beside the time to write all states."""

@@ -21,7 +21,8 @@ class SubjectModels(dg.ConfigurableResource):
     """Opens the models that studies name; settings here change speed and place, never results."""
 
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 or mps")
-    batch_tokens: int = Field(default=2048, gt=0, description="tokens per forward pass")
+    batch_tokens: int = Field(default=0, ge=0, description="tokens per forward pass; 0: what fits the device")
+    checkpoint_seconds: float = Field(default=60.0, ge=0, description="least time between checkpoints")
     cache_dir: str = Field(default=".cache/neuroscribe", description="folder of fetched and converted models")
     hub: bool = Field(default=True, description="whether a model hub may be asked")
 
@@ -32,7 +33,7 @@ class SubjectModels(dg.ConfigurableResource):
         vocabulary.
         """
         device = chosen_device(self.device)
-        key = (spec, device, self.batch_tokens, self.cache_dir)
+        key = (spec, device, self.batch_tokens, self.checkpoint_seconds, self.cache_dir)
         return _SUBJECT.opened(key, lambda: self._load(spec, device, progress))
 
     def tokenizer(self, spec: SubjectSpec, *, progress: Progress | None = None) -> TokenizerFacts:
@@ -40,6 +41,8 @@ class SubjectModels(dg.ConfigurableResource):
         return _TOKENIZER.opened((spec, self.cache_dir), lambda: self._load_tokenizer(spec, progress))
 
     def _load(self, spec: SubjectSpec, device: Any, progress: Progress | None) -> Subject:
+        from neuroscribe.capture import automatic_batch_tokens
+
         artefacts = self._artefacts(progress)
         tokenizer = self.tokenizer(spec, progress=progress)
         prefix = prefix_ids(spec, tokenizer)
@@ -52,7 +55,8 @@ class SubjectModels(dg.ConfigurableResource):
             dtype=model.dtype,
             device=device,
             prefix_ids=prefix,
-            batch_tokens=self.batch_tokens,
+            batch_tokens=self.batch_tokens or automatic_batch_tokens(model, device),
+            checkpoint_seconds=self.checkpoint_seconds,
         )
 
     def _load_tokenizer(self, spec: SubjectSpec, progress: Progress | None) -> TokenizerFacts:

@@ -103,8 +103,14 @@ def test_where_a_server_stands_is_no_part_of_any_version() -> None:
 
 @pytest.mark.parametrize("value", ["many", "²", "0", "-1", "1.5"])
 def test_a_setting_that_is_no_number_is_refused_with_its_name(value: str) -> None:
-    with pytest.raises(StudyError, match=f"NEUROSCRIBE_BATCH_TOKENS is '{value}'"):
-        Environment.read({"NEUROSCRIBE_BATCH_TOKENS": value})
+    with pytest.raises(StudyError, match=f"NEUROSCRIBE_LLM_CONCURRENCY is '{value}'"):
+        Environment.read({"NEUROSCRIBE_LLM_CONCURRENCY": value})
+
+
+def test_a_batch_of_0_tokens_is_left_to_the_device() -> None:
+    assert Environment.read({"NEUROSCRIBE_BATCH_TOKENS": "0"}) == Environment.read({})
+    with pytest.raises(StudyError, match=r"NEUROSCRIBE_BATCH_TOKENS is '-1'; .* from 0 on"):
+        Environment.read({"NEUROSCRIBE_BATCH_TOKENS": "-1"})
 
 
 def test_an_empty_variable_is_one_that_is_not_set_and_a_tilde_is_the_users_folder() -> None:

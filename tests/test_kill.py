@@ -20,7 +20,7 @@ from resources.tables import Tables
 
 ROOT = Path(__file__).parent.parent
 SEQUENCES = 2200
-"""More than two checkpoint intervals, so that a capture can be killed between checkpoints."""
+"""Enough that a capture that writes a checkpoint after every batch can be killed on the way."""
 pytestmark = pytest.mark.slow
 
 
@@ -46,7 +46,7 @@ class Trap(PlantedScript):
         return super().digits(explanation, tokens)
 
 
-def _started(folder: Path, store: str) -> subprocess.Popen[bytes]:
+def _started(folder: Path, store: str, **settings: str) -> subprocess.Popen[bytes]:
     environment = {
         **os.environ,
         "NEUROSCRIBE_STUDIES": str(folder / "studies"),
@@ -56,6 +56,7 @@ def _started(folder: Path, store: str) -> subprocess.Popen[bytes]:
         "NEUROSCRIBE_LLM_CONCURRENCY": "1",
         "NEUROSCRIBE_BATCH_TOKENS": "64",
         "OMP_NUM_THREADS": "1",
+        **settings,
     }
     command = [sys.executable, "-m", "dagster_project.run", "planted"]
     return subprocess.Popen(
@@ -70,7 +71,7 @@ def _finished(process: subprocess.Popen[bytes]) -> int:
 
 
 def _killed_when_a_checkpoint_is_there(process: subprocess.Popen[bytes], folder: Path) -> None:
-    pattern = "planted/activations/tensors/*.after_*.safetensors"
+    pattern = "planted/activations/tensors/*.open_*.safetensors"
     tick = threading.Event()
     while process.poll() is None and len(list(folder.glob(pattern))) < LAYERS:
         tick.wait(0.01)
@@ -92,7 +93,7 @@ def test_killed_in_capture_explanation_and_simulation_and_stopped_the_run_ends_a
         replies, readings = script.replies, script.readings
         script.replies = script.readings = 0
 
-        process = _started(tmp_path, "killed")
+        process = _started(tmp_path, "killed", NEUROSCRIBE_CHECKPOINT_SECONDS="0")
         _killed_when_a_checkpoint_is_there(process, tmp_path / "killed")
         assert _finished(process) == -signal.SIGKILL
         assert script.replies <= 1  # the tiny check beforehand

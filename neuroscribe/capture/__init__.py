@@ -1,6 +1,7 @@
 """Capture: one pass of the corpus through the subject, keeping of every neuron what the study needs."""
 
 from neuroscribe.capture.checkpoints import Checkpoints as Checkpoints
+from neuroscribe.capture.fit import automatic_batch_tokens as automatic_batch_tokens
 from neuroscribe.capture.fit import check_size as check_size
 from neuroscribe.capture.merge import merged as merged
 from neuroscribe.capture.run import capture as capture

@@ -4,14 +4,14 @@ A file belongs to one fingerprint; files of another one are ignored and, in the 
 States under way go to two places in turn, so that a kill while one is written leaves the other whole.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from neuroscribe.capture.state import LayerState
 from neuroscribe.ports import TensorStore
 
-CHECKPOINT_SECONDS = 60.0
-"""Work that a kill may cost, beside the time to write all states."""
+_SHARD = re.compile(r"layer_\d+\.shard_\d+_of_(\d+)\.safetensors")
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,15 @@ class Checkpoints:
     def of(self, index: int, count: int) -> "Checkpoints":
         """Return the files of one of `count` shards; the only shard is the whole."""
         return replace(self, shard=f".shard_{index}_of_{count}") if count > 1 else self
+
+    def shards(self) -> int:
+        """Return the number of shards of which some have been captured, 1 where none has."""
+        counts = {1}
+        for name in self.store.names(self.folder):
+            found = _SHARD.fullmatch(name)
+            if found and self._is_own(self.store.metadata(f"{self.folder}/{name}")):
+                counts.add(int(found[1]))
+        return max(counts)
 
     def path(self, layer: int, place: int | None = None) -> str:
         """Return the file of a layer's finished state, or of one of the two places while it is under way."""
@@ -90,11 +99,14 @@ class Checkpoints:
         found = {layer: self._state(self.path(layer, place)) for layer in sorted(layers)}
         return {layer: state for layer, state in found.items() if state is not None}
 
+    def _is_own(self, metadata: Mapping[str, str]) -> bool:
+        return metadata.get("fingerprint") == self.fingerprint
+
     def _state(self, path: str) -> LayerState | None:
         if not self.store.exists(path):
             return None
         tensors, metadata = self.store.read(path)
-        if metadata.get("fingerprint") != self.fingerprint:
+        if not self._is_own(metadata):
             return None
         return LayerState.restored(tensors, read_ranges(metadata["ranges"]))
 

@@ -34,6 +34,23 @@ def check_size(study: Study, model: torch.nn.Module) -> None:
             )
 
 
+def automatic_batch_tokens(model: torch.nn.Module, device: torch.device) -> int:
+    """Return the tokens per forward pass that suit a device; the same for every machine of its type.
+
+    On a CPU the widest layer's activations of a batch should stay in the shared cache, where the next step
+    reads them (reference/perf.md, section 5: throughput falls beyond 4 to 8 MB). A GPU wants enough tokens to
+    hide its launches; a batch too large for its memory is halved during the pass.
+    """
+    if device.type == "cuda":
+        return 16384
+    neurons = max(found.neurons for found in down_projections(model).values())
+    itemsize = next(model.parameters()).dtype.itemsize
+    return max(64, _NEAR_BYTES // (neurons * itemsize))
+
+
+_NEAR_BYTES = 6 * 2**20
+
+
 def check_tokens(subject: Subject, tokens: Int[Tensor, "sequence token"]) -> None:
     """Check that the model can read the corpus.
 

@@ -14,6 +14,7 @@ from neuroscribe.capture.state import LOOKUP_UNIT, CapturePlan, LayerState, empt
 from neuroscribe.errors import CaptureError
 from neuroscribe.polarity import explained_side
 from neuroscribe.subjects import Subject
+from neuroscribe.whole_activations import WholeActivations
 
 KernelName = Literal["auto", "compiled", "reference"]
 
@@ -28,10 +29,11 @@ class Reduction:
         projections: Mapping[int, DownProjection],
         *,
         kernel_name: KernelName = "auto",
+        whole: WholeActivations | None = None,
     ) -> None:
         on_gpu = subject.device.type == "cuda" and kernel_name != "compiled"
         compiled = kernel_name == "compiled" or (kernel_name == "auto" and not on_gpu)
-        self.subject, self.plan, self.projections = subject, plan, projections
+        self.subject, self.plan, self.projections, self.whole = subject, plan, projections, whole
         self.states: dict[int, LayerState] = {}
         self._first: dict[int, Float[Tensor, "token neuron"]] = {}
         # Other devices lack fp64, so what they compute is reduced on the CPU.
@@ -124,6 +126,8 @@ class Reduction:
             ) from error
         if not bool(torch.isfinite(state.sums[1]).all()):
             raise CaptureError(_located(layer, activations[:, skipped:].float(), ids))
+        if self.whole:
+            self.whole.add(layer, activations[:, skipped:], ids.start)
         for row, sequence in enumerate(ids):
             if sequence in self._random:
                 state.random_vector[self._random[sequence]] = activations[row, skipped:]

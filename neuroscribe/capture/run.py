@@ -7,13 +7,14 @@ captured in shards, on any machines and in any order: the states are merged to t
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from neuroscribe.architectures import DownProjection, down_projections
-from neuroscribe.capture.checkpoints import CHECKPOINT_SECONDS, Checkpoints
+from neuroscribe.capture.checkpoints import Checkpoints
 from neuroscribe.capture.fit import check_tokens
 from neuroscribe.capture.merge import merged
 from neuroscribe.capture.reduction import KernelName, Reduction
@@ -22,6 +23,7 @@ from neuroscribe.corpus import distinct_tokens
 from neuroscribe.errors import CaptureError, StudyError
 from neuroscribe.ports import Progress
 from neuroscribe.subjects import Subject
+from neuroscribe.whole_activations import WholeActivations
 
 _CPU = torch.device("cpu")
 
@@ -36,18 +38,20 @@ def capture(
     checkpoints: Checkpoints | None = None,
     kernel_name: KernelName = "auto",
     shards: int = 1,
+    whole: WholeActivations | None = None,
 ) -> dict[int, LayerState]:
     """Return each layer's finished state, on the CPU, after one pass of all sequences.
 
     `tokens` holds ids of the subject's tokenizer. `kernel_name`: `compiled` (CPU), `reference` (any device)
     or `auto`. Layers already finished are read from `checkpoints`, and so are shards that `capture_shard` has
     captured elsewhere; the rest is captured here. A batch for which memory does not suffice is halved, and so
-    are those after it. Raises StudyError for a layer without a dense MLP or too many shards, SubjectError for
-    tokens that the model lacks, and CaptureError for NaN or inf, naming layer, neuron, sequence and position.
+    are those after it. With `whole`, all activations are written as well. Raises StudyError for a layer
+    without a dense MLP or too many shards, SubjectError for tokens that the model lacks, and CaptureError for
+    NaN or inf, naming layer, neuron, sequence and position.
     """
     projections = selected_projections(subject.model, layers)
     check_tokens(subject, tokens)
-    work = _Work(subject, tokens, plan, progress, kernel_name)
+    work = _Work(subject, tokens, plan, progress, kernel_name, whole)
     if shards == 1:
         return work.shard(projections, range(len(tokens)), checkpoints)
     states = checkpoints.finished(projections) if checkpoints else {}
@@ -66,6 +70,7 @@ def capture_shard(
     checkpoints: Checkpoints,
     shard: int,
     shards: int,
+    whole: WholeActivations | None = None,
 ) -> dict[int, LayerState]:
     """Capture one shard (from 0) of the corpus `tokens` and leave its states in `checkpoints` for `capture`.
 
@@ -74,7 +79,7 @@ def capture_shard(
     projections = selected_projections(subject.model, layers)
     check_tokens(subject, tokens)
     own = shard_range(len(tokens), shard, shards, plan.block)
-    work = _Work(subject, tokens, plan, progress)
+    work = _Work(subject, tokens, plan, progress, whole=whole)
     return work.shard(projections, own, checkpoints.of(shard, shards))
 
 
@@ -110,6 +115,7 @@ class _Work:
     plan: CapturePlan
     progress: Progress
     kernel_name: KernelName = "auto"
+    whole: WholeActivations | None = None
 
     def in_shards(
         self, projections: Mapping[int, DownProjection], shards: int, checkpoints: Checkpoints | None
@@ -141,13 +147,17 @@ class _Work:
     def _captured(
         self, projections: Mapping[int, DownProjection], own: range, checkpoints: Checkpoints | None
     ) -> dict[int, LayerState]:
-        reduction = Reduction(self.subject, self.plan, projections, kernel_name=self.kernel_name)
+        reduction = Reduction(
+            self.subject, self.plan, projections, kernel_name=self.kernel_name, whole=self.whole
+        )
         distinct, places = distinct_tokens(self.tokens)
         reduction.check(self.tokens[:1])
         states, free = checkpoints.resumed(projections) if checkpoints else ({}, 0)
         reduction.begin(states or reduction.empty_states(vocabulary=len(distinct)))
         self._pass(reduction, places, own, checkpoints, free)
         states = {layer: state.on(_CPU) for layer, state in reduction.states.items()}
+        for layer in states if self.whole else ():
+            cast(WholeActivations, self.whole).finish(layer, len(self.tokens))
         if checkpoints:
             checkpoints.finish(states)
         return states
@@ -162,12 +172,15 @@ class _Work:
     ) -> None:
         """Run the sequences that the states have not taken; `free` is the place for the next checkpoint."""
         subject, block = self.subject, self.plan.block
+        # What is held of a block of whole activations is lost in a kill, so checkpoints come between blocks.
+        unit = self.whole.block if self.whole else 1
         done, batch = max(own.start, reduction.stop), _batch(subject, self.tokens.shape[1])
-        due = self.progress.alarm(CHECKPOINT_SECONDS)
+        due = self.progress.alarm(subject.checkpoint_seconds)
         with self.progress.task(f"capture {subject.name}", total=len(own), unit="sequences") as advance:
             advance(done - own.start)
             while done < own.stop:
-                stop = min(done + batch, done - done % block + block, own.stop)
+                end = block if unit == 1 else unit
+                stop = min(done + batch, done - done % end + end, own.stop)
                 try:
                     reduction.take(self.tokens[done:stop], places[done:stop], first=done)
                 except torch.OutOfMemoryError as error:
@@ -178,7 +191,7 @@ class _Work:
                     reduction.fold()
                 advance(stop - done)
                 done = stop
-                if checkpoints and done < own.stop and due():
+                if checkpoints and done % unit == 0 and done < own.stop and due():
                     checkpoints.save(reduction.states, free)
                     free = 1 - free
 

@@ -8,7 +8,7 @@ import polars as pl
 
 from neuroscribe.capture.checkpoints import Checkpoints, read_ranges
 from neuroscribe.capture.fit import check_size
-from neuroscribe.capture.run import capture
+from neuroscribe.capture.run import capture, capture_shard
 from neuroscribe.capture.state import LayerState
 from neuroscribe.capture.statistics import layer_statistics
 from neuroscribe.corpus import distinct_tokens, token_matrix
@@ -21,6 +21,7 @@ from neuroscribe.stages import stage_version
 from neuroscribe.studies import Study
 from neuroscribe.subjects import Subject
 from neuroscribe.token_lookup import token_lookup
+from neuroscribe.whole_activations import WholeActivations
 
 
 @dataclass(frozen=True)
@@ -50,16 +51,52 @@ def captured(
     check_size(study, subject.model)
     tokens = token_matrix(sequences)
     plan = capture_plan(study, layers, len(distinct_tokens(tokens)[0]))
-    checkpoints = Checkpoints(
-        store, _folder(study), _identity(study, subject, sequences), corpus=_inputs(study, sequences)
+    files = _files(study, subject, sequences, store)
+    reused = all(files.is_finished(layer) for layer in layers)
+    states = capture(
+        subject,
+        tokens,
+        plan=plan,
+        layers=layers,
+        progress=progress,
+        checkpoints=files,
+        shards=files.shards(),
+        whole=_whole(study, subject, sequences, store),
     )
-    reused = all(checkpoints.is_finished(layer) for layer in layers)
-    states = capture(subject, tokens, plan=plan, layers=layers, progress=progress, checkpoints=checkpoints)
     statistics = {
         layer: layer_statistics(state, layer, polarities=study.polarities, top_k=study.capture.top_k)
         for layer, state in states.items()
     }
     return Captured(statistics, reused)
+
+
+def captured_shard(
+    study: Study,
+    subject: Subject,
+    sequences: pl.DataFrame,
+    *,
+    shard: int,
+    shards: int,
+    store: TensorStore,
+    progress: Progress,
+) -> None:
+    """Run one shard (from 0) of the corpus through the subject and leave all layers' states in the store.
+
+    When all shards are there, or some, `captured` takes them and captures the rest.
+    """
+    check_size(study, subject.model)
+    tokens, layers = token_matrix(sequences), range(study.subject.layers)
+    capture_shard(
+        subject,
+        tokens,
+        plan=capture_plan(study, layers, len(distinct_tokens(tokens)[0])),
+        layers=layers,
+        progress=progress,
+        checkpoints=_files(study, subject, sequences, store),
+        shard=shard,
+        shards=shards,
+        whole=_whole(study, subject, sequences, store),
+    )
 
 
 def layer_records(study: Study, layer: int, sequences: pl.DataFrame, store: TensorStore) -> pl.DataFrame:
@@ -97,6 +134,21 @@ def _state(study: Study, layer: int, sequences: pl.DataFrame, store: TensorStore
 
 def _folder(study: Study) -> str:
     return f"{study.name}/activations/tensors"
+
+
+def _files(study: Study, subject: Subject, sequences: pl.DataFrame, store: TensorStore) -> Checkpoints:
+    identity = _identity(study, subject, sequences)
+    return Checkpoints(store, _folder(study), identity, corpus=_inputs(study, sequences))
+
+
+def _whole(
+    study: Study, subject: Subject, sequences: pl.DataFrame, store: TensorStore
+) -> WholeActivations | None:
+    """Return where all activations go, if the study asks for them."""
+    if study.capture.whole == "none":
+        return None
+    folder, identity = f"{study.name}/activations/whole", _identity(study, subject, sequences)
+    return WholeActivations(store, folder, study.capture.whole, identity)
 
 
 def _identity(study: Study, subject: Subject, sequences: pl.DataFrame) -> str:

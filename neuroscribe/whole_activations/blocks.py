@@ -11,7 +11,7 @@ from neuroscribe.ports import TensorStore
 Form = Literal["bf16", "uint8"]
 
 BLOCK_SEQUENCES = 128
-"""Sequences per file: 16 kB in a row per neuron of 64 tokens in bf16; a divisor of CHECKPOINT_SEQUENCES."""
+"""Sequences per file: 16 kB in a row per neuron of 64 tokens in bf16; a divisor of a capture's block."""
 
 ERRORS: dict[Form, str] = {
     "bf16": "exact where the subject computed in bfloat16; otherwise at most 2^-8 of the activation's size",

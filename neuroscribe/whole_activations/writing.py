@@ -66,18 +66,21 @@ class WholeActivations:
                     self._write(layer, block)
                     block.first, block.held = block.end, 0
 
-    def finish(self, layer: int) -> None:
+    @property
+    def block(self) -> int:
+        """Sequences per block."""
+        return self._size
+
+    def finish(self, layer: int, sequences: int) -> None:
         """Write a layer's last, shorter block, and remove blocks that another capture left after it.
 
-        Raises CaptureError when nothing was added.
+        `sequences` is the size of the whole corpus, of which this may have been a shard.
         """
         block = self._blocks.pop(layer, None)
-        if block is None:
-            raise CaptureError(f"layer {layer}: nothing was added; add its sequences before it is finished")
-        if block.held:
+        if block is not None and block.held:
             self._write(layer, block)
         # Files after the end would be taken for more sequences of this layer.
-        after = block_path(self._folder, layer, block_count(block.end, self._size))
+        after = block_path(self._folder, layer, block_count(sequences, self._size))
         for name in block_names(self._store, self._folder, layer):
             if (path := f"{layer_folder(self._folder, layer)}/{name}") >= after:
                 self._store.remove(path)

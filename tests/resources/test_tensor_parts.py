@@ -193,7 +193,7 @@ def test_one_neuron_or_sequence_of_a_layer_on_s3_comes_without_the_others(bucket
         Tensors(root=bucket.root, endpoint_url=bucket.endpoint_url), "w", "uint8", "f", 16
     )
     writer.add(0, layer, 0)
-    writer.finish(0)
+    writer.finish(0, len(layer))
     remote = Tensors(root=bucket.root, endpoint_url=wire.address)
     neuron = neuron_activations(remote, "w", 0, 7)
     after_neuron = wire.received

@@ -1,0 +1,125 @@
+"""Shards of a capture on other processes, and whole activations, through the study and the asset graph."""
+
+import shutil
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import polars as pl
+import pytest
+
+from dagster_project.build import build_defs
+from dagster_project.environments import Environment
+from dagster_project.launch import Launcher
+from dagster_project.shard import main
+from neuroscribe.studies import Study, read_study
+from neuroscribe.testing.planted import LAYERS
+from neuroscribe.testing.planted_study import write_planted_study
+from neuroscribe.whole_activations import is_whole, neuron_activations, sequence_activations
+from resources.tables import Tables
+from resources.tensors import SafetensorFiles
+
+SEQUENCES = 2200
+"""Three blocks, so up to three shards."""
+CAPTURED = ("activations/statistics", "neuron_records", "token_lookup")
+pytestmark = pytest.mark.slow
+
+
+class Store:
+    """A study and a store of its own."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.root = folder / name
+        self.variables = {
+            "NEUROSCRIBE_STUDIES": str(folder / "studies"),
+            "NEUROSCRIBE_STORE": str(self.root),
+            "NEUROSCRIBE_HUB": "0",
+        }
+        self.study: Study = read_study(folder / "studies" / "planted.toml")
+
+    def capture(self) -> None:
+        environment = Environment.read(self.variables)
+        with dg.instance_for_test() as instance:
+            defs = build_defs([self.study], environment=environment)
+            Launcher(self.study, defs, instance, environment).capture()
+
+    def shard(self, *arguments: str) -> int:
+        return main(["planted", *arguments], self.variables)
+
+    def tables(self) -> dict[str, pl.DataFrame]:
+        tables = Tables(str(self.root))
+        return {name: tables.read("planted", name) for name in CAPTURED}
+
+    def tensors(self) -> list[str]:
+        return sorted(path.name for path in (self.root / "planted/activations/tensors").iterdir())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shards")
+    path = write_planted_study(folder, base_url="http://127.0.0.1:9/v1", sequences=SEQUENCES, documents=600)
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("[llm]", '[capture]\nwhole = "uint8"\n[llm]'), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(folder: Path) -> Store:
+    store = Store(folder, "alone")
+    store.capture()
+    return store
+
+
+@pytest.fixture
+def begun(folder: Path, alone: Store, tmp_path: Path) -> Store:
+    """A store that holds the corpus and nothing else."""
+    store = Store(folder, tmp_path.name)
+    shutil.copytree(alone.root / "planted/corpus", store.root / "planted/corpus")
+    return store
+
+
+def test_shards_captured_elsewhere_are_merged_to_the_same_tables(alone: Store, begun: Store) -> None:
+    assert begun.shard("2", "3") == begun.shard("0", "3") == 0
+    assert begun.tensors() == [
+        f"layer_0{n}.shard_{shard}_of_3.safetensors" for n in (0, 1) for shard in (0, 2)
+    ]
+    begun.capture()
+    assert begun.tensors() == alone.tensors() == ["layer_00.safetensors", "layer_01.safetensors"]
+    for name, frame in alone.tables().items():
+        assert begun.tables()[name].equals(frame), name
+    whole = "planted/activations/whole"
+    for path in sorted((alone.root / whole).rglob("*.safetensors")):
+        assert (begun.root / path.relative_to(alone.root)).read_bytes() == path.read_bytes()
+
+
+def test_every_activation_is_stored_on_request_and_agrees_with_the_records(alone: Store) -> None:
+    store, folder = SafetensorFiles(str(alone.root)), "planted/activations/whole"
+    first = store.metadata(f"{folder}/layer_00/block_000000.safetensors")
+    assert is_whole(store, folder, range(LAYERS), SEQUENCES, first["fingerprint"])
+    records = alone.tables()["neuron_records"].filter(pl.col("kind") == "top", pl.col("rank") < 2)
+    for row in records.iter_rows(named=True):
+        own = neuron_activations(store, folder, row["layer"], row["neuron"])
+        assert own.shape == (SEQUENCES, 16)
+        step = float(own.max() - own.min()) / 255
+        found = own[row["sequence_id"]].numpy()
+        assert np.abs(found - np.array(row["activations"])).max() <= step
+        across = sequence_activations(store, folder, row["layer"], row["sequence_id"])
+        assert np.array_equal(across[:, row["neuron"]].numpy(), found)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(("3", "3"), "shard 3 of 3: 2200 sequences are 3 blocks"), (("0", "9"), "there can be 1 to 3 shards")],
+)
+def test_a_shard_that_there_cannot_be_is_refused(
+    begun: Store, arguments: tuple[str, str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert begun.shard(*arguments) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_a_shard_without_a_corpus_is_refused(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert Store(folder, tmp_path.name).shard("0", "3") == 1
+    assert "holds no corpus of study planted; materialise planted/corpus first" in capsys.readouterr().err
