@@ -48,6 +48,10 @@ class SubjectSpec(ModelSpec):
         description="token fed before every sequence and never recorded (BOS); it draws off the attention"
         " that models pour on the first position",
     )
+    fused_gelu: bool = Field(
+        default=False,
+        description="compute GPT-2's activation function in one step: faster, other in the last bits",
+    )
 
 
 class CorpusSpec(Section):

@@ -42,11 +42,14 @@ class SubjectModels(dg.ConfigurableResource):
 
     def _load(self, spec: SubjectSpec, device: Any, progress: Progress | None) -> Subject:
         from neuroscribe.capture import automatic_batch_tokens
+        from neuroscribe.fused import fuse_gelu
 
         artefacts = self._artefacts(progress)
         tokenizer = self.tokenizer(spec, progress=progress)
         prefix = prefix_ids(spec, tokenizer)
         model = load_causal_lm(spec, artefacts=artefacts, device=device)
+        if spec.fused_gelu:
+            fuse_gelu(model)
         return Subject(
             model=model,
             tokenizer=tokenizer,

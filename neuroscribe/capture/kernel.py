@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numba
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from neuroscribe.capture.state import (
@@ -34,10 +34,18 @@ _FIRST_STEP = 2 * (127 + LOWEST_EXPONENT) - 1
 _FIRST_PEAK_STEP = 8 * (127 + LOWEST_EXPONENT) - 1
 
 
-def _compiled(*, parallel: bool = False, inline: bool = False) -> Callable:
-    """Return numba's compiler; it gets the bare function where tests have wrapped it to check shapes."""
+def _compiled(*, parallel: bool = False, inline: bool = False, any_order: bool = False) -> Callable:
+    """Return numba's compiler; it gets the bare function where tests have wrapped it to check shapes.
+
+    `any_order` is for a minimum over values that are no NaN and whose zeros have one sign: exact however it
+    is grouped, so eight or sixteen may be compared at once.
+    """
     compiler = numba.njit(
-        cache=True, error_model="numpy", parallel=parallel, inline="always" if inline else "never"
+        cache=True,
+        error_model="numpy",
+        parallel=parallel,
+        inline="always" if inline else "never",
+        fastmath={"nnan", "nsz"} if any_order else False,
     )
     return lambda function: compiler(inspect.unwrap(function))
 
@@ -45,22 +53,22 @@ def _compiled(*, parallel: bool = False, inline: bool = False) -> Callable:
 def take(
     state: LayerState,
     activations: Float[Tensor, "sequence position neuron"],
-    sequence_ids: Int[Tensor, " sequence"],
+    ids: range,
     plan: CapturePlan,
     *,
     skipped: int = 0,
-) -> None:
-    """Add a batch of adjoining sequences to the top k, pools, moments and histograms.
+) -> bool:
+    """Add the adjoining sequences `ids` to the top k, pools, moments and histograms.
 
-    The first `skipped` positions of each are prefix tokens and not looked at.
+    The first `skipped` positions of each are prefix tokens and not looked at. Returns whether all sums are
+    finite.
     """
-    dtype, ids = state.top_vector.dtype, sequence_ids.numpy()
-    raw = _bits(activations.to(dtype).contiguous())
-    _take(
-        raw,
+    dtype = state.top_vector.dtype
+    finite = _take(
+        _bits(activations.to(dtype).contiguous()),
         skipped,
         16 if dtype == torch.bfloat16 else 0,
-        ids,
+        ids.start,
         plan.members(ids),
         np.array(plan.bounds),
         np.array(plan.polarities, dtype=np.float32),
@@ -70,11 +78,13 @@ def take(
         state.positive.numpy(),
         state.histogram.numpy(),
         state.peak_histogram.numpy(),
+        state.threshold.numpy(),
         state.top_value.numpy(),
         state.top_sequence.numpy(),
         _bits(state.top_vector),
     )
-    state.extend(int(ids[0]), int(ids[-1]) + 1)
+    state.extend(ids.start, ids.stop)
+    return bool(finite)
 
 
 def _bits(values: Float[Tensor, "..."]) -> np.ndarray:
@@ -86,23 +96,26 @@ def _bits(values: Float[Tensor, "..."]) -> np.ndarray:
 
 @_compiled(parallel=True)
 def _take(
-    raw, skipped, shift, ids, members, bounds, signs, pivot, sums, extremes, positive, histogram,
-    peak_histogram, top_value, top_sequence, top_vector,
+    raw, skipped, shift, first_id, members, bounds, signs, pivot, sums, extremes, positive, histogram,
+    peak_histogram, threshold, top_value, top_sequence, top_vector,
 ):  # fmt: skip
     neurons = raw.shape[2]
-    for strip in numba.prange((neurons + _STRIP - 1) // _STRIP):
+    strips = (neurons + _STRIP - 1) // _STRIP
+    finite = np.zeros(strips, dtype=np.bool_)
+    for strip in numba.prange(strips):
         own = slice(strip * _STRIP, min((strip + 1) * _STRIP, neurons))
-        _take_strip(
-            raw[:, skipped:, own], shift, ids, members, bounds, signs, pivot[own], sums[:, own],
+        finite[strip] = _take_strip(
+            raw[:, skipped:, own], shift, first_id, members, bounds, signs, pivot[own], sums[:, own],
             extremes[:, own], positive[own], histogram[own], peak_histogram[:, own],
-            top_value[:, own], top_sequence[:, own], top_vector[:, own],
+            threshold[:, :, own], top_value[:, own], top_sequence[:, own], top_vector[:, own],
         )  # fmt: skip
+    return finite.all()
 
 
 @_compiled()
 def _take_strip(
-    raw, shift, ids, members, bounds, signs, pivot, sums, extremes, positive, histogram, peak_histogram,
-    top_value, top_sequence, top_vector,
+    raw, shift, first_id, members, bounds, signs, pivot, sums, extremes, positive, histogram, peak_histogram,
+    threshold, top_value, top_sequence, top_vector,
 ):  # fmt: skip
     sequences, tokens, width = raw.shape
     bits = np.empty((tokens, width), dtype=np.int32)
@@ -112,48 +125,57 @@ def _take_strip(
     power = np.empty((4, width), dtype=np.float64)
     fired = np.zeros(width, dtype=np.int32)
     counts = histogram.reshape(width * BINS)
-    worst = _worst_slots(bounds, top_value, top_sequence)
     for s in range(sequences):
-        for t in range(tokens):
-            for n in range(width):
-                bits[t, n] = np.int32(np.uint32(raw[s, t, n]) << np.uint32(shift))
+        _widen(raw[s], shift, bits)
         _moments(values, pivot, power, low, high, fired)
-        for n in range(width):
-            for p in range(4):
-                sums[p, n] += power[p, n]
-            extremes[0, n] = min(extremes[0, n], low[n]) + _ZERO
-            extremes[1, n] = max(extremes[1, n], high[n]) + _ZERO
-        _count(bits, counts)
+        _add(power, low, high, sums, extremes)
+        _count(bits, width, counts)
         for side in range(len(signs)):
             peaks = high + _ZERO if signs[side] > 0 else -low + _ZERO
             _count_peaks(peaks.view(np.int32), peak_histogram[side])
             for pool in range(members.shape[1]):
                 if members[s, pool]:
                     _keep_top(
-                        bits, shift, ids[s], peaks, bounds[pool], bounds[pool + 1], worst[side, pool],
-                        top_value[side], top_sequence[side], top_vector[side],
+                        bits, shift, first_id + s, peaks, bounds[pool], bounds[pool + 1],
+                        threshold[side, pool], top_value[side], top_sequence[side], top_vector[side],
                     )  # fmt: skip
+    finite = True
     for n in range(width):
         positive[n] += fired[n]
+        finite &= np.isfinite(sums[1, n])
+    return finite
 
 
 @_compiled()
-def _worst_slots(bounds, top_value, top_sequence):
-    sides, width, _ = top_value.shape
-    worst = np.empty((sides, len(bounds) - 1, width), dtype=np.int64)
-    for side in range(sides):
-        for pool in range(len(bounds) - 1):
-            for n in range(width):
-                worst[side, pool, n] = _worst(
-                    top_value[side, n], top_sequence[side, n], bounds[pool], bounds[pool + 1]
-                )
-    return worst
+def _widen(raw, shift, bits):
+    """Copy a sequence's values as the bits of fp32; those of bf16 are its upper half."""
+    for t in range(raw.shape[0]):
+        for n in range(raw.shape[1]):
+            bits[t, n] = np.int32(np.uint32(raw[t, n]) << np.uint32(shift))
+
+
+@_compiled()
+def _add(power, low, high, sums, extremes):
+    for p in range(4):
+        for n in range(len(low)):
+            sums[p, n] += power[p, n]
+    for n in range(len(low)):
+        extremes[0, n] = (low[n] if low[n] < extremes[0, n] else extremes[0, n]) + _ZERO
+        extremes[1, n] = (high[n] if high[n] > extremes[1, n] else extremes[1, n]) + _ZERO
+
+
+@_compiled(any_order=True)
+def _smallest(values):
+    smallest = values[0]
+    for value in values:
+        smallest = value if value < smallest else smallest
+    return smallest
 
 
 @_compiled()
 def _moments(values, pivot, power, low, high, fired):
     """Sum powers over the tokens in order; four tokens to one load and store of the sums."""
-    tokens, width = values.shape
+    tokens, width = len(values), len(low)
     power[:] = 0.0
     for n in range(width):
         low[n] = values[0, n]
@@ -188,10 +210,9 @@ def _add_powers(values, first, n, tokens, pivot, power, low, high, fired):
 
 
 @_compiled()
-def _count(bits, counts):
-    tokens, width = bits.shape
+def _count(bits, width, counts):
     place = np.empty(width, dtype=np.uint32)
-    for t in range(tokens):
+    for t in range(len(bits)):
         for n in range(width):
             steps = ((bits[t, n] & 0x7FFFFFFF) >> 22) - _FIRST_STEP
             magnitude = min(max(steps, 0), HALF_OCTAVES)
@@ -209,18 +230,16 @@ def _count_peaks(bits, peak_histogram):
 
 
 @_compiled()
-def _keep_top(
-    bits, shift, sequence, peaks, first, stop, worst, top_value, top_sequence, top_vector
-):  # fmt: skip
+def _keep_top(bits, shift, sequence, peaks, first, stop, least, top_value, top_sequence, top_vector):
     for n in range(len(peaks)):
-        slot = worst[n]
-        least = top_value[n, slot]
-        if peaks[n] > least or (peaks[n] == least and sequence < top_sequence[n, slot]):
-            top_value[n, slot] = peaks[n]
-            top_sequence[n, slot] = sequence
-            for t in range(len(bits)):
-                top_vector[n, slot, t] = np.uint32(bits[t, n]) >> np.uint32(shift)
-            worst[n] = _worst(top_value[n], top_sequence[n], first, stop)
+        if peaks[n] >= least[n]:
+            slot = _worst(top_value[n], top_sequence[n], first, stop)
+            if peaks[n] > least[n] or sequence < top_sequence[n, slot]:
+                top_value[n, slot] = peaks[n]
+                top_sequence[n, slot] = sequence
+                for t in range(len(bits)):
+                    top_vector[n, slot, t] = np.uint32(bits[t, n]) >> np.uint32(shift)
+                least[n] = _smallest(top_value[n, first:stop])
 
 
 @_compiled()

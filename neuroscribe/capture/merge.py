@@ -33,6 +33,7 @@ def _joined(one: LayerState, other: LayerState, plan: CapturePlan) -> LayerState
     return LayerState(
         top_value=value,
         top_sequence=sequence,
+        threshold=_thresholds(value, plan),
         top_vector=vector,
         random_vector=_random(one, other, plan),
         pivot=one.pivot,
@@ -90,6 +91,12 @@ def _best(
             value[own], ids[own] = values.gather(1, order), sequences.gather(1, order)
             vector[own] = vectors.gather(1, order[:, :, None].expand(-1, -1, vectors.shape[2]))
     return value, ids, vector
+
+
+def _thresholds(
+    value: Float[Tensor, "polarity neuron slot"], plan: CapturePlan
+) -> Float[Tensor, "polarity pool neuron"]:
+    return torch.stack([value[:, :, first:stop].amin(2) for first, stop in pairwise(plan.bounds)], 1)
 
 
 def _random(one: LayerState, other: LayerState, plan: CapturePlan) -> Float[Tensor, "random token neuron"]:

@@ -116,15 +116,14 @@ class Reduction:
         places: Int[Tensor, "sequence token"],
     ) -> None:
         state, skipped = self.states[layer], len(self.subject.prefix_ids)
-        sequence_ids = torch.arange(ids.start, ids.stop)
         try:
-            self._take(state, activations, sequence_ids.to(self._device), self.plan, skipped=skipped)
+            finite = self._take(state, activations, ids, self.plan, skipped=skipped)
         except torch.OutOfMemoryError as error:
             raise CaptureError(
                 f"layer {layer}: memory of {activations.device} does not suffice to reduce {len(ids)}"
                 " sequences at a time; lower NEUROSCRIBE_BATCH_TOKENS (Subject.batch_tokens)"
             ) from error
-        if not bool(torch.isfinite(state.sums[1]).all()):
+        if not finite:
             raise CaptureError(_located(layer, activations[:, skipped:].float(), ids))
         if self.whole:
             self.whole.add(layer, activations[:, skipped:], ids.start)

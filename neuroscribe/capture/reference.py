@@ -12,14 +12,15 @@ from neuroscribe.capture.state import LOWEST_EXPONENT, CapturePlan, LayerState
 def take(
     state: LayerState,
     activations: Float[Tensor, "sequence position neuron"],
-    sequence_ids: Int[Tensor, " sequence"],
+    ids: range,
     plan: CapturePlan,
     *,
     skipped: int = 0,
-) -> None:
-    """Add a batch of adjoining sequences to the top k, pools, moments and histograms.
+) -> bool:
+    """Add the adjoining sequences `ids` to the top k, pools, moments and histograms.
 
-    The first `skipped` positions of each are prefix tokens and not looked at.
+    The first `skipped` positions of each are prefix tokens and not looked at. Returns whether all sums are
+    finite.
     """
     values = activations[:, skipped:].to(state.top_vector.dtype).float()
     for sequence in values:
@@ -32,14 +33,17 @@ def take(
     state.extremes[1] = torch.maximum(state.extremes[1], values.amax((0, 1))) + 0.0
     state.positive += (values > 0).sum((0, 1))
     _count(state.histogram, bins(values.flatten(0, 1).T, 2))
-    members = torch.from_numpy(plan.members(sequence_ids.cpu().numpy()))  # pyright: ignore[reportUnknownMemberType]
+    members = torch.from_numpy(plan.members(ids)).to(values.device)  # pyright: ignore[reportUnknownMemberType]
+    sequence_ids = torch.arange(ids.start, ids.stop, device=values.device)
     for side, polarity in enumerate(plan.polarities):
         peaks = (polarity * values).amax(1) + 0.0
         _count(state.peak_histogram[side], bins(peaks.T, 8))
         for pool, (first, stop) in enumerate(pairwise(plan.bounds)):
-            own = members[:, pool].to(values.device)
+            own = members[:, pool]
             _keep_top(state, side, slice(first, stop), peaks[own], values[own], sequence_ids[own])
-    state.extend(int(sequence_ids[0]), int(sequence_ids[-1]) + 1)
+            state.threshold[side, pool] = state.top_value[side, :, first:stop].amin(1)
+    state.extend(ids.start, ids.stop)
+    return bool(torch.isfinite(state.sums[1]).all())
 
 
 def bins(values: Float[Tensor, "..."], steps: int) -> Int[Tensor, "..."]:

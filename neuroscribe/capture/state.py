@@ -86,15 +86,14 @@ class CapturePlan:
             found.append(found[-1] + pool.slots)
         return tuple(found)
 
-    def members(self, sequence_ids: Int[np.ndarray, " sequence"]) -> Bool[np.ndarray, "sequence pool"]:
+    def members(self, ids: range) -> Bool[np.ndarray, "sequence pool"]:
         """Tell which pools each sequence belongs to; the first column, the top k, takes all."""
-        columns = [np.ones(len(sequence_ids), dtype=np.bool_)]
-        columns += [np.isin(sequence_ids, own) for own in self._pool_ids]
-        return np.stack(columns, axis=1)
+        rows = [[True, *(sequence in own for own in self._pool_ids)] for sequence in ids]
+        return np.array(rows, dtype=np.bool_)
 
     @cached_property
-    def _pool_ids(self) -> list[np.ndarray]:
-        return [np.array(pool.sequence_ids, dtype=np.int64) for pool in self.pools]
+    def _pool_ids(self) -> list[frozenset[int]]:
+        return [frozenset(pool.sequence_ids) for pool in self.pools]
 
 
 @dataclass
@@ -104,6 +103,8 @@ class LayerState:
     top_value: Float[Tensor, "polarity neuron slot"]
     """polarity x peak, unsorted within the top k and within each pool; -inf where a slot is empty."""
     top_sequence: Int[Tensor, "polarity neuron slot"]
+    threshold: Float[Tensor, "polarity pool neuron"]
+    """The smallest value kept in the top k and in each pool: what lies below it changes nothing."""
     top_vector: Float[Tensor, "polarity neuron slot token"]
     """In the dtype the activations came in, bf16 or fp32."""
     random_vector: Float[Tensor, "random token neuron"]
@@ -211,6 +212,7 @@ def empty_state(
     return LayerState(
         top_value=torch.full((sides, neurons, slots), -torch.inf),
         top_sequence=torch.full((sides, neurons, slots), EMPTY, dtype=torch.int64),
+        threshold=torch.full((sides, 1 + len(plan.pools), neurons), -torch.inf),
         top_vector=torch.zeros(sides, neurons, slots, tokens, dtype=dtype),
         random_vector=torch.zeros(len(plan.random_ids), tokens, neurons, dtype=dtype),
         pivot=torch.zeros(neurons) if pivot is None else pivot,

@@ -25,7 +25,7 @@ def captured(values: torch.Tensor, *, k: int, polarities: tuple[int, ...]) -> La
     """The state of a layer after activations [sequence, token, neuron]."""
     plan = capture_plan(k, polarities)
     state = empty_state(plan, layer=2, neurons=values.shape[2], tokens=values.shape[1], vocabulary=1)
-    kernel.take(state, values, torch.arange(len(values)), plan)
+    kernel.take(state, values, range(len(values)), plan)
     state.random_vector.copy_(values[list(RANDOM_IDS)])
     return state
 

@@ -20,7 +20,7 @@ def lookup(activations: torch.Tensor, polarities: tuple[int, ...], k: int = 1) -
     values = torch.stack([torch.zeros(TOKENS.shape), activations.float()], dim=2)
     plan = CapturePlan(k, polarities, RANDOM_IDS, {4: (OWN,)})
     state = empty_state(plan, layer=4, neurons=2, tokens=2, vocabulary=5)
-    kernel.take(state, values, torch.arange(len(values)), plan)
+    kernel.take(state, values, range(len(values)), plan)
     places = torch.unique(TOKENS, return_inverse=True)[1]
     for sequence in range(5):
         for token in (0, 1):

@@ -93,8 +93,8 @@ def everything(state: LayerState, plan: CapturePlan) -> dict[str, bytes]:
         for part, array in enumerate(sorted_slots(state, side, slice(first, stop)))
     }
     other = (
-        "random_vector", "pivot", "sums", "limbs", "limb_top", "extremes", "positive", "histogram",
-        "peak_histogram", "lookup_sum",
+        "random_vector", "threshold", "pivot", "sums", "limbs", "limb_top", "extremes", "positive",
+        "histogram", "peak_histogram", "lookup_sum",
     )  # fmt: skip
     rest = {name: getattr(state, name).contiguous().view(torch.uint8).numpy().tobytes() for name in other}
     return slots | rest | {"ranges": repr(state.ranges).encode()}

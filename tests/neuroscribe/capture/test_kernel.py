@@ -74,7 +74,7 @@ def taken(
     values = torch.nn.functional.pad(values, (0, 0, skipped, 0), value=1e6).to(dtype)
     for start in range(0, len(values), batch):
         some = values[start : start + batch]
-        take(state, some, torch.arange(start, start + len(some)), plan, skipped=skipped)
+        take(state, some, range(start, start + len(some)), plan, skipped=skipped)
     return state
 
 

@@ -46,7 +46,7 @@ def state_of(own: torch.Tensor, first: int, stop: int) -> LayerState:
     )
     for start in range(first, stop, KEPT.block):
         end = min(start + KEPT.block, stop)
-        kernel.take(state, own[start:end].contiguous(), torch.arange(start, end), KEPT)
+        kernel.take(state, own[start:end].contiguous(), range(start, end), KEPT)
         state.fold()
     for slot, sequence in enumerate(KEPT.random_ids):
         if first <= sequence < stop:

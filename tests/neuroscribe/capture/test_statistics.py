@@ -16,7 +16,7 @@ def statistics(
     state = empty_state(
         plan, layer=3, neurons=neurons, tokens=tokens, vocabulary=1, pivot=values[0, 0].bfloat16().float()
     )
-    kernel.take(state, values.float(), torch.arange(len(values)), plan)
+    kernel.take(state, values.float(), range(len(values)), plan)
     return layer_statistics(state, 3, polarities=polarities, top_k=top_k).to_dict(as_series=False)
 
 
