@@ -1,14 +1,13 @@
-"""What capture costs on top of the subject's forward pass, in the same run, and how much memory it keeps.
+"""What capture costs on top of the subject's forward pass, in the same run.
 
 Subjects have the shape of a real model and random weights: speed does not depend on the values, and nothing
 is downloaded. The whole of `capture()` is measured; only the hooks that it registers are timed apart.
 """
 
-import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -17,13 +16,17 @@ from torch import Tensor
 
 from benchmarks.figures import Figure, figure
 from neuroscribe.architectures import backbone, down_projections
-from neuroscribe.capture import CapturePlan, LayerState, capture
+from neuroscribe.capture import CapturePlan, LayerState, automatic_batch_tokens, capture
 from neuroscribe.capture.hooks import forward
+from neuroscribe.fused import fuse_gelu
+from neuroscribe.sampling import quantile_pools
 from neuroscribe.subjects import Subject, TokenizerFacts
 from neuroscribe.testing.random_subjects import random_subject
 from neuroscribe.testing.stores import SilentProgress
 
-SEQUENCES, LENGTH, REPEATS = 256, 64, 5
+SEQUENCES, LENGTH, REPEATS = 512, 64, 5
+LATE_SEQUENCES = 16_384
+"""Enough for the top 20 to have settled."""
 TOP_K, RANDOM_SEQUENCES, LOOKUP_NEURONS = 20, 30, 12
 """As in studies/embedded.toml."""
 SMOLLM2: dict[str, Any] = {
@@ -51,26 +54,52 @@ GPT2_WIDTH: dict[str, Any] = {
 
 def capture_figures() -> Iterator[Figure]:
     """Yield the figures of capture, one by one as they are measured."""
+    yield from _gpt2_figures()
     yield from _smollm2_figures()
-    gc.collect()
-    subject = _subject("gpt2", GPT2_WIDTH, dtype=torch.float32, prefix_ids=())
-    run = Run(subject, polarities=(1,))
-    run.warm_up()
-    split = [run.split()[0] for _ in range(REPEATS)]
-    yield figure("capture.split_ratio.gpt2_width", split, "x forward", n=SEQUENCES, detail=", float32")
+    late = Run(_subject("gpt2", GPT2_WIDTH | {"n_layer": 1}, torch.float32), (1,), LATE_SEQUENCES)
+    late.warm_up()
+    name = "capture.split_ratio.gpt2_width_16k"
+    yield figure(name, [late.split()[0]], "x forward", n=LATE_SEQUENCES, detail=", float32")
+
+
+def _gpt2_figures() -> Iterator[Figure]:
+    """Compare capture with the plain backbone, and the optimised capture with the same plain backbone."""
+    plain = Run(_subject("gpt2", GPT2_WIDTH, torch.float32), (1,))
+    fused = Run(_subject("gpt2", GPT2_WIDTH, torch.float32, fused=True), (1,))
+    narrow = Run(_subject("gpt2", GPT2_WIDTH, torch.bfloat16, fused=True), (1,))
+    for run in (plain, fused, narrow):
+        run.warm_up()
+    rounds = [(plain.bare(), plain.split(), fused.split(), narrow.split()) for _ in range(REPEATS)]
+    yield from _ratio_figures("gpt2_width", [(bare, own) for bare, own, _, _ in rounds], ", float32")
+    optimised = [capture_seconds / bare for bare, _, (_, capture_seconds), _ in rounds]
+    name = "capture.optimised_ratio.gpt2_width"
+    yield figure(name, optimised, "x plain forward", n=SEQUENCES, detail=", float32, fused GELU")
+    optimised = [capture_seconds / bare for bare, _, _, (_, capture_seconds) in rounds]
+    detail = ", bfloat16 and fused GELU over float32"
+    yield figure(f"{name}_bf16", optimised, "x plain forward", n=SEQUENCES, detail=detail)
 
 
 def _smollm2_figures() -> Iterator[Figure]:
-    subject = _subject("llama", SMOLLM2, dtype=torch.bfloat16, prefix_ids=(0,))
-    run = Run(subject, polarities=(1, -1))
-    run.warm_up()
-    pairs = [(run.bare(), *run.split()) for _ in range(REPEATS)]
-    split = [ratio for _, ratio, _ in pairs]
-    whole = [seconds / bare for bare, _, seconds in pairs]
-    detail = ", bfloat16"
-    yield figure("capture.split_ratio.smollm2", split, "x forward", n=SEQUENCES, detail=detail)
-    yield figure("capture.whole_ratio.smollm2", whole, "x forward", n=SEQUENCES, detail=detail)
-    yield figure("capture.bytes_per_neuron", [run.bytes_per_neuron], "bytes", n=SEQUENCES, detail=detail)
+    wide = Run(_subject("llama", SMOLLM2, torch.float32, prefix_ids=(0,)), (1, -1))
+    narrow = Run(_subject("llama", SMOLLM2, torch.bfloat16, prefix_ids=(0,)), (1, -1))
+    for run in (wide, narrow):
+        run.warm_up()
+    rounds = [(wide.bare(), wide.split(), narrow.bare(), narrow.split()) for _ in range(REPEATS)]
+    yield from _ratio_figures("smollm2_fp32", [(bare, own) for bare, own, _, _ in rounds], ", float32")
+    yield from _ratio_figures("smollm2", [(bare, own) for _, _, bare, own in rounds], ", bfloat16")
+    optimised = [capture_seconds / bare for bare, _, _, (_, capture_seconds) in rounds]
+    name, detail = "capture.optimised_ratio.smollm2", ", bfloat16 over float32"
+    yield figure(name, optimised, "x plain forward", n=SEQUENCES, detail=detail)
+
+
+def _ratio_figures(
+    name: str, rounds: list[tuple[float, tuple[float, float]]], detail: str
+) -> Iterator[Figure]:
+    """Yield the split ratio and, beside it, the ratio of whole runs."""
+    split = [ratio for _, (ratio, _) in rounds]
+    whole = [seconds / bare for bare, (_, seconds) in rounds]
+    yield figure(f"capture.split_ratio.{name}", split, "x forward", n=SEQUENCES, detail=detail)
+    yield figure(f"capture.whole_ratio.{name}", whole, "x forward", n=SEQUENCES, detail=detail)
 
 
 @dataclass
@@ -79,14 +108,12 @@ class Run:
 
     subject: Subject
     polarities: tuple[int, ...]
-    bytes_per_neuron: float = 0.0
-    """Memory of a finished state, without the token-lookup tables of sampled neurons."""
+    sequences: int = SEQUENCES
 
     def __post_init__(self) -> None:
-        generator = torch.Generator().manual_seed(0)
-        vocabulary: int = self.subject.model.config.vocab_size
-        self._tokens = torch.randint(vocabulary, (SEQUENCES, LENGTH), generator=generator)
         self._projections = down_projections(self.subject.model)
+        vocabulary: int = self.subject.model.config.vocab_size
+        self._tokens = random_tokens(self.sequences, vocabulary)
 
     def warm_up(self) -> None:
         """Let kernels compile and memory settle."""
@@ -94,10 +121,10 @@ class Run:
 
     def bare(self) -> float:
         """Return the seconds of the backbone alone over all sequences, in the batches that capture makes."""
-        prefix = torch.tensor(self.subject.prefix_ids, dtype=torch.int64).expand(SEQUENCES, -1)
+        prefix = torch.tensor(self.subject.prefix_ids, dtype=torch.int64).expand(self.sequences, -1)
         tokens = torch.cat([prefix, self._tokens], 1)
         started = time.perf_counter()
-        for batch in tokens.split(self.subject.batch_tokens // tokens.shape[1]):
+        for batch in tokens.split(max(1, self.subject.batch_tokens // tokens.shape[1])):
             forward(self.subject.model, batch)
         return time.perf_counter() - started
 
@@ -106,21 +133,29 @@ class Run:
         timer = PassTimer()
         with timer.attached(self.subject.model, [place.module for place in self._projections.values()]):
             started = time.perf_counter()
-            states = self._captured(self._tokens)
+            self._captured(self._tokens)
             seconds = time.perf_counter() - started
-        neurons = sum(place.neurons for place in self._projections.values())
-        self.bytes_per_neuron = sum(_bytes(state) for state in states.values()) / neurons
         # The first pass is the check on one sequence.
         passes, hooks = sum(timer.passes[1:]), sum(timer.hooks[1:])
         return passes / (passes - hooks), seconds
 
     def _captured(self, tokens: Int[Tensor, "sequence token"]) -> dict[int, LayerState]:
-        lookup = {layer: tuple(range(LOOKUP_NEURONS)) for layer in self._projections}
-        random_ids = tuple(range(0, len(tokens), max(1, len(tokens) // RANDOM_SEQUENCES)))[:RANDOM_SEQUENCES]
-        plan = CapturePlan(TOP_K, self.polarities, random_ids, lookup)
-        return capture(
-            self.subject, tokens, plan=plan, layers=list(self._projections), progress=SilentProgress()
-        )
+        layers = list(self._projections)
+        plan = study_plan(len(tokens), self.polarities, layers)
+        return capture(self.subject, tokens, plan=plan, layers=layers, progress=SilentProgress())
+
+
+def study_plan(sequences: int, polarities: tuple[int, ...], layers: list[int]) -> CapturePlan:
+    """Return what the default study keeps, of a corpus of any size."""
+    random_ids = tuple(range(0, sequences, max(1, sequences // RANDOM_SEQUENCES)))[:RANDOM_SEQUENCES]
+    lookup = {layer: tuple(range(LOOKUP_NEURONS)) for layer in layers}
+    pools = quantile_pools(sequences, random_ids, exemplars=1, seed=0)
+    return CapturePlan(TOP_K, polarities, random_ids, lookup, pools)
+
+
+def random_tokens(sequences: int, vocabulary: int) -> Int[Tensor, "sequence token"]:
+    """Return tokens drawn with a fixed seed."""
+    return torch.randint(vocabulary, (sequences, LENGTH), generator=torch.Generator().manual_seed(0))
 
 
 @dataclass
@@ -170,15 +205,18 @@ class PassTimer:
 
 
 def _subject(
-    model_type: str, shape: dict[str, Any], *, dtype: torch.dtype, prefix_ids: tuple[int, ...]
+    model_type: str,
+    shape: dict[str, Any],
+    dtype: torch.dtype,
+    *,
+    prefix_ids: tuple[int, ...] = (),
+    fused: bool = False,
 ) -> Subject:
     model = random_subject(model_type, **shape).to(dtype)
-    tokenizer = TokenizerFacts(lambda _: [], (), frozenset(), "none")
+    if fused:
+        fuse_gelu(model)
+    tokenizer, device = TokenizerFacts(lambda _: [], (), frozenset(), "none"), torch.device("cpu")
+    batch = automatic_batch_tokens(model, device)
     return Subject(
-        model, tokenizer, model_type, "random", dtype=dtype, device=torch.device("cpu"), prefix_ids=prefix_ids
+        model, tokenizer, model_type, "random", dtype, device, prefix_ids=prefix_ids, batch_tokens=batch
     )
-
-
-def _bytes(state: LayerState) -> int:
-    tensors = (getattr(state, item.name) for item in fields(state) if item.name != "lookup_sum")
-    return sum(tensor.nbytes for tensor in tensors if isinstance(tensor, Tensor))

@@ -8,7 +8,6 @@ order is shuffled, so that the running top-k meets its records early.
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -87,10 +86,11 @@ def token_matrix(sequences: pl.DataFrame) -> Int[Tensor, "sequence token"]:
 
 def distinct_tokens(
     tokens: Int[Tensor, "sequence token"],
-) -> tuple[Int[Tensor, " distinct_token"], Int[Tensor, "sequence token"]]:
-    """Return the distinct ids of a corpus, ascending, and the place of each token among them."""
-    distinct, places = cast(Any, torch).unique(tokens, return_inverse=True)
-    return distinct, places
+) -> tuple[Int[Tensor, " distinct_token"], Int[Tensor, " token_id"]]:
+    """Return the distinct ids of a corpus, ascending, and the place among them of each id, -1 where none."""
+    present = torch.bincount(tokens.flatten()) > 0
+    place = torch.where(present, present.cumsum(0) - 1, -1)
+    return present.nonzero()[:, 0], place
 
 
 def token_rows(sequences: pl.DataFrame) -> dict[int, list[int]]:

@@ -22,7 +22,8 @@ def token_lookup(
     state: LayerState, layer: int, plan: CapturePlan, tokens: Int[Tensor, "sequence token"]
 ) -> pl.DataFrame:
     """Return one row per candidate neuron, polarity and token that occurs in its held-out sequences."""
-    distinct, places = distinct_tokens(tokens)
+    distinct, place = distinct_tokens(tokens)
+    places = place[tokens]
     held_out = torch.ones(len(tokens), dtype=torch.bool)
     held_out[list(plan.random_ids)] = False
     shared = torch.bincount(places[held_out].flatten(), minlength=len(distinct))

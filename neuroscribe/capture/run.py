@@ -150,11 +150,11 @@ class _Work:
         reduction = Reduction(
             self.subject, self.plan, projections, kernel_name=self.kernel_name, whole=self.whole
         )
-        distinct, places = distinct_tokens(self.tokens)
+        distinct, place = distinct_tokens(self.tokens)
         reduction.check(self.tokens[:1])
         states, free = checkpoints.resumed(projections) if checkpoints else ({}, 0)
         reduction.begin(states or reduction.empty_states(vocabulary=len(distinct)))
-        self._pass(reduction, places, own, checkpoints, free)
+        self._pass(reduction, place, own, checkpoints, free)
         states = {layer: state.on(_CPU) for layer, state in reduction.states.items()}
         for layer in states if self.whole else ():
             cast(WholeActivations, self.whole).finish(layer, len(self.tokens))
@@ -165,7 +165,7 @@ class _Work:
     def _pass(
         self,
         reduction: Reduction,
-        places: Int[Tensor, "sequence token"],
+        place: Int[Tensor, " token_id"],
         own: range,
         checkpoints: Checkpoints | None,
         free: int,
@@ -182,7 +182,8 @@ class _Work:
                 end = block if unit == 1 else unit
                 stop = min(done + batch, done - done % end + end, own.stop)
                 try:
-                    reduction.take(self.tokens[done:stop], places[done:stop], first=done)
+                    tokens = self.tokens[done:stop]
+                    reduction.take(tokens, place[tokens], first=done)
                 except torch.OutOfMemoryError as error:
                     batch = _halved(stop - done, subject, error)
                     advance(0, note=f"out of memory; on with batches of {batch}")

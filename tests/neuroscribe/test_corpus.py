@@ -146,9 +146,10 @@ def test_a_corpus_as_a_matrix_has_a_row_for_each_sequence() -> None:
 
 def test_distinct_tokens_ascend_and_every_place_points_at_its_token() -> None:
     tokens = torch.tensor([[7, 3], [3, 9]])
-    distinct, places = distinct_tokens(tokens)
+    distinct, place = distinct_tokens(tokens)
     assert distinct.tolist() == [3, 7, 9]
-    assert np.array_equal(distinct[places], tokens)
+    assert np.array_equal(distinct[place[tokens]], tokens)
+    assert place.tolist() == [-1, -1, -1, 0, -1, -1, -1, 1, -1, 2]
 
 
 def test_a_damaged_table_of_sequences_is_refused() -> None:
