@@ -1,11 +1,13 @@
 """The same work four times: our capture, TransformerLens, nnsight and hooks that keep everything.
 
 Each variant is prepared for a GPT-2 of some shape, with the same random weights, and then run over tokens.
-What the user of a peer has to add is `Collector`, written as well as plain torch allows.
+What the user of a peer has to add is `Collector`, written as well as plain torch allows. The
+libraries are imported by name, as they are no dependencies of this project.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -103,10 +105,9 @@ def transformer_lens(shape: dict[str, Any]) -> Run:
 
     Release 4.3 computes the logits all the same, whatever `return_type` and `stop_at_layer` say.
     """
-    from transformer_lens.model_bridge.sources import build_bridge_from_module
-
+    sources = import_module("transformer_lens.model_bridge.sources")
     model = random_subject("gpt2", **shape)
-    bridge = build_bridge_from_module(model, "GPT2LMHeadModel", hf_config=model.config)
+    bridge = sources.build_bridge_from_module(model, "GPT2LMHeadModel", hf_config=model.config)
 
     def run(tokens: Int[Tensor, "sequence token"]) -> list[Found]:
         collectors = _collectors(shape)
@@ -120,10 +121,8 @@ def transformer_lens(shape: dict[str, Any]) -> Run:
 
 
 def nnsight(shape: dict[str, Any]) -> Run:
-    """Prepare nnsight: a trace of the backbone, which leaves logits out, stopped after the last layer."""
-    from nnsight import NNsight
-
-    traced = NNsight(random_subject("gpt2", **shape).transformer)
+    """Prepare nnsight: a trace of the backbone, without logits, stopped after the last neurons are read."""
+    traced = import_module("nnsight").NNsight(random_subject("gpt2", **shape).transformer)
 
     def run(tokens: Int[Tensor, "sequence token"]) -> list[Found]:
         collectors = _collectors(shape)
