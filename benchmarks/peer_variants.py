@@ -169,8 +169,9 @@ def _sorted(state: LayerState, layer: int) -> Found:
     """Bring a finished state into the common form; polarity 1 is the only one."""
     value, order = state.top_value[0].sort(1, descending=True)
     vector = state.top_vector[0].gather(1, order[:, :, None].expand(-1, -1, LENGTH))
-    table = layer_statistics(state, layer, (1,)).select("mean", "variance", "skewness", "kurtosis")
-    return Found(value, state.top_sequence[0].gather(1, order), vector, table.to_torch().T)
+    table = layer_statistics(state, layer, polarities=(1,), top_k=TOP_K)
+    moments = table.select("mean", "variance", "skewness", "kurtosis").to_torch().T
+    return Found(value, state.top_sequence[0].gather(1, order), vector, moments)
 
 
 def _reduced(tensors: list[Float[Tensor, "batch token neuron"]]) -> Found:
