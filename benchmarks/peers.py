@@ -1,0 +1,181 @@
+"""What capture costs against TransformerLens, nnsight and a naive gathering, on the same work in one run.
+
+The work: of every MLP neuron of a GPT-2 with random weights, the exact top 20 sequences by peak with their
+activations, and mean, variance, skewness and kurtosis. Capture keeps histograms, extremes and counts besides.
+Time is processor time of one thread: on a busy machine torch's threads wait long for one another, and wall
+time over two of them gave ratios from 0.13 to 1.9 for what is 0.9 on a quiet one.
+
+The peers are not dependencies of this project. To have their figures too:
+
+    .venv/bin/pip install -c requirements.lock transformer-lens nnsight
+
+`python -m benchmarks.peers` measures these figures alone, `python -m benchmarks.peers gpt2_width` those of a
+wider model.
+"""
+
+import gc
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numba
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from benchmarks.capture import GPT2_WIDTH
+from benchmarks.figures import HERE, Figure, figure
+from benchmarks.peer_variants import LENGTH, VARIANTS, Found
+
+SEQUENCES, WARM_UP, REPEATS, MEMORY_REPEATS = 512, 40, 5, 3
+SMALL: dict[str, Any] = GPT2_WIDTH | {"n_embd": 256, "n_inner": 1024, "n_head": 4}
+TINY: dict[str, Any] = GPT2_WIDTH | {"n_embd": 16, "n_inner": 32, "n_head": 2, "n_layer": 2}
+SHAPES = {"small": SMALL, "gpt2_width": GPT2_WIDTH}
+OURS = "neuroscribe"
+PACKAGES = {"transformer_lens": "transformer-lens", "nnsight": "nnsight"}
+"""The peers' modules, and what pip calls them."""
+PROCESS = Path("/proc/self")
+
+Measured = dict[str, list[float]]
+
+
+def peer_figures(shape: str = "small") -> Iterator[Figure]:
+    """Yield time and memory of capture over those of each peer at hand, after comparing what they find."""
+    names = [name for name in VARIANTS if _usable(name)]
+    with one_thread():
+        seconds = _seconds(names, shape)
+    yield from _ratios("ratio", seconds, shape, ", float32, timed on one thread")
+    if (PROCESS / "clear_refs").exists():
+        yield from _ratios("memory", _megabytes(names, shape), shape, ", float32")
+    else:
+        print("peak memory is read from Linux's /proc: the figures capture.peer_memory.* are left out")
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """While open, torch and numba compute on one thread."""
+    before = torch.get_num_threads(), numba.get_num_threads()
+    torch.set_num_threads(1)
+    numba.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        numba.set_num_threads(before[1])
+
+
+def extra_megabytes(name: str, shape: str) -> float:
+    """Return the peak of this process's resident memory while a variant runs, less that just before.
+
+    A run over a tiny model comes first, so that imports and compilers are not counted.
+    """
+    tokens = _tokens()
+    VARIANTS[name](TINY)(tokens[:WARM_UP])
+    run = VARIANTS[name](SHAPES[shape])
+    gc.collect()
+    (PROCESS / "clear_refs").write_text("5", encoding="ascii")  # the peak starts again from here
+    before = _resident("VmRSS")
+    run(tokens)
+    return _resident("VmHWM") - before
+
+
+def _usable(name: str) -> bool:
+    """Tell whether a variant can run here; print how to install it where it cannot."""
+    package = PACKAGES.get(name)
+    if package is None:
+        return True
+    if find_spec(name) is None:
+        print(
+            f"{name} is not installed, its figures are left out;"
+            f" to have them: .venv/bin/pip install -c requirements.lock {package}"
+        )
+        return False
+    print(f"{package} {version(package)}")
+    return True
+
+
+def _ratios(what: str, measured: Measured, shape: str, detail: str) -> Iterator[Figure]:
+    """Yield our number over each peer's, pair by pair, in the same round."""
+    suffix = "" if shape == "small" else f".{shape}"
+    for peer in [name for name in measured if name != OURS]:
+        ratios = [one / other for one, other in zip(measured[OURS], measured[peer], strict=True)]
+        yield figure(f"capture.peer_{what}.{peer}{suffix}", ratios, f"x {peer}", n=SEQUENCES, detail=detail)
+
+
+def _seconds(names: list[str], shape: str) -> Measured:
+    """Time the variants in turns, back and forth; a first round, not counted, compares what they find."""
+    tokens = _tokens()
+    runs = {name: VARIANTS[name](SHAPES[shape]) for name in names}
+    expected = runs[OURS](tokens)
+    for name in names[1:]:
+        _check_equal(runs[name](tokens), expected)
+    del expected
+    seconds: Measured = {name: [] for name in names}
+    for repeat in range(REPEATS):
+        for name in names[:: -1 if repeat % 2 else 1]:
+            gc.collect()
+            started = time.process_time()
+            runs[name](tokens)
+            seconds[name].append(time.process_time() - started)
+    return _told(seconds, "s")
+
+
+def _megabytes(names: list[str], shape: str) -> Measured:
+    """Measure the extra memory of each variant, each time in a process of its own."""
+    megabytes: Measured = {name: [] for name in names}
+    for _ in range(MEMORY_REPEATS):
+        for name in names:
+            command = [sys.executable, "-m", "benchmarks.peers", shape, name]
+            done = subprocess.run(command, cwd=HERE.parent, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603 - this module, with names of its own
+            megabytes[name].append(float(done.stdout.split()[-1]))
+    return _told(megabytes, "MB")
+
+
+def _told(measured: Measured, unit: str) -> Measured:
+    for name, values in measured.items():
+        print(f"{name}: {' '.join(f'{value:.4g}' for value in values)} {unit}", flush=True)
+    return measured
+
+
+def _check_equal(found: list[Found], expected: list[Found]) -> None:
+    """Check values and moments of all neurons, and activations where both keep the same sequence.
+
+    Sequences may differ where peaks are equal, or nearly so: TransformerLens has an attention of its own.
+    """
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one.value, other.value, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(one.vector.amax(2), one.value, rtol=0, atol=0)
+        same = one.sequence == other.sequence
+        assert same.float().mean() > 0.99, "the variants keep other sequences"
+        torch.testing.assert_close(one.vector[same], other.vector[same], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(one.moments.double(), other.moments.double(), rtol=1e-3, atol=1e-4)
+
+
+def _tokens() -> Int[Tensor, "sequence token"]:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(GPT2_WIDTH["vocab_size"], (SEQUENCES, LENGTH), generator=generator)
+
+
+def _resident(field: str) -> float:
+    """Return a field of this process's status in MB: VmRSS is the resident memory, VmHWM its peak."""
+    status = (PROCESS / "status").read_text(encoding="ascii")
+    return int(re.findall(rf"{field}:\s+(\d+) kB", status)[0]) * 1024 / 1e6
+
+
+def main() -> None:
+    """Measure all figures, or with `SHAPE VARIANT` print the extra memory of one variant."""
+    if len(sys.argv) > 2:
+        print(extra_megabytes(sys.argv[2], sys.argv[1]))
+    else:
+        list(peer_figures(*sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()
