@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from benchmarks.figures import Figure, figure
 from neuroscribe.architectures import backbone, down_projections
-from neuroscribe.capture import CapturePlan, LayerState, automatic_batch_tokens, capture
+from neuroscribe.capture import CapturePlan, LayerState, automatic_batch_tokens, capture, reduction
 from neuroscribe.capture.hooks import forward
 from neuroscribe.fused import fuse_gelu
 from neuroscribe.sampling import quantile_pools
@@ -59,7 +60,7 @@ def capture_figures() -> Iterator[Figure]:
     late = Run(_subject("gpt2", GPT2_WIDTH | {"n_layer": 1}, torch.float32), (1,), LATE_SEQUENCES)
     late.warm_up()
     name = "capture.split_ratio.gpt2_width_16k"
-    yield figure(name, [late.split()[0]], "x forward", n=LATE_SEQUENCES, detail=", float32")
+    yield figure(name, [late.split()], "x forward", n=LATE_SEQUENCES, detail=", float32")
 
 
 def _gpt2_figures() -> Iterator[Figure]:
@@ -67,39 +68,34 @@ def _gpt2_figures() -> Iterator[Figure]:
     plain = Run(_subject("gpt2", GPT2_WIDTH, torch.float32), (1,))
     fused = Run(_subject("gpt2", GPT2_WIDTH, torch.float32, fused=True), (1,))
     narrow = Run(_subject("gpt2", GPT2_WIDTH, torch.bfloat16, fused=True), (1,))
-    for run in (plain, fused, narrow):
-        run.warm_up()
-    rounds = [(plain.bare(), plain.split(), fused.split(), narrow.split()) for _ in range(REPEATS)]
-    yield from _ratio_figures("gpt2_width", [(bare, own) for bare, own, _, _ in rounds], ", float32")
-    optimised = [capture_seconds / bare for bare, _, (_, capture_seconds), _ in rounds]
-    name = "capture.optimised_ratio.gpt2_width"
-    yield figure(name, optimised, "x plain forward", n=SEQUENCES, detail=", float32, fused GELU")
-    optimised = [capture_seconds / bare for bare, _, _, (_, capture_seconds) in rounds]
-    detail = ", bfloat16 and fused GELU over float32"
-    yield figure(f"{name}_bf16", optimised, "x plain forward", n=SEQUENCES, detail=detail)
+    yield from _ratio_figures("gpt2_width", plain, {"gpt2_width": fused, "gpt2_width_bf16": narrow})
 
 
 def _smollm2_figures() -> Iterator[Figure]:
     wide = Run(_subject("llama", SMOLLM2, torch.float32, prefix_ids=(0,)), (1, -1))
     narrow = Run(_subject("llama", SMOLLM2, torch.bfloat16, prefix_ids=(0,)), (1, -1))
-    for run in (wide, narrow):
+    yield from _ratio_figures("smollm2_fp32", wide, {"smollm2": narrow})
+    yield from _ratio_figures("smollm2", narrow, {})
+
+
+def _ratio_figures(name: str, plain: "Run", optimised: "dict[str, Run]") -> Iterator[Figure]:
+    """Yield the split ratio, beside it that of whole runs, and whole optimised runs over the plain pass."""
+    for run in (plain, *optimised.values()):
         run.warm_up()
-    rounds = [(wide.bare(), wide.split(), narrow.bare(), narrow.split()) for _ in range(REPEATS)]
-    yield from _ratio_figures("smollm2_fp32", [(bare, own) for bare, own, _, _ in rounds], ", float32")
-    yield from _ratio_figures("smollm2", [(bare, own) for _, _, bare, own in rounds], ", bfloat16")
-    optimised = [capture_seconds / bare for bare, _, _, (_, capture_seconds) in rounds]
-    name, detail = "capture.optimised_ratio.smollm2", ", bfloat16 over float32"
-    yield figure(name, optimised, "x plain forward", n=SEQUENCES, detail=detail)
-
-
-def _ratio_figures(
-    name: str, rounds: list[tuple[float, tuple[float, float]]], detail: str
-) -> Iterator[Figure]:
-    """Yield the split ratio and, beside it, the ratio of whole runs."""
-    split = [ratio for _, (ratio, _) in rounds]
-    whole = [seconds / bare for bare, (_, seconds) in rounds]
+    rounds = [
+        (plain.split(), plain.bare(), plain.whole(), [run.whole() for run in optimised.values()])
+        for _ in range(REPEATS)
+    ]
+    detail = f", {plain.subject.dtype}".replace("torch.", "")
+    split, whole = [one[0] for one in rounds], [one[2] / one[1] for one in rounds]
     yield figure(f"capture.split_ratio.{name}", split, "x forward", n=SEQUENCES, detail=detail)
     yield figure(f"capture.whole_ratio.{name}", whole, "x forward", n=SEQUENCES, detail=detail)
+    for place, (other, run) in enumerate(optimised.items()):
+        ratios = [one[3][place] / one[1] for one in rounds]
+        dtypes = f", {run.subject.dtype} over {plain.subject.dtype}".replace("torch.", "")
+        yield figure(
+            f"capture.optimised_ratio.{other}", ratios, "x plain forward", n=SEQUENCES, detail=dtypes
+        )
 
 
 @dataclass
@@ -128,16 +124,20 @@ class Run:
             forward(self.subject.model, batch)
         return time.perf_counter() - started
 
-    def split(self) -> tuple[float, float]:
-        """Capture once; return time in passes over the same less the time in hooks, and seconds in all."""
+    def whole(self) -> float:
+        """Return the seconds of a whole capture."""
+        started = time.perf_counter()
+        self._captured(self._tokens)
+        return time.perf_counter() - started
+
+    def split(self) -> float:
+        """Capture once, in full passes; return the time in passes over the same less the time in hooks."""
         timer = PassTimer()
         with timer.attached(self.subject.model, [place.module for place in self._projections.values()]):
-            started = time.perf_counter()
             self._captured(self._tokens)
-            seconds = time.perf_counter() - started
         # The first pass is the check on one sequence.
         passes, hooks = sum(timer.passes[1:]), sum(timer.hooks[1:])
-        return passes / (passes - hooks), seconds
+        return passes / (passes - hooks)
 
     def _captured(self, tokens: Int[Tensor, "sequence token"]) -> dict[int, LayerState]:
         layers = list(self._projections)
@@ -172,9 +172,12 @@ class PassTimer:
         body.forward = self._timed_pass(body.forward)
         for module in modules:
             module.register_forward_pre_hook = self._timed_registration(module.register_forward_pre_hook)  # pyright: ignore[reportAttributeAccessIssue]
+        # A pass that ends before the last down-projection would be too short a measure.
+        reduction.reading = partial(_to_the_end, reduction.reading)
         try:
             yield
         finally:
+            reduction.reading = reduction.reading.args[0]
             del body.forward
             for module in modules:
                 del module.register_forward_pre_hook
@@ -202,6 +205,10 @@ class PassTimer:
             return register(timed)
 
         return registered
+
+
+def _to_the_end(reading: Any, *arguments: Any, **named: Any) -> Any:
+    return reading(*arguments, **named | {"stop": False})
 
 
 def _subject(

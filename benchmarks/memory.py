@@ -1,10 +1,10 @@
 """How much memory a capture takes beyond the bare forward pass, and how it grows with the corpus.
 
-Each capture runs in a process of its own, whose largest resident size the kernel reports.
+Each capture runs in a process of its own, whose largest resident size Linux reports.
 """
 
 import json
-import resource
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -104,8 +104,9 @@ def _load_kernel() -> None:
 
 
 def _peak() -> int:
-    """Return the largest number of bytes this process has held."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """Return the largest number of bytes this process has held; `getrusage` would count its parent's too."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) * 1024
 
 
 if __name__ == "__main__":

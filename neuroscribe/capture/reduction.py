@@ -1,14 +1,15 @@
 """Turns batches of tokens into updates of the states, inside the hooks, while the subject runs."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from neuroscribe.architectures import DownProjection
-from neuroscribe.capture import kernel, reference
+from neuroscribe.capture import batched, kernel, reference
 from neuroscribe.capture.hooks import check_projections, forward, reading
 from neuroscribe.capture.state import LOOKUP_UNIT, CapturePlan, LayerState, empty_state
 from neuroscribe.errors import CaptureError
@@ -16,7 +17,22 @@ from neuroscribe.polarity import explained_side
 from neuroscribe.subjects import Subject
 from neuroscribe.whole_activations import WholeActivations
 
-KernelName = Literal["auto", "compiled", "reference"]
+KernelName = Literal["auto", "compiled", "batched", "reference"]
+_LOOKUP_BYTES = 8 * 2**30
+"""Token-lookup sums up to this size lie on the GPU, larger ones in the machine's memory."""
+
+
+_CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """A batch whose activations have been reduced on a device that has not been waited for."""
+
+    layer: int
+    ids: range
+    tokens: Int[Tensor, "sequence token"]
+    finite: Bool[Tensor, ""]
 
 
 class Reduction:
@@ -32,18 +48,21 @@ class Reduction:
         whole: WholeActivations | None = None,
     ) -> None:
         on_gpu = subject.device.type == "cuda" and kernel_name != "compiled"
-        compiled = kernel_name == "compiled" or (kernel_name == "auto" and not on_gpu)
+        name = ("batched" if on_gpu else "compiled") if kernel_name == "auto" else kernel_name
         self.subject, self.plan, self.projections, self.whole = subject, plan, projections, whole
         self.states: dict[int, LayerState] = {}
         self._first: dict[int, Float[Tensor, "token neuron"]] = {}
         # Other devices lack fp64, so what they compute is reduced on the CPU.
         self._device = subject.device if on_gpu else torch.device("cpu")
-        self._take = kernel.take if compiled else reference.take
+        self._take = {"compiled": kernel.take, "batched": batched.take, "reference": reference.take}[name]
+        self._pending: list[_Taken] = []
         self._random = {sequence: slot for slot, sequence in enumerate(plan.random_ids)}
 
     def begin(self, states: Mapping[int, LayerState]) -> None:
         """Start from these states, empty or resumed."""
-        self.states = {layer: state.on(self._device) for layer, state in states.items()}
+        size = sum(state.lookup_sum.nbytes for state in states.values())
+        lookup = self._device if size <= _LOOKUP_BYTES else _CPU
+        self.states = {layer: state.on(self._device, lookup=lookup) for layer, state in states.items()}
 
     @property
     def stop(self) -> int:
@@ -84,7 +103,7 @@ class Reduction:
         After torch.OutOfMemoryError in the subject's pass, take the same sequences again in smaller batches;
         in the reduction itself, which leaves a state half changed, it becomes a CaptureError.
         """
-        calls = dict.fromkeys(self.projections, 0)
+        calls, skipped = dict.fromkeys(self.projections, 0), len(self.subject.prefix_ids)
 
         def reduce(layer: int, read: Float[Tensor, "..."]) -> None:
             calls[layer] += 1
@@ -93,7 +112,12 @@ class Reduction:
             taken = max(0, self.states[layer].stop - first)
             if taken < len(tokens):
                 rest = activations[taken:].to(self._device)
-                self._reduce(layer, rest, range(first + taken, first + len(tokens)), places[taken:])
+                ids = range(first + taken, first + len(tokens))
+                finite = self._reduce(layer, rest, ids, places[taken:])
+                if finite is False:
+                    raise CaptureError(_located(layer, rest[:, skipped:].float(), ids))
+                if finite is not True:
+                    self._pending.append(_Taken(layer, ids, tokens[taken:], finite))
 
         with reading(self.projections, reduce, stop=True):
             forward(self.subject.model, self._with_prefix(tokens))
@@ -104,7 +128,8 @@ class Reduction:
             )
 
     def fold(self) -> None:
-        """End a block of sequences in all layers."""
+        """End a block of sequences in all layers; raises CaptureError for activations that are not finite."""
+        self.settle()
         for state in self.states.values():
             state.fold()
 
@@ -114,7 +139,8 @@ class Reduction:
         activations: Float[Tensor, "sequence position neuron"],
         ids: range,
         places: Int[Tensor, "sequence token"],
-    ) -> None:
+    ) -> bool | Bool[Tensor, ""]:
+        """Update a layer's state; return whether its sums are finite, as a tensor while a GPU is at it."""
         state, skipped = self.states[layer], len(self.subject.prefix_ids)
         try:
             finite = self._take(state, activations, ids, self.plan, skipped=skipped)
@@ -123,8 +149,8 @@ class Reduction:
                 f"layer {layer}: memory of {activations.device} does not suffice to reduce {len(ids)}"
                 " sequences at a time; lower NEUROSCRIBE_BATCH_TOKENS (Subject.batch_tokens)"
             ) from error
-        if not finite:
-            raise CaptureError(_located(layer, activations[:, skipped:].float(), ids))
+        if finite is False:
+            return False
         if self.whole:
             self.whole.add(layer, activations[:, skipped:], ids.start)
         for row, sequence in enumerate(ids):
@@ -134,6 +160,24 @@ class Reduction:
             held_out = [row for row, sequence in enumerate(ids) if sequence not in self._random]
             chosen = activations[:, skipped:, list(neurons)][held_out]
             self._look_up(state, chosen, places[held_out])
+        return finite
+
+    def settle(self) -> None:
+        """Wait for what is under way; raises CaptureError for activations that are not finite."""
+        pending, self._pending = self._pending, []
+        flags = torch.stack([one.finite for one in pending]).cpu() if pending else ()
+        for one, finite in zip(pending, flags, strict=True):
+            if not bool(finite):
+                raise CaptureError(_located(one.layer, self._again(one), one.ids))
+
+    def _again(self, one: _Taken) -> Float[Tensor, "sequence token neuron"]:
+        """Run a batch again and return what one layer reads."""
+        read: list[Tensor] = []
+        own = {one.layer: self.projections[one.layer]}
+        with reading(own, lambda _, values: read.append(values.clone()), stop=True):
+            forward(self.subject.model, self._with_prefix(one.tokens))
+        values = read[0].reshape(len(one.tokens), -1, read[0].shape[-1])
+        return values[:, len(self.subject.prefix_ids) :].float()
 
     def _look_up(
         self,
@@ -142,10 +186,11 @@ class Reduction:
         places: Int[Tensor, "sequence token"],
     ) -> None:
         """Add to the lookup sums, which count in whole units, so that no order of additions matters."""
-        chosen = activations.flatten(0, 1).cpu().double()
+        device = state.lookup_sum.device
+        chosen = activations.flatten(0, 1).to(device).double()
         sides = [explained_side(chosen, side, self.plan.polarities) for side in self.plan.polarities]
         units = (torch.cat(sides, 1) / LOOKUP_UNIT).round().long()
-        state.lookup_sum.index_add_(0, places.flatten(), units)
+        state.lookup_sum.index_add_(0, places.flatten().to(device), units)
 
     def _with_prefix(self, tokens: Int[Tensor, "sequence token"]) -> Int[Tensor, "sequence position"]:
         prefix = torch.tensor(self.subject.prefix_ids, dtype=torch.int64).expand(len(tokens), -1)

@@ -42,12 +42,12 @@ def capture(
 ) -> dict[int, LayerState]:
     """Return each layer's finished state, on the CPU, after one pass of all sequences.
 
-    `tokens` holds ids of the subject's tokenizer. `kernel_name`: `compiled` (CPU), `reference` (any device)
-    or `auto`. Layers already finished are read from `checkpoints`, and so are shards that `capture_shard` has
-    captured elsewhere; the rest is captured here. A batch for which memory does not suffice is halved, and so
-    are those after it. With `whole`, all activations are written as well. Raises StudyError for a layer
-    without a dense MLP or too many shards, SubjectError for tokens that the model lacks, and CaptureError for
-    NaN or inf, naming layer, neuron, sequence and position.
+    `tokens` holds ids of the subject's tokenizer. `kernel_name`: `compiled` (CPU), `batched` (GPU),
+    `reference` (any device) or `auto`. Layers already finished are read from `checkpoints`, and so are shards
+    that `capture_shard` has captured elsewhere; the rest is captured here. A batch for which memory does not
+    suffice is halved, and so are those after it. With `whole`, all activations are written as well. Raises
+    StudyError for a layer without a dense MLP or too many shards, SubjectError for tokens that the model
+    lacks, and CaptureError for NaN or inf, naming layer, neuron, sequence and position.
     """
     projections = selected_projections(subject.model, layers)
     check_tokens(subject, tokens)
@@ -155,7 +155,7 @@ class _Work:
         states, free = checkpoints.resumed(projections) if checkpoints else ({}, 0)
         reduction.begin(states or reduction.empty_states(vocabulary=len(distinct)))
         self._pass(reduction, place, own, checkpoints, free)
-        states = {layer: state.on(_CPU) for layer, state in reduction.states.items()}
+        states = {layer: state.on(_CPU, lookup=_CPU) for layer, state in reduction.states.items()}
         for layer in states if self.whole else ():
             cast(WholeActivations, self.whole).finish(layer, len(self.tokens))
         if checkpoints:
@@ -193,6 +193,7 @@ class _Work:
                 advance(stop - done)
                 done = stop
                 if checkpoints and done % unit == 0 and done < own.stop and due():
+                    reduction.settle()
                     checkpoints.save(reduction.states, free)
                     free = 1 - free
 

@@ -123,7 +123,7 @@ class LayerState:
     """Histogram of polarity x peak over sequences."""
     lookup_sum: Int[Tensor, "distinct_token lookup_column"]
     """Sum of explained-side activations per distinct corpus token over all but the random sequences, in
-    LOOKUP_UNIT; one column per neuron for the first polarity, then for the second; always on the CPU."""
+    LOOKUP_UNIT; one column per neuron for the first polarity, then for the second."""
     ranges: tuple[tuple[int, int], ...] = ()
     """Sequences taken so far, as ascending ranges (first, past the last) that do not touch."""
 
@@ -161,15 +161,15 @@ class LayerState:
         named = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "ranges"}
         return {name: tensor.contiguous().cpu() for name, tensor in named.items()}
 
-    def on(self, device: torch.device) -> "LayerState":
-        """Return the state on a device, but for what is added exactly on the CPU."""
+    def on(self, device: torch.device, *, lookup: torch.device) -> "LayerState":
+        """Return the state on a device and its lookup sums on another; exact sums stay on the CPU."""
         staying = ("ranges", "lookup_sum", "limbs", "limb_top")
         moved = {
             item.name: getattr(self, item.name).to(device)
             for item in fields(self)
             if item.name not in staying
         }
-        return replace(self, **moved)
+        return replace(self, **moved, lookup_sum=self.lookup_sum.to(lookup))
 
     @classmethod
     def restored(cls, tensors: Mapping[str, Tensor], ranges: tuple[tuple[int, int], ...]) -> "LayerState":

@@ -130,12 +130,15 @@ def test_a_prefix_token_is_fed_and_not_recorded(model_type: str) -> None:
         assert int(state.histogram[0].sum()) == SEQUENCES * LENGTH
 
 
-def test_both_kernels_capture_the_same() -> None:
+def test_all_kernels_capture_the_same() -> None:
     own = subject(tiny("llama"))
-    compiled, reference = (
+    compiled, reference, batched = (
         capture(own, corpus(), plan=plan(), layers=[1], progress=SilentProgress(), kernel_name=name)[1]
-        for name in ("compiled", "reference")
+        for name in ("compiled", "reference", "batched")
     )
+    np.testing.assert_allclose(batched.totals(), reference.totals(), rtol=1e-12)
+    batched.limbs, batched.limb_top = reference.limbs, reference.limb_top
+    assert everything(batched, plan()) == everything(reference, plan())
     assert everything(compiled, plan()) == everything(reference, plan())
 
 

@@ -38,21 +38,25 @@ def overflowing(layer: int, sign: int = 1) -> Any:
     return model
 
 
-def run(model: Any, tokens: torch.Tensor, *, prefix_ids: tuple[int, ...] = ()) -> None:
+def run(
+    model: Any, tokens: torch.Tensor, *, prefix_ids: tuple[int, ...] = (), kernel: Any = "compiled"
+) -> None:
+    own = subject(model, prefix_ids=prefix_ids)
     kept = plan(neurons=(0,))
-    capture(
-        subject(model, prefix_ids=prefix_ids), tokens, plan=kept, layers=[0, 1], progress=SilentProgress()
-    )
+    capture(own, tokens, plan=kept, layers=[0, 1], progress=SilentProgress(), kernel_name=kernel)
 
 
+@pytest.mark.parametrize("kernel", ["compiled", "batched", "reference"])
 @pytest.mark.parametrize("layer", [0, 1])
 @pytest.mark.parametrize("prefix_ids", [(), (PLAIN_TOKEN,)])
-def test_an_infinite_activation_is_found_at_its_place(layer: int, prefix_ids: tuple[int, ...]) -> None:
+def test_an_infinite_activation_is_found_at_its_place(
+    layer: int, prefix_ids: tuple[int, ...], kernel: str
+) -> None:
     where = (
         rf"layer {layer}, neuron 9, sequence {SEQUENCE}, position {POSITION}: the activation is inf; .*dtype"
     )
     with pytest.raises(CaptureError, match=where):
-        run(overflowing(layer), red_at(SEQUENCE, POSITION), prefix_ids=prefix_ids)
+        run(overflowing(layer), red_at(SEQUENCE, POSITION), prefix_ids=prefix_ids, kernel=kernel)
 
 
 def test_an_infinite_activation_in_the_checked_sequence_is_found_at_its_place_too() -> None:

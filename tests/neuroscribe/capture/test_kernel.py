@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neuroscribe.capture import CapturePlan, LayerState, Pool, kernel, reference
+from neuroscribe.capture import CapturePlan, LayerState, Pool, batched, kernel, reference
 from neuroscribe.capture.reference import bins
 from neuroscribe.capture.state import (
     BINS,
@@ -86,6 +86,19 @@ def test_the_compiled_kernel_equals_the_reference_to_the_bit(shape: dict[str, An
     assert compiled.sequences == plain.sequences == len(values)
     plan = plan_of(how["k"], how["polarities"])
     assert everything(compiled, plan) == everything(plain, plan)
+
+
+@settings(deadline=None, max_examples=40)
+@given(SHAPES)
+def test_the_step_for_gpus_equals_the_reference_but_for_the_order_of_additions(shape: dict[str, Any]) -> None:
+    values, how = made(shape)
+    plan = plan_of(how["k"], how["polarities"])
+    batches, plain = taken(batched.take, values, **how), taken(reference.take, values, **how)
+    sizes = plain.sums.abs() + 1e-300
+    scale = (values.double() - plain.pivot.double()).abs().amax((0, 1)) ** torch.arange(1, 5)[:, None]
+    assert ((batches.sums - plain.sums).abs() <= 1e-12 * (sizes + scale * values[:, :, 0].numel())).all()
+    batches.sums = plain.sums
+    assert everything(batches, plan) == everything(plain, plan)
 
 
 @settings(deadline=None, max_examples=30)
