@@ -30,6 +30,7 @@ def token_lookup(study: Study) -> dg.AssetsDefinition:
         tensors: dg.ResourceParam[TensorStore],
     ) -> dg.MaterializeResult:
         from neuroscribe.capture.stage import layer_lookup
+        from neuroscribe.publish.pictures import token_preview
 
         sequences = corpus["corpus/sequences"]
         with plain_failures():
@@ -38,7 +39,12 @@ def token_lookup(study: Study) -> dg.AssetsDefinition:
             }
         return dg.MaterializeResult(
             value={layer_key(layer): frame for layer, frame in frames.items()},
-            metadata={"rows": sum(len(frame) for frame in frames.values())},
+            metadata={
+                "rows": sum(len(frame) for frame in frames.values()),
+                "preview": dg.MetadataValue.md(
+                    token_preview(next(iter(frames.values())), corpus["corpus/vocabulary"])
+                ),
+            },
         )
 
     return asset

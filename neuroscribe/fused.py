@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 _SLOW = ("NewGELUActivation", "FastGELUActivation")
-"""What transformers calls its modules of that form; known by name, for to import transformers takes seconds."""
+"""What transformers calls its modules of that form; to import it for its classes would take seconds."""
 
 
 def fuse_gelu(model: torch.nn.Module) -> int:

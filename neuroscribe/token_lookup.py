@@ -55,6 +55,23 @@ def looked_up(
     return np.where(ids[place] == tokens, means[place], fallback)
 
 
+def extreme_tokens(table: pl.DataFrame, *, count: int, at_least: int) -> pl.DataFrame:
+    """Return the tokens with the largest and smallest means of each neuron and polarity of a table.
+
+    The columns are those of the table and `end`: `top`, largest first, or `bottom`, smallest first. Tokens
+    that occur fewer than `at_least` times are left out, for their means are single readings.
+    """
+    ordered = table.filter(pl.col("count") >= at_least).sort("mean", "token_id", descending=[True, False])
+    ends = {"top": ordered, "bottom": ordered.sort("mean", "token_id")}
+    parts = [
+        rows.group_by("neuron", "polarity", maintain_order=True).head(count).with_columns(end=pl.lit(end))
+        for end, rows in ends.items()
+    ]
+    order = pl.col("end").is_in(["bottom"])
+    found = pl.concat(parts).select(*table.columns, "end")
+    return found.sort("neuron", "polarity", order, descending=[False, True, False], maintain_order=True)
+
+
 def _rows(
     state: LayerState,
     layer: int,

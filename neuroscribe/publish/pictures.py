@@ -18,6 +18,7 @@ from jaxtyping import Float
 
 from neuroscribe.escaping import escaped
 from neuroscribe.publish.excerpts import Excerpt, excerpts, firing
+from neuroscribe.token_lookup import extreme_tokens
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -102,6 +103,28 @@ def exemplar_preview(
         for group in groups[:neurons]
     ]
     return "\n\n".join(blocks) or "No neuron fires."
+
+
+def token_preview(
+    table: pl.DataFrame, vocabulary: pl.DataFrame, *, neurons: int = 3, per_end: int = 8, at_least: int = 5
+) -> str:
+    """Return Markdown with the tokens on which a layer's first neurons have the largest and smallest means.
+
+    `table` is a layer's TOKEN_LOOKUP; tokens that occur fewer than `at_least` times are left out.
+    """
+    first = table["neuron"].unique(maintain_order=True)[:neurons]
+    found = extreme_tokens(
+        table.filter(pl.col("neuron").is_in(first.implode())), count=per_end, at_least=at_least
+    )
+    tokens: list[bytes] = vocabulary["bytes"].to_list()
+    lines = [
+        f"- neuron {rows['neuron'][0]}, polarity {rows['polarity'][0]:+d}, {rows['end'][0]}: "
+        + " · ".join(
+            f"«{literal(tokens[token])}» `{mean:.3g}`" for token, mean in rows["token_id", "mean"].iter_rows()
+        )
+        for rows in found.partition_by("neuron", "polarity", "end", maintain_order=True)
+    ]
+    return "\n".join(lines) or "No token occurs often enough."
 
 
 def literal(text: bytes) -> str:

@@ -17,7 +17,9 @@ from neuroscribe.publish.pictures import (
     exemplar_preview,
     literal,
     score_histogram_png,
+    token_preview,
 )
+from neuroscribe.records import TOKEN_LOOKUP
 
 HOSTILE = (
     "<script>alert(1)</script> &amp; **bold** _it_ `code` ~~x~~ | cell | # head\n- item\r\n\t> quote"
@@ -184,3 +186,19 @@ def test_an_excerpt_keeps_the_exact_bytes_around_the_peak():
     )
     assert (shown.starts, shown.ends) == (False, False)
     assert (excerpt(tokens, 0, 1.5).starts, excerpt(tokens, 31, 1.5).ends) == (True, True)
+
+
+def test_the_token_preview_shows_both_ends_of_the_first_neurons_letter_for_letter():
+    table = TOKEN_LOOKUP.frame(
+        [
+            {"layer": 0, "neuron": neuron, "polarity": 1, "token_id": token, "count": 5, "mean": mean}
+            for neuron in (2, 9)
+            for token, mean in ((0, 1.5), (1, -0.25))
+        ]
+    )
+    vocabulary = pl.DataFrame({"bytes": [b"<script>", b" *b"]})
+    text = seen(rendered(token_preview(table, vocabulary, neurons=1, per_end=1)))
+    assert "neuron 2, polarity +1, top: «<script>» 1.5" in text
+    assert "neuron 2, polarity +1, bottom: « *b» -0.25" in text
+    assert "neuron 9" not in text
+    assert token_preview(table, vocabulary, at_least=6) == "No token occurs often enough."

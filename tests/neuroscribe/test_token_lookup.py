@@ -7,7 +7,7 @@ from neuroscribe.capture import CapturePlan, kernel
 from neuroscribe.capture.state import LOOKUP_UNIT, empty_state
 from neuroscribe.errors import CaptureError
 from neuroscribe.records import TOKEN_LOOKUP
-from neuroscribe.token_lookup import looked_up, token_lookup
+from neuroscribe.token_lookup import extreme_tokens, looked_up, token_lookup
 
 TOKENS = torch.tensor([[7, 3], [3, 9], [7, 7], [3, 3], [5, 3], [7, 8]])
 RANDOM_IDS = (5,)
@@ -100,6 +100,13 @@ def test_a_table_is_read_at_each_token_and_unknown_ones_get_the_mean_of_all_occu
     own = table({3: (3, 1.0), 7: (1, 5.0)})
     read = looked_up(own, np.array([[7, 3], [1, 5], [99, 7]]))
     assert read.tolist() == [[5.0, 1.0], [2.0, 2.0], [2.0, 5.0]]
+
+
+def test_the_extreme_tokens_are_those_with_the_largest_and_smallest_means() -> None:
+    own = table({3: (5, 1.0), 4: (9, -2.0), 5: (4, 99.0), 6: (7, 0.5), 7: (5, 0.5)})
+    found = extreme_tokens(own, count=2, at_least=5)
+    assert found.select("token_id", "end").rows() == [(3, "top"), (6, "top"), (4, "bottom"), (6, "bottom")]
+    assert found["mean"].to_list() == [1.0, 0.5, -2.0, 0.5]
 
 
 def test_an_empty_table_gives_nan() -> None:
