@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from neuroscribe.capture.state import LayerState
 from neuroscribe.ports import TensorStore
 
-_SHARD = re.compile(r"layer_\d+\.shard_\d+_of_(\d+)\.safetensors")
+_SHARD = re.compile(r"layer_(?P<layer>\d+)\.shard_\d+_of_(?P<count>\d+)\.")
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ class Checkpoints:
         return replace(self, shard=f".shard_{index}_of_{count}") if count > 1 else self
 
     def shards(self) -> int:
-        """Return the number of shards of which some have been captured, 1 where none has."""
+        """Return of how many shards some have been begun, the largest of several counts; 1 where none has."""
         counts = {1}
         for name in self.store.names(self.folder):
-            found = _SHARD.fullmatch(name)
+            found = _SHARD.match(name)
             if found and self._is_own(self.store.metadata(f"{self.folder}/{name}")):
-                counts.add(int(found[1]))
+                counts.add(int(found["count"]))
         return max(counts)
 
     def path(self, layer: int, place: int | None = None) -> str:
@@ -77,10 +77,12 @@ class Checkpoints:
         for layer in states:
             self._drop(layer)
 
-    def drop_finished(self, layers: Iterable[int]) -> None:
-        """Remove finished states, which have gone into others."""
-        for layer in layers:
-            self.store.remove(self.path(layer))
+    def drop_shards(self, layers: Iterable[int]) -> None:
+        """Remove what there is of shards of these layers, whose whole states are written."""
+        own = {f"{layer:02d}" for layer in layers}
+        for name in self.store.names(self.folder):
+            if (found := _SHARD.match(name)) and found["layer"] in own:
+                self.store.remove(f"{self.folder}/{name}")
 
     def _write(self, states: Mapping[int, LayerState], place: int | None) -> None:
         for layer, state in states.items():

@@ -53,11 +53,12 @@ def capture(
     check_tokens(subject, tokens)
     work = _Work(subject, tokens, plan, progress, kernel_name, whole)
     if shards == 1:
-        return work.shard(projections, range(len(tokens)), checkpoints)
-    states = checkpoints.finished(projections) if checkpoints else {}
-    if remaining := {layer: found for layer, found in projections.items() if layer not in states}:
-        states |= work.in_shards(remaining, shards, checkpoints)
-    return {layer: states[layer] for layer in projections}
+        states = work.shard(projections, range(len(tokens)), checkpoints)
+    else:
+        states = work.in_shards(projections, shards, checkpoints)
+    if checkpoints:
+        checkpoints.drop_shards(projections)
+    return states
 
 
 def capture_shard(
@@ -120,20 +121,20 @@ class _Work:
     def in_shards(
         self, projections: Mapping[int, DownProjection], shards: int, checkpoints: Checkpoints | None
     ) -> dict[int, LayerState]:
-        """Capture the shards that are not there yet, and merge all."""
-        states: dict[int, LayerState] = {}
-        for shard in range(shards):
+        """Return finished states, or merge the shards; those that are not there yet are captured."""
+        states = checkpoints.finished(projections) if checkpoints else {}
+        remaining = {layer: found for layer, found in projections.items() if layer not in states}
+        joined: dict[int, LayerState] = {}
+        for shard in range(shards) if remaining else ():
             own = shard_range(len(self.tokens), shard, shards, self.plan.block)
-            part = self.shard(projections, own, checkpoints.of(shard, shards) if checkpoints else None)
-            states = {
-                layer: merged([states[layer], state], self.plan) if states else state
+            part = self.shard(remaining, own, checkpoints.of(shard, shards) if checkpoints else None)
+            joined = {
+                layer: merged([joined[layer], state], self.plan) if joined else state
                 for layer, state in part.items()
             }
         if checkpoints:
-            checkpoints.finish(states)
-            for shard in range(shards):
-                checkpoints.of(shard, shards).drop_finished(states)
-        return states
+            checkpoints.finish(joined)
+        return {layer: (states | joined)[layer] for layer in projections}
 
     def shard(
         self, projections: Mapping[int, DownProjection], own: range, checkpoints: Checkpoints | None

@@ -137,6 +137,27 @@ def test_a_shard_captured_before_is_not_captured_again() -> None:
         assert everything(state, plan()) == everything(whole[layer], plan())
 
 
+def test_a_kill_while_shards_are_merged_costs_nothing_and_leaves_nothing_behind() -> None:
+    store, model = MemoryTensors(), subject(tiny())
+    files = Checkpoints(store, "s", "a", corpus="c")
+    for shard, shards in ((0, 2), (1, 2), (2, 3)):
+        capture_shard(
+            model, corpus(), plan=plan(), layers=[0, 1], progress=SilentProgress(), checkpoints=files,
+            shard=shard, shards=shards,
+        )  # fmt: skip
+    # As if a merge had been killed after it had written the first layer.
+    whole = capture(model, corpus(), plan=plan(), layers=[0, 1], progress=SilentProgress())
+    files.finish({0: whole[0]})
+    progress = SilentProgress()
+    states = capture(
+        model, corpus(), plan=plan(), layers=[0, 1], progress=progress, checkpoints=files, shards=2
+    )
+    assert not progress.done
+    assert sorted(store.files) == [f"s/layer_0{layer}.safetensors" for layer in (0, 1)]
+    for layer, state in states.items():
+        assert everything(state, plan()) == everything(whole[layer], plan())
+
+
 ONE_SHARD = """
 import sys
 from neuroscribe.capture import Checkpoints, capture_shard
