@@ -7,6 +7,7 @@ libraries are imported by name, as they are no dependencies of this project.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from neuroscribe.capture import CapturePlan, LayerState, capture
 from neuroscribe.capture.statistics import layer_statistics
+from neuroscribe.fused import fuse_gelu
 from neuroscribe.subjects import Subject, TokenizerFacts
 from neuroscribe.testing.random_subjects import random_subject
 from neuroscribe.testing.stores import SilentProgress
@@ -83,9 +85,11 @@ class Collector:
             row += power.mul_(tokens).sum(0)
 
 
-def neuroscribe(shape: dict[str, Any]) -> Run:
-    """Prepare our capture."""
+def neuroscribe(shape: dict[str, Any], *, fused: bool = False) -> Run:
+    """Prepare our capture, with GPT-2's activation function as it is or in one step."""
     model = random_subject("gpt2", **shape)
+    if fused:
+        fuse_gelu(model)
     facts = TokenizerFacts(lambda _: [], (), frozenset(), "none")
     device, layers = torch.device("cpu"), range(shape["n_layer"])
     subject = Subject(
@@ -155,6 +159,7 @@ def naive(shape: dict[str, Any]) -> Run:
 
 VARIANTS: dict[str, Callable[[dict[str, Any]], Run]] = {
     "neuroscribe": neuroscribe,
+    "neuroscribe_fused": partial(neuroscribe, fused=True),
     "transformer_lens": transformer_lens,
     "nnsight": nnsight,
     "naive": naive,

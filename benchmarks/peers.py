@@ -38,7 +38,8 @@ SEQUENCES, WARM_UP, REPEATS, MEMORY_REPEATS = 512, 40, 5, 3
 SMALL: dict[str, Any] = GPT2_WIDTH | {"n_embd": 256, "n_inner": 1024, "n_head": 4}
 TINY: dict[str, Any] = GPT2_WIDTH | {"n_embd": 16, "n_inner": 32, "n_head": 2, "n_layer": 2}
 SHAPES = {"small": SMALL, "gpt2_width": GPT2_WIDTH}
-OURS = "neuroscribe"
+OURS = {"neuroscribe": "", "neuroscribe_fused": ".fused"}
+"""Our variants, and how the names of their figures end."""
 PACKAGES = {"transformer_lens": "transformer-lens", "nnsight": "nnsight"}
 """The peers' modules, and what pip calls them."""
 PROCESS = Path("/proc/self")
@@ -104,16 +105,18 @@ def _usable(name: str) -> bool:
 def _ratios(what: str, measured: Measured, shape: str, detail: str) -> Iterator[Figure]:
     """Yield our number over each peer's, pair by pair, in the same round."""
     suffix = "" if shape == "small" else f".{shape}"
-    for peer in [name for name in measured if name != OURS]:
-        ratios = [one / other for one, other in zip(measured[OURS], measured[peer], strict=True)]
-        yield figure(f"capture.peer_{what}.{peer}{suffix}", ratios, f"x {peer}", n=SEQUENCES, detail=detail)
+    for ours, ending in OURS.items():
+        for peer in [name for name in measured if name not in OURS]:
+            ratios = [one / other for one, other in zip(measured[ours], measured[peer], strict=True)]
+            name = f"capture.peer_{what}.{peer}{ending}{suffix}"
+            yield figure(name, ratios, f"x {peer}", n=SEQUENCES, detail=detail)
 
 
 def _seconds(names: list[str], shape: str) -> Measured:
     """Time the variants in turns, back and forth; a first round, not counted, compares what they find."""
     tokens = _tokens()
     runs = {name: VARIANTS[name](SHAPES[shape]) for name in names}
-    expected = runs[OURS](tokens)
+    expected = runs[names[0]](tokens)
     for name in names[1:]:
         _check_equal(runs[name](tokens), expected)
     del expected
