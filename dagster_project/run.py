@@ -28,11 +28,11 @@ from dagster_project.environments import Environment, use_dagster_home
 from dagster_project.launch import Launcher
 from dagster_project.outcome import outcome
 from neuroscribe.capture import check_size
-from neuroscribe.errors import NeuroscribeError, StoreError, StudyError
+from neuroscribe.errors import NeuroscribeError, StoreError
 from neuroscribe.escaping import escaped
 from neuroscribe.explain.stage import asks_llm
 from neuroscribe.ports import LLM, PromptScorer
-from neuroscribe.studies import Study, chosen_study, read_studies
+from neuroscribe.studies import Study, chosen_layers, chosen_study, read_studies
 from resources.files import Files
 
 T = TypeVar("T")
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None, variables: Mapping[str, str] | 
     try:
         environment = Environment.read(variables)
         study = chosen_study(read_studies(environment.studies), options.study)
-        layers = _layers(study, options.layers)
+        layers = study.sampled_layers if options.layers is None else chosen_layers(study, options.layers)
         run(study, environment, layers=layers, ephemeral=options.ephemeral)
     except NeuroscribeError as error:
         # A server or a file name may have put anything into it.
@@ -167,17 +167,6 @@ async def _check_llm(study: Study, llm: LLM) -> None:
         spec.kind == "all_at_once" for spec in study.simulators.values()
     ):
         await llm.probe()
-
-
-def _layers(study: Study, given: str | None) -> tuple[int, ...]:
-    if given is None:
-        return study.sampled_layers
-    names = [name.strip() for name in given.split(",")]
-    if wrong := [name for name in names if not name.isdecimal() or int(name) >= study.subject.layers]:
-        raise StudyError(
-            f"--layers names {wrong[0]!r}; study {study.name} has layers 0 to {study.subject.layers - 1}"
-        )
-    return tuple(sorted({int(name) for name in names}))
 
 
 def _write_line(text: str) -> None:

@@ -15,7 +15,8 @@ from dagster_project.environments import Environment
 from neuroscribe.capture.stage import captured_shard
 from neuroscribe.errors import NeuroscribeError, StoreError
 from neuroscribe.escaping import escaped
-from neuroscribe.studies import Study, chosen_study, read_studies
+from neuroscribe.lineage import Lineage
+from neuroscribe.studies import Study, chosen_layers, chosen_study, read_studies
 from resources.tables import Tables
 
 
@@ -28,11 +29,13 @@ def main(arguments: Sequence[str] | None = None, variables: Mapping[str, str] | 
     parser.add_argument("study", help="name of a file in studies/, without .toml")
     parser.add_argument("shard", type=int, help="which shard, from 0")
     parser.add_argument("shards", type=int, help="how many shards there are")
+    parser.add_argument("--layers", help="capture these layers instead of all, as in 0,1,2")
     options = parser.parse_args(arguments)
     try:
         environment = Environment.read(variables)
         study = chosen_study(read_studies(environment.studies), options.study)
-        capture(study, environment, shard=options.shard, shards=options.shards)
+        layers = None if options.layers is None else chosen_layers(study, options.layers)
+        capture(study, environment, shard=options.shard, shards=options.shards, layers=layers)
     except NeuroscribeError as error:
         lines = [escaped(line.encode(errors="replace")) for line in str(error).splitlines()]
         sys.stderr.write("\nerror: " + "\n".join(lines) + "\n")
@@ -40,13 +43,15 @@ def main(arguments: Sequence[str] | None = None, variables: Mapping[str, str] | 
     return 0
 
 
-def capture(study: Study, environment: Environment, *, shard: int, shards: int) -> None:
-    """Capture one shard into the environment's store; raises StoreError where there is no corpus."""
+def capture(
+    study: Study, environment: Environment, *, shard: int, shards: int, layers: Sequence[int] | None
+) -> None:
+    """Capture one shard into the environment's store; raises StoreError where the corpus is not there."""
     tables = Tables(environment.store, endpoint_url=environment.endpoint_url)
-    if not tables.exists(study.name, "corpus/sequences"):
+    if not Lineage(study.name, tables).is_current(study, "corpus", None):
         raise StoreError(
-            f"{environment.store}: holds no corpus of study {study.name}; materialise {study.name}/corpus"
-            " first"
+            f"{environment.store}: holds no corpus of study {study.name} as it stands; materialise"
+            f" {study.name}/corpus first"
         )
     resources = environment.resources()
     captured_shard(
@@ -55,6 +60,7 @@ def capture(study: Study, environment: Environment, *, shard: int, shards: int) 
         tables.read(study.name, "corpus/sequences"),
         shard=shard,
         shards=shards,
+        layers=layers,
         store=resources["tensors"],
         progress=resources["progress"],
     )

@@ -12,21 +12,29 @@ HEAD_START = 0.25
 
 @dataclass
 class Alarm:
-    """Rings the first time it is asked after every so many seconds of a clock."""
+    """Rings the first time it is asked after every so many seconds of a clock.
+
+    What is done when it rings may take long: the next ring is at least four times as far away.
+    """
 
     seconds: float
     clock: Callable[[], float]
     _last: float = field(init=False)
+    _rang: bool = False
+    _wait: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self._last = self.clock()
+        self._last, self._wait = self.clock(), self.seconds
 
     def __call__(self) -> bool:
         """Tell whether it rings now."""
-        rings = self.clock() - self._last >= self.seconds
-        if rings:
-            self._last = self.clock()
-        return rings
+        now = self.clock()
+        if self._rang:
+            self._wait = max(self.seconds, 4 * (now - self._last))
+            self._last, self._rang = now, False
+        if now - self._last >= self._wait:
+            self._last, self._rang = now, True
+        return self._rang
 
 
 @dataclass

@@ -17,7 +17,7 @@ QUANTILES = (0.0, 0.5, 0.9, 0.99, 0.999)
 """Bounds of the paper's quantile bands, as shares of sequences by peak."""
 _POOLED = (0.9, 0.99)
 """Lower bounds of the bands that are too rare among the shared random sequences."""
-_LIKELY, _ROOM = 4, 3
+_LIKELY, _ROOM = 4, 5
 """More sequences than are asked for that a pool probably has in its band, and that it has room for."""
 
 

@@ -323,5 +323,15 @@ def chosen_study(studies: Mapping[str, Study], name: str) -> Study:
     return studies[name]
 
 
+def chosen_layers(study: Study, given: str) -> tuple[int, ...]:
+    """Return the layers that a text such as `0,6,12` names; raises StudyError for one that is not there."""
+    names = [name.strip() for name in given.split(",")]
+    if wrong := [name for name in names if not name.isdecimal() or int(name) >= study.subject.layers]:
+        raise StudyError(
+            f"--layers names {wrong[0]!r}; study {study.name} has layers 0 to {study.subject.layers - 1}"
+        )
+    return tuple(sorted({int(name) for name in names}))
+
+
 def _with_kind(name: str, table: object) -> object:
     return {"kind": name, **cast(Mapping[str, object], table)} if isinstance(table, Mapping) else table

@@ -48,8 +48,11 @@ class SubjectModels(dg.ConfigurableResource):
         tokenizer = self.tokenizer(spec, progress=progress)
         prefix = prefix_ids(spec, tokenizer)
         model = load_causal_lm(spec, artefacts=artefacts, device=device)
-        if spec.fused_gelu:
-            fuse_gelu(model)
+        if spec.fused_gelu and not fuse_gelu(model):
+            raise SubjectError(
+                f"{spec.model} has no activation function that can be fused (GPT-2's tanh form of GELU);"
+                " remove subject.fused_gelu"
+            )
         return Subject(
             model=model,
             tokenizer=tokenizer,

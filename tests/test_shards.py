@@ -93,7 +93,9 @@ def test_shards_captured_elsewhere_are_merged_to_the_same_tables(alone: Store, b
 
 
 def test_every_activation_is_stored_on_request_and_agrees_with_the_records(alone: Store) -> None:
-    store, folder = SafetensorFiles(str(alone.root)), "planted/activations/whole"
+    store = SafetensorFiles(str(alone.root))
+    (capture,) = store.names("planted/activations/whole")
+    folder = f"planted/activations/whole/{capture}"
     first = store.metadata(f"{folder}/layer_00/block_000000.safetensors")
     assert is_whole(store, folder, range(LAYERS), SEQUENCES, first["fingerprint"])
     records = alone.tables()["neuron_records"].filter(pl.col("kind") == "top", pl.col("rank") < 2)
@@ -122,4 +124,7 @@ def test_a_shard_without_a_corpus_is_refused(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert Store(folder, tmp_path.name).shard("0", "3") == 1
-    assert "holds no corpus of study planted; materialise planted/corpus first" in capsys.readouterr().err
+    assert (
+        "holds no corpus of study planted as it stands; materialise planted/corpus first"
+        in capsys.readouterr().err
+    )

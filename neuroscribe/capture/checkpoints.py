@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from neuroscribe.capture.state import LayerState
+from neuroscribe.errors import StoreError
 from neuroscribe.ports import TensorStore
 
-_SHARD = re.compile(r"layer_(?P<layer>\d+)\.shard_\d+_of_(?P<count>\d+)\.")
+_STATE = re.compile(r"layer_(?P<layer>\d+)(\.shard_\d+_of_(?P<count>\d+))?(\.open_[01])?\.safetensors")
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,17 @@ class Checkpoints:
         return replace(self, shard=f".shard_{index}_of_{count}") if count > 1 else self
 
     def shards(self) -> int:
-        """Return of how many shards some have been begun, the largest of several counts; 1 where none has."""
-        counts = {1}
+        """Return into how many shards the capture has been cut, 1 where it has not been begun.
+
+        Of several counts it is the one with which most sequences have been captured.
+        """
+        captured = {1: 0}
         for name in self.store.names(self.folder):
-            found = _SHARD.match(name)
-            if found and self._is_own(self.store.metadata(f"{self.folder}/{name}")):
-                counts.add(int(found["count"]))
-        return max(counts)
+            metadata = self._metadata(f"{self.folder}/{name}")
+            if (found := _STATE.fullmatch(name)) and self._is_own(metadata):
+                count = int(found["count"] or 1)
+                captured[count] = captured.get(count, 0) + _size(metadata)
+        return max(captured, key=lambda count: (captured[count], -count))
 
     def path(self, layer: int, place: int | None = None) -> str:
         """Return the file of a layer's finished state, or of one of the two places while it is under way."""
@@ -46,26 +51,27 @@ class Checkpoints:
 
     def is_finished(self, layer: int) -> bool:
         """Tell whether the layer's finished state is there."""
-        return self._state(self.path(layer)) is not None
+        return self._is_own(self._metadata(self.path(layer)))
 
     def finished(self, layers: Iterable[int]) -> dict[int, LayerState]:
         """Return the finished states among `layers`; what a kill left beside them is dropped."""
-        states = self._states(layers, None)
+        states = self._states([layer for layer in sorted(layers) if self.is_finished(layer)], None)
         for layer in states:
-            self._drop(layer)
+            for place in (0, 1):
+                if self._is_own(self._metadata(path := self.path(layer, place))):
+                    self.store.remove(path)
         return states
 
     def resumed(self, layers: Iterable[int]) -> tuple[dict[int, LayerState], int]:
         """Return the states of all layers from the place that is further on, if any, and the other place."""
         wanted = sorted(layers)
-        best: dict[int, LayerState] = {}
-        free = 0
+        best, stops = 0, [0, 0]
         for place in (0, 1):
-            states = self._states(wanted, place)
-            alike = len({state.ranges for state in states.values()}) == 1
-            if len(states) == len(wanted) and alike and _stop(states) > _stop(best):
-                best, free = states, 1 - place
-        return best, free
+            found = [self._metadata(self.path(layer, place)) for layer in wanted]
+            if all(self._is_own(one) for one in found) and len({one["ranges"] for one in found}) == 1:
+                stops[place] = read_ranges(found[0]["ranges"])[-1][1]
+        best = 0 if stops[0] >= stops[1] else 1
+        return (self._states(wanted, best) if stops[best] else {}), (1 - best if stops[best] else 0)
 
     def save(self, states: Mapping[int, LayerState], place: int) -> None:
         """Write all layers' states under way to one of the two places."""
@@ -75,14 +81,16 @@ class Checkpoints:
         """Write all layers' finished states, then drop those under way."""
         self._write(states, None)
         for layer in states:
-            self._drop(layer)
+            for place in (0, 1):
+                self.store.remove(self.path(layer, place))
 
     def drop_shards(self, layers: Iterable[int]) -> None:
-        """Remove what there is of shards of these layers, whose whole states are written."""
+        """Remove what there is of this capture's shards of these layers, whose whole states are written."""
         own = {f"{layer:02d}" for layer in layers}
         for name in self.store.names(self.folder):
-            if (found := _SHARD.match(name)) and found["layer"] in own:
-                self.store.remove(f"{self.folder}/{name}")
+            found, path = _STATE.fullmatch(name), f"{self.folder}/{name}"
+            if found and found["count"] and found["layer"] in own and self._is_own(self._metadata(path)):
+                self.store.remove(path)
 
     def _write(self, states: Mapping[int, LayerState], place: int | None) -> None:
         for layer, state in states.items():
@@ -93,28 +101,28 @@ class Checkpoints:
             }
             self.store.write(self.path(layer, place), state.tensors(), metadata)
 
-    def _drop(self, layer: int) -> None:
-        for place in (0, 1):
-            self.store.remove(self.path(layer, place))
-
     def _states(self, layers: Iterable[int], place: int | None) -> dict[int, LayerState]:
-        found = {layer: self._state(self.path(layer, place)) for layer in sorted(layers)}
-        return {layer: state for layer, state in found.items() if state is not None}
+        found: dict[int, LayerState] = {}
+        for layer in layers:
+            tensors, metadata = self.store.read(self.path(layer, place))
+            found[layer] = LayerState.restored(tensors, read_ranges(metadata["ranges"]))
+        return found
 
     def _is_own(self, metadata: Mapping[str, str]) -> bool:
         return metadata.get("fingerprint") == self.fingerprint
 
-    def _state(self, path: str) -> LayerState | None:
-        if not self.store.exists(path):
-            return None
-        tensors, metadata = self.store.read(path)
-        if not self._is_own(metadata):
-            return None
-        return LayerState.restored(tensors, read_ranges(metadata["ranges"]))
+    def _metadata(self, path: str) -> Mapping[str, str]:
+        """Return what is said of a file; nothing where there is none, or another process has removed it."""
+        try:
+            return self.store.metadata(path) if self.store.exists(path) else {}
+        except StoreError:
+            if self.store.exists(path):
+                raise
+            return {}
 
 
-def _stop(states: Mapping[int, LayerState]) -> int:
-    return max((state.stop for state in states.values()), default=0)
+def _size(metadata: Mapping[str, str]) -> int:
+    return sum(stop - first for first, stop in read_ranges(metadata["ranges"]))
 
 
 def read_ranges(text: str) -> tuple[tuple[int, int], ...]:

@@ -8,6 +8,7 @@ summation (Demmel and Nguyen, "Parallel Reproducible Summation", 2015), here in 
 """
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -42,6 +43,23 @@ class ExactSum:
         top = np.maximum(self.top, other.top)
         self.limbs = _lowered(self.limbs, top - self.top) + _lowered(other.limbs, top - other.top)
         self.top = top
+
+    def fraction(self, row: int, column: int) -> Fraction:
+        """Return one sum as it is."""
+        top = int(self.top[row, column])
+        limbs = self.limbs[row, :, column].tolist()
+        return sum(
+            (limb * Fraction(2) ** (_BITS * (top - i)) for i, limb in enumerate(limbs) if limb), Fraction(0)
+        )
+
+    def put(self, row: int, column: int, value: Fraction) -> None:
+        """Replace one sum, by as much of a value as limbs hold."""
+        own = ExactSum.zero(1, 1)
+        for _ in range(LIMBS):
+            part = float(value)
+            own.add(np.array([[part]]))
+            value -= Fraction(part)
+        self.limbs[row, :, column], self.top[row, column] = own.limbs[0, :, 0], own.top[0, 0]
 
     def rounded(self) -> Float[np.ndarray, "row column"]:
         """Return the sums as fp64, a fixed function of the limbs."""

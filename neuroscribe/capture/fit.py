@@ -57,6 +57,11 @@ def check_tokens(subject: Subject, tokens: Int[Tensor, "sequence token"]) -> Non
     Raises SubjectError when its embedding lacks a token of the corpus, of the prefix or of the tokenizer, and
     StudyError when a sequence is longer than it has positions for.
     """
+    if tokens.numel() >= 2**31:
+        raise StudyError(
+            f"the corpus has {tokens.numel():,} tokens; a histogram counts fewer than {2**31:,}; lower"
+            " corpus.sequences"
+        )
     rows = _embedding_rows(subject.model)
     read = [*subject.prefix_ids, int(tokens.min()), int(tokens.max())]
     if outside := [token for token in read if not 0 <= token < rows]:

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import fields
+from fractions import Fraction
 from functools import reduce
 from itertools import pairwise
+from math import comb
 
 import torch
 from jaxtyping import Float, Int
@@ -18,8 +20,7 @@ from neuroscribe.errors import CaptureError
 def merged(states: Sequence[LayerState], plan: CapturePlan) -> LayerState:
     """Return the state after the sequences of all `states`, which share layer and plan and overlap nowhere.
 
-    Raises CaptureError where a sequence is in two of them, or where they were captured about other pivots,
-    as machines that compute differently would.
+    Raises CaptureError where a sequence is in two of them.
     """
     return reduce(lambda one, other: _joined(one, other, plan), states)
 
@@ -27,8 +28,9 @@ def merged(states: Sequence[LayerState], plan: CapturePlan) -> LayerState:
 def _joined(one: LayerState, other: LayerState, plan: CapturePlan) -> LayerState:
     _check_alike(one, other)
     ranges = joined([*one.ranges, *other.ranges])
-    exact = ExactSum(one.limbs.numpy(), one.limb_top.numpy())
-    exact.merge(ExactSum(other.limbs.numpy(), other.limb_top.numpy()))
+    pivot = torch.minimum(one.pivot, other.pivot)
+    exact = _moved(one, pivot)
+    exact.merge(_moved(other, pivot))
     value, sequence, vector = _best(one, other, plan)
     return LayerState(
         top_value=value,
@@ -36,7 +38,7 @@ def _joined(one: LayerState, other: LayerState, plan: CapturePlan) -> LayerState
         threshold=_thresholds(value, plan),
         top_vector=vector,
         random_vector=_random(one, other, plan),
-        pivot=one.pivot,
+        pivot=pivot,
         sums=torch.zeros_like(one.sums),
         limbs=torch.from_numpy(exact.limbs),  # pyright: ignore[reportUnknownMemberType]
         limb_top=torch.from_numpy(exact.top),  # pyright: ignore[reportUnknownMemberType]
@@ -54,6 +56,22 @@ def _joined(one: LayerState, other: LayerState, plan: CapturePlan) -> LayerState
     )
 
 
+def _moved(state: LayerState, pivot: Float[Tensor, " neuron"]) -> ExactSum:
+    """Return a state's sums about another pivot; neurons that have it already keep every bit.
+
+    Machines that compute the first sequence differently in the last bits may disagree on a few pivots.
+    """
+    exact = ExactSum(state.limbs.numpy().copy(), state.limb_top.numpy().copy())
+    count = state.sequences * state.top_vector.shape[-1]
+    for neuron in map(int, (state.pivot != pivot).nonzero()[:, 0]):
+        shift = Fraction(float(state.pivot[neuron])) - Fraction(float(pivot[neuron]))
+        sums = [Fraction(count), *(exact.fraction(power, neuron) for power in range(4))]
+        for power in range(1, 5):
+            terms = (comb(power, k) * sums[k] * shift ** (power - k) for k in range(power + 1))
+            exact.put(power - 1, neuron, sum(terms, Fraction(0)))
+    return exact
+
+
 def _check_alike(one: LayerState, other: LayerState) -> None:
     for item in fields(one):
         ours, theirs = getattr(one, item.name), getattr(other, item.name)
@@ -62,11 +80,6 @@ def _check_alike(one: LayerState, other: LayerState) -> None:
                 f"states cannot be merged: {item.name} is {tuple(ours.shape)} {ours.dtype} in one and"
                 f" {tuple(theirs.shape)} {theirs.dtype} in the other; they are of different layers or plans"
             )
-    if not torch.equal(one.pivot, other.pivot):
-        raise CaptureError(
-            "states cannot be merged: their sums were taken about different pivots, so the machines computed"
-            " the first sequence differently; capture all shards with the same device type and dtype"
-        )
     if bool(one.sums.any()) or bool(other.sums.any()):
         raise CaptureError("states cannot be merged before the block under way has ended; finish the shards")
 

@@ -141,14 +141,28 @@ class Reduction:
         places: Int[Tensor, "sequence token"],
     ) -> bool | Bool[Tensor, ""]:
         """Update a layer's state; return whether its sums are finite, as a tensor while a GPU is at it."""
-        state, skipped = self.states[layer], len(self.subject.prefix_ids)
         try:
-            finite = self._take(state, activations, ids, self.plan, skipped=skipped)
+            return self._updated(layer, activations, ids, places)
         except torch.OutOfMemoryError as error:
+            # The state is half changed, so the batch cannot be tried again.
             raise CaptureError(
                 f"layer {layer}: memory of {activations.device} does not suffice to reduce {len(ids)}"
-                " sequences at a time; lower NEUROSCRIBE_BATCH_TOKENS (Subject.batch_tokens)"
+                " sequences at a time; lower NEUROSCRIBE_BATCH_TOKENS (Subject.batch_tokens) and start again:"
+                " the capture goes on at its last checkpoint"
             ) from error
+
+    def _updated(
+        self,
+        layer: int,
+        activations: Float[Tensor, "sequence position neuron"],
+        ids: range,
+        places: Int[Tensor, "sequence token"],
+    ) -> bool | Bool[Tensor, ""]:
+        state, skipped = self.states[layer], len(self.subject.prefix_ids)
+        finite = self._take(state, activations, ids, self.plan, skipped=skipped)
+        # What is not finite must not reach a file, so a block of whole activations waits for the answer.
+        if not isinstance(finite, bool) and self.whole:
+            finite = bool(finite)
         if finite is False:
             return False
         if self.whole:
@@ -201,7 +215,10 @@ def _located(layer: int, activations: Float[Tensor, "sequence token neuron"], id
     """Say where the first value that is not finite stands."""
     bad = (~torch.isfinite(activations)).nonzero()
     if not len(bad):
-        return f"layer {layer}: activations are too large for their fourth powers to be summed in fp64"
+        return (
+            f"layer {layer}, sequences {ids.start} to {ids.stop - 1}: an activation was not finite, and is"
+            " when the same sequences are run again; run the subject on another device or in another dtype"
+        )
     sequence, position, neuron = (int(value) for value in bad[0])
     return (
         f"layer {layer}, neuron {neuron}, sequence {ids[sequence]}, position {position}: the activation is"

@@ -124,17 +124,21 @@ class _Work:
         """Return finished states, or merge the shards; those that are not there yet are captured."""
         states = checkpoints.finished(projections) if checkpoints else {}
         remaining = {layer: found for layer, found in projections.items() if layer not in states}
-        joined: dict[int, LayerState] = {}
+        parts: list[dict[int, LayerState]] = []
         for shard in range(shards) if remaining else ():
             own = shard_range(len(self.tokens), shard, shards, self.plan.block)
             part = self.shard(remaining, own, checkpoints.of(shard, shards) if checkpoints else None)
-            joined = {
-                layer: merged([joined[layer], state], self.plan) if joined else state
-                for layer, state in part.items()
-            }
-        if checkpoints:
-            checkpoints.finish(joined)
-        return {layer: (states | joined)[layer] for layer in projections}
+            # With files, one layer's shards are read at a time: memory does not grow with their number.
+            parts.append({} if checkpoints else part)
+        for layer in remaining:
+            own_parts = [
+                part[layer] if not checkpoints else checkpoints.of(shard, shards).finished([layer])[layer]
+                for shard, part in enumerate(parts)
+            ]
+            states[layer] = merged(own_parts, self.plan)
+            if checkpoints:
+                checkpoints.finish({layer: states[layer]})
+        return {layer: states[layer] for layer in projections}
 
     def shard(
         self, projections: Mapping[int, DownProjection], own: range, checkpoints: Checkpoints | None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from neuroscribe.architectures import down_projections
 from neuroscribe.capture.checkpoints import Checkpoints, read_ranges
 from neuroscribe.capture.fit import check_size
 from neuroscribe.capture.run import capture, capture_shard
@@ -77,15 +78,18 @@ def captured_shard(
     *,
     shard: int,
     shards: int,
+    layers: Sequence[int] | None,
     store: TensorStore,
     progress: Progress,
 ) -> None:
-    """Run one shard (from 0) of the corpus through the subject and leave all layers' states in the store.
+    """Run one shard (from 0) of the corpus through the subject and leave the states in the store.
 
+    `layers` are all with a dense MLP, unless given.
     When all shards are there, or some, `captured` takes them and captures the rest.
     """
     check_size(study, subject.model)
-    tokens, layers = token_matrix(sequences), range(study.subject.layers)
+    tokens = token_matrix(sequences)
+    layers = sorted(down_projections(subject.model)) if layers is None else layers
     capture_shard(
         subject,
         tokens,
@@ -147,7 +151,9 @@ def _whole(
     """Return where all activations go, if the study asks for them."""
     if study.capture.whole == "none":
         return None
-    folder, identity = f"{study.name}/activations/whole", _identity(study, subject, sequences)
+    identity = _identity(study, subject, sequences)
+    # A folder of its own: blocks of another text or subject must never stand between these.
+    folder = f"{study.name}/activations/whole/{identity[:12]}"
     return WholeActivations(store, folder, study.capture.whole, identity)
 
 

@@ -3,6 +3,7 @@
 The state's size does not depend on the number of sequences. Nothing in it depends on how sequences were cut
 into batches or shards: ties go to the smaller sequence id, counts and lookup sums are integers, and power
 sums are added in order within a block of sequences and exactly between blocks (`neuroscribe.capture.exact`).
+On a GPU alone the last bits of a block's power sums depend on the batch (`neuroscribe.capture.batched`).
 """
 
 from collections.abc import Mapping
@@ -142,7 +143,14 @@ class LayerState:
         self.ranges = joined([*self.ranges, (first, stop)])
 
     def fold(self) -> None:
-        """Add the sums of the block under way to the exact ones; every block ends with this."""
+        """Add the sums of the block under way to the exact ones; every block ends with this.
+
+        Raises CaptureError where a sum is not finite.
+        """
+        if not bool(torch.isfinite(self.sums).all()):
+            raise CaptureError(
+                "a sum of activations is not finite; run the subject in another dtype (subject.dtype)"
+            )
         exact = self._exact()
         self.limbs, self.limb_top = torch.from_numpy(exact.limbs), torch.from_numpy(exact.top)  # pyright: ignore[reportUnknownMemberType]
         self.sums.zero_()

@@ -124,7 +124,7 @@ def test_pools_reach_into_the_upper_bands_and_leave_the_random_sequences_alone()
     random_ids = tuple(range(0, 3000, 100))
     wide, narrow = quantile_pools(50_000, random_ids, exemplars=1, seed=3)
     assert (len(wide.sequence_ids), len(narrow.sequence_ids)) == (50, 500)  # five of each above its bound
-    assert wide.slots == narrow.slots == 8
+    assert wide.slots == narrow.slots == 10
     for pool in (wide, narrow):
         assert list(pool.sequence_ids) == sorted(set(pool.sequence_ids))
         assert not set(pool.sequence_ids) & set(random_ids)

@@ -7,6 +7,7 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -24,6 +25,7 @@ from neuroscribe.capture import (
 )
 from neuroscribe.capture.run import shard_range
 from neuroscribe.capture.state import empty_state
+from neuroscribe.capture.statistics import layer_statistics
 from neuroscribe.errors import CaptureError, StudyError
 from neuroscribe.testing.stores import MemoryTensors, SilentProgress
 from tests.neuroscribe.capture.scenario import BLOCK, SEQUENCES, corpus, everything, plan, subject, tiny
@@ -80,10 +82,21 @@ def test_a_sequence_in_two_states_is_refused() -> None:
         merged([state_of(own, 0, 12), state_of(own, 8, 24)], KEPT)
 
 
-def test_states_about_other_pivots_are_refused() -> None:
-    one, other = state_of(values(1, 3), 0, 12), state_of(values(2, 3), 12, 24)
-    with pytest.raises(CaptureError, match="about different pivots"):
-        merged([one, other], KEPT)
+def test_sums_about_other_pivots_are_moved_and_give_the_same_moments() -> None:
+    own = values(1, 1000)
+    whole = state_of(own, 0, 24)
+    elsewhere = own.clone()
+    elsewhere[0, 0, 3] *= 1.5  # what another machine takes for the first activation of neuron 3
+    moved = state_of(elsewhere, 12, 24)
+    assert (moved.pivot != whole.pivot).tolist() == [False, False, False, True, False]
+    for parts in ([state_of(own, 0, 12), moved], [moved, state_of(own, 0, 12)]):
+        tables = [
+            layer_statistics(state, 0, polarities=(1, -1), top_k=3) for state in (merged(parts, KEPT), whole)
+        ]
+        for name in ("mean", "variance", "skewness", "kurtosis"):
+            found, wanted = (table[name].to_numpy() for table in tables)
+            np.testing.assert_allclose(found, wanted, rtol=1e-11)
+            assert np.array_equal(np.delete(found, 3), np.delete(wanted, 3))
 
 
 def test_states_of_other_widths_are_refused() -> None:
@@ -156,6 +169,37 @@ def test_a_kill_while_shards_are_merged_costs_nothing_and_leaves_nothing_behind(
     assert sorted(store.files) == [f"s/layer_0{layer}.safetensors" for layer in (0, 1)]
     for layer, state in states.items():
         assert everything(state, plan()) == everything(whole[layer], plan())
+
+
+def shard_of(files: Checkpoints, shard: int, shards: int) -> None:
+    capture_shard(
+        subject(tiny()), corpus(), plan=plan(), layers=[0, 1], progress=SilentProgress(), checkpoints=files,
+        shard=shard, shards=shards,
+    )  # fmt: skip
+
+
+def test_of_several_numbers_of_shards_that_with_most_sequences_counts() -> None:
+    files = Checkpoints(MemoryTensors(), "s", "a")
+    assert files.shards() == 1
+    shard_of(files, 0, 3)
+    assert files.shards() == 3
+    shard_of(files, 1, 2)
+    shard_of(files, 0, 2)
+    assert files.shards() == 2
+    assert Checkpoints(files.store, "s", "b").shards() == 1
+
+
+def test_shards_of_another_device_or_text_are_left_alone() -> None:
+    store = MemoryTensors()
+    shard_of(Checkpoints(store, "s", "elsewhere"), 1, 2)
+    theirs = dict(store.files)
+    for _ in range(2):
+        capture(
+            subject(tiny()), corpus(), plan=plan(), layers=[0, 1], progress=SilentProgress(),
+            checkpoints=Checkpoints(store, "s", "a"),
+        )  # fmt: skip
+    assert theirs.items() <= store.files.items()
+    assert len(store.files) == len(theirs) + 2
 
 
 ONE_SHARD = """
