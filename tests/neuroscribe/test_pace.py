@@ -13,7 +13,7 @@ class Clock:
 
 def test_an_alarm_rings_once_after_every_so_many_seconds() -> None:
     clock = Clock()
-    alarm = Alarm(60, clock)
+    alarm = Alarm(60.0, clock)
     rings = []
     for _ in range(26):
         clock.now += 5
@@ -24,7 +24,7 @@ def test_an_alarm_rings_once_after_every_so_many_seconds() -> None:
 
 def test_work_that_takes_long_at_every_ring_takes_a_fifth_of_the_time() -> None:
     clock = Clock()
-    alarm = Alarm(60, clock)
+    alarm = Alarm(60.0, clock)
     working = 0.0
     for _ in range(2000):
         clock.now += 1
@@ -35,5 +35,5 @@ def test_work_that_takes_long_at_every_ring_takes_a_fifth_of_the_time() -> None:
 
 
 def test_an_alarm_of_no_seconds_rings_at_every_question_while_nothing_takes_time() -> None:
-    alarm = Alarm(0, Clock())
+    alarm = Alarm(0.0, Clock())
     assert [alarm() for _ in range(3)] == [True, True, True]
