@@ -38,7 +38,7 @@ def automatic_batch_tokens(model: torch.nn.Module, device: torch.device) -> int:
     """Return the tokens per forward pass that suit a device; the same for every machine of its type.
 
     On a CPU the widest layer's activations of a batch should stay in the shared cache, where the next step
-    reads them (reference/perf.md, section 5: throughput falls beyond 4 to 8 MB). A GPU wants enough tokens to
+    reads them: throughput was seen to fall beyond 4 to 8 MB. A GPU wants enough tokens to
     hide its launches; a batch too large for its memory is halved during the pass.
     """
     if device.type == "cuda":

@@ -113,7 +113,10 @@ class Reduction:
             if taken < len(tokens):
                 rest = activations[taken:].to(self._device)
                 ids = range(first + taken, first + len(tokens))
-                finite = self._reduce(layer, rest, ids, places[taken:])
+                try:
+                    finite = self._reduce(layer, rest, ids, places[taken:])
+                except torch.OutOfMemoryError as error:
+                    raise CaptureError(_too_large(layer, rest)) from error
                 if finite is False:
                     raise CaptureError(_located(layer, rest[:, skipped:].float(), ids))
                 if finite is not True:
@@ -141,23 +144,6 @@ class Reduction:
         places: Int[Tensor, "sequence token"],
     ) -> bool | Bool[Tensor, ""]:
         """Update a layer's state; return whether its sums are finite, as a tensor while a GPU is at it."""
-        try:
-            return self._updated(layer, activations, ids, places)
-        except torch.OutOfMemoryError as error:
-            # The state is half changed, so the batch cannot be tried again.
-            raise CaptureError(
-                f"layer {layer}: memory of {activations.device} does not suffice to reduce {len(ids)}"
-                " sequences at a time; lower NEUROSCRIBE_BATCH_TOKENS (Subject.batch_tokens) and start again:"
-                " the capture goes on at its last checkpoint"
-            ) from error
-
-    def _updated(
-        self,
-        layer: int,
-        activations: Float[Tensor, "sequence position neuron"],
-        ids: range,
-        places: Int[Tensor, "sequence token"],
-    ) -> bool | Bool[Tensor, ""]:
         state, skipped = self.states[layer], len(self.subject.prefix_ids)
         finite = self._take(state, activations, ids, self.plan, skipped=skipped)
         # What is not finite must not reach a file, so a block of whole activations waits for the answer.
@@ -211,13 +197,22 @@ class Reduction:
         return torch.cat([prefix, tokens], 1).to(self.subject.device)
 
 
+def _too_large(layer: int, activations: Float[Tensor, "sequence position neuron"]) -> str:
+    """Say what to do when a reduction broke off; its state is half changed, so it cannot be tried again."""
+    return (
+        f"layer {layer}: memory of {activations.device} does not suffice to reduce {len(activations)}"
+        " sequences at a time; lower NEUROSCRIBE_BATCH_TOKENS (Subject.batch_tokens) and start again: the"
+        " capture goes on at its last checkpoint"
+    )
+
+
 def _located(layer: int, activations: Float[Tensor, "sequence token neuron"], ids: range) -> str:
     """Say where the first value that is not finite stands."""
     bad = (~torch.isfinite(activations)).nonzero()
     if not len(bad):
         return (
-            f"layer {layer}, sequences {ids.start} to {ids.stop - 1}: an activation was not finite, and is"
-            " when the same sequences are run again; run the subject on another device or in another dtype"
+            f"layer {layer}, sequences {ids.start} to {ids.stop - 1}: an activation was not finite, but all"
+            " were when these sequences were run again; run the subject on another device or in another dtype"
         )
     sequence, position, neuron = (int(value) for value in bad[0])
     return (

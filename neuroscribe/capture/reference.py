@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from neuroscribe.capture.state import LOWEST_EXPONENT, CapturePlan, LayerState
+from neuroscribe.capture.state import HIGHEST_EXPONENT, LOWEST_EXPONENT, CapturePlan, LayerState
 
 
 def take(
@@ -51,14 +51,11 @@ def bins(values: Float[Tensor, "..."], steps: int) -> Int[Tensor, "..."]:
 
     `steps` per octave (2 or 8), on either side of zero; the middle bin holds what is too small for others.
     """
-    half = len(_OCTAVES) * steps
+    half = (HIGHEST_EXPONENT - LOWEST_EXPONENT) * steps
     bits = values.contiguous().view(torch.int32)
     found = ((bits & 0x7FFFFFFF) >> (24 - steps.bit_length())) - steps * (127 + LOWEST_EXPONENT) + 1
     magnitude = found.clamp(0, half).long()
     return half + torch.where(bits < 0, -magnitude, magnitude)
-
-
-_OCTAVES = range(LOWEST_EXPONENT, 15)
 
 
 def _count(counts: Int[Tensor, "neuron bin"], where: Int[Tensor, "neuron value"]) -> None:

@@ -156,7 +156,7 @@ class LayerState:
         self.sums.zero_()
 
     def totals(self) -> Float[np.ndarray, "power neuron"]:
-        """Return the power sums about the pivot over all blocks, rounded once."""
+        """Return the power sums about the pivot over all blocks, rounded to fp64."""
         return self._exact().rounded()
 
     def _exact(self) -> ExactSum:

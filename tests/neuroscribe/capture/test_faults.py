@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from neuroscribe.architectures import down_projections
-from neuroscribe.capture import capture
+from neuroscribe.capture import capture, kernel
 from neuroscribe.capture.hooks import check_projections
+from neuroscribe.capture.reduction import Reduction
 from neuroscribe.errors import CaptureError
 from neuroscribe.testing.planted import planted_subject, planted_tokenizer
 from neuroscribe.testing.random_subjects import random_subject
@@ -145,10 +146,27 @@ def test_a_batch_too_large_for_memory_is_halved_and_nothing_is_lost_or_counted_t
             found, wanted = sorted_slots(state, side), sorted_slots(ample[layer], side)
             np.testing.assert_allclose(found[0], wanted[0], rtol=1e-5, atol=1e-5)
         assert int(state.histogram.sum()) == int(ample[layer].histogram.sum())
+        for name in ("random_vector", "lookup_sum"):
+            found, wanted = (getattr(one, name).numpy() for one in (state, ample[layer]))
+            scale = 1 if name == "random_vector" else 2.0**32
+            np.testing.assert_allclose(found / scale, wanted / scale, rtol=1e-5, atol=1e-5)
         assert state.sequences == len(tokens)
     assert max(batches[-2:]) <= fits
     told = [note for note in progress.notes if note.startswith("out of memory; on with batches of")]
     assert bool(told) == (fits < 100)
+
+
+@pytest.mark.parametrize("step", ["_take", "_look_up"])
+def test_a_reduction_that_runs_out_of_memory_ends_the_capture_rather_than_lose_a_batch(
+    step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def allocate(*_arguments: object, **_named: object) -> None:
+        raise torch.OutOfMemoryError("scripted")
+
+    # There is no transport between capture and memory where a fake could stand.
+    monkeypatch.setattr(kernel if step == "_take" else Reduction, step, allocate)
+    with pytest.raises(CaptureError, match=r"layer 0: memory of cpu does not suffice to reduce 7 sequences"):
+        run(tiny(), corpus())
 
 
 def test_memory_for_not_even_one_sequence_is_said_with_what_to_do() -> None:
