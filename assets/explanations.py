@@ -49,7 +49,7 @@ def explanations(study: Study) -> dg.AssetsDefinition:
         calls: dg.ResourceParam[CallStore],
         progress: dg.ResourceParam[Progress],
     ) -> dg.MaterializeResult:
-        from neuroscribe.explain.stage import LayerTables, asks_llm, layer_explanations
+        from neuroscribe.explain.stage import LayerTables, layer_explanations
         from neuroscribe.publish.tallies import explanation_tally
 
         (layer,) = selected_layers(context)
@@ -57,7 +57,7 @@ def explanations(study: Study) -> dg.AssetsDefinition:
             corpus["corpus/sequences"], corpus["corpus/vocabulary"], activations, neuron_records, token_lookup
         )
         with plain_failures(retries=LLM_RETRIES):
-            model = llm.open(study.llm, progress=progress) if asks_llm(study) else None
+            model = llm.open(study.llm, progress=progress) if study.explaining_needs else None
             frame = asyncio.run(
                 layer_explanations(study, layer, tables, llm=model, calls=calls, progress=progress)
             )

@@ -30,8 +30,7 @@ from dagster_project.outcome import outcome
 from neuroscribe.capture import check_size
 from neuroscribe.errors import NeuroscribeError, StoreError
 from neuroscribe.escaping import escaped
-from neuroscribe.explain.stage import asks_llm
-from neuroscribe.ports import LLM, PromptScorer
+from neuroscribe.preflight import check_models
 from neuroscribe.studies import Study, chosen_layers, chosen_study, read_studies
 from resources.files import Files
 
@@ -154,19 +153,8 @@ def preflight(study: Study, resources: dict[str, Any]) -> None:
     progress = resources["progress"]
     resources["texts"].open(study.corpus, progress=progress)
     check_size(study, resources["subject"].open(study.subject, progress=progress).model)
-    if asks_llm(study):
-        asyncio.run(_check_llm(study, resources["llm"].open(study.llm, progress=progress)))
-    for spec in study.simulators.values():
-        if spec.kind == "embedding":
-            resources["encoders"].open(spec, progress=progress)
-
-
-async def _check_llm(study: Study, llm: LLM) -> None:
-    await llm.check()
-    if isinstance(llm, PromptScorer) and any(
-        spec.kind == "all_at_once" for spec in study.simulators.values()
-    ):
-        await llm.probe()
+    models = {"llm": resources["llm"], "encoders": resources["encoders"]}
+    asyncio.run(check_models(study, **models, progress=progress))
 
 
 def _write_line(text: str) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from neuroscribe.errors import LLMError
 from neuroscribe.explain.messages import as_text
-from neuroscribe.ports import Message, Reply
+from neuroscribe.ports import Message, Reply, Schema, Usage
 
 _KEPT_PREFIXES = 4
 
@@ -52,12 +52,19 @@ class LocalLLM:
         return self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
 
     async def reply(
-        self, messages: Sequence[Message], *, max_tokens: int, temperature: float, seed: int
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        temperature: float,
+        seed: int,
+        schema: Schema | None = None,
     ) -> Reply:
         """Continue the prompt until its line (completion) or turn (chat) ends.
 
-        Raises LLMError when prompt and answer are longer than the model can read.
+        A schema is not enforced. Raises LLMError when prompt and answer are longer than the model can read.
         """
+        del schema
         shared, own = self._prompt(messages)
         with torch.inference_mode():
             cache, length = self.prefix(shared)
@@ -65,7 +72,8 @@ class LocalLLM:
             tokens = self._continued(cache, own, max_tokens, temperature, torch.Generator().manual_seed(seed))
         text = self._tokenizer.decode(tokens, skip_special_tokens=True).strip()
         raw = json.dumps({"text": text, "tokens": tokens}, ensure_ascii=False)
-        return Reply(text, "ok", raw, prompt_tokens=length + len(own), completion_tokens=len(tokens))
+        status = "truncated" if len(tokens) == max_tokens else "ok"
+        return Reply(text, status, raw, Usage(length + len(own), length, len(tokens)))
 
     async def check(self) -> None:
         """Raise LLMError when chat is asked of a model that was not made for it."""

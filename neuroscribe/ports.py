@@ -9,7 +9,10 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-ReplyStatus = Literal["ok", "refused", "failed"]
+ReplyStatus = Literal["ok", "refused", "failed", "truncated"]
+ReadingStatus = Literal["ok", "refused", "unparsable", "failed", "truncated"]
+Schema = Mapping[str, object]
+"""A JSON schema that an answer must follow."""
 
 
 @runtime_checkable
@@ -57,18 +60,48 @@ class Message:
 
 
 @dataclass(frozen=True)
+class Usage:
+    """What calls took; a sum has no price or latency where a part has none."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    """Of the prompt's tokens, those that the server had in its cache."""
+    completion_tokens: int = 0
+    cost_usd: float | None = None
+    """Money spent, None when the price is unknown."""
+    latency_s: float | None = None
+    """Seconds from question to answer, retries included; None where nobody took the time. For the ledger
+    alone: tables, which two runs must write alike, leave it out."""
+
+    def __add__(self, other: "Usage") -> "Usage":
+        """Return what both took together."""
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.completion_tokens + other.completion_tokens,
+            _sum(self.cost_usd, other.cost_usd),
+            _sum(self.latency_s, other.latency_s),
+        )
+
+    def columns(self) -> dict[str, int | float | None]:
+        """Return the values of `usage_columns` (neuroscribe/columns.py)."""
+        return {name: value for name, value in vars(self).items() if name != "latency_s"}
+
+
+def _sum(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one + other
+
+
+@dataclass(frozen=True)
 class Reply:
     """One answer of an LLM; a refusal or a failure is a value, never text."""
 
     text: str | None
-    """The answer, or None when `status` is not `ok`."""
+    """The answer, as far as it came where `status` is `truncated`; None when refused or failed."""
     status: ReplyStatus
     raw: str
     """The whole response as received (JSON), or the error."""
-    prompt_tokens: int
-    completion_tokens: int
-    cost_usd: float | None = None
-    """Money spent, None when the price is unknown."""
+    usage: Usage = Usage()
 
 
 @dataclass(frozen=True)
@@ -79,7 +112,18 @@ class EchoedPrompt:
     """Character offset in the prompt at which each token starts."""
     top_logprobs: tuple[Mapping[str, float], ...]
     """At each token, the likeliest tokens for that place and their log-probabilities (natural log)."""
-    prompt_tokens: int
+    usage: Usage = Usage()
+
+
+@dataclass(frozen=True)
+class NextToken:
+    """The likeliest first tokens of an answer; none, with the reason in `raw`, unless the status is ok."""
+
+    top_logprobs: Mapping[str, float]
+    """Log-probabilities (natural log), as far down as the server gives them."""
+    status: ReadingStatus
+    raw: str
+    usage: Usage = Usage()
 
 
 @runtime_checkable
@@ -97,9 +141,19 @@ class LLM(Protocol):
         ...
 
     async def reply(
-        self, messages: Sequence[Message], *, max_tokens: int, temperature: float, seed: int
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        temperature: float,
+        seed: int,
+        schema: Schema | None = None,
     ) -> Reply:
-        """Answer a prompt; a final assistant message is continued rather than answered."""
+        """Answer a prompt; a final assistant message is continued rather than answered.
+
+        With a `schema` the answer is meant to be JSON that follows it; whether it does is the caller's to
+        check, for not every server can be held to it.
+        """
         ...
 
     async def check(self) -> None:
@@ -130,14 +184,42 @@ class PromptScorer(Protocol):
         ...
 
 
+@runtime_checkable
+class NextTokenScorer(Protocol):
+    """A language model that tells how likely it holds the first tokens of its answer."""
+
+    @property
+    def identity(self) -> str:
+        """Model name and revision; part of the key under which answers are stored."""
+        ...
+
+    @property
+    def calls_at_once(self) -> int:
+        """Calls that may be under way together."""
+        ...
+
+    async def next_token(self, messages: Sequence[Message]) -> NextToken:
+        """Return the likeliest tokens right after the prompt; a final assistant message is continued."""
+        ...
+
+    async def probe_next_token(self) -> None:
+        """Raise CapabilityError, before anything is spent, if answers come without log-probabilities."""
+        ...
+
+
 @dataclass(frozen=True)
 class Simulated:
     """A simulator's reading of one sequence under one explanation."""
 
     activations: tuple[float, ...]
-    """Expected activation per token on the 0..10 scale; length T."""
+    """Expected activation per token on the 0..10 scale; length T, NaN where there is no readable value."""
     valid_fraction: float | None
     """Mean probability mass on valid values; None for simulators without a distribution."""
+    status: ReadingStatus = "ok"
+    """Why there are no values, where there are none."""
+    usage: Usage = Usage()
+    raw: str = ""
+    """What came instead of values."""
 
 
 @runtime_checkable

@@ -4,97 +4,41 @@ These declarations drive the Parquet files, the Dagster column schemas and the d
 lie in one file; anything large stays a pointer (sequence id, position, value).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
 import polars as pl
 
-from neuroscribe.errors import StoreError
+from neuroscribe.columns import (
+    FLOATS,
+    Column,
+    Table,
+    explanation_id_column,
+    layer_column,
+    neuron_column,
+    polarity_column,
+    sequence_id_column,
+    split_column,
+    usage_columns,
+)
 
-if TYPE_CHECKING:
-    from polars import DataType
-else:
-    DataType = object  # beartype, which checks these annotations in tests, refuses polars' class
+EXPLANATION_STATUSES = (
+    "ok", "refused", "unparsable", "failed", "truncated", "reasoning", "too_long", "empty",
+)  # fmt: skip
+"""What becomes of an answer that should be an explanation; only `ok` has a text.
 
-
-@dataclass(frozen=True)
-class Column:
-    """One column of a table."""
-
-    name: str
-    dtype: DataType
-    description: str
-    nullable: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table's name, meaning, columns and the columns that identify a row."""
-
-    name: str
-    description: str
-    key: tuple[str, ...]
-    columns: tuple[Column, ...]
-    per_layer: bool = True
-
-    @property
-    def schema(self) -> dict[str, DataType]:
-        """Column types by name, in order."""
-        return {column.name: column.dtype for column in self.columns}
-
-    def frame(self, data: Mapping[str, object] | list[dict[str, object]]) -> pl.DataFrame:
-        """Build a frame with this table's columns and types; raises StoreError when they do not fit."""
-        try:
-            return self.checked(pl.DataFrame(data, schema=self.schema, strict=True))
-        except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
-            raise StoreError(f"rows for table {self.name} do not fit its columns: {error}") from error
-
-    def checked(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Return `frame` unchanged if it has exactly these columns and no null where none may be."""
-        if dict(frame.schema) != self.schema:
-            raise StoreError(
-                f"table {self.name} has columns {dict(frame.schema)}, but {self.schema} are declared;"
-                " materialise it again with this version"
-            )
-        for column in self.columns:
-            if not column.nullable and frame[column.name].null_count():
-                raise StoreError(f"table {self.name}: column {column.name} holds nulls, which it must not")
-        return frame
-
-
-def _layer() -> Column:
-    return Column("layer", pl.Int16(), "index of the transformer block, from 0")
-
-
-def _neuron() -> Column:
-    return Column("neuron", pl.Int32(), "index of the input channel of the block's MLP down-projection")
-
-
-def _polarity() -> Column:
-    return Column("polarity", pl.Int8(), "+1 or -1: which sign of the neuron is meant")
-
-
-def _explanation_id() -> Column:
-    return Column("explanation_id", pl.String(), "content hash of the explanation and how it was made")
-
-
-def _sequence_id() -> Column:
-    return Column("sequence_id", pl.UInt32(), "row of corpus/sequences")
-
-
-def _split() -> Column:
-    return Column("split", pl.String(), "train (seen by the explainer), valid (choice) or test (reported)")
-
-
-_floats = pl.List(pl.Float32())
+- `refused`: the model or its server declined
+- `failed`: no usable answer after every attempt
+- `truncated`: cut off at the token limit
+- `reasoning`: thoughts about the answer instead of it
+- `too_long`, `empty`, `unparsable`: not of the form that was asked for
+"""
+READING_STATUSES = ("ok", "refused", "unparsable", "failed", "truncated")
+"""What becomes of an answer that should be a simulation or a judgement; only `ok` has values."""
 
 SEQUENCES = Table(
     "corpus/sequences",
     "Fixed-length windows of tokens, each within one document, in the seeded order of the study.",
     ("sequence_id",),
     (
-        _sequence_id(),
+        sequence_id_column(),
         Column("document_id", pl.UInt32(), "index of the document in the text source"),
         Column("source", pl.String(), "title or file and line of the document"),
         Column("token_ids", pl.List(pl.Int32()), "token ids of the subject's tokenizer (length T)"),
@@ -119,8 +63,8 @@ STATISTICS = Table(
     "Statistics of every neuron over all tokens of the corpus.",
     ("layer", "neuron"),
     (
-        _layer(),
-        _neuron(),
+        layer_column(),
+        neuron_column(),
         Column("n_tokens", pl.Int64(), "activations counted"),
         Column("mean", pl.Float64(), "mean activation"),
         Column("variance", pl.Float64(), "population variance"),
@@ -137,7 +81,7 @@ STATISTICS = Table(
         Column("histogram", pl.List(pl.Int64()), "counts between the metadata's neuroscribe.histogram_edges"),
         Column(
             "quantiles",
-            _floats,
+            FLOATS,
             "activation at the metadata's neuroscribe.quantile_levels, to one bin",
         ),
         Column("dead", pl.Boolean(), "no activation on a studied side of zero"),
@@ -154,18 +98,18 @@ NEURON_RECORDS = Table(
     "Exemplars of every neuron: the sequences where it peaks, quantile bands, and shared random sequences.",
     ("layer", "neuron", "polarity", "kind", "rank"),
     (
-        _layer(),
-        _neuron(),
-        _polarity(),
+        layer_column(),
+        neuron_column(),
+        polarity_column(),
         Column("kind", pl.String(), "top, quantile or random"),
         Column("quantile_low", pl.Float32(), "lower bound of the band's peaks (signed)", nullable=True),
         Column("quantile_high", pl.Float32(), "upper bound of the band's peaks (signed)", nullable=True),
         Column("rank", pl.Int32(), "place within the kind, from 0"),
-        _split(),
-        _sequence_id(),
+        split_column(),
+        sequence_id_column(),
         Column("peak", pl.Float32(), "the sequence's largest activation (smallest, for polarity -1)"),
         Column("peak_position", pl.Int16(), "token index of the peak (the first, if several)"),
-        Column("activations", _floats, "the neuron's value at each token (length T)"),
+        Column("activations", FLOATS, "the neuron's value at each token (length T)"),
     ),
 )
 
@@ -174,9 +118,9 @@ TOKEN_LOOKUP = Table(
     "Mean activation per token, over sequences held out from the neuron's exemplars; sampled neurons only.",
     ("layer", "neuron", "polarity", "token_id"),
     (
-        _layer(),
-        _neuron(),
-        _polarity(),
+        layer_column(),
+        neuron_column(),
+        polarity_column(),
         Column("token_id", pl.Int32(), "row of corpus/vocabulary"),
         Column("count", pl.Int64(), "occurrences of the token in the held-out sequences"),
         Column(
@@ -190,8 +134,8 @@ CONNECTIONS = Table(
     "What each neuron reads and writes, by weight: tokens and neurons with the largest strengths.",
     ("layer", "neuron", "direction", "sign", "rank"),
     (
-        _layer(),
-        _neuron(),
+        layer_column(),
+        neuron_column(),
         Column("direction", pl.String(), "input_token, output_token, upstream_neuron or downstream_neuron"),
         Column("sign", pl.Int8(), "+1 for the most positive strengths, -1 for the most negative"),
         Column("rank", pl.Int32(), "place by size of the strength, from 0"),
@@ -207,20 +151,19 @@ EXPLANATIONS = Table(
     "Explanations with everything that led to them; refusals and failures are rows too.",
     ("explanation_id",),
     (
-        _explanation_id(),
-        _layer(),
-        _neuron(),
-        _polarity(),
+        explanation_id_column(),
+        layer_column(),
+        neuron_column(),
+        polarity_column(),
         Column("text", pl.String(), "the explanation; null unless status is ok", nullable=True),
-        Column("status", pl.String(), "ok, refused, unparsable or failed"),
+        Column("long_text", pl.String(), "a longer explanation, where one was asked for", nullable=True),
+        Column("status", pl.String(), "ok, or why there is no text: see EXPLANATION_STATUSES"),
         Column("explainer", pl.String(), "name of the explainer in the study"),
         Column("model", pl.String(), "model and revision; `none` for explainers without an LLM"),
         Column("prompt_sha256", pl.String(), "hash of the prompt, which lies in the call store"),
         Column("sample_index", pl.Int32(), "candidate number, from 0"),
         Column("sequence_ids", pl.List(pl.UInt32()), "sequences the explainer saw"),
-        Column("prompt_tokens", pl.Int64(), "tokens sent"),
-        Column("completion_tokens", pl.Int64(), "tokens received"),
-        Column("cost_usd", pl.Float64(), "money spent; null when the price is unknown", nullable=True),
+        *usage_columns(),
         Column("raw_response", pl.String(), "the reply as received"),
     ),
 )
@@ -231,13 +174,15 @@ SIMULATIONS = Table(
     " the shuffled control.",
     ("explanation_id", "simulator", "neuron", "polarity", "sequence_id"),
     (
-        _explanation_id(),
+        explanation_id_column(),
         Column("neuron", pl.Int32(), "the neuron whose exemplar the sequence is"),
-        _polarity(),
-        _sequence_id(),
-        _split(),
-        Column("simulated", _floats, "expected activation per token, 0..10 (length T)"),
+        polarity_column(),
+        sequence_id_column(),
+        split_column(),
+        Column("simulated", FLOATS, "expected activation per token, 0..10 (length T)"),
         Column("valid_fraction", pl.Float32(), "probability mass on valid values", nullable=True),
+        Column("status", pl.String(), "ok, or why there are no values: see READING_STATUSES"),
+        *usage_columns(),
         Column("simulator", pl.String(), "name of the simulator in the study"),
         Column("model", pl.String(), "model, revision and prompt version"),
     ),
@@ -248,13 +193,13 @@ SCORES = Table(
     "Agreement of simulation and truth, one row per explanation, scorer, split and regime.",
     ("explanation_id", "scorer", "split", "regime"),
     (
-        _explanation_id(),
-        _layer(),
-        _neuron(),
-        _polarity(),
+        explanation_id_column(),
+        layer_column(),
+        neuron_column(),
+        polarity_column(),
         Column("explainer", pl.String(), "name of the explainer in the study"),
         Column("scorer", pl.String(), "measure and simulator, as in correlation_all_at_once"),
-        _split(),
+        split_column(),
         Column("regime", pl.String(), "top_and_random or random_only"),
         Column("value", pl.Float64(), "Pearson correlation over all tokens, in [-1, 1]", nullable=True),
         Column("ci_low", pl.Float64(), "2.5 % bound of the bootstrap over sequences", nullable=True),
@@ -268,10 +213,49 @@ SCORES = Table(
     ),
 )
 
+JUDGEMENTS = Table(
+    "judgements",
+    "Answers to the question whether an excerpt fits an explanation, one row per explanation, scorer and"
+    " excerpt; rows whose neuron is not the explanation's own are the shuffled control.",
+    ("explanation_id", "scorer", "neuron", "polarity", "sequence_id", "item"),
+    (
+        explanation_id_column(),
+        neuron_column(),
+        polarity_column(),
+        Column("scorer", pl.String(), "name of the scorer in the study"),
+        sequence_id_column(),
+        split_column(),
+        Column("item", pl.Int32(), "number of the excerpt among those of its sequence, from 0"),
+        Column("kind", pl.String(), "why the excerpt was chosen, as in firing, random or same_token"),
+        Column("label", pl.Boolean(), "whether the neuron fires as shown"),
+        Column("probability", pl.Float32(), "how likely the judge holds the label true", nullable=True),
+        Column("answer", pl.Boolean(), "what the judge said; null without a readable answer", nullable=True),
+        Column("status", pl.String(), "ok, or why there is no answer: see READING_STATUSES"),
+        *usage_columns(),
+        Column("model", pl.String(), "model, revision and prompt version"),
+    ),
+)
+
+ABLATIONS = Table(
+    "ablations",
+    "How far the subject's predictions move when a neuron is replaced by its simulation, and by its mean.",
+    ("explanation_id", "simulator", "neuron", "polarity", "sequence_id"),
+    (
+        explanation_id_column(),
+        neuron_column(),
+        polarity_column(),
+        sequence_id_column(),
+        split_column(),
+        Column("simulator", pl.String(), "name of the simulator in the study"),
+        Column("simulated_divergence", pl.Float64(), "mean Jensen-Shannon divergence per token, in nats"),
+        Column("mean_divergence", pl.Float64(), "the same with the neuron's mean activation"),
+    ),
+)
+
 TABLES: dict[str, Table] = {
     table.name: table
     for table in (
         SEQUENCES, VOCABULARY, STATISTICS, NEURON_RECORDS, TOKEN_LOOKUP, CONNECTIONS,
-        EXPLANATIONS, SIMULATIONS, SCORES,
+        EXPLANATIONS, SIMULATIONS, JUDGEMENTS, ABLATIONS, SCORES,
     )
 }  # fmt: skip

@@ -6,7 +6,8 @@ import polars as pl
 
 from neuroscribe.parquet import Stamp
 from neuroscribe.ports import LLM, CorpusSource, Progress, TextEncoder
-from neuroscribe.studies import CorpusSpec, Embedding, LLMSpec, SubjectSpec
+from neuroscribe.simulate.specs import Embedding
+from neuroscribe.studies import CorpusSpec, LLMSpec, SubjectSpec
 from neuroscribe.subjects import Subject, TokenizerFacts
 
 

@@ -12,7 +12,7 @@ from neuroscribe.capture.state import histogram_edges
 from neuroscribe.capture.statistics import QUANTILE_LEVELS
 from neuroscribe.fingerprint import fingerprint
 from neuroscribe.simulate.prompts import prompt_identity
-from neuroscribe.studies import Study
+from neuroscribe.studies import LLMSpec, Study
 
 VERSIONS = {
     "corpus": 1,
@@ -20,8 +20,8 @@ VERSIONS = {
     "neuron_records": 2,
     "token_lookup": 2,
     "connections": 1,
-    "explanations": 1,
-    "simulations": 1,
+    "explanations": 2,
+    "simulations": 2,
     "scores": 1,
     "neuron_dataset": 1,
 }
@@ -90,13 +90,18 @@ def _settings(study: Study, stage: str) -> dict[str, Any]:
         case "explanations":
             sample = study.sample.model_dump(exclude={"layers"})
             wording = [_wording("few_shot.toml"), _wording("highlights.toml")]
-            return {"sample": sample, "llm": _llm(study), "explainers": study.explainers, "wording": wording}
+            return {
+                "sample": sample,
+                "llm": _llm(study.llm),
+                "explainers": study.explainers,
+                "wording": wording,
+            }
         case "simulations":
             prompts = [prompt_identity("hidden"), prompt_identity("asked")]
             per_split = study.scoring.sequences_per_split
             return {
                 "simulators": study.simulators,
-                "llm": _llm(study),
+                "llm": _llm(study.simulating_llm),
                 "prompts": prompts,
                 "per_split": per_split,
             }
@@ -111,10 +116,10 @@ def _wording(name: str) -> str:
     return files("neuroscribe.explain").joinpath(name).read_text(encoding="utf-8")
 
 
-def _llm(study: Study) -> dict[str, Any]:
-    """Return the LLM without what only says where it is and what it costs."""
+def _llm(spec: LLMSpec) -> dict[str, Any]:
+    """Return an LLM without what only says where it is and what it costs."""
     places = {"base_url", "usd_per_million_prompt_tokens", "usd_per_million_completion_tokens"}
-    return study.llm.model_dump(exclude=places)
+    return spec.model_dump(exclude=places)
 
 
 def _capture(study: Study) -> dict[str, Any]:

@@ -9,33 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from neuroscribe.errors import StudyError
+from neuroscribe.explain.specs import EXPLAINER_KINDS, ExplainerSpec
+from neuroscribe.score.specs import ScoringSpec
+from neuroscribe.sections import Capability, ModelSpec, Name, Positive, Section
+from neuroscribe.simulate.specs import SIMULATOR_KINDS, Embedding, SimulatorSpec
 from neuroscribe.study_errors import explained
-
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-Positive = Annotated[int, Field(gt=0)]
-
-
-class Section(BaseModel):
-    """A table of a study file: unknown keys are errors, values are frozen."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ModelSpec(Section):
-    """Which weights to load; the artefact is a pinned copy that comes without a model hub."""
-
-    model: str = Field(description="Hugging Face id or a local folder")
-    revision: str | None = Field(default=None, description="commit of the hub repository")
-    artefact: str | None = Field(default=None, description="name in resources/artefacts.toml")
-    dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
-
-    @property
-    def is_pinned(self) -> bool:
-        """Whether the same weights are loaded every time."""
-        return self.artefact is not None or self.revision is not None
 
 
 class SubjectSpec(ModelSpec):
@@ -125,79 +106,7 @@ class LLMSpec(ModelSpec):
     usd_per_million_completion_tokens: float | None = None
 
 
-class Asking(Section):
-    """An explainer that shows an LLM a neuron's excerpts."""
-
-    excerpts: Positive = 5
-    excerpt_tokens: Positive = Field(default=64, description="tokens shown around each peak")
-    candidates: Positive = 1
-    temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
-    max_tokens: Positive = 60
-
-
-class TokenPairs(Asking):
-    """The paper's explainer: excerpts as token and discretised activation."""
-
-    kind: Literal["token_pairs"] = "token_pairs"
-
-
-class Highlights(Asking):
-    """Excerpts as running text with the strongly firing tokens marked: better for small models."""
-
-    kind: Literal["highlights"] = "highlights"
-
-
-class TokenList(Section):
-    """A baseline without an LLM: the tokens with the highest mean activation."""
-
-    kind: Literal["token_list"] = "token_list"
-    tokens: Positive = 10
-
-
-ExplainerSpec = Annotated[TokenPairs | Highlights | TokenList, Field(discriminator="kind")]
-
-
-class AllAtOnce(Section):
-    """The paper's simulator: one pass reads a digit distribution at every token."""
-
-    kind: Literal["all_at_once"] = "all_at_once"
-    explainers: Annotated[tuple[Name, ...], Field(min_length=1)]
-
-
-class Embedding(Section):
-    """A cheap second opinion: similarity of the explanation to each token in context."""
-
-    kind: Literal["embedding"] = "embedding"
-    model: str = "sentence-transformers/all-MiniLM-L6-v2"
-    revision: str | None = None
-    artefact: str | None = None
-    explainers: Annotated[tuple[Name, ...], Field(min_length=1)]
-
-    @property
-    def is_pinned(self) -> bool:
-        """Whether the same weights are loaded every time."""
-        return self.artefact is not None or self.revision is not None
-
-
-SimulatorSpec = Annotated[AllAtOnce | Embedding, Field(discriminator="kind")]
-
-
-class ScoringSpec(Section):
-    """How agreement is measured."""
-
-    sequences_per_split: Positive = Field(default=5, description="top exemplars, and as many random ones")
-    bootstrap_samples: Annotated[int, Field(gt=0, le=100_000)] = 1000
-    seed: Annotated[int, Field(ge=0)] = 0
-    max_unscored_share: Annotated[float, Field(ge=0, le=1)] = 0.5
-
-
-_KINDS: dict[str, type[BaseModel]] = {
-    "token_pairs": TokenPairs,
-    "highlights": Highlights,
-    "token_list": TokenList,
-    "all_at_once": AllAtOnce,
-    "embedding": Embedding,
-}
+_KINDS: dict[str, type[BaseModel]] = {**EXPLAINER_KINDS, **SIMULATOR_KINDS}
 
 
 class Study(Section):
@@ -210,6 +119,9 @@ class Study(Section):
     capture: CaptureSpec = CaptureSpec()
     sample: SampleSpec = SampleSpec()
     llm: LLMSpec
+    simulator_llm: LLMSpec | None = Field(
+        default=None, description="the model that simulates and judges, where it is not [llm]"
+    )
     explainers: Annotated[Mapping[Name, ExplainerSpec], Field(min_length=1)]
     simulators: Annotated[Mapping[Name, SimulatorSpec], Field(min_length=1)]
     scoring: ScoringSpec = ScoringSpec()
@@ -258,6 +170,21 @@ class Study(Section):
         return tuple(sorted(set(self.sample.layers)))
 
     @property
+    def explaining_needs(self) -> frozenset[Capability]:
+        """What the study's explainers need."""
+        return frozenset(spec.needs for spec in self.explainers.values() if spec.needs)
+
+    @property
+    def simulating_needs(self) -> frozenset[Capability]:
+        """What the study's simulators and scorers need."""
+        return frozenset(spec.needs for spec in self.simulators.values())
+
+    @property
+    def simulating_llm(self) -> LLMSpec:
+        """The model that simulates and judges."""
+        return self.simulator_llm or self.llm
+
+    @property
     def pins_capture(self) -> bool:
         """Whether a capture is of the same weights and text every time."""
         return self.subject.is_pinned and self.corpus.files is None
@@ -269,8 +196,9 @@ class Study(Section):
         A server's model cannot be pinned; its name stands for it.
         """
         encoders = [spec for spec in self.simulators.values() if isinstance(spec, Embedding)]
-        llm = self.llm.provider == "openai" or self.llm.is_pinned
-        return self.pins_capture and llm and all(spec.is_pinned for spec in encoders)
+        llms = (self.llm, self.simulating_llm)
+        pinned = all(spec.provider == "openai" or spec.is_pinned for spec in llms)
+        return self.pins_capture and pinned and all(spec.is_pinned for spec in encoders)
 
     @property
     def polarities(self) -> tuple[int, ...]:

@@ -12,7 +12,8 @@ from pydantic import Field
 
 from neuroscribe.errors import ArtefactError
 from neuroscribe.ports import Progress
-from neuroscribe.studies import Embedding, ModelSpec
+from neuroscribe.sections import ModelSpec
+from neuroscribe.simulate.specs import Embedding
 from resources.artefacts import Artefacts
 from resources.weights import Location, Warm, located, quiet, revision_of
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from neuroscribe.errors import LLMError
 from neuroscribe.explain.messages import as_text
-from neuroscribe.ports import EchoedPrompt, Message, Reply
+from neuroscribe.ports import EchoedPrompt, Message, Reply, Schema
 from resources.llm_faults import (
     Endpoint,
     RejectedError,
@@ -83,7 +83,13 @@ class OpenAIServer:
         return self._concurrency
 
     async def reply(
-        self, messages: Sequence[Message], *, max_tokens: int, temperature: float, seed: int
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        temperature: float,
+        seed: int,
+        schema: Schema | None = None,
     ) -> Reply:
         """Answer a prompt.
 
@@ -92,6 +98,9 @@ class OpenAIServer:
         """
         path, body = self._request(messages)
         body |= {"temperature": temperature, "seed": seed}
+        if schema is not None:
+            form = {"name": "answer", "strict": True, "schema": schema}
+            body["response_format"] = {"type": "json_schema", "json_schema": form}
         try:
             text = await self._limited(path, body, max_tokens)
         except WithheldError as turned_away:
@@ -107,7 +116,7 @@ class OpenAIServer:
         """
         body = {"prompt": prompt, "echo": True, "max_tokens": 1, "temperature": 0}
         try:
-            return read_echo(await self._with_logprobs(body), prompt)
+            return read_echo(await self._with_logprobs(body), prompt, prices=self._prices)
         except EchoMissingError as missing:
             raise self._endpoint.incapable(str(missing)) from None
         except (UnansweredError, WithheldError) as unanswered:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from neuroscribe.ports import EchoedPrompt, Reply, ReplyStatus
+from neuroscribe.ports import EchoedPrompt, Reply, ReplyStatus, Usage
 from neuroscribe.simulate.distribution import readable_logprobs
 
 _KEPT = 10_000  # characters of a failure that are worth keeping
@@ -39,7 +39,7 @@ class EchoMissingError(Exception):
 
 def failed(raw: str, *, status: ReplyStatus = "failed") -> Reply:
     """Return a reply without text that keeps what came instead of it."""
-    return Reply(text=None, status=status, raw=raw[:_KEPT], prompt_tokens=0, completion_tokens=0)
+    return Reply(text=None, status=status, raw=raw[:_KEPT])
 
 
 def read_reply(body: str, *, prices: Prices) -> Reply:
@@ -53,18 +53,28 @@ def read_reply(body: str, *, prices: Prices) -> Reply:
     status: ReplyStatus = "ok" if isinstance(text, str) else "failed"
     if message.get("refusal") or choice.get("finish_reason") == "content_filter":
         status = "refused"
-    usage = _mapping(answer.get("usage"))
+    elif status == "ok" and choice.get("finish_reason") == "length":
+        status = "truncated"
     return Reply(
-        text=text if status == "ok" else None,
+        text=text if status in ("ok", "truncated") else None,
         status=status,
         raw=body,
+        usage=read_usage(answer, prices=prices),
+    )
+
+
+def read_usage(answer: Mapping[str, Any], *, prices: Prices) -> Usage:
+    """Read what a call took; counts that are no counts are 0."""
+    usage = _mapping(answer.get("usage"))
+    return Usage(
         prompt_tokens=_count(usage, "prompt_tokens"),
+        cached_tokens=_count(_mapping(usage.get("prompt_tokens_details")), "cached_tokens"),
         completion_tokens=_count(usage, "completion_tokens"),
         cost_usd=prices.cost(usage),
     )
 
 
-def read_echo(body: str, prompt: str) -> EchoedPrompt:
+def read_echo(body: str, prompt: str, *, prices: Prices) -> EchoedPrompt:
     """Read an echoed prompt in either wire shape.
 
     Raises EchoMissingError unless the tokens that came back spell the prompt.
@@ -82,7 +92,7 @@ def read_echo(body: str, prompt: str) -> EchoedPrompt:
     return EchoedPrompt(
         offsets=tuple(offsets),
         top_logprobs=tuple(tops[: len(offsets)]),
-        prompt_tokens=_count(_mapping(answer.get("usage")), "prompt_tokens") or len(offsets),
+        usage=read_usage(answer, prices=prices),
     )
 
 

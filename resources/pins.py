@@ -8,7 +8,7 @@ from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
 from neuroscribe.errors import ArtefactError
 from neuroscribe.fingerprint import fingerprint
-from neuroscribe.studies import Positive, Section
+from neuroscribe.sections import Positive, Section
 
 PINS_FILE = Path(__file__).with_name("artefacts.toml")
 

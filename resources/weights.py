@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from neuroscribe.errors import SubjectError
 from neuroscribe.fingerprint import fingerprint
-from neuroscribe.studies import ModelSpec
+from neuroscribe.sections import ModelSpec
 from resources import model_hub
 from resources.artefacts import Artefacts, sha256_of
 from resources.conversions import converted

@@ -55,7 +55,14 @@ class Bench:
         """Write a layer's explanations anew: one, with this status, by this model."""
         row = {"explanation_id": "a", "layer": layer, "neuron": 0, "polarity": 1, "text": None}
         row |= {"status": status, "explainer": "highlights", "model": model, "prompt_sha256": "b"}
-        row |= {"sample_index": 0, "sequence_ids": [], "prompt_tokens": 0, "completion_tokens": 0}
+        row |= {
+            "sample_index": 0,
+            "sequence_ids": [],
+            "long_text": None,
+            "prompt_tokens": 0,
+            "cached_tokens": 0,
+            "completion_tokens": 0,
+        }
         self.written("explanations", layer, {**row, "cost_usd": None, "raw_response": ""})
 
     def checked(self, layer: int, *, passed: bool) -> None:

@@ -17,12 +17,13 @@ from neuroscribe.exemplars import Neuron
 from neuroscribe.explain.highlights import highlight_messages
 from neuroscribe.explain.parsing import explanation_text
 from neuroscribe.explain.prompts import discretised, excerpt_pairs, explanation_prompt
+from neuroscribe.explain.specs import Asking, Highlights, TokenList
 from neuroscribe.fingerprint import fingerprint
-from neuroscribe.ports import LLM, CallStore, Message, Progress, Reply
+from neuroscribe.ports import LLM, CallStore, Message, Progress, Reply, Usage
 from neuroscribe.records import EXPLANATIONS
-from neuroscribe.studies import Asking, Highlights, Study, TokenList
+from neuroscribe.studies import Study
 
-_ANSWERS = 1
+_ANSWERS = 2
 """Raise when the code that asks or reads changes what the same prompt is answered with."""
 
 
@@ -151,17 +152,20 @@ async def _reply(llm: LLM, question: Question, spec: Asking, calls: CallStore, i
         )
         return {
             **vars(reply),
+            "usage": vars(reply.usage),
             "prompt": [[message.role, message.content] for message in question.messages],
         }
 
     answer = await answered_once(
         key, calls, call, keep=lambda answer: answer["status"] != "failed", in_flight=in_flight
     )
-    return Reply(**{name: value for name, value in answer.items() if name != "prompt"})
+    return Reply(answer["text"], answer["status"], answer["raw"], Usage(**answer["usage"]))
 
 
 def _row(layer: int, explainer: str, model: str, question: Question, reply: Reply) -> dict[str, Any]:
-    text, status = (None, reply.status) if reply.text is None else explanation_text(storable(reply.text))
+    text, status = None, reply.status
+    if reply.text is not None and status == "ok":
+        text, status = explanation_text(storable(reply.text))
     identity = [layer, question.neuron, explainer, model, question.prompt_sha256, question.sample_index, text]
     return {
         "explanation_id": fingerprint("explanation", *identity)[:32],
@@ -169,15 +173,14 @@ def _row(layer: int, explainer: str, model: str, question: Question, reply: Repl
         "neuron": question.neuron[0],
         "polarity": question.neuron[1],
         "text": text,
+        "long_text": None,
         "status": status,
         "explainer": explainer,
         "model": model,
         "prompt_sha256": question.prompt_sha256,
         "sample_index": question.sample_index,
         "sequence_ids": list(question.sequence_ids),
-        "prompt_tokens": reply.prompt_tokens,
-        "completion_tokens": reply.completion_tokens,
-        "cost_usd": reply.cost_usd,
+        **reply.usage.columns(),
         "raw_response": storable(reply.raw),
     }
 
@@ -191,7 +194,7 @@ def _listed_tokens(evidence: LayerEvidence, neuron: Neuron, name: str, spec: Tok
     ]
     texts = dict.fromkeys(token.strip() or token for token in tokens)
     text = "the tokens " + ", ".join(f'"{token}"' for token in texts) if texts else None
-    reply = Reply(None, "failed", "" if text else "no token has a positive mean", 0, 0)
+    reply = Reply(None, "failed", "" if text else "no token has a positive mean")
     return {
         **_row(evidence.layer, name, "none", Question(neuron, (), (), 0), reply),
         "explanation_id": fingerprint("token list", evidence.layer, neuron, name, text)[:32],
@@ -201,7 +204,7 @@ def _listed_tokens(evidence: LayerEvidence, neuron: Neuron, name: str, spec: Tok
 
 
 def _cost(reply: Reply) -> str:
-    return "" if reply.cost_usd is None else f"${reply.cost_usd:.4f}"
+    return "" if reply.usage.cost_usd is None else f"${reply.usage.cost_usd:.4f}"
 
 
 def distinct_sequences(records: Sequence[pl.DataFrame]) -> list[int]:

@@ -7,9 +7,10 @@ import polars as pl
 
 from neuroscribe.corpus import token_bytes_by_sequence
 from neuroscribe.explain.explainers import LayerEvidence, explained, training_exemplars
+from neuroscribe.explain.specs import Asking
 from neuroscribe.ports import LLM, CallStore, Progress
 from neuroscribe.sampling import sampled_neurons
-from neuroscribe.studies import Asking, Study
+from neuroscribe.studies import Study
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,3 @@ def evidence(study: Study, layer: int, tables: LayerTables) -> LayerEvidence:
         tables.sequences, tables.vocabulary, ids
     )
     return LayerEvidence(layer, neurons, own, tables.lookup, tokens, tables.vocabulary)
-
-
-def asks_llm(study: Study) -> bool:
-    """Tell whether any explainer or simulator of the study needs an LLM."""
-    explainers = any(isinstance(spec, Asking) for spec in study.explainers.values())
-    return explainers or any(spec.kind == "all_at_once" for spec in study.simulators.values())

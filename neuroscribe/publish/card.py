@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from neuroscribe.glossary import COUNTS, WORDS
 from neuroscribe.records import Table
-from neuroscribe.studies import ModelSpec, Study
+from neuroscribe.sections import ModelSpec
+from neuroscribe.studies import Study
 
 UNKNOWN = "not recorded here; see its publisher"
 
@@ -40,6 +41,8 @@ def credits_of(study: Study, licences: Mapping[str, str]) -> list[Credit]:
     known = {**TEXT_LICENCES, **licences}
     corpus = study.corpus.artefact or "own files"
     models: list[tuple[str, ModelSpec]] = [("subject", study.subject), ("llm", study.llm)]
+    if study.simulator_llm:
+        models.append(("simulator_llm", study.simulator_llm))
     found = [Credit("text", corpus, known.get(corpus, UNKNOWN))]
     for part, spec in models:
         found.append(Credit(part, spec.model, known.get(spec.artefact or "", known.get(spec.model, UNKNOWN))))

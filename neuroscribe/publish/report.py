@@ -10,7 +10,8 @@ from neuroscribe.escaping import escaped
 from neuroscribe.glossary import WORDS
 from neuroscribe.publish.excerpts import Excerpt
 from neuroscribe.publish.judged import Judged
-from neuroscribe.publish.summary import STATUSES, Summary
+from neuroscribe.publish.summary import Summary
+from neuroscribe.records import EXPLANATION_STATUSES
 
 NOTHING = "-"
 """Stands for what is unknown or undefined."""
@@ -131,7 +132,9 @@ def _blocks(padded: Mapping[str, Sequence[str]], width: int, gap: str) -> list[l
 def _statuses(statuses: pl.DataFrame, width: int) -> list[str]:
     lines: list[str] = []
     for row in statuses.iter_rows(named=True):
-        counts = ", ".join(f"{row[name]:,} {name}" for name in STATUSES)
+        counts = ", ".join(
+            f"{row[name]:,} {name}" for name in EXPLANATION_STATUSES if row[name] or name == "ok"
+        )
         lines += _wrapped(f"Explanations by {_word('explainer')(row)}: {counts}", width)
     return lines
 

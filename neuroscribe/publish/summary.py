@@ -11,10 +11,10 @@ import numpy as np
 import polars as pl
 
 from neuroscribe.publish.judged import Judged, best_and_worst
+from neuroscribe.records import EXPLANATION_STATUSES
 from neuroscribe.score.stage import REGIMES, scorer_name
 from neuroscribe.studies import Study
 
-STATUSES = ("ok", "refused", "unparsable", "failed")
 DRAWS = 2000
 """Bootstrap draws of neurons behind the interval of a mean."""
 
@@ -161,7 +161,7 @@ def scorer_table(scores: pl.DataFrame) -> pl.DataFrame:
 
 def status_table(explanations: pl.DataFrame) -> pl.DataFrame:
     """Return per explainer the number of explanations of each status."""
-    counts = [(pl.col("status") == status).sum().alias(status) for status in STATUSES]
+    counts = [(pl.col("status") == status).sum().alias(status) for status in EXPLANATION_STATUSES]
     return explanations.group_by("explainer", maintain_order=True).agg(*counts)
 
 

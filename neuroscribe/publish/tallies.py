@@ -3,6 +3,7 @@
 import polars as pl
 
 from neuroscribe.publish.summary import Headline, main_scores
+from neuroscribe.records import EXPLANATION_STATUSES, READING_STATUSES
 from neuroscribe.studies import Study
 
 Tally = dict[str, int | float | str]
@@ -17,7 +18,7 @@ def explanation_tally(explanations: pl.DataFrame) -> Tally:
         "prompt_tokens": int(asked["prompt_tokens"].sum()),
         "completion_tokens": int(asked["completion_tokens"].sum()),
     }
-    for status in ("ok", "refused", "unparsable", "failed"):
+    for status in EXPLANATION_STATUSES:
         tally[f"status_{status}"] = int((explanations["status"] == status).sum())
     if len(asked) and not asked["cost_usd"].null_count():
         tally["cost_usd"] = float(asked["cost_usd"].sum())
@@ -29,6 +30,8 @@ def simulation_tally(simulations: pl.DataFrame) -> Tally:
     tally: Tally = {"simulations": len(simulations)}
     for (name,), rows in simulations.partition_by("simulator", as_dict=True).items():
         tally[f"{name}/simulations"] = len(rows)
+        for status in READING_STATUSES:
+            tally[f"{name}/status_{status}"] = int((rows["status"] == status).sum())
         mass = rows["valid_fraction"].drop_nulls()
         if len(mass):
             tally[f"{name}/mean_valid_fraction"] = float(mass.to_numpy().mean())

@@ -40,7 +40,7 @@ class EchoedSimulator:
         prompt, places = hidden_prompt(explanation, tokens)
         echoed = await self._scorer.echoed(prompt)
         values, mass = expected_activations(_probabilities(echoed, places, self._scorer.identity))
-        return Simulated(tuple(values.tolist()), mass)
+        return Simulated(tuple(values.tolist()), mass, usage=echoed.usage)
 
 
 def _probabilities(echoed: EchoedPrompt, places: Sequence[int], server: str) -> np.ndarray:

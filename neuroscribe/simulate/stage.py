@@ -12,12 +12,13 @@ from neuroscribe.calls import InFlight, answered_once, worked_through
 from neuroscribe.corpus import token_bytes_by_sequence
 from neuroscribe.errors import LLMError
 from neuroscribe.exemplars import Neuron, by_neuron, scored_exemplars
+from neuroscribe.explain.specs import Asking
 from neuroscribe.fingerprint import fingerprint
-from neuroscribe.ports import CallStore, Progress, Simulated, Simulator
+from neuroscribe.ports import CallStore, Progress, Simulated, Simulator, Usage
 from neuroscribe.records import SIMULATIONS
-from neuroscribe.studies import Asking, Study
+from neuroscribe.studies import Study
 
-_ANSWERS = 1
+_ANSWERS = 2
 """Raise when the code that asks or reads changes what the same prompt is answered with."""
 
 
@@ -170,16 +171,21 @@ async def _read(
     async def call() -> dict[str, Any]:
         readings = await simulator.simulate(task.text, sequences)
         _check_readings(simulator, readings, sequences)
-        return {"readings": [[list(reading.activations), reading.valid_fraction] for reading in readings]}
+        return {"readings": [vars(reading) | {"usage": vars(reading.usage)} for reading in readings]}
 
     answer = await answered_once(key, calls, call, keep=_is_readable, in_flight=in_flight)
     advance(1)
-    return [Simulated(tuple(activations), mass) for activations, mass in answer["readings"]]
+    return [_reading(**one) for one in answer["readings"]]
+
+
+def _reading(*, activations: Sequence[float], usage: dict[str, Any], **rest: Any) -> Simulated:
+    """Return a reading as it was stored."""
+    return Simulated(activations=tuple(activations), usage=Usage(**usage), **rest)
 
 
 def _is_readable(answer: Mapping[str, Any]) -> bool:
     """Tell whether an answer holds any value, so that a server's bad day is not kept for good."""
-    return any(math.isfinite(value) for values, _ in answer["readings"] for value in values)
+    return any(math.isfinite(value) for one in answer["readings"] for value in one["activations"])
 
 
 def _check_readings(
@@ -205,6 +211,8 @@ def _rows(task: Task, readings: Sequence[Simulated], name: str, identity: str) -
             "split": task.split,
             "simulated": list(reading.activations),
             "valid_fraction": reading.valid_fraction,
+            "status": reading.status,
+            **reading.usage.columns(),
             "simulator": name,
             "model": identity,
         }

@@ -60,7 +60,7 @@ def test_chat_with_a_template_and_completion_without_one_pass_the_check() -> Non
 
 
 def test_a_prompt_and_answer_that_just_fit_are_answered() -> None:
-    assert replied(llm(), LIMIT - 4, 4).prompt_tokens == LIMIT - 4
+    assert replied(llm(), LIMIT - 4, 4).usage.prompt_tokens == LIMIT - 4
 
 
 @pytest.mark.parametrize(("letters", "max_tokens"), [(LIMIT - 4, 5), (LIMIT + 1, 0)])

@@ -8,7 +8,7 @@ from gguf import GGUFWriter
 from tokenizers import pre_tokenizers
 
 from neuroscribe.errors import ArtefactError
-from neuroscribe.studies import ModelSpec
+from neuroscribe.sections import ModelSpec
 from neuroscribe.token_bytes import tokenizer_facts
 from resources.artefacts import Artefacts, sha256_of
 from resources.conversions import converted

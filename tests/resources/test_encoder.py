@@ -7,7 +7,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from neuroscribe.errors import ArtefactError
-from neuroscribe.studies import Embedding
+from neuroscribe.simulate.specs import Embedding
 from resources.encoder import MiniLM, TextEncoders
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "violin", "play", "##ing", "the")

@@ -80,16 +80,16 @@ def test_tokens_and_money_are_counted():
                 usd_per_million_completion_tokens=10.0,
             )
         )
-    assert (reply.prompt_tokens, reply.completion_tokens) == (
+    assert (reply.usage.prompt_tokens, reply.usage.completion_tokens) == (
         7,
         3,
     )  # six words and a question mark; three words
-    assert reply.cost_usd == pytest.approx(37e-6)
+    assert reply.usage.cost_usd == pytest.approx(37e-6)
 
 
 def test_an_unknown_price_is_no_price():
     reply, _ = answered_with()
-    assert reply.cost_usd is None
+    assert reply.usage.cost_usd is None
 
 
 def test_the_whole_response_is_kept():

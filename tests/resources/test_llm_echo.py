@@ -72,7 +72,7 @@ def test_the_first_token_has_no_distribution_and_what_was_generated_is_left_out(
     scored, bodies = echoed("one two")
     assert scored.offsets == (0, 3)
     assert scored.top_logprobs[0] == {}
-    assert scored.prompt_tokens == 2
+    assert scored.usage.prompt_tokens == 2
     assert bodies == [
         {"model": "m", "prompt": "one two", "echo": True, "logprobs": 20, "max_tokens": 1, "temperature": 0}
     ]
@@ -154,7 +154,7 @@ def test_text_offsets_may_be_missing_or_wrong():
         "text_offset": [3, 4],
     }
     for sent in (logprobs, {**logprobs, "text_offset": None}):
-        assert read_echo(body_with(sent), "ab").offsets == (0, 1)
+        assert read_echo(body_with(sent), "ab", prices=Prices()).offsets == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_text_offsets_may_be_missing_or_wrong():
 )
 def test_incomplete_logprobs_are_missing_logprobs(logprobs: dict[str, Any] | None):
     with pytest.raises(EchoMissingError, match="prob"):
-        read_echo(body_with(logprobs), "ab")
+        read_echo(body_with(logprobs), "ab", prices=Prices())
 
 
 @pytest.mark.parametrize("absurd", ["-0.1", True, 1000.0, 10**400])
@@ -185,7 +185,7 @@ def test_a_place_with_an_absurd_log_probability_has_no_distribution(absurd: obje
     tops = [[{"token": t, "logprob": p} for t, p in top.items()] for top in legacy["top_logprobs"]]
     chat_shaped = [{"token": t, "top_logprobs": top} for t, top in zip("ab", tops, strict=True)]
     for sent in (legacy, {"content": chat_shaped}):
-        assert read_echo(body_with(sent), "ab").top_logprobs == ({}, {"b": -0.1})
+        assert read_echo(body_with(sent), "ab", prices=Prices()).top_logprobs == ({}, {"b": -0.1})
 
 
 @pytest.mark.parametrize("absurd", [10**30, -5, "7", None, True, 7.5])
@@ -193,7 +193,7 @@ def test_an_absurd_count_of_tokens_is_none_and_its_cost_unknown(absurd: object):
     choice = {"text": "yes", "logprobs": None}
     body = json.dumps({"choices": [choice], "usage": {"prompt_tokens": absurd, "completion_tokens": 2}})
     reply = read_reply(body, prices=Prices(1.0, 1.0))
-    assert (reply.prompt_tokens, reply.completion_tokens, reply.cost_usd) == (0, 2, None)
+    assert (reply.usage.prompt_tokens, reply.usage.completion_tokens, reply.usage.cost_usd) == (0, 2, None)
 
 
 def test_a_body_nested_too_deeply_is_a_failed_reply():
@@ -202,7 +202,7 @@ def test_a_body_nested_too_deeply_is_a_failed_reply():
 
 def test_a_prompt_of_one_token_can_be_spelt_but_not_scored():
     with pytest.raises(EchoMissingError, match="top_logprobs"):
-        read_echo(body_with({"tokens": ["ab"], "top_logprobs": [None]}), "ab")
+        read_echo(body_with({"tokens": ["ab"], "top_logprobs": [None]}), "ab", prices=Prices())
 
 
 def body_with(logprobs: dict[str, Any] | None) -> str:

@@ -36,7 +36,7 @@ def test_the_model_style_and_prices_are_the_studys_and_the_address_that_of_the_p
         server = LLMServers(base_url=scripted.base_url).open(spec)
         reply = asked(server)
         assert (reply.text, server.identity) == (" words for weather", "m (completion)")
-        assert reply.cost_usd == pytest.approx(4e-6)  # "Hm", "?" and two line breaks
+        assert reply.usage.cost_usd == pytest.approx(4e-6)  # "Hm", "?" and two line breaks
         assert scripted.count("/v1/completions") == 1
 
 

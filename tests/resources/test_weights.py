@@ -14,7 +14,8 @@ from transformers import (
 )
 
 from neuroscribe.errors import ArtefactError, LLMError, SubjectError
-from neuroscribe.studies import LLMSpec, ModelSpec, SubjectSpec
+from neuroscribe.sections import ModelSpec
+from neuroscribe.studies import LLMSpec, SubjectSpec
 from resources.artefacts import Artefacts
 from resources.conversions import converted
 from resources.local_llm import LocalModels

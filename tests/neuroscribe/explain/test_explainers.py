@@ -7,9 +7,10 @@ import pytest
 
 from neuroscribe.errors import LLMError
 from neuroscribe.explain.explainers import LayerEvidence, excerpt_question, explained
-from neuroscribe.ports import Message, Reply
+from neuroscribe.explain.specs import TokenPairs
+from neuroscribe.ports import Message, Reply, Usage
 from neuroscribe.records import NEURON_RECORDS, TOKEN_LOOKUP, VOCABULARY
-from neuroscribe.studies import Study, TokenPairs
+from neuroscribe.studies import Study
 from neuroscribe.testing.stores import MemoryCalls, SilentProgress
 
 WORDS = (b" the", b" red", b"\n", b" ", b"<script>", b" The", b"red", b'"')
@@ -88,7 +89,7 @@ class Scripted:
 
 
 def says(text: str | None, status: Any = "ok") -> Callable[[Sequence[Message]], Reply]:
-    return lambda _: Reply(text, status, f"raw {text}", 100, 5, 0.25)
+    return lambda _: Reply(text, status, f"raw {text}", Usage(100, 0, 5, 0.25))
 
 
 def explanations(

@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 
 from neuroscribe.exemplars import Neuron
+from neuroscribe.ports import Usage
 from neuroscribe.records import EXPLANATIONS, NEURON_RECORDS, SCORES, SEQUENCES, SIMULATIONS, TOKEN_LOOKUP
 from neuroscribe.score.stage import LayerResults, scored, scorer_name
 from neuroscribe.studies import Study
@@ -56,7 +57,7 @@ def explanation(neuron: Neuron, index: int = 0, status: str = "ok") -> dict[str,
         "explanation_id": f"e{neuron[0]}{index}", "layer": 0, "neuron": neuron[0], "polarity": neuron[1],
         "text": f"text {neuron} {index}" if status == "ok" else None, "status": status,
         "explainer": "token_pairs", "model": "m", "prompt_sha256": "", "sample_index": index,
-        "sequence_ids": [4], "prompt_tokens": 0, "completion_tokens": 0, "cost_usd": None, "raw_response": "",
+        "sequence_ids": [4], "long_text": None, "raw_response": "", **Usage().columns(),
     }  # fmt: skip
 
 
@@ -64,7 +65,7 @@ def simulation(explanation_id: str, neuron: Neuron, sequence: int, values: list[
     return {
         "explanation_id": explanation_id, "neuron": neuron[0], "polarity": neuron[1],
         "sequence_id": sequence, "split": "test", "simulated": values, "valid_fraction": 1.0,
-        "simulator": "all_at_once", "model": "m",
+        "simulator": "all_at_once", "model": "m", "status": "ok", **Usage().columns(),
     }  # fmt: skip
 
 

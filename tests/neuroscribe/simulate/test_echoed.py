@@ -6,7 +6,7 @@ import math
 import pytest
 
 from neuroscribe.errors import CapabilityError
-from neuroscribe.ports import EchoedPrompt
+from neuroscribe.ports import EchoedPrompt, Usage
 from neuroscribe.simulate.echoed import EchoedSimulator
 from neuroscribe.simulate.prompts import hidden_prompt
 
@@ -24,7 +24,7 @@ class CharacterServer:
     async def echoed(self, prompt: str) -> EchoedPrompt:
         offsets = range(0, len(prompt), self._width)
         return EchoedPrompt(
-            tuple(offsets), tuple(self._likeliest(prompt, place) for place in offsets), len(prompt)
+            tuple(offsets), tuple(self._likeliest(prompt, place) for place in offsets), Usage(len(prompt))
         )
 
     async def probe(self) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from neuroscribe.errors import LLMError
 from neuroscribe.exemplars import Neuron
-from neuroscribe.ports import Simulated
+from neuroscribe.ports import Simulated, Usage
 from neuroscribe.records import EXPLANATIONS, NEURON_RECORDS
 from neuroscribe.simulate.stage import Task, controls, simulated, simulation_tasks
 from neuroscribe.studies import Study
@@ -40,8 +40,8 @@ def explanation(neuron: Neuron, text: str | None, *, index: int = 0, status: str
     return {
         "explanation_id": f"e{neuron[0]}{neuron[1]:+}{index}", "layer": 0, "neuron": neuron[0],
         "polarity": neuron[1], "text": text, "status": status, "explainer": "token_pairs", "model": "m",
-        "prompt_sha256": "", "sample_index": index, "sequence_ids": [10, 14], "prompt_tokens": 0,
-        "completion_tokens": 0, "cost_usd": None, "raw_response": "",
+        "prompt_sha256": "", "sample_index": index, "sequence_ids": [10, 14], "long_text": None,
+        "raw_response": "", **Usage().columns(),
     }  # fmt: skip
 
 

@@ -1,0 +1,102 @@
+"""What a table is: its columns with names, types and meanings, and how rows are checked against them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from neuroscribe.errors import StoreError
+
+if TYPE_CHECKING:
+    from polars import DataType
+else:
+    DataType = object  # beartype, which checks these annotations in tests, refuses polars' class
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table."""
+
+    name: str
+    dtype: DataType
+    description: str
+    nullable: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table's name, meaning, columns and the columns that identify a row."""
+
+    name: str
+    description: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+    per_layer: bool = True
+
+    @property
+    def schema(self) -> dict[str, DataType]:
+        """Column types by name, in order."""
+        return {column.name: column.dtype for column in self.columns}
+
+    def frame(self, data: Mapping[str, object] | list[dict[str, object]]) -> pl.DataFrame:
+        """Build a frame with this table's columns and types; raises StoreError when they do not fit."""
+        try:
+            return self.checked(pl.DataFrame(data, schema=self.schema, strict=True))
+        except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
+            raise StoreError(f"rows for table {self.name} do not fit its columns: {error}") from error
+
+    def checked(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return `frame` unchanged if it has exactly these columns and no null where none may be."""
+        if dict(frame.schema) != self.schema:
+            raise StoreError(
+                f"table {self.name} has columns {dict(frame.schema)}, but {self.schema} are declared;"
+                " materialise it again with this version"
+            )
+        for column in self.columns:
+            if not column.nullable and frame[column.name].null_count():
+                raise StoreError(f"table {self.name}: column {column.name} holds nulls, which it must not")
+        return frame
+
+
+def layer_column() -> Column:
+    """Return the column `layer`."""
+    return Column("layer", pl.Int16(), "index of the transformer block, from 0")
+
+
+def neuron_column() -> Column:
+    """Return the column `neuron`."""
+    return Column("neuron", pl.Int32(), "index of the input channel of the block's MLP down-projection")
+
+
+def polarity_column() -> Column:
+    """Return the column `polarity`."""
+    return Column("polarity", pl.Int8(), "+1 or -1: which sign of the neuron is meant")
+
+
+def explanation_id_column() -> Column:
+    """Return the column `explanation_id`."""
+    return Column("explanation_id", pl.String(), "content hash of the explanation and how it was made")
+
+
+def sequence_id_column() -> Column:
+    """Return the column `sequence_id`."""
+    return Column("sequence_id", pl.UInt32(), "row of corpus/sequences")
+
+
+def split_column() -> Column:
+    """Return the column `split`."""
+    return Column("split", pl.String(), "train (seen by the explainer), valid (choice) or test (reported)")
+
+
+FLOATS = pl.List(pl.Float32())
+
+
+def usage_columns() -> tuple[Column, ...]:
+    """Return the columns that say what a call took."""
+    return (
+        Column("prompt_tokens", pl.Int64(), "tokens sent"),
+        Column("cached_tokens", pl.Int64(), "of these, tokens that the server had in its cache"),
+        Column("completion_tokens", pl.Int64(), "tokens received"),
+        Column("cost_usd", pl.Float64(), "money spent; null when the price is unknown", nullable=True),
+    )

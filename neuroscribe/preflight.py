@@ -1,0 +1,52 @@
+"""What can be known before anything is spent: whether a study's models can do what it asks of them."""
+
+from collections.abc import Collection
+
+from neuroscribe.errors import CapabilityError
+from neuroscribe.local_llm import LocalLLM
+from neuroscribe.ports import LLM, NextTokenScorer, Progress, PromptScorer
+from neuroscribe.sections import Capability
+from neuroscribe.simulate.specs import Embedding
+from neuroscribe.sources import EncoderSource, LLMSource
+from neuroscribe.studies import Study
+
+LLM_NEEDS: frozenset[Capability] = frozenset({"reply", "prompt_logprobs", "next_token"})
+"""What only a language model fulfils."""
+
+
+async def check_models(
+    study: Study, *, llm: LLMSource, encoders: EncoderSource, progress: Progress | None = None
+) -> None:
+    """Open every model that the study needs and ask it for a sample of what it will be asked for.
+
+    Raises LLMError for a model that does not answer, and CapabilityError, naming the alternatives, for one
+    that cannot do what an explainer, simulator or scorer needs.
+    """
+    explaining, simulating = study.explaining_needs & LLM_NEEDS, study.simulating_needs & LLM_NEEDS
+    if study.simulating_llm == study.llm:
+        explaining, simulating = explaining | simulating, frozenset[Capability]()
+    if explaining:
+        await check_llm(llm.open(study.llm, progress=progress), explaining)
+    if simulating:
+        await check_llm(llm.open(study.simulating_llm, progress=progress), simulating)
+    for spec in study.simulators.values():
+        if isinstance(spec, Embedding):
+            encoders.open(spec, progress=progress)
+
+
+async def check_llm(llm: LLM, needs: Collection[Capability]) -> None:
+    """Raise CapabilityError or LLMError unless the model can do all that is needed."""
+    await llm.check()
+    if "prompt_logprobs" in needs and not isinstance(llm, LocalLLM):
+        if not isinstance(llm, PromptScorer):
+            raise CapabilityError(
+                f"{llm.identity} gives no log-probabilities of prompts, which the simulator all_at_once"
+                ' reads; use provider = "local" in [llm] or [simulator_llm], or another simulator'
+            )
+        await llm.probe()
+    if "next_token" in needs:
+        if not isinstance(llm, NextTokenScorer):
+            raise CapabilityError(
+                f"{llm.identity} gives no log-probabilities of its answers; use another simulator or scorer"
+            )
+        await llm.probe_next_token()

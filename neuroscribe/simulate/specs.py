@@ -1,0 +1,41 @@
+"""The simulators that a study can name, and their settings."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, Field
+
+from neuroscribe.sections import Capability, Name, Section
+
+
+class AllAtOnce(Section):
+    """The paper's simulator: one pass reads a digit distribution at every token."""
+
+    needs: ClassVar[Capability] = "prompt_logprobs"
+
+    kind: Literal["all_at_once"] = "all_at_once"
+    explainers: Annotated[tuple[Name, ...], Field(min_length=1)]
+
+
+class Embedding(Section):
+    """A cheap second opinion: similarity of the explanation to each token in context."""
+
+    needs: ClassVar[Capability] = "encoder"
+
+    kind: Literal["embedding"] = "embedding"
+    model: str = "sentence-transformers/all-MiniLM-L6-v2"
+    revision: str | None = None
+    artefact: str | None = None
+    explainers: Annotated[tuple[Name, ...], Field(min_length=1)]
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether the same weights are loaded every time."""
+        return self.artefact is not None or self.revision is not None
+
+
+SimulatorSpec = Annotated[AllAtOnce | Embedding, Field(discriminator="kind")]
+
+SIMULATOR_KINDS: dict[str, type[BaseModel]] = {
+    "all_at_once": AllAtOnce,
+    "embedding": Embedding,
+}
