@@ -15,6 +15,7 @@ from dagster_project.build import build_defs
 from dagster_project.environments import ROOT, Environment
 from dagster_project.freshness import Freshness
 from neuroscribe.lineage import TABLES_OF, Lineage
+from neuroscribe.ports import Usage
 from neuroscribe.records import TABLES
 from neuroscribe.stages import provenance
 from neuroscribe.studies import Study, layer_key, read_study
@@ -55,15 +56,8 @@ class Bench:
         """Write a layer's explanations anew: one, with this status, by this model."""
         row = {"explanation_id": "a", "layer": layer, "neuron": 0, "polarity": 1, "text": None}
         row |= {"status": status, "explainer": "highlights", "model": model, "prompt_sha256": "b"}
-        row |= {
-            "sample_index": 0,
-            "sequence_ids": [],
-            "long_text": None,
-            "prompt_tokens": 0,
-            "cached_tokens": 0,
-            "completion_tokens": 0,
-        }
-        self.written("explanations", layer, {**row, "cost_usd": None, "raw_response": ""})
+        row |= {"sample_index": 0, "sequence_ids": [], "long_text": None, "raw_response": ""}
+        self.written("explanations", layer, row | Usage().columns())
 
     def checked(self, layer: int, *, passed: bool) -> None:
         """Score a layer in a run of Dagster's whose one check comes out so."""

@@ -45,10 +45,8 @@ async def simulated_layer(
 
 def asking_simulator(spec: SimulatorSpec, llm: LLM | None) -> Simulator:
     """Return a simulator that asks a model; raises CapabilityError where the model cannot be asked so."""
-    match spec.kind, llm:
-        case "all_at_once", LocalLLM():
-            return LocalSimulator(llm)
-        case "all_at_once", PromptScorer():
-            return EchoedSimulator(llm)
-        case _:
-            raise CapabilityError(f"the simulator {spec.kind} cannot work with {llm and llm.identity}")
+    if isinstance(llm, LocalLLM):
+        return LocalSimulator(llm)
+    if isinstance(llm, PromptScorer):
+        return EchoedSimulator(llm)
+    raise CapabilityError(f"the simulator {spec.kind} cannot work with {llm and llm.identity}")
