@@ -36,7 +36,8 @@ async def check_models(
 
 async def check_llm(llm: LLM, needs: Collection[Capability]) -> None:
     """Raise CapabilityError or LLMError unless the model can do all that is needed."""
-    await llm.check()
+    if "reply" in needs:
+        await llm.check()
     if "prompt_logprobs" in needs and not isinstance(llm, LocalLLM):
         if not isinstance(llm, PromptScorer):
             raise CapabilityError(
