@@ -47,26 +47,29 @@ def captured(
     """Run the corpus through the subject once for all `layers` and return their statistics.
 
     States are written to the store at checkpoints and at the end; what an interrupted or earlier run of the
-    same capture has written is used, not computed again.
+    same capture has written is used, not computed again, whichever layers that run had selected.
     """
     check_size(study, subject.model)
     tokens = token_matrix(sequences)
     plan = capture_plan(study, layers, len(distinct_tokens(tokens)[0]))
     files = _files(study, subject, sequences, store)
     reused = all(files.is_finished(layer) for layer in layers)
-    states = capture(
-        subject,
-        tokens,
-        plan=plan,
-        layers=layers,
-        progress=progress,
-        checkpoints=files,
-        shards=files.shards(),
-        whole=_whole(study, subject, sequences, store),
-    )
+    states: dict[int, LayerState] = {}
+    # Layers that runs before have cut differently go in passes of their own, so that no work is thrown away.
+    for shards, own in files.shards(layers).items():
+        states |= capture(
+            subject,
+            tokens,
+            plan=plan,
+            layers=own,
+            progress=progress,
+            checkpoints=files,
+            shards=shards,
+            whole=_whole(study, subject, sequences, store),
+        )
     statistics = {
-        layer: layer_statistics(state, layer, polarities=study.polarities, top_k=study.capture.top_k)
-        for layer, state in states.items()
+        layer: layer_statistics(states[layer], layer, polarities=study.polarities, top_k=study.capture.top_k)
+        for layer in sorted(states)
     }
     return Captured(statistics, reused)
 
