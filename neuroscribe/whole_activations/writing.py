@@ -106,6 +106,7 @@ class WholeActivations:
         tensors = {"values": values} if self._form == "bf16" else _rounded(values, layer)
         metadata = {
             "fingerprint": self._fingerprint,
+            "layer": str(layer),
             "form": self._form,
             "error": ERRORS[self._form],
             "first_sequence": str(block.first),
