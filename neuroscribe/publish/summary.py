@@ -141,7 +141,7 @@ def layer_table(
     """
     main = main_scores(scores, headline)
     silent = silent_layers(statistics)
-    calls, seconds = ({**dict.fromkeys(silent, 0), **known} for known in (calls, seconds))
+    calls, seconds = {**dict.fromkeys(silent, 0), **calls}, {**dict.fromkeys(silent, 0.0), **seconds}
     layers: list[int] = sorted({*explanations["layer"].unique(), *silent})
     rows: list[dict[str, Any]] = []
     for group in [*([layer] for layer in layers), layers]:
