@@ -24,6 +24,8 @@ FORMS: tuple[Form, ...] = ("bf16", "uint8")
 
 Activations = Float[Tensor, "sequence token neuron"]
 
+CAPTURE = "benchmark"
+
 
 def whole_figures() -> Iterator[Figure]:
     """Yield the figures of whole activations; a subject in bfloat16 is assumed."""
@@ -43,10 +45,14 @@ def whole_figures() -> Iterator[Figure]:
 
 
 def _reading_figures(store: SafetensorFiles, form: Form) -> Iterator[Figure]:
-    neuron = _seconds(lambda: [neuron_activations(store, form, 0, 100 * n) for n in range(READS)])
+    neuron = _seconds(
+        lambda: [neuron_activations(store, form, 0, 100 * n, fingerprint=CAPTURE) for n in range(READS)]
+    )
     milliseconds = [1000 * seconds / READS for seconds in neuron]
     yield figure(_named("whole.neuron_read_ms", form), milliseconds, "ms", n=SEQUENCES)
-    sequence = _seconds(lambda: [sequence_activations(store, form, 0, 100 * n) for n in range(READS)])
+    sequence = _seconds(
+        lambda: [sequence_activations(store, form, 0, 100 * n, fingerprint=CAPTURE) for n in range(READS)]
+    )
     milliseconds = [1000 * seconds / READS for seconds in sequence]
     yield figure(_named("whole.sequence_read_ms", form), milliseconds, "ms", n=SEQUENCES)
 
@@ -64,7 +70,7 @@ def _activations() -> Activations:
 
 
 def _write(store: SafetensorFiles, layer: Activations, form: Form) -> None:
-    writer = WholeActivations(store, form, form, "benchmark")
+    writer = WholeActivations(store, form, form, CAPTURE)
     for first in range(0, SEQUENCES, BATCH):
         writer.add(0, layer[first : first + BATCH], first)
     writer.finish(0, SEQUENCES)
@@ -84,6 +90,9 @@ def _seconds(work: Callable[[], object]) -> list[float]:
 def _check_equal(store: SafetensorFiles, layer: Activations, form: Form) -> None:
     """Compare one neuron and one sequence with what was written."""
     allowed = 0 if form == "bf16" else (layer.max() - layer.min()).item() / 255
-    found = neuron_activations(store, form, 0, 7), sequence_activations(store, form, 0, 700)
+    found = (
+        neuron_activations(store, form, 0, 7, fingerprint=CAPTURE),
+        sequence_activations(store, form, 0, 700, fingerprint=CAPTURE),
+    )
     for one, truth in zip(found, (layer[:, :, 7], layer[700]), strict=True):
         torch.testing.assert_close(one, truth.float(), rtol=0, atol=allowed)

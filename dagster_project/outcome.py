@@ -26,7 +26,7 @@ def outcome(
     explained = explanations.select("layer", "neuron").unique()
     results = Results(
         statistics=pl.concat(
-            tables.read(study.name, "activations/statistics", layer).select("layer", "dead")
+            tables.read(study.name, "activations/statistics", layer).select("layer", "dead", "near_dead")
             for layer in range(study.subject.layers)
         ),
         records=every("neuron_records").join(explained, on=["layer", "neuron"], how="semi"),

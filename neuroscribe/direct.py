@@ -14,12 +14,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import polars as pl
+import torch
 
 from neuroscribe.architectures import down_projections, model_type
 from neuroscribe.capture import CapturePlan, automatic_batch_tokens, capture
 from neuroscribe.capture.statistics import layer_statistics
 from neuroscribe.corpus import every_sequence, token_matrix, vocabulary
-from neuroscribe.errors import CorpusError
+from neuroscribe.errors import CorpusError, StudyError, SubjectError
 from neuroscribe.neuron_records import ExemplarPlan, neuron_records
 from neuroscribe.ports import Document, Progress
 from neuroscribe.sampling import quantile_pools
@@ -45,12 +46,17 @@ def captured_texts(
 
     Returns the tables `corpus/sequences`, `corpus/vocabulary`, `activations/statistics` and `neuron_records`,
     all layers together, with the columns of `neuroscribe.records`. Both signs are kept where MLPs are gated.
-    The model is put into evaluation mode. Raises SubjectError for a model without dense MLPs, CorpusError for
-    texts that give too few sequences, and CaptureError for NaN and inf.
+    The model is put into evaluation mode. Raises SubjectError for what is no model, or one without dense MLPs
+    or without its weights, and for a tokenizer without a fast form; CorpusError for texts that are none or
+    give too few sequences; StudyError for numbers or layers that there cannot be; CaptureError for NaN and
+    inf.
     """
+    _check_model(model)
+    _check_numbers(sequence_length=sequence_length, top_k=top_k, random_sequences=random_sequences)
+    if layers is not None and not layers:
+        raise StudyError("layers is empty; name at least one, or leave it out for all")
     facts = tokenizer_facts(tokenizer)
-    documents = [Document(f"text {place}", text) for place, text in enumerate(texts)]
-    sequences = every_sequence(documents, facts, length=sequence_length, seed=seed)
+    sequences = every_sequence(_documents(texts), facts, length=sequence_length, seed=seed)
     if len(sequences) < top_k + random_sequences:
         raise CorpusError(
             f"the texts give {len(sequences)} different sequences of {sequence_length} tokens, fewer than"
@@ -90,6 +96,41 @@ def captured_texts(
         "activations/statistics": pl.concat(statistics),
         "neuron_records": pl.concat(records),
     }
+
+
+def _check_model(model: Any) -> None:
+    """Raise SubjectError for what cannot be run."""
+    if not isinstance(model, torch.nn.Module):
+        raise SubjectError(
+            f"model is {type(model).__name__}; give a loaded model, as AutoModelForCausalLM.from_pretrained"
+            " returns it"
+        )
+    if absent := [name for name, weights in model.named_parameters() if weights.is_meta]:
+        raise SubjectError(
+            f"the model's {absent[0]} is on the meta device, without values; load the weights onto one device"
+            " (from_pretrained without a device_map that offloads)"
+        )
+
+
+def _check_numbers(**numbers: int) -> None:
+    """Raise StudyError for a number below 1."""
+    for name, number in numbers.items():
+        if number < 1:
+            raise StudyError(f"{name} = {number}; give at least 1")
+
+
+def _documents(texts: Iterable[Any]) -> list[Document]:
+    """Return texts as documents; raises CorpusError where there is none."""
+    if isinstance(texts, str):
+        raise CorpusError("texts is one str, which would be taken letter by letter; give a list: [text]")
+    documents: list[Document] = []
+    for place, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise CorpusError(f"text {place} is {type(text).__name__}; give texts as str")
+        documents.append(Document(f"text {place}", text))
+    if not any(document.text.strip() for document in documents):
+        raise CorpusError(f"the {len(documents)} texts hold no text; give texts that are not empty")
+    return documents
 
 
 class _Silent:

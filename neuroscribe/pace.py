@@ -8,13 +8,17 @@ WINDOW = 60.0
 """Seconds over which the rate is taken."""
 HEAD_START = 0.25
 """What is reported in the first moment, in seconds, was done before (a resumed capture) and makes no rate."""
+LONGEST = 120.0
+"""Seconds from ring to ring beyond which short work stretches no alarm."""
 
 
 @dataclass
 class Alarm:
     """Rings the first time it is asked after every so many seconds of a clock.
 
-    What is done when it rings may take long: the next ring is at least four times as far away.
+    What is done when it rings lasts until it is asked again, and may take long: the next ring is then four
+    times as far away, but no further than LONGEST from this one or, after work of more than half of that, as
+    far as the work took.
     """
 
     seconds: float
@@ -30,7 +34,8 @@ class Alarm:
         """Tell whether it rings now."""
         now = self.clock()
         if self._rang:
-            self._wait = max(self.seconds, 4 * (now - self._last))
+            took = now - self._last
+            self._wait = max(self.seconds, min(4 * took, max(LONGEST - took, took)))
             self._last, self._rang = now, False
         if now - self._last >= self._wait:
             self._last, self._rang = now, True

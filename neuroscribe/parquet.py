@@ -1,11 +1,13 @@
 """A table as the bytes of a Parquet file, and back; the same rows and provenance give the same bytes.
 
-The file's metadata says which table it is and where it comes from. It holds no time of day.
+The file's metadata says which table it is and where it comes from. It holds no time of day. Among it is a
+checksum (CRC-32) of all other bytes, checked whenever the file is read whole.
 """
 
 import hashlib
 import io
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -19,6 +21,11 @@ from neuroscribe.records import Table
 
 SCHEMA_VERSION = 1
 """Raised when a column is renamed, retyped or changes its meaning; new columns leave it as it is."""
+_CHECKSUM = "neuroscribe.crc32"
+_UNSET = b"00000000"
+"""Stands in a file where its checksum belongs, while that is computed."""
+_BEFORE = _CHECKSUM.encode() + b"\x18" + bytes([len(_UNSET)])
+"""What stands before the checksum in a file: its key, then the type and length of a text in Thrift."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +53,24 @@ def parquet_bytes(frame: pl.DataFrame, table: Table, provenance: Mapping[str, ob
         statistics=True,
         metadata=_file_metadata(table, {**provenance, "content": _content(rows)}),
     )
-    return buffer.getvalue()
+    data = buffer.getvalue()
+    place = _checksum_place(data)
+    assert place is not None, "polars wrote no metadata"
+    return b"".join([data[:place], _checksum(data, place), data[place + len(_UNSET) :]])
 
 
 def parquet_frame(data: bytes, table: Table) -> pl.DataFrame:
-    """Read a Parquet file; raises StoreError for bytes that are none and for columns not as declared."""
+    """Read a Parquet file.
+
+    Raises StoreError for bytes that are none or have changed since they were written, and for columns not as
+    declared.
+    """
+    place = _checksum_place(data)
+    if place is not None and data[place : place + len(_UNSET)] != _checksum(data, place):
+        raise StoreError(
+            "its bytes have changed since it was written (the checksum in it is that of others); check the"
+            " disk, remove the file and materialise it again"
+        )
     try:
         frame = pl.read_parquet(io.BytesIO(data))
     except pl.exceptions.PolarsError as error:
@@ -85,10 +105,24 @@ def _content(rows: pl.DataFrame) -> str:
     return hashlib.sha256(buffer.getbuffer()).hexdigest()[:32]
 
 
+def _checksum_place(data: bytes) -> int | None:
+    """Return where a file's checksum begins, or None if it has none."""
+    found = data.rfind(_BEFORE)
+    return None if found < 0 else found + len(_BEFORE)
+
+
+def _checksum(data: bytes, place: int) -> bytes:
+    """Return the checksum of a file with `_UNSET` where it belongs."""
+    view = memoryview(data)
+    found = zlib.crc32(view[place + len(_UNSET) :], zlib.crc32(_UNSET, zlib.crc32(view[:place])))
+    return f"{found:08x}".encode()
+
+
 def _file_metadata(table: Table, provenance: Mapping[str, object]) -> dict[str, str]:
     own = {"table": table.name, "schema_version": SCHEMA_VERSION, "key": list(table.key)}
     entries = {**provenance, **own}
-    return {f"neuroscribe.{key}": _text(entries[key]) for key in sorted(entries)}
+    texts = {f"neuroscribe.{key}": _text(entries[key]) for key in sorted(entries)}
+    return {**texts, _CHECKSUM: _UNSET.decode()}
 
 
 def _text(value: object) -> str:

@@ -6,15 +6,20 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Positive = Annotated[int, Field(gt=0)]
+FromList = Field(min_length=1, strict=False)
+"""Annotates a tuple that TOML gives as a list; what is in it stays strict."""
 Capability = Literal["reply", "prompt_logprobs", "next_token", "encoder", "subject"]
 """What an explainer, simulator or scorer may need: an LLM's answers, a prompt echoed with log-probabilities,
 the log-probabilities of an answer's first token, a sentence encoder, the subject itself."""
 
 
 class Section(BaseModel):
-    """A table of a study file: unknown keys are errors, values are frozen."""
+    """A table of a study file: unknown keys and values of another type are errors, values are frozen.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    Strict, since a boolean or a text in quotes would else pass for a number; a whole number does for a float.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class ModelSpec(Section):

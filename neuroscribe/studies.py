@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from neuroscribe.errors import StudyError
 from neuroscribe.explain.specs import EXPLAINER_KINDS, ExplainerSpec
 from neuroscribe.score.specs import ScoringSpec
-from neuroscribe.sections import Capability, ModelSpec, Name, Positive, Section
+from neuroscribe.sections import Capability, FromList, ModelSpec, Name, Positive, Section
 from neuroscribe.simulate.specs import SIMULATOR_KINDS, Embedding, SimulatorSpec
 from neuroscribe.study_errors import explained
 
@@ -86,7 +86,7 @@ class CaptureSpec(Section):
 class SampleSpec(Section):
     """Which neurons are explained; all neurons are captured."""
 
-    layers: Annotated[tuple[int, ...], Field(min_length=1)] | Literal["all"] = Field(
+    layers: Annotated[tuple[int, ...], FromList] | Literal["all"] = Field(
         default="all", description="layers that the default job and the nightly schedule explain"
     )
     neurons_per_layer: Positive | Literal["all"] = "all"
@@ -232,8 +232,7 @@ def read_study(path: Path) -> Study:
     try:
         return Study.model_validate({"name": path.stem, **data})
     except ValidationError as error:
-        found = [explained(path, problem, study=Study, kinds=_KINDS) for problem in error.errors()]
-        raise StudyError("\n".join(found)) from error
+        raise StudyError("\n".join(explained(path, error.errors(), study=Study, kinds=_KINDS))) from error
 
 
 def read_studies(folder: Path) -> dict[str, Study]:

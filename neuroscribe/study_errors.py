@@ -1,19 +1,40 @@
 """Says what is wrong in a study file, in one line: file, key, finding and remedy."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
+_CHOICES = ("tuple[", "literal[", "constrained-")
+"""What pydantic puts into the place of a problem for each form that a value may take."""
+
 
 def explained(
-    path: Path, problem: Any, *, study: type[BaseModel], kinds: Mapping[str, type[BaseModel]]
-) -> str:
-    """Return one of pydantic's problems with a file as a line.
+    path: Path, problems: Iterable[Any], *, study: type[BaseModel], kinds: Mapping[str, type[BaseModel]]
+) -> list[str]:
+    """Return pydantic's problems with a file as lines, one per key.
 
     `kinds` are the models of tables whose kind is told by a key.
     """
+    by_key = [list(own) for _, own in groupby(problems, lambda problem: _without_choice(problem["loc"]))]
+    return [_line(path, own[0] if len(own) == 1 else _joined(own), study, kinds) for own in by_key]
+
+
+def _without_choice(location: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """Return a place as far as it is the file's own: without the form that was tried on its value."""
+    tried = [place for place, part in enumerate(location) if str(part).startswith(_CHOICES)]
+    return location[: tried[0]] if tried else location
+
+
+def _joined(problems: list[Any]) -> Any:
+    """Return the problem of a value that has none of the forms it may take; the last is about all of it."""
+    messages = dict.fromkeys(problem["msg"] for problem in problems if problem["type"] != "too_short")
+    return {**problems[-1], "loc": _without_choice(problems[-1]["loc"]), "msg": " or ".join(messages)}
+
+
+def _line(path: Path, problem: Any, study: type[BaseModel], kinds: Mapping[str, type[BaseModel]]) -> str:
     key = _key(problem["loc"])
     match problem["type"]:
         case _ if problem["loc"] == ("name",):

@@ -64,6 +64,8 @@ def display(token: bytes) -> str:
 
 
 def _backend(tokenizer: Any) -> Any:
+    if tokenizer is None:
+        raise SubjectError("there is no tokenizer; give the one of the model's own repository and revision")
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise SubjectError(

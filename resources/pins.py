@@ -8,7 +8,7 @@ from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
 from neuroscribe.errors import ArtefactError
 from neuroscribe.fingerprint import fingerprint
-from neuroscribe.sections import Positive, Section
+from neuroscribe.sections import FromList, Positive, Section
 
 PINS_FILE = Path(__file__).with_name("artefacts.toml")
 
@@ -61,7 +61,7 @@ class Pin(Section):
     licence: str
     package: PackageSource
     hub: HubSource | None = None
-    files: Annotated[tuple[PinnedFile, ...], Field(min_length=1)]
+    files: Annotated[tuple[PinnedFile, ...], FromList]
 
     @property
     def bytes(self) -> int:

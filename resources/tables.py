@@ -56,7 +56,10 @@ class Tables:
         return pl.concat([self._read_file(study, table, part) for part in layers], rechunk=False)
 
     def scan(self, study: str, table: str) -> pl.LazyFrame:
-        """Return all layers of a table as a query; files on S3 are fetched whole, local ones in part."""
+        """Return all layers of a table as a query; files on S3 are fetched whole, local ones in part.
+
+        Unlike `read`, it does not see that a file's bytes have changed since it was written.
+        """
         relative = [_file(study, table, part) for part in self._parts(study, table, None)]
         if self._files.is_local:
             return pl.scan_parquet([self._files.local_path(name) for name in relative], glob=False)

@@ -1,11 +1,13 @@
 """Named tensors in safetensors files, below a local folder or an `s3://` prefix.
 
-The same tensors and metadata give the same bytes. Tensors come back on the CPU.
+The same tensors and metadata give the same bytes. Tensors come back on the CPU. Every file carries a checksum
+(CRC-32) of its tensors and metadata, checked whenever it is read whole; parts of a file cannot be checked.
 """
 
 import errno
 import json
 import re
+import zlib
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 FIRST_BYTES = 4096
 """Read first of a file of which parts are wanted: enough for the headers written here, and one disk page."""
+CHECKSUM = "crc32"
+"""Key of the checksum among a file's metadata; callers do not see it."""
 
 
 class SafetensorFiles:
@@ -39,19 +43,30 @@ class SafetensorFiles:
         from safetensors.torch import save
 
         plain = {name: tensors[name].detach().contiguous().cpu() for name in sorted(tensors)}
+        metadata = {**metadata, CHECKSUM: _checksum(plain, metadata)}
         if not self._files.is_local:
-            return self._files.write(path, _in_order(save(plain, dict(metadata))))
+            return self._files.write(path, _in_order(save(plain, metadata)))
         self._files.write_by(path, lambda file: _save(file, plain, metadata))
         return self._files.local_path(path).stat().st_size
 
     def read(self, path: str) -> "tuple[dict[str, Tensor], dict[str, str]]":
-        """Return the tensors and the metadata of a file; raises StoreError when it is absent or torn."""
+        """Return the tensors and the metadata of a file.
+
+        Raises StoreError when it is absent or torn, or has changed since it was written.
+        """
         with self._explained(path):
-            return self._read(path)
+            tensors, metadata = self._read(path)
+            wanted, own = metadata.get(CHECKSUM), _without_checksum(metadata)
+            if wanted is not None and wanted != _checksum(tensors, own):
+                raise StoreError(
+                    f"{self._files.path(path)}: its bytes have changed since it was written (the checksum in"
+                    " it is that of others); check the disk, remove the file and materialise it again"
+                )
+            return tensors, own
 
     def metadata(self, path: str) -> dict[str, str]:
         """Return the metadata of a file without reading its tensors; raises StoreError as `read` does."""
-        return self._layouts([path])[0].metadata
+        return _without_checksum(self._layouts([path])[0].metadata)
 
     def read_parts(
         self, paths: Sequence[str], parts: "Mapping[str, tuple[slice, ...]]"
@@ -59,15 +74,18 @@ class SafetensorFiles:
         """Return `tensor[slices]` of the tensors named in `parts`, and the metadata, of each file.
 
         Read are the header and the rows that each first slice takes, in one piece. Further slices spare
-        reading on a local disk alone; on S3 every gap would be a request more. Raises StoreError as `read`
-        does, and for a tensor that a file lacks.
+        reading on a local disk alone; on S3 every gap would be a request more. Raises StoreError for a file
+        that is absent or torn, and for a tensor that it lacks; a change of its bytes goes unseen.
         """
         if self._files.is_local and any(len(slices) > 1 for slices in parts.values()):
             return [self._sliced(path, parts) for path in paths]
         layouts = self._layouts(paths)
         found = self._rows(paths, layouts, {name: _first(slices) for name, slices in parts.items()})
         return [
-            ({name: _cut(own[name], slices) for name, slices in parts.items()}, layout.metadata)
+            (
+                {name: _cut(own[name], slices) for name, slices in parts.items()},
+                _without_checksum(layout.metadata),
+            )
             for own, layout in zip(found, layouts, strict=True)
         ]
 
@@ -95,7 +113,8 @@ class SafetensorFiles:
         from safetensors import safe_open
 
         with self._explained(path), safe_open(self._files.local_path(path), framework="pt") as file:
-            return {name: file.get_slice(name)[index] for name, index in parts.items()}, file.metadata() or {}
+            found = {name: file.get_slice(name)[index] for name, index in parts.items()}
+            return found, _without_checksum(file.metadata() or {})
 
     def _layouts(self, paths: Sequence[str]) -> list[Layout]:
         """Return what the files' headers say; on S3 all are asked for together."""
@@ -194,6 +213,21 @@ def _first(slices: tuple[slice, ...]) -> slice:
 def _cut(tensor: "Tensor", slices: tuple[slice, ...]) -> "Tensor":
     """Return rows cut by the slices after the first, which chose the rows, in memory of their own."""
     return tensor[(slice(None), *slices[1:])].clone() if len(slices) > 1 else tensor
+
+
+def _without_checksum(metadata: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in metadata.items() if key != CHECKSUM}
+
+
+def _checksum(tensors: "Mapping[str, Tensor]", metadata: Mapping[str, str]) -> str:
+    """Return the checksum of names, shapes, types and values, and of the metadata."""
+    import torch
+
+    found = zlib.crc32(json.dumps(dict(metadata), sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        found = zlib.crc32(f"{name} {tensor.dtype} {list(tensor.shape)}".encode(), found)
+        found = zlib.crc32(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()), found)
+    return f"{found:08x}"
 
 
 def _in_order(data: bytes) -> bytes:

@@ -1,6 +1,11 @@
 """Shards of a capture on other processes, and whole activations, through the study and the asset graph."""
 
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import dagster as dg
@@ -12,6 +17,8 @@ from dagster_project.build import build_defs
 from dagster_project.environments import Environment
 from dagster_project.launch import Launcher
 from dagster_project.shard import main
+from neuroscribe.capture.stage import whole_capture
+from neuroscribe.errors import StoreError
 from neuroscribe.studies import Study, read_study
 from neuroscribe.testing.planted import LAYERS
 from neuroscribe.testing.planted_study import write_planted_study
@@ -22,6 +29,7 @@ from resources.tensors import SafetensorFiles
 SEQUENCES = 2200
 """Three blocks, so up to three shards."""
 CAPTURED = ("activations/statistics", "neuron_records", "token_lookup")
+ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.slow
 
 
@@ -49,6 +57,11 @@ class Store:
     def tables(self) -> dict[str, pl.DataFrame]:
         tables = Tables(str(self.root))
         return {name: tables.read("planted", name) for name in CAPTURED}
+
+    def whole(self) -> dict[str, bytes]:
+        """The bytes of all blocks of whole activations."""
+        folder = self.root / "planted/activations/whole"
+        return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.safetensors")}
 
     def tensors(self) -> list[str]:
         return sorted(path.name for path in (self.root / "planted/activations/tensors").iterdir())
@@ -87,26 +100,74 @@ def test_shards_captured_elsewhere_are_merged_to_the_same_tables(alone: Store, b
     assert begun.tensors() == alone.tensors() == ["layer_00.safetensors", "layer_01.safetensors"]
     for name, frame in alone.tables().items():
         assert begun.tables()[name].equals(frame), name
-    whole = "planted/activations/whole"
-    for path in sorted((alone.root / whole).rglob("*.safetensors")):
-        assert (begun.root / path.relative_to(alone.root)).read_bytes() == path.read_bytes()
+    assert begun.whole() == alone.whole()
+
+
+def started(store: Store, shard: int) -> subprocess.Popen[bytes]:
+    settings = {
+        "NEUROSCRIBE_BATCH_TOKENS": "512",
+        "NEUROSCRIBE_CHECKPOINT_SECONDS": "0",
+        "OMP_NUM_THREADS": "1",
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "dagster_project.shard", "planted", str(shard), "2"],
+        cwd=ROOT,
+        env={**os.environ, **store.variables, **settings},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+
+
+def killed_under_way(store: Store, process: subprocess.Popen[bytes], shard: int) -> None:
+    """Kill a shard's process once it has written a checkpoint, and blocks of whole activations."""
+    pattern = f"planted/activations/tensors/layer_01.shard_{shard}_of_2.open.safetensors"
+    tick = threading.Event()
+    while process.poll() is None and not (store.root / pattern).exists():
+        tick.wait(0.01)
+    process.kill()
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL, errors.decode()[-2000:]
+
+
+def test_two_shards_killed_under_way_with_whole_activations_end_in_the_bytes_of_a_calm_run(
+    alone: Store, begun: Store
+) -> None:
+    for shard, process in [(shard, started(begun, shard)) for shard in (0, 1)]:
+        killed_under_way(begun, process, shard)
+    tensors, blocks = begun.tensors(), begun.whole()
+    assert [name for name in tensors if not name.startswith(".") and "open" not in name] == []
+    assert 0 < len(blocks) < len(alone.whole())
+
+    for process in [started(begun, shard) for shard in (0, 1)]:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors.decode()[-2000:]
+    shards = [f"layer_0{n}.shard_{shard}_of_2.safetensors" for n in (0, 1) for shard in (0, 1)]
+    assert [name for name in begun.tensors() if not name.startswith(".")] == shards
+    begun.capture()
+
+    assert begun.whole() == alone.whole()
+    for name, frame in alone.tables().items():
+        assert begun.tables()[name].equals(frame), name
 
 
 def test_every_activation_is_stored_on_request_and_agrees_with_the_records(alone: Store) -> None:
     store = SafetensorFiles(str(alone.root))
-    (capture,) = store.names("planted/activations/whole")
-    folder = f"planted/activations/whole/{capture}"
-    first = store.metadata(f"{folder}/layer_00/block_000000.safetensors")
-    assert is_whole(store, folder, range(LAYERS), SEQUENCES, first["fingerprint"])
+    folder, capture = whole_capture("planted", 0, store)
+    assert is_whole(store, folder, range(LAYERS), SEQUENCES, capture)
     records = alone.tables()["neuron_records"].filter(pl.col("kind") == "top", pl.col("rank") < 2)
     for row in records.iter_rows(named=True):
-        own = neuron_activations(store, folder, row["layer"], row["neuron"])
+        own = neuron_activations(store, folder, row["layer"], row["neuron"], fingerprint=capture)
         assert own.shape == (SEQUENCES, 16)
         step = float(own.max() - own.min()) / 255
         found = own[row["sequence_id"]].numpy()
         assert np.abs(found - np.array(row["activations"])).max() <= step
-        across = sequence_activations(store, folder, row["layer"], row["sequence_id"])
+        across = sequence_activations(store, folder, row["layer"], row["sequence_id"], fingerprint=capture)
         assert np.array_equal(across[:, row["neuron"]].numpy(), found)
+
+
+def test_whole_activations_of_a_layer_that_was_not_captured_are_not_there(begun: Store) -> None:
+    with pytest.raises(StoreError, match="layer 1 has not been captured; materialise planted/activations"):
+        whole_capture("planted", 1, SafetensorFiles(str(begun.root)))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Turns batches of tokens into updates of the states, inside the hooks, while the subject runs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from neuroscribe.architectures import DownProjection
-from neuroscribe.capture import batched, kernel, reference
+from neuroscribe.capture import batched, reference
 from neuroscribe.capture.hooks import check_projections, forward, reading
 from neuroscribe.capture.state import LOOKUP_UNIT, CapturePlan, LayerState, empty_state
 from neuroscribe.errors import CaptureError
@@ -51,18 +51,32 @@ class Reduction:
         name = ("batched" if on_gpu else "compiled") if kernel_name == "auto" else kernel_name
         self.subject, self.plan, self.projections, self.whole = subject, plan, projections, whole
         self.states: dict[int, LayerState] = {}
+        self.torn = False
+        """Whether a reduction broke off and left a state half changed: `begin` again."""
         self._first: dict[int, Float[Tensor, "token neuron"]] = {}
         # Other devices lack fp64, so what they compute is reduced on the CPU.
         self._device = subject.device if on_gpu else torch.device("cpu")
-        self._take = {"compiled": kernel.take, "batched": batched.take, "reference": reference.take}[name]
+        self._take = _step(name)
         self._pending: list[_Taken] = []
         self._random = {sequence: slot for slot, sequence in enumerate(plan.random_ids)}
 
-    def begin(self, states: Mapping[int, LayerState]) -> None:
-        """Start from these states, empty or resumed."""
-        size = sum(state.lookup_sum.nbytes for state in states.values())
+    def begin(self, states: Mapping[int, LayerState], *, vocabulary: int) -> None:
+        """Start from these states of some layers, and of the others before any sequence.
+
+        `vocabulary` is the number of distinct tokens of the corpus.
+        """
+        self._pending, self.torn = [], False
+        if self.whole:
+            self.whole.begin_again()
+        missing = [layer for layer in self._first if layer not in states]
+        started = {**states, **self._empty_states(missing, vocabulary)}
+        size = sum(state.lookup_sum.nbytes for state in started.values())
         lookup = self._device if size <= _LOOKUP_BYTES else _CPU
-        self.states = {layer: state.on(self._device, lookup=lookup) for layer, state in states.items()}
+        self.states = {layer: started[layer].on(self._device, lookup=lookup) for layer in self.projections}
+
+    def let_go(self) -> None:
+        """Give up the states, and with them their memory."""
+        self._pending, self.states = [], {}
 
     @property
     def stop(self) -> int:
@@ -76,8 +90,8 @@ class Reduction:
         for layer, own in read.items():
             self._first[layer] = own.reshape(skipped + first_sequence.shape[1], -1)[skipped:].cpu()
 
-    def empty_states(self, *, vocabulary: int) -> dict[int, LayerState]:
-        """Return states before any sequence, for the layers that have been checked.
+    def _empty_states(self, layers: Iterable[int], vocabulary: int) -> dict[int, LayerState]:
+        """Return states before any sequence, for layers that have been checked.
 
         Sums are taken about the first activation of the corpus, rounded, so that shards on machines that
         differ in the last bits agree on it.
@@ -92,7 +106,7 @@ class Reduction:
                 pivot=values[0].bfloat16().float().nan_to_num(0, 0, 0),
                 dtype=torch.bfloat16 if values.dtype == torch.bfloat16 else torch.float32,
             )
-            for layer, values in self._first.items()
+            for layer, values in ((layer, self._first[layer]) for layer in layers)
         }
 
     def take(
@@ -100,41 +114,45 @@ class Reduction:
     ) -> None:
         """Run one batch; `places` are its tokens as rows of the lookup table, `first` its first id.
 
-        After torch.OutOfMemoryError in the subject's pass, take the same sequences again in smaller batches;
-        in the reduction itself, which leaves a state half changed, it becomes a CaptureError.
+        Layers that have taken sequences before pass over them. After a lack of memory, take the same
+        sequences again in smaller batches; if it left the states torn, `begin` again before.
         """
-        calls, skipped = dict.fromkeys(self.projections, 0), len(self.subject.prefix_ids)
+        stop = first + len(tokens)
+        needed = {layer: own for layer, own in self.projections.items() if self.states[layer].stop < stop}
+        calls, skipped = dict.fromkeys(needed, 0), len(self.subject.prefix_ids)
 
         def reduce(layer: int, read: Float[Tensor, "..."]) -> None:
             calls[layer] += 1
             activations = read.reshape(len(tokens), -1, read.shape[-1])
-            # A batch that broke off for lack of memory has been taken by the layers before that point.
             taken = max(0, self.states[layer].stop - first)
-            if taken < len(tokens):
-                rest = activations[taken:].to(self._device)
-                ids = range(first + taken, first + len(tokens))
-                try:
-                    finite = self._reduce(layer, rest, ids, places[taken:])
-                except torch.OutOfMemoryError as error:
-                    raise CaptureError(_too_large(layer, rest)) from error
-                if finite is False:
-                    raise CaptureError(_located(layer, rest[:, skipped:].float(), ids))
-                if finite is not True:
-                    self._pending.append(_Taken(layer, ids, tokens[taken:], finite))
+            rest = activations[taken:].to(self._device)
+            ids = range(first + taken, stop)
+            self.torn = True
+            finite = self._reduce(layer, rest, ids, places[taken:])
+            self.torn = False
+            if finite is False:
+                raise CaptureError(_located(layer, rest[:, skipped:].float(), ids))
+            if finite is not True:
+                self._pending.append(_Taken(layer, ids, tokens[taken:], finite))
 
-        with reading(self.projections, reduce, stop=True):
-            forward(self.subject.model, self._with_prefix(tokens))
+        if needed:
+            with reading(needed, reduce, stop=True):
+                forward(self.subject.model, self._with_prefix(tokens))
         if wrong := [layer for layer, count in calls.items() if count != 1]:
             raise CaptureError(
                 f"layer {wrong[0]} was read {calls[wrong[0]]} times in one batch, expected once; its layer is"
                 " shared, re-entrant or skipped, which is not supported"
             )
 
-    def fold(self) -> None:
-        """End a block of sequences in all layers; raises CaptureError for activations that are not finite."""
+    def fold(self, stop: int) -> None:
+        """End a block of sequences that ends before `stop`; raises CaptureError for what is not finite.
+
+        Layers that are further on have ended it before.
+        """
         self.settle()
         for state in self.states.values():
-            state.fold()
+            if state.stop == stop:
+                state.fold()
 
     def _reduce(
         self,
@@ -164,8 +182,8 @@ class Reduction:
 
     def settle(self) -> None:
         """Wait for what is under way; raises CaptureError for activations that are not finite."""
+        flags = torch.stack([one.finite for one in self._pending]).cpu() if self._pending else ()
         pending, self._pending = self._pending, []
-        flags = torch.stack([one.finite for one in pending]).cpu() if pending else ()
         for one, finite in zip(pending, flags, strict=True):
             if not bool(finite):
                 raise CaptureError(_located(one.layer, self._again(one), one.ids))
@@ -197,13 +215,14 @@ class Reduction:
         return torch.cat([prefix, tokens], 1).to(self.subject.device)
 
 
-def _too_large(layer: int, activations: Float[Tensor, "sequence position neuron"]) -> str:
-    """Say what to do when a reduction broke off; its state is half changed, so it cannot be tried again."""
-    return (
-        f"layer {layer}: memory of {activations.device} does not suffice to reduce {len(activations)}"
-        " sequences at a time; lower NEUROSCRIBE_BATCH_TOKENS (Subject.batch_tokens) and start again: the"
-        " capture goes on at its last checkpoint"
-    )
+def _step(name: str) -> Callable[..., bool | Bool[Tensor, ""]]:
+    """Return the capture step of that name."""
+    if name == "compiled":
+        # Numba takes long to import, and is not needed where a GPU reduces.
+        from neuroscribe.capture import kernel
+
+        return kernel.take
+    return {"batched": batched.take, "reference": reference.take}[name]
 
 
 def _located(layer: int, activations: Float[Tensor, "sequence token neuron"], ids: range) -> str:

@@ -1,8 +1,9 @@
 """Drives the corpus through the subject once and reduces every selected layer on the way.
 
-Design section 5: backbone only, hooks on the down-projections' inputs, reduction inside the hook. A
-checkpoint every minute lets a killed run continue; a finished state is never computed twice. A corpus may be
-captured in shards, on any machines and in any order: the states are merged to the same bits.
+Design section 5: backbone only, hooks on the down-projections' inputs, reduction inside the hook. Checkpoints
+let a killed run continue (`neuroscribe.capture.corpus_pass` says what is guaranteed), whichever layers either
+run selects; a finished state is never computed twice. A corpus may be captured in shards, on any machines and
+in any order: the states are merged to the same bits.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,12 +16,13 @@ from torch import Tensor
 
 from neuroscribe.architectures import DownProjection, down_projections
 from neuroscribe.capture.checkpoints import Checkpoints
+from neuroscribe.capture.corpus_pass import CorpusPass
 from neuroscribe.capture.fit import check_tokens
+from neuroscribe.capture.memory import lack_of_memory_explained
 from neuroscribe.capture.merge import merged
 from neuroscribe.capture.reduction import KernelName, Reduction
 from neuroscribe.capture.state import CapturePlan, LayerState
-from neuroscribe.corpus import distinct_tokens
-from neuroscribe.errors import CaptureError, StudyError
+from neuroscribe.errors import StudyError
 from neuroscribe.ports import Progress
 from neuroscribe.subjects import Subject
 from neuroscribe.whole_activations import WholeActivations
@@ -47,7 +49,8 @@ def capture(
     that `capture_shard` has captured elsewhere; the rest is captured here. A batch for which memory does not
     suffice is halved, and so are those after it. With `whole`, all activations are written as well. Raises
     StudyError for a layer without a dense MLP or too many shards, SubjectError for tokens that the model
-    lacks, and CaptureError for NaN or inf, naming layer, neuron, sequence and position.
+    lacks, and CaptureError for NaN or inf, naming layer, neuron, sequence and position, and where memory does
+    not suffice for one sequence.
     """
     projections = selected_projections(subject.model, layers)
     check_tokens(subject, tokens)
@@ -152,69 +155,15 @@ class _Work:
     def _captured(
         self, projections: Mapping[int, DownProjection], own: range, checkpoints: Checkpoints | None
     ) -> dict[int, LayerState]:
-        reduction = Reduction(
-            self.subject, self.plan, projections, kernel_name=self.kernel_name, whole=self.whole
-        )
-        distinct, place = distinct_tokens(self.tokens)
-        reduction.check(self.tokens[:1])
-        states, free = checkpoints.resumed(projections) if checkpoints else ({}, 0)
-        reduction.begin(states or reduction.empty_states(vocabulary=len(distinct)))
-        self._pass(reduction, place, own, checkpoints, free)
-        states = {layer: state.on(_CPU, lookup=_CPU) for layer, state in reduction.states.items()}
-        for layer in states if self.whole else ():
-            cast(WholeActivations, self.whole).finish(layer, len(self.tokens))
-        if checkpoints:
-            checkpoints.finish(states)
+        with lack_of_memory_explained(self.subject):
+            reduction = Reduction(
+                self.subject, self.plan, projections, kernel_name=self.kernel_name, whole=self.whole
+            )
+            reduction.check(self.tokens[:1])
+            CorpusPass(reduction, self.tokens, own, progress=self.progress, checkpoints=checkpoints).run()
+            states = {layer: state.on(_CPU, lookup=_CPU) for layer, state in reduction.states.items()}
+            for layer in states if self.whole else ():
+                cast(WholeActivations, self.whole).finish(layer, len(self.tokens))
+            if checkpoints:
+                checkpoints.finish(states)
         return states
-
-    def _pass(
-        self,
-        reduction: Reduction,
-        place: Int[Tensor, " token_id"],
-        own: range,
-        checkpoints: Checkpoints | None,
-        free: int,
-    ) -> None:
-        """Run the sequences that the states have not taken; `free` is the place for the next checkpoint."""
-        subject, block = self.subject, self.plan.block
-        # What is held of a block of whole activations is lost in a kill, so checkpoints come between blocks.
-        unit = self.whole.block if self.whole else 1
-        done, batch = max(own.start, reduction.stop), _batch(subject, self.tokens.shape[1])
-        due = self.progress.alarm(subject.checkpoint_seconds)
-        with self.progress.task(f"capture {subject.name}", total=len(own), unit="sequences") as advance:
-            advance(done - own.start)
-            while done < own.stop:
-                end = block if unit == 1 else unit
-                stop = min(done + batch, done - done % end + end, own.stop)
-                try:
-                    tokens = self.tokens[done:stop]
-                    reduction.take(tokens, place[tokens], first=done)
-                except torch.OutOfMemoryError as error:
-                    batch = _halved(stop - done, subject, error)
-                    advance(0, note=f"out of memory; on with batches of {batch}")
-                    continue
-                if stop % block == 0 or stop == own.stop:
-                    reduction.fold()
-                advance(stop - done)
-                done = stop
-                if checkpoints and done % unit == 0 and done < own.stop and due():
-                    reduction.settle()
-                    checkpoints.save(reduction.states, free)
-                    free = 1 - free
-
-
-def _batch(subject: Subject, length: int) -> int:
-    """Return the number of sequences per forward pass."""
-    return max(1, subject.batch_tokens // (len(subject.prefix_ids) + length))
-
-
-def _halved(batch: int, subject: Subject, error: torch.OutOfMemoryError) -> int:
-    """Return half a batch that was too large, with the device's memory swept; raises CaptureError at one."""
-    if batch == 1:
-        raise CaptureError(
-            f"{subject.name}: memory of {subject.device} does not suffice for one sequence beside the model"
-            " and the states; select fewer layers per run, a narrower subject.dtype or a larger device"
-        ) from error
-    if subject.device.type == "cuda":
-        torch.cuda.empty_cache()
-    return batch // 2

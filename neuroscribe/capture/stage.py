@@ -47,26 +47,29 @@ def captured(
     """Run the corpus through the subject once for all `layers` and return their statistics.
 
     States are written to the store at checkpoints and at the end; what an interrupted or earlier run of the
-    same capture has written is used, not computed again.
+    same capture has written is used, not computed again, whichever layers that run had selected.
     """
     check_size(study, subject.model)
     tokens = token_matrix(sequences)
     plan = capture_plan(study, layers, len(distinct_tokens(tokens)[0]))
     files = _files(study, subject, sequences, store)
     reused = all(files.is_finished(layer) for layer in layers)
-    states = capture(
-        subject,
-        tokens,
-        plan=plan,
-        layers=layers,
-        progress=progress,
-        checkpoints=files,
-        shards=files.shards(),
-        whole=_whole(study, subject, sequences, store),
-    )
+    states: dict[int, LayerState] = {}
+    # Layers that runs before have cut differently go in passes of their own, so that no work is thrown away.
+    for shards, own in files.shards(layers).items():
+        states |= capture(
+            subject,
+            tokens,
+            plan=plan,
+            layers=own,
+            progress=progress,
+            checkpoints=files,
+            shards=shards,
+            whole=_whole(study, subject, sequences, store),
+        )
     statistics = {
-        layer: layer_statistics(state, layer, polarities=study.polarities, top_k=study.capture.top_k)
-        for layer, state in states.items()
+        layer: layer_statistics(states[layer], layer, polarities=study.polarities, top_k=study.capture.top_k)
+        for layer in sorted(states)
     }
     return Captured(statistics, reused)
 
@@ -122,11 +125,28 @@ def corpus_hash(sequences: pl.DataFrame) -> str:
     return hashlib.sha256(token_matrix(sequences).numpy().tobytes()).hexdigest()
 
 
-def _state(study: Study, layer: int, sequences: pl.DataFrame, store: TensorStore) -> LayerState:
-    """Return a captured layer's state; raises StoreError if there is none or it is of another corpus."""
+def whole_capture(study: str, layer: int, store: TensorStore) -> tuple[str, str]:
+    """Return the folder and the fingerprint of the whole activations that belong to a layer's tables.
+
+    `study` is its name; both are what `neuroscribe.whole_activations` asks for. Raises StoreError for a layer
+    that has not been captured.
+    """
     path = Checkpoints(store, _folder(study), "").path(layer)
     if not store.exists(path):
-        raise StoreError(f"{path}: layer {layer} has not been captured; materialise {study.name}/activations")
+        raise _not_captured(path, study, layer)
+    identity = store.metadata(path)["fingerprint"]
+    return _whole_folder(study, identity), identity
+
+
+def _not_captured(path: str, study: str, layer: int) -> StoreError:
+    return StoreError(f"{path}: layer {layer} has not been captured; materialise {study}/activations")
+
+
+def _state(study: Study, layer: int, sequences: pl.DataFrame, store: TensorStore) -> LayerState:
+    """Return a captured layer's state; raises StoreError if there is none or it is of another corpus."""
+    path = Checkpoints(store, _folder(study.name), "").path(layer)
+    if not store.exists(path):
+        raise _not_captured(path, study.name, layer)
     tensors, metadata = store.read(path)
     if metadata["corpus"] != _inputs(study, sequences):
         raise StoreError(
@@ -136,13 +156,18 @@ def _state(study: Study, layer: int, sequences: pl.DataFrame, store: TensorStore
     return LayerState.restored(tensors, read_ranges(metadata["ranges"]))
 
 
-def _folder(study: Study) -> str:
-    return f"{study.name}/activations/tensors"
+def _folder(study: str) -> str:
+    return f"{study}/activations/tensors"
+
+
+def _whole_folder(study: str, identity: str) -> str:
+    """Return a folder of its own: blocks of another text or subject must never stand between these."""
+    return f"{study}/activations/whole/{identity[:12]}"
 
 
 def _files(study: Study, subject: Subject, sequences: pl.DataFrame, store: TensorStore) -> Checkpoints:
     identity = _identity(study, subject, sequences)
-    return Checkpoints(store, _folder(study), identity, corpus=_inputs(study, sequences))
+    return Checkpoints(store, _folder(study.name), identity, corpus=_inputs(study, sequences))
 
 
 def _whole(
@@ -152,9 +177,7 @@ def _whole(
     if study.capture.whole == "none":
         return None
     identity = _identity(study, subject, sequences)
-    # A folder of its own: blocks of another text or subject must never stand between these.
-    folder = f"{study.name}/activations/whole/{identity[:12]}"
-    return WholeActivations(store, folder, study.capture.whole, identity)
+    return WholeActivations(store, _whole_folder(study.name, identity), study.capture.whole, identity)
 
 
 def _identity(study: Study, subject: Subject, sequences: pl.DataFrame) -> str:

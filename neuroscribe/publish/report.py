@@ -36,6 +36,7 @@ def report_text(summary: Summary, width: int, *, next_steps: Sequence[str] = ())
                 f"Layers: {headline.scorer} of {headline.explainer}, test split, top and random", width
             ),
             *_table(summary.layers, _LAYERS, width),
+            *_silent(summary.silent_layers, width),
             *_wrapped(_LEGEND, width),
         ],
         ["All scorers, test split", *_table(summary.scorers, _SCORERS, width)],
@@ -127,6 +128,14 @@ def _blocks(padded: Mapping[str, Sequence[str]], width: int, gap: str) -> list[l
         else:
             blocks.append([first, column])
     return blocks
+
+
+def _silent(layers: Sequence[int], width: int) -> list[str]:
+    """Say why layers have no explanation at all."""
+    if not layers:
+        return []
+    named = f"layer {layers[0]}" if len(layers) == 1 else f"layers {', '.join(map(str, layers))}"
+    return _wrapped(f"All neurons of {named} are dead or near-dead: none can be explained.", width)
 
 
 def _statuses(statuses: pl.DataFrame, width: int) -> list[str]:

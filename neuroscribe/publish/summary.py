@@ -44,6 +44,8 @@ class Summary:
     """Neurons captured, over all layers with statistics."""
     captured_layers: int
     dead: int
+    silent_layers: tuple[int, ...]
+    """Captured layers none of whose neurons can be explained: all are dead or near-dead."""
     layers: pl.DataFrame
     scorers: pl.DataFrame
     statuses: pl.DataFrame
@@ -57,7 +59,7 @@ class Results:
     """The tables of a study, all layers together; columns as in `neuroscribe.records`."""
 
     statistics: pl.DataFrame
-    """At least the columns layer and dead."""
+    """At least the columns layer, dead and near_dead."""
     records: pl.DataFrame
     """At least the exemplars of the explained neurons."""
     explanations: pl.DataFrame
@@ -89,6 +91,7 @@ def summary(
         neurons=results.statistics.height,
         captured_layers=results.statistics["layer"].n_unique(),
         dead=int(results.statistics["dead"].sum()),
+        silent_layers=silent_layers(results.statistics),
         layers=layer_table(
             results.statistics,
             results.explanations,
@@ -114,6 +117,12 @@ def main_scores(scores: pl.DataFrame, headline: Headline) -> pl.DataFrame:
     )
 
 
+def silent_layers(statistics: pl.DataFrame) -> tuple[int, ...]:
+    """Return the layers all of whose neurons are dead or near-dead, ascending."""
+    alive = statistics.filter(~(pl.col("dead") | pl.col("near_dead")))["layer"]
+    return tuple(sorted({*statistics["layer"].unique()} - {*alive.unique()}))
+
+
 def layer_table(
     statistics: pl.DataFrame,
     explanations: pl.DataFrame,
@@ -123,15 +132,17 @@ def layer_table(
     calls: Mapping[int, int],
     seconds: Mapping[int, float],
 ) -> pl.DataFrame:
-    """Return one row per explained layer and a last one, whose layer is null, for all of these together.
+    """Return one row per explained or silent layer and a last one, whose layer is null, for all together.
 
     Explained neurons (each polarity on its own), score, ceiling, control and nulls are the headline
     explainer's and scorer's, the means over explanations that have a score; tokens are those sent and
     received for all explanations, without the simulations. The interval is the 95 % percentile bootstrap of
-    the mean over neurons, null below two. Unknown calls and seconds are null.
+    the mean over neurons, null below two. Unknown calls and seconds are null; a silent layer takes none.
     """
     main = main_scores(scores, headline)
-    layers: list[int] = sorted(explanations["layer"].unique().to_list())
+    silent = silent_layers(statistics)
+    calls, seconds = {**dict.fromkeys(silent, 0), **calls}, {**dict.fromkeys(silent, 0.0), **seconds}
+    layers: list[int] = sorted({*explanations["layer"].unique(), *silent})
     rows: list[dict[str, Any]] = []
     for group in [*([layer] for layer in layers), layers]:
         row = _layer_row(group, statistics, explanations, main, headline)

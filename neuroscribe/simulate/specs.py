@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, Field
 
-from neuroscribe.sections import Capability, Name, Section
+from neuroscribe.sections import Capability, FromList, Name, Section
 
 
 class AllAtOnce(Section):
@@ -13,7 +13,7 @@ class AllAtOnce(Section):
     needs: ClassVar[Capability] = "prompt_logprobs"
 
     kind: Literal["all_at_once"] = "all_at_once"
-    explainers: Annotated[tuple[Name, ...], Field(min_length=1)]
+    explainers: Annotated[tuple[Name, ...], FromList]
 
 
 class Embedding(Section):
@@ -25,7 +25,7 @@ class Embedding(Section):
     model: str = "sentence-transformers/all-MiniLM-L6-v2"
     revision: str | None = None
     artefact: str | None = None
-    explainers: Annotated[tuple[Name, ...], Field(min_length=1)]
+    explainers: Annotated[tuple[Name, ...], FromList]
 
     @property
     def is_pinned(self) -> bool:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import count
+from itertools import cycle
 
 from torch import Tensor
 
@@ -81,7 +81,8 @@ class SilentProgress:
     """Fulfils the port `Progress`; counts what was done and shows nothing.
 
     With `fail_at`, the n-th advance of the whole life (from 1) raises `Interrupted`, as a kill would. Alarms
-    ring at every `rings`-th question, or never.
+    ring at every `rings`-th question, or never; the question after a ring, which only tells how long its work
+    took, does not count.
     """
 
     def __init__(self, *, fail_at: int | None = None, rings: int = 0) -> None:
@@ -112,8 +113,10 @@ class SilentProgress:
     def alarm(self, seconds: float) -> Callable[[], bool]:
         """Return a function that is true at every so many-th call, whatever time has passed."""
         del seconds
-        asked = count(1)
-        return lambda: bool(self._rings) and next(asked) % self._rings == 0
+        if not self._rings:
+            return lambda: False
+        answers = cycle([False] * (self._rings - 1) + [True, False])
+        return lambda: next(answers)
 
 
 class Interrupted(Exception):  # noqa: N818 - stands for a kill, not an error

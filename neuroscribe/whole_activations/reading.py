@@ -1,6 +1,6 @@
 """Reads one neuron or one sequence of a layer, and tells what is stored."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import torch
 from jaxtyping import Float
@@ -21,37 +21,45 @@ _AGAIN = "materialise activations again"
 
 
 def neuron_activations(
-    store: TensorStore, folder: str, layer: int, neuron: int
+    store: TensorStore, folder: str, layer: int, neuron: int, *, fingerprint: str
 ) -> Float[Tensor, "sequence token"]:
     """Return all that is stored of one neuron, in float32, without reading the others.
 
-    Raises StoreError for a layer or neuron that is not stored, for a missing block and for blocks of
-    different captures. Of a capture that has not ended, the sequences so far are returned; `is_whole` tells.
+    `fingerprint` is that of the capture meant (`neuroscribe.capture.stage.whole_capture`). Of a capture that
+    has not ended, the sequences so far are returned; `is_whole` tells. Raises StoreError for a layer or
+    neuron that is not stored, for a missing block and for one of another capture or layer.
     """
     paths = _block_paths(store, folder, layer)
     first = store.metadata(paths[0])
+    _check_own(paths[0], first, layer, fingerprint)
     _check_range(folder, layer, "neuron", neuron, int(first["neurons"]))
     blocks = store.read_parts(paths, _parts(first["form"], slice(neuron, neuron + 1)))
-    _check_joined(paths, [metadata for _, metadata in blocks])
+    end = 0
+    for path, (_, metadata) in zip(paths, blocks, strict=True):
+        _check_own(path, metadata, layer, fingerprint)
+        _check_begins(path, metadata, end)
+        end += int(metadata["sequences"])
     return torch.cat([_restored(tensors)[0] for tensors, _ in blocks])
 
 
 def sequence_activations(
-    store: TensorStore, folder: str, layer: int, sequence: int
+    store: TensorStore, folder: str, layer: int, sequence: int, *, fingerprint: str
 ) -> Float[Tensor, "token neuron"]:
     """Return the activations of all neurons in one sequence, in float32, from its block alone.
 
-    Raises StoreError for a layer or sequence that is not stored, for a missing block and for blocks of
-    different captures among the layer's first, its last and the one read.
+    `fingerprint` is that of the capture meant. Raises StoreError for a layer or sequence that is not stored,
+    for a missing block and, among the layer's first block, its last and the one read, for one of another
+    capture or layer.
     """
     paths = _block_paths(store, folder, layer)
     (_, first), (_, last) = store.read_parts([paths[0], paths[-1]], {})
-    _check_same(paths[-1], last, paths[0], first)
+    _check_own(paths[0], first, layer, fingerprint)
+    _check_own(paths[-1], last, layer, fingerprint)
     _check_range(folder, layer, "sequence", sequence, int(last["first_sequence"]) + int(last["sequences"]))
     number, place = divmod(sequence, int(first["block"]))
     parts = _parts(first["form"], slice(None), slice(place, place + 1))
     [(tensors, metadata)] = store.read_parts([paths[number]], parts)
-    _check_same(paths[number], metadata, paths[0], first)
+    _check_own(paths[number], metadata, layer, fingerprint)
     _check_begins(paths[number], metadata, sequence - place)
     return _restored(tensors)[:, 0].T.contiguous()
 
@@ -91,7 +99,8 @@ def _stored(store: TensorStore, folder: str, layer: int, fingerprint: str, block
     names = block_names(store, folder, layer)
     end = 0
     for _, metadata in store.read_parts([f"{layer_folder(folder, layer)}/{name}" for name in names], {}):
-        wanted = {"fingerprint": fingerprint, "block": str(block), "first_sequence": str(end)}
+        wanted = {"fingerprint": fingerprint, "layer": str(layer), "block": str(block)}
+        wanted["first_sequence"] = str(end)
         if not wanted.items() <= metadata.items():
             break
         end += int(metadata["sequences"])
@@ -133,24 +142,16 @@ def _check_range(folder: str, layer: int, word: str, wanted: int, count: int) ->
         )
 
 
-def _check_joined(paths: Sequence[str], metadata: Sequence[Mapping[str, str]]) -> None:
-    """Raise StoreError unless the blocks are of one capture and each begins where the one before ended."""
-    end = 0
-    for path, own in zip(paths, metadata, strict=True):
-        _check_same(path, own, paths[0], metadata[0])
-        _check_begins(path, own, end)
-        end += int(own["sequences"])
-
-
 def _check_begins(path: str, own: Mapping[str, str], wanted: int) -> None:
     if (first := own["first_sequence"]) != str(wanted):
         raise StoreError(f"{path}: begins with sequence {first} where {wanted} was expected; {_AGAIN}")
 
 
-def _check_same(path: str, own: Mapping[str, str], other: str, theirs: Mapping[str, str]) -> None:
-    for key in ("fingerprint", "form", "block"):
-        if own.get(key) != theirs.get(key):
-            raise StoreError(
-                f"{path}: is of another capture than {other} ({key} {own.get(key)} and {theirs.get(key)});"
-                f" {_AGAIN}"
-            )
+def _check_own(path: str, metadata: Mapping[str, str], layer: int, fingerprint: str) -> None:
+    """Raise StoreError unless a block is of the capture and layer meant."""
+    found = (metadata.get("fingerprint", ""), metadata.get("layer"))
+    if found != (fingerprint, str(layer)):
+        raise StoreError(
+            f"{path}: is of layer {found[1]} of capture {found[0][:12]}, not of layer {layer} of capture"
+            f" {fingerprint[:12]}; ask for the fingerprint of this folder's capture, or {_AGAIN}"
+        )

@@ -66,6 +66,10 @@ class WholeActivations:
                     self._write(layer, block)
                     block.first, block.held = block.end, 0
 
+    def begin_again(self) -> None:
+        """Drop what is held of blocks that are not full; each layer then begins at the start of a block."""
+        self._blocks.clear()
+
     @property
     def block(self) -> int:
         """Sequences per block."""
@@ -102,6 +106,7 @@ class WholeActivations:
         tensors = {"values": values} if self._form == "bf16" else _rounded(values, layer)
         metadata = {
             "fingerprint": self._fingerprint,
+            "layer": str(layer),
             "form": self._form,
             "error": ERRORS[self._form],
             "first_sequence": str(block.first),

@@ -1,8 +1,15 @@
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
 import polars as pl
 import pytest
+import torch
 
 from neuroscribe.direct import captured_texts
-from neuroscribe.errors import CorpusError, StudyError
+from neuroscribe.errors import CorpusError, StudyError, SubjectError
 from neuroscribe.records import TABLES
 from neuroscribe.testing.planted import (
     LAYERS,
@@ -14,6 +21,7 @@ from neuroscribe.testing.planted import (
 )
 from neuroscribe.testing.random_subjects import random_subject
 
+ROOT = Path(__file__).parents[2]
 FEW = {"sequence_length": 8, "top_k": 8, "random_sequences": 8}
 
 
@@ -63,3 +71,51 @@ def test_too_little_text_and_layers_that_are_not_there_are_refused():
         captured_texts(planted_subject(), planted_tokenizer(), planted_corpus(1, seed=1), **FEW)
     with pytest.raises(StudyError, match="layer 9 has no dense MLP"):
         captured_texts(planted_subject(), planted_tokenizer(), planted_corpus(60, seed=1), layers=[9], **FEW)
+
+
+CORPUS = planted_corpus(60, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "said"),
+    [
+        (
+            {"tokenizer": None},
+            SubjectError,
+            "there is no tokenizer; give the one of the model's own repository",
+        ),
+        ({"tokenizer": len}, SubjectError, "has no fast form"),
+        ({"model": "gpt2"}, SubjectError, "model is str; give a loaded model, as AutoModelForCausalLM"),
+        ({"model": torch.nn.Linear(2, 2)}, SubjectError, "model type 'Linear' has no dense MLP"),
+        ({"texts": []}, CorpusError, "the 0 texts hold no text"),
+        ({"texts": ["", " \n"]}, CorpusError, "the 2 texts hold no text"),
+        ({"texts": "the red house"}, CorpusError, r"texts is one str, .* give a list: \[text\]"),
+        ({"texts": ["the", b"red"]}, CorpusError, "text 1 is bytes; give texts as str"),
+        ({"layers": []}, StudyError, "layers is empty"),
+        ({"sequence_length": 0}, StudyError, "sequence_length = 0; give at least 1"),
+        ({"top_k": -1}, StudyError, "top_k = -1; give at least 1"),
+        ({"random_sequences": 0}, StudyError, "random_sequences = 0; give at least 1"),
+    ],
+)
+def test_what_cannot_be_captured_is_answered_with_what_to_give(
+    changes: dict[str, Any], error: type[Exception], said: str
+):
+    given = {"model": planted_subject(), "tokenizer": planted_tokenizer(), "texts": CORPUS, **FEW, **changes}
+    # Those who call from a notebook have no checker of types.
+    with pytest.raises(error, match=said):
+        inspect.unwrap(captured_texts)(**given)
+
+
+def test_a_model_without_values_is_refused_with_the_parameter_that_lacks_them():
+    model = planted_subject()
+    model.transformer.h[1].to("meta")
+    with pytest.raises(SubjectError, match=r"transformer\.h\.1\.\S+ is on the meta device, without values"):
+        captured_texts(model, planted_tokenizer(), CORPUS, **FEW)
+
+
+def test_the_notebook_s_module_imports_neither_dagster_nor_a_compiler():
+    program = "import sys, neuroscribe.direct; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, check=True)
+    imported = {name.partition(".")[0] for name in done.stdout.decode().split()}
+    assert "torch" in imported
+    assert not imported & {"dagster", "numba", "llvmlite", "transformers", "openai", "great_expectations"}

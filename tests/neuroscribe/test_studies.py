@@ -1,9 +1,21 @@
+import re
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel, ValidationError
 
 from neuroscribe.errors import StudyError
-from neuroscribe.studies import chosen_study, layer_key, layer_of, read_studies, read_study
+from neuroscribe.explain.specs import Highlights, TokenList, TokenPairs
+from neuroscribe.studies import (
+    Study,
+    chosen_study,
+    layer_key,
+    layer_of,
+    read_studies,
+    read_study,
+)
 
 STUDIES = Path(__file__).parents[2] / "studies"
 GOOD = """
@@ -99,6 +111,85 @@ def test_a_value_of_the_wrong_kind_is_shown_with_its_key(
     message = refusal(tmp_path, (before, after))
     assert key in message
     assert message.endswith("; correct it")
+
+
+def number_keys(model: type[BaseModel], place: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield where numbers are asked for in a study file; of tables by name, one of each kind."""
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from number_keys(inner, (*place, name))
+        elif re.search(r"\b(int|float)\b", repr(inner)):
+            yield (*place, name)
+
+
+NUMBERS = [
+    *number_keys(Study),
+    *[
+        place
+        for kind in (TokenPairs, Highlights, TokenList)
+        for place in number_keys(kind, ("explainers", kind.model_fields["kind"].default))
+    ],
+]
+
+
+@pytest.mark.parametrize("place", NUMBERS, ids=".".join)
+@pytest.mark.parametrize("value", [True, "7"])
+def test_only_numbers_pass_for_numbers(place: tuple[str, ...], value: object, tmp_path: Path) -> None:
+    data = tomllib.loads(GOOD)
+    table = data
+    for part in place[:-1]:
+        table = table.setdefault(part, {})
+    table[place[-1]] = [value] if place == ("sample", "layers") else value
+    with pytest.raises(ValidationError) as caught:
+        Study.model_validate({"name": "mine", **data})
+    assert {error["type"] for error in caught.value.errors()} & {"int_type", "float_type"}
+
+
+def test_all_sections_with_numbers_are_tried() -> None:
+    tried = {".".join(place) for place in NUMBERS}
+    assert len(tried) == 30
+    assert {
+        "sample.layers",
+        "corpus.seed",
+        "scoring.max_unscored_share",
+        "llm.usd_per_million_prompt_tokens",
+    } <= tried
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (
+            "sequences = 100",
+            "sequences = true",
+            "key `corpus.sequences` is True: input should be a valid int",
+        ),
+        ("excerpts = 3", "temperature = true", "key `explainers.token_pairs.temperature` is True: input"),
+        (
+            "[llm]",
+            "[sample]\nlayers = [0, true]\n[llm]",
+            "key `sample.layers` is [0, True]: input should be a valid integer or input should be",
+        ),
+        (
+            "[llm]",
+            "[sample]\nneurons_per_layer = true\n[llm]",
+            "key `sample.neurons_per_layer` is True: input should be a valid integer or input should be",
+        ),
+    ],
+)
+def test_a_boolean_where_a_number_is_asked_is_shown_with_its_key(
+    before: str, after: str, said: str, tmp_path: Path
+) -> None:
+    message = refusal(tmp_path, (before, after))
+    assert said in message
+    assert len(message.splitlines()) == 1
+
+
+def test_a_whole_number_passes_for_a_fraction(tmp_path: Path) -> None:
+    study = read(tmp_path, GOOD.replace("excerpts = 3", "temperature = 1"))
+    assert isinstance(study, Study)
+    assert study.explainers["token_pairs"].model_dump()["temperature"] == 1.0
 
 
 def test_a_layer_that_the_subject_lacks_is_named(tmp_path: Path) -> None:

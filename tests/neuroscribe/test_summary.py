@@ -240,3 +240,37 @@ def test_a_run_without_any_score_still_gives_a_report():
     )
     text = report_text(summary(STUDY, empty), 100)
     assert "and where they peak\n  none has a score" in text
+
+
+def test_a_layer_whose_neurons_are_all_dead_or_nearly_is_listed_as_such():
+    found = results()
+    silent = table(
+        "activations/statistics",
+        *({"layer": 2, "neuron": n, "dead": n < 2, "near_dead": n == 2} for n in range(3)),
+    )
+    with_silent = Results(**{**vars(found), "statistics": pl.concat([found.statistics, silent])})
+    summed = summary(STUDY, with_silent, calls={0: 40, 3: 20}, seconds={0: 61.5, 3: 2.0})
+    assert summed.silent_layers == (2,)
+    lines = report_text(summed, 100).splitlines()
+    start = lines.index("Layers: correlation_all_at_once of token_pairs, test split, top and random")
+    assert lines[start + 3 : start + 6] == [
+        "    2       3    2         0      0     -            -       -       -     0     0      0       0",
+        "    3       3    1         1      1  0.90            -    0.80       -     1    20    220       2",
+        "  all       9    3         3      3  0.57 [0.20, 0.90]    0.67    0.05     1    60    440      64",
+    ]
+    assert lines[start + 6] == "All neurons of layer 2 are dead or near-dead: none can be explained."
+
+
+def test_a_study_without_any_live_neuron_still_gives_a_report():
+    found = results()
+    dead = found.statistics.with_columns(dead=pl.lit(value=True))
+    empty = Results(
+        **{
+            **vars(found),
+            "statistics": dead,
+            "scores": found.scores.clear(),
+            "explanations": found.explanations.clear(),
+        }
+    )
+    text = report_text(summary(STUDY, empty), 100)
+    assert "All neurons of layers 0, 1, 3 are dead or near-dead: none can be explained." in text

@@ -63,6 +63,7 @@ def test_a_block_is_neuron_major_and_says_what_it_is():
     assert values.tolist() == [[[48, 51], [54, 57]], [[49, 52], [55, 58]], [[50, 53], [56, 59]]]
     assert metadata == {
         "fingerprint": "f",
+        "layer": "5",
         "form": "bf16",
         "error": ERRORS["bf16"],
         "first_sequence": "8",
@@ -86,10 +87,10 @@ def test_eight_bits_keep_the_lowest_value_and_the_step_of_each_neuron_in_a_block
 def test_neurons_and_sequences_come_back(form: Form):
     store = stored(ACTIVATIONS, form=form)
     for neuron in range(3):
-        found = neuron_activations(store, "study/whole", 5, neuron)
+        found = neuron_activations(store, "study/whole", 5, neuron, fingerprint="f")
         torch.testing.assert_close(found, ACTIVATIONS[:, :, neuron], rtol=0, atol=0.05)
     for sequence in range(10):
-        found = sequence_activations(store, "study/whole", 5, sequence)
+        found = sequence_activations(store, "study/whole", 5, sequence, fingerprint="f")
         torch.testing.assert_close(found, ACTIVATIONS[sequence], rtol=0, atol=0.05)
 
 
@@ -100,10 +101,10 @@ def test_a_disk_gives_the_same_values_as_memory(tmp_path: Path, form: Form):
     for path, (tensors, metadata) in memory.files.items():
         disk.write(path, tensors, metadata)
     for n in range(3):
-        ours = neuron_activations(disk, "study/whole", 5, n)
-        assert torch.equal(ours, neuron_activations(memory, "study/whole", 5, n))
-        ours = sequence_activations(disk, "study/whole", 5, 4 * n)
-        assert torch.equal(ours, sequence_activations(memory, "study/whole", 5, 4 * n))
+        ours = neuron_activations(disk, "study/whole", 5, n, fingerprint="f")
+        assert torch.equal(ours, neuron_activations(memory, "study/whole", 5, n, fingerprint="f"))
+        ours = sequence_activations(disk, "study/whole", 5, 4 * n, fingerprint="f")
+        assert torch.equal(ours, sequence_activations(memory, "study/whole", 5, 4 * n, fingerprint="f"))
 
 
 FLOATS = st.floats(-(2.0**100), 2.0**100, width=32)
@@ -115,7 +116,7 @@ def test_bfloat16_is_off_by_at_most_two_to_the_minus_eight_of_the_value(drawn):
     store = stored(activations)
     for neuron in range(2):
         truth = activations[:, :, neuron].double()
-        error = (neuron_activations(store, "study/whole", 5, neuron).double() - truth).abs()
+        error = (neuron_activations(store, "study/whole", 5, neuron, fingerprint="f").double() - truth).abs()
         # Numbers below 2^-126 have fewer digits, the last of which is worth 2^-133.
         assert bool((error <= (truth.abs() * 2**-8).clamp(min=2**-134)).all())
 
@@ -123,10 +124,11 @@ def test_bfloat16_is_off_by_at_most_two_to_the_minus_eight_of_the_value(drawn):
 def test_bfloat16_is_exact_for_a_subject_that_computed_in_it_and_its_bound_is_tight():
     activations = torch.randn(4, 3, 2, generator=torch.Generator().manual_seed(0)).bfloat16()
     assert torch.equal(
-        neuron_activations(stored(activations), "study/whole", 5, 1), activations[:, :, 1].float()
+        neuron_activations(stored(activations), "study/whole", 5, 1, fingerprint="f"),
+        activations[:, :, 1].float(),
     )
     between = torch.full((1, 1, 1), 1 + 2**-8)
-    assert neuron_activations(stored(between), "study/whole", 5, 0).item() == 1.0
+    assert neuron_activations(stored(between), "study/whole", 5, 0, fingerprint="f").item() == 1.0
 
 
 @given(arrays("float32", (3, 2, 2), elements=FLOATS))
@@ -135,7 +137,7 @@ def test_eight_bits_are_off_by_at_most_half_a_step(drawn):
     store = stored(activations, form="uint8")
     for neuron in range(2):
         truth = activations[:, :, neuron].double()
-        error = (neuron_activations(store, "study/whole", 5, neuron).double() - truth).abs()
+        error = (neuron_activations(store, "study/whole", 5, neuron, fingerprint="f").double() - truth).abs()
         half_step = (truth.max() - truth.min()) / 255 / 2
         # A step below the smallest float32, 2^-149, is lost.
         rounding = truth.abs().max() * 2**-22 + 2**-141
@@ -145,13 +147,13 @@ def test_eight_bits_are_off_by_at_most_half_a_step(drawn):
 @given(FLOATS)
 def test_a_constant_neuron_is_exact_in_eight_bits(value: float):
     store = stored(torch.full((5, 2, 1), value), form="uint8")
-    assert neuron_activations(store, "study/whole", 5, 0).unique().tolist() == [value]
+    assert neuron_activations(store, "study/whole", 5, 0, fingerprint="f").unique().tolist() == [value]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_eight_bits_are_taken_from_any_precision(dtype: torch.dtype):
     store = stored(ACTIVATIONS.to(dtype), form="uint8")
-    found = neuron_activations(store, "study/whole", 5, 2)
+    found = neuron_activations(store, "study/whole", 5, 2, fingerprint="f")
     torch.testing.assert_close(found, ACTIVATIONS[:, :, 2], rtol=0, atol=0.05)
 
 
@@ -197,25 +199,25 @@ def test_batches_may_come_from_inside_and_outside_a_pass():
         writer.add(0, ACTIVATIONS[:4].clone(), 0)
     writer.add(0, ACTIVATIONS[4:], 4)
     writer.finish(0, 10)
-    assert torch.equal(neuron_activations(store, "w", 0, 0), ACTIVATIONS[:, :, 0])
+    assert torch.equal(neuron_activations(store, "w", 0, 0, fingerprint="f"), ACTIVATIONS[:, :, 0])
 
 
 def test_a_shorter_capture_leaves_nothing_of_a_longer_one():
     store = stored(ACTIVATIONS[:5], store=stored(ACTIVATIONS, fingerprint="old"), fingerprint="new")
     assert sorted(store.files) == [block_path("study/whole", 5, number) for number in (0, 1)]
-    assert neuron_activations(store, "study/whole", 5, 0).shape == (5, 2)
+    assert neuron_activations(store, "study/whole", 5, 0, fingerprint="new").shape == (5, 2)
 
 
 def test_what_is_not_stored_is_answered_with_what_is():
     store = stored(ACTIVATIONS)
     with pytest.raises(StoreError, match=r"layer_06: no whole activations of layer 6 .* capture.whole"):
-        neuron_activations(store, "study/whole", 6, 0)
+        neuron_activations(store, "study/whole", 6, 0, fingerprint="f")
     for neuron in (-1, 3):
         with pytest.raises(StoreError, match=f"layer_05: neuron {neuron} is not stored; it holds 0 to 2"):
-            neuron_activations(store, "study/whole", 5, neuron)
+            neuron_activations(store, "study/whole", 5, neuron, fingerprint="f")
     for sequence in (-1, 10):
         with pytest.raises(StoreError, match=f"sequence {sequence} is not stored; it holds 0 to 9"):
-            sequence_activations(store, "study/whole", 5, sequence)
+            sequence_activations(store, "study/whole", 5, sequence, fingerprint="f")
 
 
 @pytest.mark.parametrize("missing", [0, 1])
@@ -226,19 +228,40 @@ def test_a_missing_block_is_named(missing: int):
         with pytest.raises(
             StoreError, match=f"block_00000{missing}.* is missing, .* materialise activations"
         ):
-            read(store, "study/whole", 5, 0)
+            read(store, "study/whole", 5, 0, fingerprint="f")
 
 
 @pytest.mark.parametrize(("number", "sequence"), [(0, 9), (1, 4), (2, 0)])
-def test_blocks_of_two_captures_are_not_read_as_one(number: int, sequence: int):
+def test_a_block_of_another_capture_is_named_and_not_read(number: int, sequence: int):
     store, other = stored(ACTIVATIONS), stored(ACTIVATIONS, fingerprint="g")
     path = block_path("study/whole", 5, number)
     store.files[path] = other.files[path]
     for read, asked in ((neuron_activations, 0), (sequence_activations, sequence)):
         with pytest.raises(
-            StoreError, match=r"another capture .*fingerprint .*materialise activations again"
+            StoreError,
+            match=f"block_00000{number}.*: is of layer 5 of capture g, not of layer 5 of capture f; .* again",
         ):
-            read(store, "study/whole", 5, asked)
+            read(store, "study/whole", 5, asked, fingerprint="f")
+
+
+def test_a_folder_of_another_capture_than_the_one_asked_for_is_not_read():
+    for read in (neuron_activations, sequence_activations):
+        with pytest.raises(StoreError, match="is of layer 5 of capture f, not of layer 5 of capture g; ask"):
+            read(stored(ACTIVATIONS), "study/whole", 5, 0, fingerprint="g")
+
+
+def test_a_block_of_another_layer_is_not_read():
+    store = stored(ACTIVATIONS)
+    writer = WholeActivations(store, "study/whole", "bf16", "f", 4)
+    writer.add(6, ACTIVATIONS, 0)
+    writer.finish(6, 10)
+    store.files[block_path("study/whole", 5, 1)] = store.files[block_path("study/whole", 6, 1)]
+    for read, asked in ((neuron_activations, 0), (sequence_activations, 5)):
+        with pytest.raises(
+            StoreError, match=r"block_000001.*: is of layer 6 of capture f, not of layer 5 of"
+        ):
+            read(store, "study/whole", 5, asked, fingerprint="f")
+    assert stored_sequences(store, "study/whole", [5], "f", 4) == 4
 
 
 def test_a_block_that_does_not_begin_where_the_one_before_ended_is_named():
@@ -246,7 +269,7 @@ def test_a_block_that_does_not_begin_where_the_one_before_ended_is_named():
     store.files[block_path("study/whole", 5, 1)] = store.files[block_path("study/whole", 5, 2)]
     for read, asked in ((neuron_activations, 0), (sequence_activations, 4)):
         with pytest.raises(StoreError, match=r"block_000001.* begins with sequence 8 where 4 was expected"):
-            read(store, "study/whole", 5, asked)
+            read(store, "study/whole", 5, asked, fingerprint="f")
 
 
 def test_a_capture_is_whole_with_all_its_blocks_and_no_others():

@@ -119,6 +119,7 @@ def test_files_say_where_they_come_from_and_nothing_of_the_time(tmp_path: Path):
     assert first == second
     stored = provenance_of(BytesIO(first))
     assert {len(stored.pop(name)) for name in ("content", "inputs")} == {32}
+    assert len(stored.pop("crc32")) == 8
     assert stored == {
         "key": json.dumps(TOKEN_LOOKUP.key),
         "schema_version": "1",
@@ -369,6 +370,25 @@ def test_a_file_cut_short_has_no_identity_and_is_made_again(tmp_path: Path):
     path.write_bytes(path.read_bytes()[:-20])
     assert tables.stamp("tiny", "token_lookup", 0) is None
     assert tables.stamp("tiny", "token_lookup", 1) is None
+
+
+def test_a_bit_that_flips_anywhere_in_a_table_is_noticed_when_it_is_read(tmp_path: Path):
+    tables = Tables(str(tmp_path))
+    tables.write(lookup(0, rows=50), "tiny", "token_lookup", 0, provenance={"study": "neuroscribe.crc32"})
+    path = tmp_path / "tiny/token_lookup/layer_00.parquet"
+    whole = path.read_bytes()
+    assert tables.read("tiny", "token_lookup", 0).equals(lookup(0, rows=50))
+    for place in range(0, len(whole), 97):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 8]) + whole[place + 1 :])
+        with pytest.raises(StoreError, match=r"layer_00\.parquet: its bytes have changed .* remove the file"):
+            tables.read("tiny", "token_lookup", 0)
+
+
+def test_a_table_without_a_checksum_is_read_as_it_is(tmp_path: Path):
+    folder = tmp_path / "tiny/token_lookup"
+    folder.mkdir(parents=True)
+    lookup(0).write_parquet(folder / "layer_00.parquet")
+    assert Tables(str(tmp_path)).read("tiny", "token_lookup", 0).equals(lookup(0))
 
 
 def test_the_content_of_a_stamp_is_that_of_the_rows_alone(tmp_path: Path):

@@ -195,9 +195,11 @@ def test_one_neuron_or_sequence_of_a_layer_on_s3_comes_without_the_others(bucket
     writer.add(0, layer, 0)
     writer.finish(0, len(layer))
     remote = Tensors(root=bucket.root, endpoint_url=wire.address)
-    neuron = neuron_activations(remote, "w", 0, 7)
+    neuron = neuron_activations(remote, "w", 0, 7, fingerprint="f")
     after_neuron = wire.received
     torch.testing.assert_close(neuron, layer[:, :, 7], rtol=0, atol=0.03)
     assert after_neuron < 48_000 < 1_572_864 == layer.numel()  # three blocks of half a million bytes
-    torch.testing.assert_close(sequence_activations(remote, "w", 0, 40), layer[40], rtol=0, atol=0.03)
+    torch.testing.assert_close(
+        sequence_activations(remote, "w", 0, 40, fingerprint="f"), layer[40], rtol=0, atol=0.03
+    )
     assert wire.received - after_neuron < 550_000  # one block

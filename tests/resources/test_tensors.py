@@ -8,10 +8,11 @@ import dagster as dg
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 from neuroscribe.errors import StoreError
 from neuroscribe.ports import TensorStore
-from resources.tensors import SafetensorFiles, Tensors
+from resources.tensors import CHECKSUM, SafetensorFiles, Tensors
 
 TENSORS = {
     "values": torch.arange(12, dtype=torch.bfloat16).reshape(3, 4),
@@ -45,7 +46,7 @@ def test_the_file_is_plain_safetensors_and_readable_by_others(tmp_path: Path):
     SafetensorFiles(str(tmp_path)).write("a.safetensors", TENSORS, METADATA)
     (tmp_path / "beside").touch()
     with safe_open(tmp_path / "a.safetensors", framework="pt") as file:
-        assert file.metadata() == METADATA
+        assert file.metadata().items() > METADATA.items()
         assert torch.equal(file.get_tensor("peaks"), TENSORS["peaks"])
     modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("a.safetensors", "beside")}
     assert len(modes) == 1
@@ -69,7 +70,9 @@ def test_the_same_tensors_give_the_same_bytes_whatever_the_order_they_came_in(tm
     data = (tmp_path / "a").read_bytes()
     assert (tmp_path / "b").read_bytes() == data
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    assert list(header["__metadata__"]) == sorted(many)  # the library's own order differs from run to run
+    assert list(header["__metadata__"]) == sorted(
+        [*many, "crc32"]
+    )  # the library's own order differs from run to run
 
 
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path):
@@ -95,6 +98,42 @@ def test_an_absent_file_and_a_torn_one_are_named(tmp_path: Path):
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(StoreError, match=r"torn\.safetensors: not a whole safetensors file"):
         store.read("torn.safetensors")
+
+
+def test_a_bit_that_flips_anywhere_in_a_file_is_noticed_when_it_is_read_whole(tmp_path: Path):
+    store = SafetensorFiles(str(tmp_path))
+    store.write("a.safetensors", {"x": torch.arange(100.0), "y": torch.ones(3)}, {"layer": "7"})
+    path = tmp_path / "a.safetensors"
+    whole = path.read_bytes()
+    name = whole.index(CHECKSUM.encode())  # without it, the file is one that others wrote
+    for place in (place for place in range(len(whole)) if not name <= place < name + len(CHECKSUM)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        with pytest.raises(
+            StoreError, match=r"a\.safetensors: (its bytes have changed|not a whole) .* again"
+        ):
+            store.read("a.safetensors")
+
+
+def test_a_value_or_metadata_that_changed_is_noticed_and_the_remedy_named(tmp_path: Path):
+    store = SafetensorFiles(str(tmp_path))
+    store.write("a.safetensors", {"x": torch.arange(100.0)}, {"layer": "7"})
+    path = tmp_path / "a.safetensors"
+    whole = path.read_bytes()
+    for changed in (whole[:-3] + bytes([whole[-3] ^ 64]) + whole[-2:], whole.replace(b'"7"', b'"5"')):
+        path.write_bytes(changed)
+        with pytest.raises(StoreError, match=r"changed since it was written .* remove the file and material"):
+            store.read("a.safetensors")
+    # A part is what stands there now.
+    path.write_bytes(whole[:-3] + bytes([whole[-3] ^ 64]) + whole[-2:])
+    [(tensors, metadata)] = store.read_parts(["a.safetensors"], {"x": (slice(99, 100),)})
+    assert tensors["x"].item() != 99.0
+    assert metadata == {"layer": "7"}
+
+
+def test_a_file_without_a_checksum_is_read_as_it_is(tmp_path: Path):
+    save_file({"x": torch.ones(2)}, tmp_path / "a.safetensors", {"by": "others"})
+    tensors, metadata = SafetensorFiles(str(tmp_path)).read("a.safetensors")
+    assert (tensors["x"].tolist(), metadata) == ([1.0, 1.0], {"by": "others"})
 
 
 def test_a_file_can_be_removed_twice(tmp_path: Path):

@@ -1,8 +1,11 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 
 from neuroscribe.capture import Checkpoints, LayerState, capture
 from neuroscribe.testing.stores import Interrupted, MemoryTensors, SilentProgress
+from neuroscribe.whole_activations import WholeActivations
 from tests.neuroscribe.capture.scenario import SEQUENCES, corpus, everything, plan, subject, tiny
 
 RINGS = 3
@@ -30,6 +33,8 @@ def run(
     fingerprint: str = "a",
     layers: tuple[int, ...] = (0, 1),
     fail_at: int | None = None,
+    shards: int = 1,
+    whole: WholeActivations | None = None,
 ) -> dict[int, LayerState]:
     return capture(
         subject(model or tiny()),
@@ -38,6 +43,8 @@ def run(
         layers=layers,
         progress=SilentProgress(fail_at=fail_at, rings=RINGS),
         checkpoints=Checkpoints(store, "s", fingerprint, corpus="c"),
+        shards=shards,
+        whole=whole,
     )
 
 
@@ -96,17 +103,16 @@ def test_progress_of_a_resumed_run_starts_where_the_last_checkpoint_is() -> None
     assert len(progress.notes) == 1 + BATCHES - 3
 
 
-def test_checkpoints_go_to_two_places_in_turn_and_are_removed_at_the_end() -> None:
+def under_way(store: MemoryTensors) -> dict[str, str]:
+    return {path: metadata["ranges"] for path, (_, metadata) in store.files.items()}
+
+
+def test_a_checkpoint_replaces_the_one_before_and_is_removed_at_the_end() -> None:
     store = MemoryTensors()
     with pytest.raises(Interrupted):
         run(store, fail_at=9)
-    ranges = {path: metadata["ranges"] for path, (_, metadata) in store.files.items()}
-    assert ranges == {
-        "s/layer_00.open_0.safetensors": "0-20",
-        "s/layer_00.open_1.safetensors": "0-40",
-        "s/layer_01.open_0.safetensors": "0-20",
-        "s/layer_01.open_1.safetensors": "0-40",
-    }
+    assert under_way(store) == {"s/layer_00.open.safetensors": "0-40", "s/layer_01.open.safetensors": "0-40"}
+    assert store.written == ["s/layer_00.open.safetensors", "s/layer_01.open.safetensors"] * 2
     run(store)
     assert sorted(store.files) == ["s/layer_00.safetensors", "s/layer_01.safetensors"]
 
@@ -178,7 +184,7 @@ def test_a_killed_bf16_run_resumes_to_the_same_bytes() -> None:
     assert stored(killed) == stored(undisturbed)
 
 
-def test_a_kill_while_a_checkpoint_is_written_costs_the_one_before_nothing(
+def test_a_kill_between_two_layers_files_of_a_checkpoint_costs_neither_what_it_has(
     undisturbed: MemoryTensors,
 ) -> None:
     store, counting = MemoryTensors(), Counting()
@@ -188,7 +194,99 @@ def test_a_kill_while_a_checkpoint_is_written_costs_the_one_before_nothing(
     ahead = MemoryTensors()
     with pytest.raises(Interrupted):
         run(ahead, fail_at=11)
-    store.files["s/layer_00.open_0.safetensors"] = ahead.files["s/layer_00.open_0.safetensors"]
+    store.files["s/layer_00.open.safetensors"] = ahead.files["s/layer_00.open.safetensors"]
     run(store, model=counting.model)
     assert counting.read == 1 + SEQUENCES - 40
     assert stored(store) == stored(undisturbed)
+
+
+class Reduced:
+    """Counts the sequences that each layer's MLP reads in the passes of a subject, the checks aside."""
+
+    def __init__(self) -> None:
+        self.model, self.read = tiny(), {0: 0, 1: 0}
+        for layer, block in enumerate(self.model.transformer.h):
+            block.mlp.c_proj.register_forward_pre_hook(self._count(layer))
+
+    def _count(self, layer: int) -> Callable[..., None]:
+        def count(_module: object, inputs: tuple[torch.Tensor, ...]) -> None:
+            self.read[layer] += len(inputs[0]) if len(inputs[0]) > 1 else 0
+
+        return count
+
+
+def killed(layers: tuple[int, ...], fail_at: int, store: MemoryTensors | None = None) -> MemoryTensors:
+    store = store or MemoryTensors()
+    with pytest.raises(Interrupted):
+        run(store, layers=layers, fail_at=fail_at)
+    return store
+
+
+@pytest.mark.parametrize("layers", [(0,), (1,)])
+def test_a_part_of_the_layers_of_a_killed_run_goes_on_and_leaves_the_others_their_work(
+    layers: tuple[int, ...], undisturbed: MemoryTensors
+) -> None:
+    store, first, second = killed((0, 1), 9), Counting(), Counting()
+    run(store, layers=layers, model=first.model)
+    assert first.read == 1 + SEQUENCES - 40
+    assert under_way(store)[f"s/layer_0{1 - layers[0]}.open.safetensors"] == "0-40"
+    run(store, model=second.model)
+    assert second.read == 1 + SEQUENCES - 40
+    assert stored(store) == stored(undisturbed)
+
+
+def test_more_layers_than_those_of_a_killed_run_do_not_begin_its_layers_again(
+    undisturbed: MemoryTensors,
+) -> None:
+    store = killed((1,), 9)
+    kept = store.files["s/layer_01.open.safetensors"]
+    killed((0, 1), 6, store)
+    assert under_way(store) == {"s/layer_00.open.safetensors": "0-20", "s/layer_01.open.safetensors": "0-40"}
+    assert store.files["s/layer_01.open.safetensors"] is kept
+    model = Reduced()
+    run(store, model=model.model)
+    assert stored(store) == stored(undisturbed)
+    # The last sequence comes alone, as the check does. Until layer 0 is at 40, nothing runs beyond it.
+    assert model.read == {0: 60 - 20, 1: 60 - 40}
+
+
+def test_overlapping_runs_that_are_killed_in_turn_end_in_the_same_bytes(undisturbed: MemoryTensors) -> None:
+    store = killed((0, 1), 6)
+    killed((0,), 6, store)
+    killed((1,), 3, store)
+    assert under_way(store) == {"s/layer_00.open.safetensors": "0-40", "s/layer_01.open.safetensors": "0-20"}
+    killed((1, 0), 6, store)
+    run(store, layers=(1,))
+    run(store)
+    assert stored(store) == stored(undisturbed)
+
+
+def test_layers_that_were_cut_into_different_shards_keep_what_they_have() -> None:
+    store = MemoryTensors()
+    killed((1,), 9, store)
+    with pytest.raises(Interrupted):
+        run(store, layers=(0,), fail_at=7, shards=2)
+    files = Checkpoints(store, "s", "a")
+    assert files.shards([0, 1]) == {2: [0], 1: [1]}
+    assert files.shards([1, 2]) == {1: [1, 2]}
+    assert files.shards([0, 2, 3]) == {2: [0, 2, 3]}
+    run(store, layers=(0,), shards=2)
+    assert files.shards([0, 1]) == {1: [0, 1]}
+    assert Checkpoints(MemoryTensors(), "s", "a").shards([2, 0]) == {1: [0, 2]}
+
+
+def whole(store: MemoryTensors) -> WholeActivations:
+    return WholeActivations(store, "w", "bf16", "a", block=10)
+
+
+def test_with_whole_activations_checkpoints_come_between_blocks_and_any_selection_goes_on_from_them() -> None:
+    calm, store = MemoryTensors(), MemoryTensors()
+    run(calm, whole=whole(calm))
+    for layers, advances in (((1,), 8), ((0, 1), 9), ((0,), 5)):
+        with pytest.raises(Interrupted):
+            run(store, layers=layers, fail_at=advances, whole=whole(store))
+        ranges = [metadata["ranges"] for path, (_, metadata) in store.files.items() if "open" in path]
+        assert all(int(one.partition("-")[2]) % 10 == 0 for one in ranges)
+        assert ranges
+    run(store, whole=whole(store))
+    assert stored(store) == stored(calm)

@@ -1,4 +1,5 @@
 import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -7,14 +8,15 @@ import torch
 from torch import nn
 
 from neuroscribe.architectures import down_projections
-from neuroscribe.capture import capture, kernel
+from neuroscribe.capture import Checkpoints, capture
 from neuroscribe.capture.hooks import check_projections
-from neuroscribe.capture.reduction import Reduction
+from neuroscribe.capture.memory import is_lack_of_memory
 from neuroscribe.errors import CaptureError
 from neuroscribe.testing.planted import planted_subject, planted_tokenizer
 from neuroscribe.testing.random_subjects import random_subject
-from neuroscribe.testing.stores import SilentProgress
-from tests.neuroscribe.capture.scenario import LENGTH, corpus, plan, sorted_slots, subject, tiny
+from neuroscribe.testing.stores import MemoryTensors, SilentProgress
+from neuroscribe.whole_activations import WholeActivations
+from tests.neuroscribe.capture.scenario import LENGTH, SEQUENCES, corpus, plan, sorted_slots, subject, tiny
 
 PLAIN_TOKEN, RED = (planted_tokenizer()(text).input_ids[0] for text in (" the", " red"))
 SEQUENCE, POSITION = 23, 5
@@ -115,7 +117,27 @@ def test_unusual_blocks_pass_the_check(model_type: str) -> None:
     check_projections(model, down_projections(model), torch.arange(3, 15).reshape(1, 12))
 
 
-def scarce(fits: int) -> tuple[Any, list[int]]:
+ABSURD = 2**50
+"""Bytes that no machine has: no address space holds them, however freely a system promises memory."""
+
+
+def torch_on_a_cpu() -> None:
+    torch.empty(ABSURD, dtype=torch.uint8)
+
+
+def numpy_array() -> None:
+    np.empty(ABSURD, dtype=np.uint8)
+
+
+def torch_on_a_gpu() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+
+def gpu_library() -> None:
+    raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
+
+
+def scarce(fits: int, fail: Callable[[], None] = torch_on_a_cpu) -> tuple[Any, list[int]]:
     """A model that runs out of memory in its second layer, and the sizes of the batches it was given.
 
     It has memory for `fits` sequences at a time, and always for the check on the first one.
@@ -125,7 +147,7 @@ def scarce(fits: int) -> tuple[Any, list[int]]:
     def allocate(_module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         batches.append(len(inputs[0]))
         if len(batches) > 1 and len(inputs[0]) > fits:
-            raise torch.OutOfMemoryError("scripted")
+            fail()
 
     model.transformer.h[1].register_forward_pre_hook(allocate)
     return model, batches
@@ -156,17 +178,107 @@ def test_a_batch_too_large_for_memory_is_halved_and_nothing_is_lost_or_counted_t
     assert bool(told) == (fits < 100)
 
 
-@pytest.mark.parametrize("step", ["_take", "_look_up"])
-def test_a_reduction_that_runs_out_of_memory_ends_the_capture_rather_than_lose_a_batch(
-    step: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def allocate(*_arguments: object, **_named: object) -> None:
-        raise torch.OutOfMemoryError("scripted")
+@pytest.mark.parametrize("fail", [torch_on_a_cpu, numpy_array, torch_on_a_gpu, gpu_library])
+def test_lack_of_memory_is_known_whoever_meets_it(fail: Callable[[], None]) -> None:
+    with pytest.raises((MemoryError, RuntimeError)) as met:
+        fail()
+    assert is_lack_of_memory(met.value)
+    (model, batches), progress = scarce(3, fail), SilentProgress()
+    capture(subject(model), corpus(), plan=plan(), layers=[0, 1], progress=progress)
+    assert batches[-1] <= 3
+    assert "out of memory; on with batches of 3" in progress.notes
 
-    # There is no transport between capture and memory where a fake could stand.
-    monkeypatch.setattr(kernel if step == "_take" else Reduction, step, allocate)
-    with pytest.raises(CaptureError, match=r"layer 0: memory of cpu does not suffice to reduce 7 sequences"):
-        run(tiny(), corpus())
+
+def test_other_failures_of_the_model_are_not_taken_for_lack_of_memory() -> None:
+    def fail() -> None:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    model, batches = scarce(3, fail)
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        capture(subject(model), corpus(), plan=plan(), layers=[0, 1], progress=SilentProgress())
+    assert len(batches) == 2
+
+
+class ScarceTensors(MemoryTensors):
+    """Lacks memory at its n-th write of whole activations (from 1), inside the reduction of a batch."""
+
+    def __init__(self, lacking: int) -> None:
+        super().__init__()
+        self.lacking = lacking
+
+    def write(self, path: str, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> int:
+        self.lacking -= path.startswith("w/")
+        if path.startswith("w/") and self.lacking == 0:
+            numpy_array()
+        return super().write(path, tensors, metadata)
+
+
+CHECKPOINT = 20
+"""Sequences between checkpoints, which come at every other block of ten."""
+
+
+def captured_whole(
+    lacking: int, *, checkpoints: bool = True, batch: int = 5
+) -> tuple[MemoryTensors, dict[int, Any], SilentProgress]:
+    store, progress = ScarceTensors(lacking), SilentProgress(rings=2)
+    states = capture(
+        subject(tiny(), batch=batch),
+        corpus(),
+        plan=plan(),
+        layers=[0, 1],
+        progress=progress,
+        checkpoints=Checkpoints(store, "s", "a") if checkpoints else None,
+        whole=WholeActivations(store, "w", "bf16", "a", block=10),
+    )
+    return store, states, progress
+
+
+def test_a_batch_of_one_that_breaks_off_in_the_reduction_ends_the_capture_and_says_what_to_do() -> None:
+    with pytest.raises(CaptureError, match=r"does not suffice for one sequence .* fewer layers per run"):
+        captured_whole(1, batch=1)
+
+
+@pytest.mark.parametrize("checkpoints", [True, False])
+@pytest.mark.parametrize("lacking", [1, 2, 5, 8, 12])
+def test_a_reduction_that_breaks_off_goes_back_to_the_last_checkpoint_and_loses_nothing(
+    lacking: int, checkpoints: bool
+) -> None:
+    ample, wanted, _ = captured_whole(0, checkpoints=checkpoints)
+    store, states, progress = captured_whole(lacking, checkpoints=checkpoints)
+    reached = (lacking - 1) // 2 * 10 + 5
+    back = (reached // CHECKPOINT if checkpoints else 0) * CHECKPOINT
+    told = [note for note in progress.notes if note]
+    assert told == [f"out of memory; on with batches of 2, again from sequence {back}"]
+    assert progress.done == {"capture tiny": SEQUENCES}
+    for layer, state in states.items():
+        assert state.sequences == SEQUENCES
+        assert int(state.histogram.sum()) == int(wanted[layer].histogram.sum())
+        np.testing.assert_allclose(state.totals(), wanted[layer].totals(), rtol=1e-5, atol=1e-5)
+        for found, ours in zip(sorted_slots(state, 0), sorted_slots(wanted[layer], 0), strict=True):
+            np.testing.assert_allclose(found, ours, rtol=1e-5, atol=1e-5)
+        scale = np.float64(2.0**32)
+        sums = [one.lookup_sum.numpy() / scale for one in (state, wanted[layer])]
+        np.testing.assert_allclose(*sums, rtol=1e-5, atol=1e-5)
+    assert store.files.keys() == ample.files.keys()
+    for path, (tensors, metadata) in ample.files.items():
+        assert store.files[path][1] == metadata
+        if path.startswith("w/"):
+            values = (found["values"].float() for found in (store.files[path][0], tensors))
+            torch.testing.assert_close(*values, rtol=2**-7, atol=1e-5)
+
+
+def test_a_checkpoint_for_which_memory_does_not_suffice_is_left_out_and_the_capture_goes_on() -> None:
+    class Scarce(MemoryTensors):
+        def write(self, path: str, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> int:
+            if "open" in path:
+                numpy_array()
+            return super().write(path, tensors, metadata)
+
+    store, progress = Scarce(), SilentProgress(rings=2)
+    points = Checkpoints(store, "s", "a")
+    capture(subject(tiny()), corpus(), plan=plan(), layers=[0], progress=progress, checkpoints=points)
+    assert sorted(store.files) == ["s/layer_00.safetensors"]
+    assert {note for note in progress.notes if note} == {"out of memory; a checkpoint is left out"}
 
 
 def test_memory_for_not_even_one_sequence_is_said_with_what_to_do() -> None:
