@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from neuroscribe.errors import SubjectError
 
-STACKS = ("layers", "layer", "h", "blocks")
-"""Names of the list of blocks."""
+STACKS = ("layers", "layer", "h", "blocks", "ffns")
+"""Names of the list of blocks (XLM lists its MLPs themselves)."""
 
 DOWN = (
     *(f"mlp.{name}" for name in ("down_proj", "c_proj", "dense_4h_to_h", "fc_out", "fc2", "Wo")),
@@ -20,8 +20,10 @@ DOWN = (
     *(f"ffn.{name}" for name in ("down_proj", "proj_down", "2", "ffn.w_out")),
     "fc2",
     "ff.layer_2",
+    "lin2",
     "mixer.down_proj",
     "mlp_block.down_proj",
+    "mlps.down_proj",
     "output.dense",
     "shared_mlp.output_linear",
     "shared_transf.feed_forward.down_proj",
@@ -35,6 +37,19 @@ TOWERS = ("vision", "visual", "audio", "image", "img", "patch", "speech", "local
 
 INLINE = ("fc2", "output.dense", "feed_forward.value", "feed_forward.output.dense", "ff.layer_2")
 """Down-projections after which the enclosing module still does something."""
+
+NOT_TOKENS: Mapping[str, str] = {
+    "blt": "its transformer reads patches of bytes, not one position per token",
+    **dict.fromkeys(
+        ("gemma4_assistant", "gemma4_unified_assistant"),
+        "it drafts for another model, whose states it reads in place of tokens",
+    ),
+    **dict.fromkeys(
+        ("musicgen", "musicgen_decoder", "musicgen_melody", "musicgen_melody_decoder"),
+        "it reads parallel streams of audio codes, not text",
+    ),
+}
+"""Model types without a position per token of text, and why; hooks would find neurons all the same."""
 
 NOT_LAST = ("bloom", "mpt", "falcon_h1")
 """Model types whose MLP module scales what the down-projection gives, or adds the residual stream to it."""
@@ -114,15 +129,18 @@ def backbone(model: nn.Module) -> nn.Module:
 def down_projections(model: nn.Module) -> dict[int, DownProjection]:
     """Return the dense down-projections of the text stack by layer; layers without one are absent.
 
-    Raises SubjectError for a model that has none: mixtures of experts, state-space models, unknown layouts.
+    A block with two MLPs (LongCat-Flash) counts as two layers. Raises SubjectError for a model that has none
+    (mixtures of experts, state-space models, unknown layouts) or that does not read tokens of text.
     """
+    if reason := NOT_TOKENS.get(model_type(model)):
+        raise SubjectError(f"model type {model_type(model)!r} cannot be studied: {reason}. Choose another")
     stacks: dict[str, dict[int, DownProjection]] = {}
     for path, module in _modules(model).items():
         place, sizes = _place(path), _sizes(module)
-        if place is None or place[2] not in DOWN or sizes is None or _in_tower(path):
+        if place is None or place[2] not in DOWN or sizes is None or _unused_by_text(model, path):
             continue
         stack, layer, _ = place
-        gated = _gated(model.get_submodule(path.rpartition(".")[0]), *sizes)
+        gated = _gated(model.get_submodule(path.rpartition(".")[0]), module, inline=place[2] in INLINE)
         found = DownProjection(layer, path, module, *sizes, gated=gated, conv1d=is_conv1d(module))
         stacks.setdefault(stack, {}).setdefault(layer, found)
     if not stacks:
@@ -167,13 +185,20 @@ def _place(path: str) -> tuple[str, int, str] | None:
     parts = path.split(".")
     for at in range(len(parts) - 2, 0, -1):
         if parts[at].isdigit() and parts[at - 1] in STACKS:
-            return ".".join(parts[:at]), int(parts[at]), ".".join(parts[at + 1 :])
+            layer, below = int(parts[at]), parts[at + 1 :]
+            if below[0] == "mlps" and len(below) > 1:  # two sublayers a block, each with attention and MLP
+                layer, below = 2 * layer + int(below[1]), ["mlps", *below[2:]]
+            return ".".join(parts[:at]), layer, ".".join(below)
     return None
 
 
-def _in_tower(path: str) -> bool:
-    """Tell whether a path leads into a part outside the text stack."""
-    return any(part.startswith(name) or f"_{name}" in part for part in path.split(".") for name in TOWERS)
+def _unused_by_text(model: nn.Module, path: str) -> bool:
+    """Tell whether a path leads into a tower, or into a block that is skipped where there is no image."""
+    parts = path.split(".")
+    if any(part.startswith(name) or f"_{name}" in part for part in parts for name in TOWERS):
+        return True
+    block = ".".join(parts[: 1 + max(at for at, part in enumerate(parts) if part.isdigit())])
+    return hasattr(module := model.get_submodule(block), "cross_attn") and not hasattr(module, "self_attn")
 
 
 def _sizes(module: nn.Module) -> tuple[int, int] | None:
@@ -189,17 +214,26 @@ def _sizes(module: nn.Module) -> tuple[int, int] | None:
     return (rows, columns) if is_conv1d(module) else (columns, rows)
 
 
-def _gated(parent: nn.Module, neurons: int, width: int) -> bool:
+def _gated(parent: nn.Module, down: nn.Module, *, inline: bool) -> bool:
     """Tell whether the projections beside a down-projection give two values per neuron."""
-    sizes = [_sizes(child) for child in parent.children()]
+    neurons, width = _sizes(down) or (0, 0)
+    beside = parent.children() if inline else parent.modules()
+    sizes = [_sizes(module) for module in beside if module is not down]
     into = [size[1] for size in sizes if size is not None and size[0] == width]
     return 2 * neurons in into or into.count(neurons) == 2
+
+
+def _is_bank(path: str, module: nn.Module) -> bool:
+    """Tell whether a module holds the MLPs of several experts (JetMoE has experts for attention, too)."""
+    return "attention" not in path and (
+        path.endswith(".experts") or type(module).__name__.endswith("Experts")
+    )
 
 
 def _why_no_mlp(model: nn.Module) -> str:
     """Say what a model has instead of a dense MLP, and what to do."""
     modules = _modules(model)
-    banks = [path for path in modules if path.endswith("experts")]
+    banks = [path for path, module in modules.items() if _is_bank(path, module)]
     parts = sorted(
         {
             f"{place[2]} ({type(module).__name__})"
