@@ -5,7 +5,7 @@ are handed out only for families whose norms and scales are known here, so that 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
@@ -88,29 +88,55 @@ class Surroundings:
     """Norm between the MLP's output and the residual stream."""
     gain_offset: float = 0.0
     """What is added to a norm's weight to give its gain."""
+    write_scale: str | None = None
+    """Attribute of the block by which it multiplies what the MLP adds to the residual stream."""
+    embedding_scale: str | None = None
+    """Attribute, beside the list of blocks, by which the token embedding is multiplied."""
 
 
+_GATED = ("mlp.up_proj", "post_attention_layernorm", "norm", "mlp.gate_proj")
 _GPT2 = Surroundings("mlp.c_fc", "ln_2", "ln_f")
-_LLAMA = Surroundings("mlp.up_proj", "post_attention_layernorm", "norm", gate="mlp.gate_proj")
+_GPTJ = Surroundings("mlp.fc_in", "ln_1", "ln_f")
+_NEOX = Surroundings("mlp.dense_h_to_4h", "post_attention_layernorm", "final_layer_norm")
+_LLAMA = Surroundings(*_GATED)
+_GRANITE = Surroundings(*_GATED, write_scale="residual_multiplier", embedding_scale="embedding_multiplier")
+_COHERE = Surroundings("mlp.up_proj", "input_layernorm", "norm", "mlp.gate_proj")
+_PLAIN = Surroundings("mlp.up_proj", "post_attention_layernorm", "norm")
+_FUSED = Surroundings("mlp.gate_up_proj", "post_attention_layernorm", "norm", "mlp.gate_up_proj")
+_OLMO2 = Surroundings("mlp.up_proj", None, "norm", "mlp.gate_proj", "post_feedforward_layernorm")
 _GEMMA2 = Surroundings(
     "mlp.up_proj", "pre_feedforward_layernorm", "norm", "mlp.gate_proj", "post_feedforward_layernorm", 1.0
 )
+_LLAMAS = (
+    "cwm", "diffllama", "ernie4_5", "helium", "hunyuan_v1_dense", "internlm3", "iquestcoder", "llama",
+    "ministral", "ministral3", "mistral", "olmo", "qwen2", "qwen3", "seed_oss", "smollm3", "stablelm",
+    "youtu",
+)  # fmt: skip
 
 SURROUNDINGS: Mapping[str, Surroundings] = {
     **dict.fromkeys(("gpt2", "gpt_neo", "gpt_bigcode"), _GPT2),
-    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", "smollm3", "stablelm"), _LLAMA),
+    **dict.fromkeys(("codegen", "gptj"), _GPTJ),
+    **dict.fromkeys(("gpt_neox", "gpt_neox_japanese"), _NEOX),
+    **dict.fromkeys(_LLAMAS, _LLAMA),
+    **dict.fromkeys(("granite", "granite_swa"), _GRANITE),
+    **dict.fromkeys(("cohere", "cohere2"), _COHERE),
+    **dict.fromkeys(("arcee", "jais2"), _PLAIN),
+    **dict.fromkeys(("glm", "phi3"), _FUSED),
+    **dict.fromkeys(("exaone4", "olmo2", "olmo3"), _OLMO2),
     **dict.fromkeys(("gemma2", "gemma3", "gemma3_text"), _GEMMA2),
-    "gemma": Surroundings(
-        "mlp.up_proj", "post_attention_layernorm", "norm", gate="mlp.gate_proj", gain_offset=1.0
-    ),
-    "gpt_neox": Surroundings("mlp.dense_h_to_4h", "post_attention_layernorm", "final_layer_norm"),
-    "gptj": Surroundings("mlp.fc_in", "ln_1", "ln_f"),
+    "apertus": Surroundings("mlp.up_proj", "feedforward_layernorm", "norm"),
+    "biogpt": Surroundings("fc1", "final_layer_norm", "layer_norm"),
+    "gemma": Surroundings(*_GATED, gain_offset=1.0),
+    "glm4": replace(_FUSED, write_norm="post_mlp_layernorm"),
+    "lfm2": Surroundings("feed_forward.w3", "ffn_norm", "embedding_norm", "feed_forward.w1"),
+    "minicpm3": Surroundings(*_GATED, write_scale="residual_scale"),
     "mpt": Surroundings("ffn.up_proj", "norm_2", "norm_f"),
-    "olmo2": Surroundings("mlp.up_proj", None, "norm", "mlp.gate_proj", "post_feedforward_layernorm"),
+    "nemotron": replace(_PLAIN, gain_offset=1.0),
     "opt": Surroundings("fc1", "final_layer_norm", "final_layer_norm"),
+    "persimmon": Surroundings("mlp.dense_h_to_4h", "post_attention_layernorm", "final_layernorm"),
     "phi": Surroundings("mlp.fc1", "input_layernorm", "final_layernorm"),
-    "phi3": Surroundings("mlp.gate_up_proj", "post_attention_layernorm", "norm", "mlp.gate_up_proj"),
     "starcoder2": Surroundings("mlp.c_fc", "post_attention_layernorm", "norm"),
+    "vaultgemma": replace(_GEMMA2, write_norm=None),
 }
 """By `model_type`; the tests check each entry against the model's own forward pass."""
 

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from neuroscribe.architectures import SURROUNDINGS, DownProjection, backbone, down_projections, mlp_module
+from neuroscribe.architectures import model_type as known_type
 from neuroscribe.capture import CapturePlan, capture
 from neuroscribe.capture.hooks import check_projections
 from neuroscribe.errors import CaptureError, SubjectError
@@ -41,6 +42,8 @@ class Verified:
     """Largest distance of a captured peak from the same in a plain forward pass."""
     largest: float
     """Largest size of a captured peak; 0 would make every comparison vain."""
+    connections: bool
+    """Whether the weights around its neurons are known."""
     product: bool
     """Whether the activations change their sign with one factor, found by turning it; must equal `gated`."""
 
@@ -53,7 +56,7 @@ class Verified:
             f"{len(self.layers)} in {self.blocks}",
             "both" if place.gated else "positive",
             "down(captured) = MLP output" if self.compared else "peaks alone: the MLP is written inline",
-            "yes" if self.model_type in SURROUNDINGS else "no",
+            "yes" if self.connections else "no",
         )
         return f"| {' | '.join(facts)} |"
 
@@ -83,6 +86,7 @@ def verified(model_type: str) -> Verified:
         mlp_module(model, first) is not None,
         difference=max((peaks[layer] - plain[layer]).abs().max().item() for layer in projections),
         largest=max(found.abs().max().item() for found in peaks.values()),
+        connections=known_type(model) in SURROUNDINGS,
         product=_is_product(model, first),
     )
 
