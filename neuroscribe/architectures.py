@@ -5,14 +5,14 @@ are handed out only for families whose norms and scales are known here, so that 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
 from neuroscribe.errors import SubjectError
 
-STACKS = ("layers", "layer", "h", "blocks")
-"""Names of the list of blocks."""
+STACKS = ("layers", "layer", "h", "blocks", "ffns")
+"""Names of the list of blocks (XLM lists its MLPs themselves)."""
 
 DOWN = (
     *(f"mlp.{name}" for name in ("down_proj", "c_proj", "dense_4h_to_h", "fc_out", "fc2", "Wo")),
@@ -20,8 +20,10 @@ DOWN = (
     *(f"ffn.{name}" for name in ("down_proj", "proj_down", "2", "ffn.w_out")),
     "fc2",
     "ff.layer_2",
+    "lin2",
     "mixer.down_proj",
     "mlp_block.down_proj",
+    "mlps.down_proj",
     "output.dense",
     "shared_mlp.output_linear",
     "shared_transf.feed_forward.down_proj",
@@ -35,6 +37,19 @@ TOWERS = ("vision", "visual", "audio", "image", "img", "patch", "speech", "local
 
 INLINE = ("fc2", "output.dense", "feed_forward.value", "feed_forward.output.dense", "ff.layer_2")
 """Down-projections after which the enclosing module still does something."""
+
+NOT_TOKENS: Mapping[str, str] = {
+    "blt": "its transformer reads patches of bytes, not one position per token",
+    **dict.fromkeys(
+        ("gemma4_assistant", "gemma4_unified_assistant"),
+        "it drafts for another model, whose states it reads in place of tokens",
+    ),
+    **dict.fromkeys(
+        ("musicgen", "musicgen_decoder", "musicgen_melody", "musicgen_melody_decoder"),
+        "it reads parallel streams of audio codes, not text",
+    ),
+}
+"""Model types without a position per token of text, and why; hooks would find neurons all the same."""
 
 NOT_LAST = ("bloom", "mpt", "falcon_h1")
 """Model types whose MLP module scales what the down-projection gives, or adds the residual stream to it."""
@@ -73,29 +88,55 @@ class Surroundings:
     """Norm between the MLP's output and the residual stream."""
     gain_offset: float = 0.0
     """What is added to a norm's weight to give its gain."""
+    write_scale: str | None = None
+    """Attribute of the block by which it multiplies what the MLP adds to the residual stream."""
+    embedding_scale: str | None = None
+    """Attribute, beside the list of blocks, by which the token embedding is multiplied."""
 
 
+_GATED = ("mlp.up_proj", "post_attention_layernorm", "norm", "mlp.gate_proj")
 _GPT2 = Surroundings("mlp.c_fc", "ln_2", "ln_f")
-_LLAMA = Surroundings("mlp.up_proj", "post_attention_layernorm", "norm", gate="mlp.gate_proj")
+_GPTJ = Surroundings("mlp.fc_in", "ln_1", "ln_f")
+_NEOX = Surroundings("mlp.dense_h_to_4h", "post_attention_layernorm", "final_layer_norm")
+_LLAMA = Surroundings(*_GATED)
+_GRANITE = Surroundings(*_GATED, write_scale="residual_multiplier", embedding_scale="embedding_multiplier")
+_COHERE = Surroundings("mlp.up_proj", "input_layernorm", "norm", "mlp.gate_proj")
+_PLAIN = Surroundings("mlp.up_proj", "post_attention_layernorm", "norm")
+_FUSED = Surroundings("mlp.gate_up_proj", "post_attention_layernorm", "norm", "mlp.gate_up_proj")
+_OLMO2 = Surroundings("mlp.up_proj", None, "norm", "mlp.gate_proj", "post_feedforward_layernorm")
 _GEMMA2 = Surroundings(
     "mlp.up_proj", "pre_feedforward_layernorm", "norm", "mlp.gate_proj", "post_feedforward_layernorm", 1.0
 )
+_LLAMAS = (
+    "cwm", "diffllama", "ernie4_5", "helium", "hunyuan_v1_dense", "internlm3", "iquestcoder", "llama",
+    "ministral", "ministral3", "mistral", "olmo", "qwen2", "qwen3", "seed_oss", "smollm3", "stablelm",
+    "youtu",
+)  # fmt: skip
 
 SURROUNDINGS: Mapping[str, Surroundings] = {
     **dict.fromkeys(("gpt2", "gpt_neo", "gpt_bigcode"), _GPT2),
-    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", "smollm3", "stablelm"), _LLAMA),
+    **dict.fromkeys(("codegen", "gptj"), _GPTJ),
+    **dict.fromkeys(("gpt_neox", "gpt_neox_japanese"), _NEOX),
+    **dict.fromkeys(_LLAMAS, _LLAMA),
+    **dict.fromkeys(("granite", "granite_swa"), _GRANITE),
+    **dict.fromkeys(("cohere", "cohere2"), _COHERE),
+    **dict.fromkeys(("arcee", "jais2"), _PLAIN),
+    **dict.fromkeys(("glm", "phi3"), _FUSED),
+    **dict.fromkeys(("exaone4", "olmo2", "olmo3"), _OLMO2),
     **dict.fromkeys(("gemma2", "gemma3", "gemma3_text"), _GEMMA2),
-    "gemma": Surroundings(
-        "mlp.up_proj", "post_attention_layernorm", "norm", gate="mlp.gate_proj", gain_offset=1.0
-    ),
-    "gpt_neox": Surroundings("mlp.dense_h_to_4h", "post_attention_layernorm", "final_layer_norm"),
-    "gptj": Surroundings("mlp.fc_in", "ln_1", "ln_f"),
+    "apertus": Surroundings("mlp.up_proj", "feedforward_layernorm", "norm"),
+    "biogpt": Surroundings("fc1", "final_layer_norm", "layer_norm"),
+    "gemma": Surroundings(*_GATED, gain_offset=1.0),
+    "glm4": replace(_FUSED, write_norm="post_mlp_layernorm"),
+    "lfm2": Surroundings("feed_forward.w3", "ffn_norm", "embedding_norm", "feed_forward.w1"),
+    "minicpm3": Surroundings(*_GATED, write_scale="residual_scale"),
     "mpt": Surroundings("ffn.up_proj", "norm_2", "norm_f"),
-    "olmo2": Surroundings("mlp.up_proj", None, "norm", "mlp.gate_proj", "post_feedforward_layernorm"),
+    "nemotron": replace(_PLAIN, gain_offset=1.0),
     "opt": Surroundings("fc1", "final_layer_norm", "final_layer_norm"),
+    "persimmon": Surroundings("mlp.dense_h_to_4h", "post_attention_layernorm", "final_layernorm"),
     "phi": Surroundings("mlp.fc1", "input_layernorm", "final_layernorm"),
-    "phi3": Surroundings("mlp.gate_up_proj", "post_attention_layernorm", "norm", "mlp.gate_up_proj"),
     "starcoder2": Surroundings("mlp.c_fc", "post_attention_layernorm", "norm"),
+    "vaultgemma": replace(_GEMMA2, write_norm=None),
 }
 """By `model_type`; the tests check each entry against the model's own forward pass."""
 
@@ -114,15 +155,18 @@ def backbone(model: nn.Module) -> nn.Module:
 def down_projections(model: nn.Module) -> dict[int, DownProjection]:
     """Return the dense down-projections of the text stack by layer; layers without one are absent.
 
-    Raises SubjectError for a model that has none: mixtures of experts, state-space models, unknown layouts.
+    A block with two MLPs (LongCat-Flash) counts as two layers. Raises SubjectError for a model that has none
+    (mixtures of experts, state-space models, unknown layouts) or that does not read tokens of text.
     """
+    if reason := NOT_TOKENS.get(model_type(model)):
+        raise SubjectError(f"model type {model_type(model)!r} cannot be studied: {reason}. Choose another")
     stacks: dict[str, dict[int, DownProjection]] = {}
     for path, module in _modules(model).items():
         place, sizes = _place(path), _sizes(module)
-        if place is None or place[2] not in DOWN or sizes is None or _in_tower(path):
+        if place is None or place[2] not in DOWN or sizes is None or _unused_by_text(model, path):
             continue
         stack, layer, _ = place
-        gated = _gated(model.get_submodule(path.rpartition(".")[0]), *sizes)
+        gated = _gated(model.get_submodule(path.rpartition(".")[0]), module, inline=place[2] in INLINE)
         found = DownProjection(layer, path, module, *sizes, gated=gated, conv1d=is_conv1d(module))
         stacks.setdefault(stack, {}).setdefault(layer, found)
     if not stacks:
@@ -167,13 +211,20 @@ def _place(path: str) -> tuple[str, int, str] | None:
     parts = path.split(".")
     for at in range(len(parts) - 2, 0, -1):
         if parts[at].isdigit() and parts[at - 1] in STACKS:
-            return ".".join(parts[:at]), int(parts[at]), ".".join(parts[at + 1 :])
+            layer, below = int(parts[at]), parts[at + 1 :]
+            if below[0] == "mlps" and len(below) > 1:  # two sublayers a block, each with attention and MLP
+                layer, below = 2 * layer + int(below[1]), ["mlps", *below[2:]]
+            return ".".join(parts[:at]), layer, ".".join(below)
     return None
 
 
-def _in_tower(path: str) -> bool:
-    """Tell whether a path leads into a part outside the text stack."""
-    return any(part.startswith(name) or f"_{name}" in part for part in path.split(".") for name in TOWERS)
+def _unused_by_text(model: nn.Module, path: str) -> bool:
+    """Tell whether a path leads into a tower, or into a block that is skipped where there is no image."""
+    parts = path.split(".")
+    if any(part.startswith(name) or f"_{name}" in part for part in parts for name in TOWERS):
+        return True
+    block = ".".join(parts[: 1 + max(at for at, part in enumerate(parts) if part.isdigit())])
+    return hasattr(module := model.get_submodule(block), "cross_attn") and not hasattr(module, "self_attn")
 
 
 def _sizes(module: nn.Module) -> tuple[int, int] | None:
@@ -189,17 +240,26 @@ def _sizes(module: nn.Module) -> tuple[int, int] | None:
     return (rows, columns) if is_conv1d(module) else (columns, rows)
 
 
-def _gated(parent: nn.Module, neurons: int, width: int) -> bool:
+def _gated(parent: nn.Module, down: nn.Module, *, inline: bool) -> bool:
     """Tell whether the projections beside a down-projection give two values per neuron."""
-    sizes = [_sizes(child) for child in parent.children()]
+    neurons, width = _sizes(down) or (0, 0)
+    beside = parent.children() if inline else parent.modules()
+    sizes = [_sizes(module) for module in beside if module is not down]
     into = [size[1] for size in sizes if size is not None and size[0] == width]
     return 2 * neurons in into or into.count(neurons) == 2
+
+
+def _is_bank(path: str, module: nn.Module) -> bool:
+    """Tell whether a module holds the MLPs of several experts (JetMoE has experts for attention, too)."""
+    return "attention" not in path and (
+        path.endswith(".experts") or type(module).__name__.endswith("Experts")
+    )
 
 
 def _why_no_mlp(model: nn.Module) -> str:
     """Say what a model has instead of a dense MLP, and what to do."""
     modules = _modules(model)
-    banks = [path for path in modules if path.endswith("experts")]
+    banks = [path for path, module in modules.items() if _is_bank(path, module)]
     parts = sorted(
         {
             f"{place[2]} ({type(module).__name__})"

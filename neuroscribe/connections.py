@@ -13,7 +13,8 @@ unembedding, and for the neuron n of layer l the weights in(l, n) and out(l, n),
 
 as in the README that came with the data of Bills et al. 2023. For gated MLPs `in` is the gate's weight: it
 decides whether a neuron fires at all, while the other factor gives the activation its size and sign. Where a
-norm stands between the MLP and the residual stream (Gemma 2, OLMo 2), `out` includes its gain.
+norm or a factor stands between the MLP and the residual stream (Gemma 2, OLMo 2, Granite), `out` includes it.
+Factors and caps of the LM head (Cohere, Granite, Gemma 2) are left out: they keep the order of the tokens.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -83,7 +84,7 @@ def _reads(weights: SubjectWeights, layer: int) -> Float[Tensor, "neuron width"]
 
 def _writes(weights: SubjectWeights, layer: int) -> Float[Tensor, "neuron width"]:
     """Return what a layer's neurons add to the residual stream per unit of activation."""
-    return weights.output(layer).float() * weights.write_norm_gain(layer)
+    return weights.output(layer).float() * weights.write_gain(layer)
 
 
 def _strongest(

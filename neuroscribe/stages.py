@@ -19,7 +19,7 @@ VERSIONS = {
     "activations": 2,
     "neuron_records": 2,
     "token_lookup": 2,
-    "connections": 1,
+    "connections": 2,
     "explanations": 2,
     "simulations": 2,
     "scores": 1,

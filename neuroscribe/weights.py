@@ -37,6 +37,7 @@ class SubjectWeights:
         self._model = model
         self._known = surroundings(model)
         self._projections = down_projections(model)
+        self._width = next(iter(self._projections.values())).width
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -65,22 +66,27 @@ class SubjectWeights:
         """Return the gain of the norm before a layer's MLP (ones where there is none)."""
         return self._block_gain(layer, self._known.mlp_norm)
 
-    def write_norm_gain(self, layer: int) -> Float[Tensor, " width"]:
-        """Return the gain of the norm between a layer's MLP and the residual stream (ones where none)."""
-        return self._block_gain(layer, self._known.write_norm)
+    def write_gain(self, layer: int) -> Float[Tensor, " width"]:
+        """Return the gain between a layer's MLP and the residual stream: that of a norm, times a factor.
+
+        Ones where there is neither.
+        """
+        block = f"{self._blocks(self._projection(layer))}.{layer}"
+        return self._block_gain(layer, self._known.write_norm) * self._factor(block, self._known.write_scale)
 
     def final_norm_gain(self) -> Float[Tensor, " width"]:
         """Return the gain of the norm before the unembedding."""
-        blocks = self._blocks(next(iter(self._projections.values())))
-        return self._gain(f"{blocks.rpartition('.')[0]}.{self._known.final_norm}".lstrip("."))
+        return self._gain(f"{self._stack()}.{self._known.final_norm}".lstrip("."))
 
     def embedding(self) -> Float[Tensor, "token width"]:
         """Return the token embedding; times `embedding_scale` it is what a token adds to the stream."""
         return _weight(self._token_table())
 
     def embedding_scale(self) -> float:
-        """Return the factor by which the model multiplies its token embedding (Gemma); 1 for most."""
-        return float(getattr(self._token_table(), "scalar_embed_scale", 1.0))
+        """Return the factor by which the model multiplies its token embedding (as Gemma does); else 1."""
+        table = self._token_table()
+        own = getattr(table, "scalar_embed_scale", getattr(table, "embed_scale", 1.0))
+        return float(own) * self._factor(self._stack(), self._known.embedding_scale)
 
     def unembedding(self) -> Float[Tensor, "token width"]:
         """Return the LM head's weight; raises SubjectError for a model without a head."""
@@ -98,17 +104,28 @@ class SubjectWeights:
         """Return the path of the list of blocks."""
         return projection.path.rsplit(f".{projection.layer}.", 1)[0]
 
+    def _stack(self) -> str:
+        """Return the path of the module that holds the list of blocks."""
+        return self._blocks(next(iter(self._projections.values()))).rpartition(".")[0]
+
+    def _factor(self, path: str, attribute: str | None) -> float:
+        """Return a number that a module multiplies by; 1 where the family has none."""
+        return 1.0 if attribute is None else float(getattr(self._module(path), attribute))
+
     def _in_block(self, layer: int, path: str) -> nn.Module:
         return self._module(f"{self._blocks(self._projection(layer))}.{layer}.{path}")
 
     def _block_gain(self, layer: int, norm: str | None) -> Float[Tensor, " width"]:
         projection = self._projection(layer)
         if norm is None:
-            return torch.ones(projection.width, device=_weight(projection.module).device)
+            return torch.ones(self._width, device=_weight(projection.module).device)
         return self._gain(f"{self._blocks(projection)}.{layer}.{norm}")
 
     def _gain(self, path: str) -> Float[Tensor, " width"]:
-        return _weight(self._module(path)).float() + self._known.gain_offset
+        norm = self._module(path)
+        if next(norm.parameters(), None) is None:  # OLMo's norms have no weight
+            return torch.ones(self._width, device=self.embedding().device)
+        return _weight(norm).float() + self._known.gain_offset
 
     def _token_table(self) -> nn.Module:
         table = getattr(self._model, "get_input_embeddings", lambda: None)()

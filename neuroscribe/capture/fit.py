@@ -76,7 +76,7 @@ def check_tokens(subject: Subject, tokens: Int[Tensor, "sequence token"]) -> Non
         )
     length = len(subject.prefix_ids) + tokens.shape[1]
     positions = getattr(getattr(subject.model, "config", None), "max_position_embeddings", None)
-    if isinstance(positions, int) and length > positions:
+    if isinstance(positions, int) and 0 < positions < length:  # XLNet states -1 for no limit
         raise StudyError(
             f"sequences of {tokens.shape[1]} tokens with {len(subject.prefix_ids)} before them exceed the"
             f" {positions} positions of {subject.name}; lower corpus.sequence_length"

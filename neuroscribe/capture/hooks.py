@@ -100,7 +100,7 @@ def _check_layer(
     if (found := captured[0].numel() // projection.neurons) != positions:
         raise CaptureError(
             f"{projection.path} reads {found} positions where {positions} tokens were given; the architecture"
-            " adds positions or streams of its own, which is not supported"
+            " adds positions or streams of its own, or joins tokens, which is not supported"
         )
     if output is None or not bool(torch.isfinite(output).all()):
         return  # NaN and inf are the pass's to find: it names neuron, sequence and position

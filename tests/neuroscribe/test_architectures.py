@@ -1,12 +1,14 @@
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from neuroscribe.architectures import backbone, down_projections, mlp_module
+from neuroscribe.architectures import NOT_TOKENS, backbone, down_projections, mlp_module
 from neuroscribe.errors import SubjectError
 from neuroscribe.testing.random_subjects import LAYERS, NEURONS, SIZES, WIDTH, random_subject
+from neuroscribe.testing.tiny_types import VERIFIED
 
 PLAIN = ("falcon", "gpt2", "gpt_neo", "gpt_neox", "gptj", "phi", "starcoder2")
 GATED = ("gemma", "gemma2", "gemma3_text", "llama", "mistral", "olmo2", "phi3", "qwen2", "stablelm")
@@ -100,6 +102,65 @@ def test_the_vision_tower_is_not_the_text_stack() -> None:
     assert any("vision" in name and name.endswith("mlp.fc2") for name, _ in model.named_modules())
     paths = [projection.path for projection in down_projections(model).values()]
     assert paths == [f"model.language_model.layers.{layer}.mlp.down_proj" for layer in range(LAYERS)]
+
+
+def test_a_block_with_two_mlps_counts_as_two_layers() -> None:
+    with torch.device("meta"):
+        model = random_subject("longcat_flash", zero_expert_num=2, moe_topk=2)
+    paths = {layer: projection.path for layer, projection in down_projections(model).items()}
+    assert paths == {
+        2 * block + half: f"model.layers.{block}.mlps.{half}.down_proj" for block in (0, 1) for half in (0, 1)
+    }
+
+
+def test_blocks_that_wait_for_an_image_have_no_neurons_of_the_text() -> None:
+    model = random_subject("mllama", text_config={"num_hidden_layers": 3, "cross_attention_layers": [1]})
+    assert model.get_submodule("model.layers.1.mlp.down_proj") is not None
+    assert list(down_projections(model)) == [0, 2]
+
+
+def test_layers_that_share_an_mlp_are_layers_of_their_own() -> None:
+    shared = random_subject("zamba", **VERIFIED["zamba"])
+    first, second = down_projections(shared).values()
+    assert first.module is not second.module
+    assert first.module.weight is second.module.weight
+
+
+def test_longer_towers_do_not_displace_the_text_stack() -> None:
+    with torch.device("meta"):
+        model = random_subject("gemma4", vision_config={"num_hidden_layers": LAYERS + 3})
+    assert list(down_projections(model)) == list(range(LAYERS))
+    assert all("language_model" in projection.path for projection in down_projections(model).values())
+
+
+class ModelOf(nn.Module):
+    """A dense model that states a type."""
+
+    def __init__(self, model_type: str):
+        super().__init__()
+        self.config = SimpleNamespace(model_type=model_type)
+        self.layers = nn.ModuleList([square_mlp(gated=False)])
+
+
+def square_mlp(*, gated: bool) -> nn.Module:
+    names = ("gate_proj", "up_proj", "down_proj") if gated else ("up_proj", "down_proj")
+    return nn.ModuleDict({"mlp": nn.ModuleDict({name: nn.Linear(4, 4) for name in names})})
+
+
+@pytest.mark.parametrize("model_type", sorted(NOT_TOKENS))
+def test_a_model_that_reads_no_tokens_of_text_is_refused_by_its_type(model_type: str) -> None:
+    with pytest.raises(SubjectError, match=f"'{model_type}' cannot be studied: it"):
+        down_projections(ModelOf(model_type))
+
+
+@pytest.mark.parametrize("gated", [True, False])
+def test_an_mlp_as_wide_as_the_stream_is_gated_only_with_a_gate(gated: bool) -> None:
+    model = nn.ModuleDict({"layers": nn.ModuleList([square_mlp(gated=gated)])})
+    assert down_projections(model)[0].gated == gated
+
+
+def test_a_gate_within_a_module_of_its_own_counts() -> None:
+    assert down_projections(random_subject("cpmant"))[0].gated
 
 
 class PackedLinear(nn.Module):

@@ -94,7 +94,7 @@ def brute_force(model: Any, layer: int, count: int) -> set[tuple[Any, ...]]:
     """The same table by sorting every strength there is, in float64."""
     weights = SubjectWeights(model)
     reads = {k: weights.input(k).reading.double() * weights.mlp_norm_gain(k) for k in weights.layers}
-    writes = {k: weights.output(k).double() * weights.write_norm_gain(k) for k in weights.layers}
+    writes = {k: weights.output(k).double() * weights.write_gain(k) for k in weights.layers}
     others = {
         ("input_token", None): weights.embedding().double() @ reads[layer].T * weights.embedding_scale(),
         ("output_token", None): (weights.unembedding() * weights.final_norm_gain()).double()
