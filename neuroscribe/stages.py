@@ -118,5 +118,9 @@ def _llm(study: Study) -> dict[str, Any]:
 
 
 def _capture(study: Study) -> dict[str, Any]:
-    """Return what is kept of the activations, without the memory and disk it may take."""
-    return study.capture.model_dump(exclude={"lookup_gib", "whole"})
+    """Return what is kept of the activations, without the memory and disk it may take.
+
+    A later choice is named only where it is not the default, so that identities from before it hold.
+    """
+    later = {"token_histogram"} if study.capture.token_histogram else set[str]()
+    return study.capture.model_dump(exclude={"lookup_gib", "whole", *later})
