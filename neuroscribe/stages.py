@@ -72,7 +72,7 @@ def provenance(study: Study, stage: str) -> dict[str, Any]:
 
 def _settings(study: Study, stage: str) -> dict[str, Any]:
     """Return the parts of a study that a stage reads."""
-    subject = study.subject.model_dump()
+    subject = study.subject.model_dump(exclude=set() if study.subject.compiled else {"compiled"})
     match stage:
         case "corpus":
             return {

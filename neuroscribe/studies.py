@@ -52,6 +52,11 @@ class SubjectSpec(ModelSpec):
         default=False,
         description="compute GPT-2's activation function in one step: faster, other in the last bits",
     )
+    compiled: bool = Field(
+        default=False,
+        description="compile the forward pass with the capture inside it: other in the last bits; on a CPU it"
+        " needs a C++ compiler",
+    )
 
 
 class CorpusSpec(Section):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from neuroscribe.architectures import DownProjection
 from neuroscribe.capture import batched, kernel, reference
-from neuroscribe.capture.hooks import check_projections, forward, reading
+from neuroscribe.capture.hooks import check_projections, compiled_forward, forward, reading
 from neuroscribe.capture.state import LOOKUP_UNIT, CapturePlan, LayerState, empty_state
 from neuroscribe.errors import CaptureError
 from neuroscribe.polarity import explained_side
@@ -122,8 +122,13 @@ class Reduction:
                 if finite is not True:
                     self._pending.append(_Taken(layer, ids, tokens[taken:], finite))
 
-        with reading(self.projections, reduce, stop=True):
-            forward(self.subject.model, self._with_prefix(tokens))
+        graph = self.subject.compiled
+        # Each shape is compiled anew, so the smaller batches at the ends of blocks run as the model is.
+        if graph and len(tokens) == self.subject.batch(tokens.shape[1]):
+            compiled_forward(graph, self._with_prefix(tokens), self.projections, reduce)
+        else:
+            with reading(self.projections, reduce, stop=True):
+                forward(self.subject.model, self._with_prefix(tokens))
         if wrong := [layer for layer, count in calls.items() if count != 1]:
             raise CaptureError(
                 f"layer {wrong[0]} was read {calls[wrong[0]]} times in one batch, expected once; its layer is"

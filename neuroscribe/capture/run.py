@@ -179,7 +179,7 @@ class _Work:
         subject, block = self.subject, self.plan.block
         # What is held of a block of whole activations is lost in a kill, so checkpoints come between blocks.
         unit = self.whole.block if self.whole else 1
-        done, batch = max(own.start, reduction.stop), _batch(subject, self.tokens.shape[1])
+        done, batch = max(own.start, reduction.stop), subject.batch(self.tokens.shape[1])
         due = self.progress.alarm(subject.checkpoint_seconds)
         with self.progress.task(f"capture {subject.name}", total=len(own), unit="sequences") as advance:
             advance(done - own.start)
@@ -201,11 +201,6 @@ class _Work:
                     reduction.settle()
                     checkpoints.save(reduction.states, free)
                     free = 1 - free
-
-
-def _batch(subject: Subject, length: int) -> int:
-    """Return the number of sequences per forward pass."""
-    return max(1, subject.batch_tokens // (len(subject.prefix_ids) + length))
 
 
 def _halved(batch: int, subject: Subject, error: torch.OutOfMemoryError) -> int:
