@@ -5,10 +5,8 @@ is downloaded. The whole of `capture()` is measured; only the hooks that it regi
 """
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,9 +14,11 @@ from jaxtyping import Int
 from torch import Tensor
 
 from benchmarks.figures import Figure, figure
-from neuroscribe.architectures import backbone, down_projections
-from neuroscribe.capture import CapturePlan, LayerState, automatic_batch_tokens, capture, reduction
+from benchmarks.pass_timer import PassTimer
+from neuroscribe.architectures import down_projections
+from neuroscribe.capture import CapturePlan, LayerState, automatic_batch_tokens, capture
 from neuroscribe.capture.hooks import forward
+from neuroscribe.compiled import CompiledBackbone
 from neuroscribe.fused import fuse_gelu
 from neuroscribe.sampling import quantile_pools
 from neuroscribe.subjects import Subject, TokenizerFacts
@@ -57,7 +57,8 @@ def capture_figures() -> Iterator[Figure]:
     """Yield the figures of capture, one by one as they are measured."""
     yield from _gpt2_figures()
     yield from _smollm2_figures()
-    late = Run(_subject("gpt2", GPT2_WIDTH | {"n_layer": 1}, torch.float32), (1,), LATE_SEQUENCES)
+    one_layer = _subject("gpt2", GPT2_WIDTH | {"n_layer": 1}, torch.float32)
+    late = Run(one_layer, (1,), LATE_SEQUENCES, everything=False)
     late.warm_up()
     name = "capture.split_ratio.gpt2_width_16k"
     yield figure(name, [late.split()], "x forward", n=LATE_SEQUENCES, detail=", float32")
@@ -65,17 +66,34 @@ def capture_figures() -> Iterator[Figure]:
 
 def _gpt2_figures() -> Iterator[Figure]:
     """Compare capture with the plain backbone, and the optimised capture with the same plain backbone."""
-    plain = Run(_subject("gpt2", GPT2_WIDTH, torch.float32), (1,))
-    fused = Run(_subject("gpt2", GPT2_WIDTH, torch.float32, fused=True), (1,))
-    narrow = Run(_subject("gpt2", GPT2_WIDTH, torch.bfloat16, fused=True), (1,))
-    yield from _ratio_figures("gpt2_width", plain, {"gpt2_width": fused, "gpt2_width_bf16": narrow})
+    wide, both = torch.float32, (torch.float32, torch.bfloat16)
+    plain = Run(_subject("gpt2", GPT2_WIDTH, wide), (1,), everything=False)
+    fused = [Run(_subject("gpt2", GPT2_WIDTH, dtype, fused=True), (1,)) for dtype in both]
+    compiled = [Run(_subject("gpt2", GPT2_WIDTH, dtype, compiled=True), (1,)) for dtype in both]
+    optimised = {
+        "gpt2_width": fused[0],
+        "gpt2_width_bf16": fused[1],
+        "gpt2_width_compiled": compiled[0],
+        "gpt2_width_compiled_bf16": compiled[1],
+    }
+    yield from _ratio_figures("gpt2_width", plain, optimised)
+    yield from _split_figures("gpt2_width_histogram", replace(plain, everything=True))
 
 
 def _smollm2_figures() -> Iterator[Figure]:
-    wide = Run(_subject("llama", SMOLLM2, torch.float32, prefix_ids=(0,)), (1, -1))
-    narrow = Run(_subject("llama", SMOLLM2, torch.bfloat16, prefix_ids=(0,)), (1, -1))
-    yield from _ratio_figures("smollm2_fp32", wide, {"smollm2": narrow})
-    yield from _ratio_figures("smollm2", narrow, {})
+    both = (torch.float32, torch.bfloat16)
+    plain = [Run(_subject("llama", SMOLLM2, one, prefix_ids=(0,)), (1, -1), everything=False) for one in both]
+    compiled = [Run(_subject("llama", SMOLLM2, one, prefix_ids=(0,), compiled=True), (1, -1)) for one in both]
+    narrow = replace(plain[1], everything=True)
+    optimised = {
+        "smollm2": narrow,
+        "smollm2_compiled": compiled[0],
+        "smollm2_compiled_bf16": compiled[1],
+    }
+    yield from _ratio_figures("smollm2_fp32", plain[0], optimised)
+    yield from _split_figures("smollm2_fp32_histogram", replace(plain[0], everything=True))
+    yield from _ratio_figures("smollm2", plain[1], {})
+    yield from _split_figures("smollm2_histogram", narrow)
 
 
 def _ratio_figures(name: str, plain: "Run", optimised: "dict[str, Run]") -> Iterator[Figure]:
@@ -98,6 +116,14 @@ def _ratio_figures(name: str, plain: "Run", optimised: "dict[str, Run]") -> Iter
         )
 
 
+def _split_figures(name: str, run: "Run") -> Iterator[Figure]:
+    """Yield the split ratio alone."""
+    run.warm_up()
+    detail = f", {run.subject.dtype}".replace("torch.", "")
+    splits = [run.split() for _ in range(REPEATS)]
+    yield figure(f"capture.split_ratio.{name}", splits, "x forward", n=SEQUENCES, detail=detail)
+
+
 @dataclass
 class Run:
     """Captures one subject over random tokens, again and again."""
@@ -105,6 +131,8 @@ class Run:
     subject: Subject
     polarities: tuple[int, ...]
     sequences: int = SEQUENCES
+    everything: bool = True
+    """Whether the histogram of all tokens and the token-lookup tables are kept as well: the default study."""
 
     def __post_init__(self) -> None:
         self._projections = down_projections(self.subject.model)
@@ -141,74 +169,26 @@ class Run:
 
     def _captured(self, tokens: Int[Tensor, "sequence token"]) -> dict[int, LayerState]:
         layers = list(self._projections)
-        plan = study_plan(len(tokens), self.polarities, layers)
+        plan = study_plan(len(tokens), self.polarities, layers, everything=self.everything)
         return capture(self.subject, tokens, plan=plan, layers=layers, progress=SilentProgress())
 
 
-def study_plan(sequences: int, polarities: tuple[int, ...], layers: list[int]) -> CapturePlan:
-    """Return what the default study keeps, of a corpus of any size."""
+def study_plan(
+    sequences: int, polarities: tuple[int, ...], layers: list[int], *, everything: bool = True
+) -> CapturePlan:
+    """Return what the default study keeps, of a corpus of any size.
+
+    Not `everything` leaves out the histogram of all tokens and the token-lookup tables.
+    """
     random_ids = tuple(range(0, sequences, max(1, sequences // RANDOM_SEQUENCES)))[:RANDOM_SEQUENCES]
-    lookup = {layer: tuple(range(LOOKUP_NEURONS)) for layer in layers}
+    lookup = {layer: tuple(range(LOOKUP_NEURONS)) for layer in layers if everything}
     pools = quantile_pools(sequences, random_ids, exemplars=1, seed=0)
-    return CapturePlan(TOP_K, polarities, random_ids, lookup, pools)
+    return CapturePlan(TOP_K, polarities, random_ids, lookup, pools, token_histogram=everything)
 
 
 def random_tokens(sequences: int, vocabulary: int) -> Int[Tensor, "sequence token"]:
     """Return tokens drawn with a fixed seed."""
     return torch.randint(vocabulary, (sequences, LENGTH), generator=torch.Generator().manual_seed(0))
-
-
-@dataclass
-class PassTimer:
-    """Seconds of each forward pass and, within it, of the hooks on some modules."""
-
-    passes: list[float] = field(default_factory=list)
-    hooks: list[float] = field(default_factory=list)
-
-    @contextmanager
-    def attached(self, model: torch.nn.Module, modules: list[torch.nn.Module]) -> Iterator[None]:
-        """While open, time passes of the model's backbone and hooks that are registered on the modules."""
-        body = backbone(model)
-        body.forward = self._timed_pass(body.forward)
-        for module in modules:
-            module.register_forward_pre_hook = self._timed_registration(module.register_forward_pre_hook)  # pyright: ignore[reportAttributeAccessIssue]
-        # A pass that ends before the last down-projection would be too short a measure.
-        reduction.reading = partial(_to_the_end, reduction.reading)
-        try:
-            yield
-        finally:
-            reduction.reading = reduction.reading.args[0]
-            del body.forward
-            for module in modules:
-                del module.register_forward_pre_hook
-
-    def _timed_pass(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        def timed(*arguments: Any, **named: Any) -> Any:
-            self.hooks.append(0.0)
-            started = time.perf_counter()
-            try:
-                return function(*arguments, **named)
-            finally:  # a pass ends by an exception after the last layer that is read
-                self.passes.append(time.perf_counter() - started)
-
-        return timed
-
-    def _timed_registration(self, register: Callable[..., Any]) -> Callable[..., Any]:
-        def registered(hook: Callable[..., Any]) -> Any:
-            def timed(module: torch.nn.Module, inputs: tuple[Any, ...]) -> Any:
-                started = time.perf_counter()
-                try:
-                    return hook(module, inputs)
-                finally:
-                    self.hooks[-1] += time.perf_counter() - started
-
-            return register(timed)
-
-        return registered
-
-
-def _to_the_end(reading: Any, *arguments: Any, **named: Any) -> Any:
-    return reading(*arguments, **named | {"stop": False})
 
 
 def _subject(
@@ -218,12 +198,22 @@ def _subject(
     *,
     prefix_ids: tuple[int, ...] = (),
     fused: bool = False,
+    compiled: bool = False,
 ) -> Subject:
     model = random_subject(model_type, **shape).to(dtype)
     if fused:
         fuse_gelu(model)
     tokenizer, device = TokenizerFacts(lambda _: [], (), frozenset(), "none"), torch.device("cpu")
     batch = automatic_batch_tokens(model, device)
+    graph = CompiledBackbone(model) if compiled else None
     return Subject(
-        model, tokenizer, model_type, "random", dtype, device, prefix_ids=prefix_ids, batch_tokens=batch
+        model,
+        tokenizer,
+        model_type,
+        "random",
+        dtype,
+        device,
+        prefix_ids=prefix_ids,
+        batch_tokens=batch,
+        compiled=graph,
     )

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from neuroscribe.capture import CapturePlan, LayerState, capture
 from neuroscribe.capture.statistics import layer_statistics
+from neuroscribe.compiled import CompiledBackbone
 from neuroscribe.fused import fuse_gelu
 from neuroscribe.subjects import Subject, TokenizerFacts
 from neuroscribe.testing.random_subjects import random_subject
@@ -85,17 +86,24 @@ class Collector:
             row += power.mul_(tokens).sum(0)
 
 
-def neuroscribe(shape: dict[str, Any], *, fused: bool = False) -> Run:
-    """Prepare our capture, with GPT-2's activation function as it is or in one step."""
+def neuroscribe(shape: dict[str, Any], *, fused: bool = False, compiled: bool = False) -> Run:
+    """Prepare our capture: the model as it is, GPT-2's activation function in one step, or one graph."""
     model = random_subject("gpt2", **shape)
     if fused:
         fuse_gelu(model)
     facts = TokenizerFacts(lambda _: [], (), frozenset(), "none")
     device, layers = torch.device("cpu"), range(shape["n_layer"])
     subject = Subject(
-        model, facts, "gpt2", "random", dtype=torch.float32, device=device, batch_tokens=BATCH * LENGTH
+        model,
+        facts,
+        "gpt2",
+        "random",
+        dtype=torch.float32,
+        device=device,
+        batch_tokens=BATCH * LENGTH,
+        compiled=CompiledBackbone(model) if compiled else None,
     )
-    plan = CapturePlan(TOP_K, (1,), random_ids=(), lookup_neurons={})
+    plan = CapturePlan(TOP_K, (1,), random_ids=(), token_histogram=False)
 
     def run(tokens: Int[Tensor, "sequence token"]) -> list[Found]:
         states = capture(subject, tokens, plan=plan, layers=layers, progress=SilentProgress())
@@ -160,6 +168,7 @@ def naive(shape: dict[str, Any]) -> Run:
 VARIANTS: dict[str, Callable[[dict[str, Any]], Run]] = {
     "neuroscribe": neuroscribe,
     "neuroscribe_fused": partial(neuroscribe, fused=True),
+    "neuroscribe_optimised": partial(neuroscribe, fused=True, compiled=True),
     "transformer_lens": transformer_lens,
     "nnsight": nnsight,
     "naive": naive,

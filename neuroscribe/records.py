@@ -78,11 +78,17 @@ STATISTICS = Table(
         Column("min", pl.Float64(), "smallest activation"),
         Column("max", pl.Float64(), "largest activation"),
         Column("fraction_positive", pl.Float32(), "share of activations above zero"),
-        Column("histogram", pl.List(pl.Int64()), "counts between the metadata's neuroscribe.histogram_edges"),
+        Column(
+            "histogram",
+            pl.List(pl.Int64()),
+            "counts between the metadata's neuroscribe.histogram_edges; null without capture.token_histogram",
+            nullable=True,
+        ),
         Column(
             "quantiles",
             FLOATS,
-            "activation at the metadata's neuroscribe.quantile_levels, to one bin",
+            "activation at the metadata's neuroscribe.quantile_levels, to one bin; null where histogram is",
+            nullable=True,
         ),
         Column("dead", pl.Boolean(), "no activation on a studied side of zero"),
         Column(

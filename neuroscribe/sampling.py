@@ -87,7 +87,14 @@ def kept_sequences(study: Study, lookup: Mapping[int, tuple[int, ...]]) -> Captu
         exemplars=study.capture.quantile_exemplars,
         seed=study.corpus.seed,
     )
-    return CapturePlan(study.capture.top_k, study.polarities, random_ids, lookup, pools)
+    return CapturePlan(
+        study.capture.top_k,
+        study.polarities,
+        random_ids,
+        lookup,
+        pools,
+        token_histogram=study.capture.token_histogram,
+    )
 
 
 def sampled_neurons(study: Study, layer: int, statistics: pl.DataFrame) -> tuple[tuple[int, int], ...]:

@@ -72,7 +72,7 @@ def provenance(study: Study, stage: str) -> dict[str, Any]:
 
 def _settings(study: Study, stage: str) -> dict[str, Any]:
     """Return the parts of a study that a stage reads."""
-    subject = study.subject.model_dump()
+    subject = study.subject.model_dump(exclude=set() if study.subject.compiled else {"compiled"})
     match stage:
         case "corpus":
             return {
@@ -123,5 +123,9 @@ def _llm(spec: LLMSpec) -> dict[str, Any]:
 
 
 def _capture(study: Study) -> dict[str, Any]:
-    """Return what is kept of the activations, without the memory and disk it may take."""
-    return study.capture.model_dump(exclude={"lookup_gib", "whole"})
+    """Return what is kept of the activations, without the memory and disk it may take.
+
+    A later choice is named only where it is not the default, so that identities from before it hold.
+    """
+    later = {"token_histogram"} if study.capture.token_histogram else set[str]()
+    return study.capture.model_dump(exclude={"lookup_gib", "whole", *later})

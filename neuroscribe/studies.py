@@ -33,6 +33,11 @@ class SubjectSpec(ModelSpec):
         default=False,
         description="compute GPT-2's activation function in one step: faster, other in the last bits",
     )
+    compiled: bool = Field(
+        default=False,
+        description="compile the forward pass with the capture inside it: other in the last bits; on a CPU it"
+        " needs a C++ compiler",
+    )
 
 
 class CorpusSpec(Section):
@@ -63,6 +68,11 @@ class CaptureSpec(Section):
     random_sequences: Annotated[int, Field(ge=6)] = 30
     random_exemplars: Annotated[int, Field(ge=3)] = 15
     quantile_exemplars: Annotated[int, Field(ge=0)] = 1
+    token_histogram: bool = Field(
+        default=True,
+        description="count every activation in a bin, for the statistics' histogram and quantiles; the"
+        " capture is faster without, and exemplars do not need it",
+    )
     whole: Literal["none", "bf16", "uint8"] = Field(
         default="none",
         description="store every activation as well (docs/whole_activations.md); large: 2 bytes or 1 each",

@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from neuroscribe.compiled import CompiledBackbone
+
 
 @dataclass(frozen=True)
 class TokenizerFacts:
@@ -38,3 +40,9 @@ class Subject:
     """Tokens per forward pass; changes speed alone (but for rounding, which depends on the shape)."""
     checkpoint_seconds: float = 60.0
     """Work that a kill may cost, beside the time to write all states."""
+    compiled: CompiledBackbone | None = None
+    """The model's backbone as one graph, which runs all full batches; None: the model itself runs."""
+
+    def batch(self, length: int) -> int:
+        """Return how many sequences of so many tokens go into one forward pass."""
+        return max(1, self.batch_tokens // (len(self.prefix_ids) + length))

@@ -42,6 +42,7 @@ class SubjectModels(dg.ConfigurableResource):
 
     def _load(self, spec: SubjectSpec, device: Any, progress: Progress | None) -> Subject:
         from neuroscribe.capture import automatic_batch_tokens
+        from neuroscribe.compiled import CompiledBackbone
         from neuroscribe.fused import fuse_gelu
 
         artefacts = self._artefacts(progress)
@@ -63,6 +64,7 @@ class SubjectModels(dg.ConfigurableResource):
             prefix_ids=prefix,
             batch_tokens=self.batch_tokens or automatic_batch_tokens(model, device),
             checkpoint_seconds=self.checkpoint_seconds,
+            compiled=CompiledBackbone(model) if spec.compiled else None,
         )
 
     def _load_tokenizer(self, spec: SubjectSpec, progress: Progress | None) -> TokenizerFacts:

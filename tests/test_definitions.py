@@ -92,6 +92,22 @@ def test_another_explainer_setting_makes_only_explanations_new() -> None:
     assert new == {"explanations", "simulations"}
 
 
+@pytest.mark.parametrize(
+    ("section", "key", "value"), [("capture", "token_histogram", False), ("subject", "compiled", True)]
+)
+def test_a_key_that_came_later_is_part_of_an_identity_only_when_it_is_set(
+    section: str, key: str, value: bool
+) -> None:
+    from neuroscribe.stages import _settings, stage_version
+
+    study = STUDIES["embedded"]
+    changed = study.model_copy(update={section: getattr(study, section).model_copy(update={key: value})})
+
+    assert key not in repr(_settings(study, "activations"))
+    assert f"'{key}': {value}" in repr(_settings(changed, "activations"))
+    assert stage_version(study, "activations") != stage_version(changed, "activations")
+
+
 def test_where_a_server_stands_is_no_part_of_any_version() -> None:
     from neuroscribe.stages import stage_identity
 

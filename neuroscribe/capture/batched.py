@@ -40,7 +40,8 @@ def take(
     state.extremes[0] = torch.minimum(state.extremes[0], low.amin(0)) + 0.0
     state.extremes[1] = torch.maximum(state.extremes[1], high.amax(0)) + 0.0
     state.positive += (values > 0).sum((0, 1))
-    _count(state.histogram, bins(values.flatten(0, 1).T, 2))
+    if plan.token_histogram:
+        _count(state.histogram, bins(values.flatten(0, 1).T, 2))
     members = plan.members(ids)
     sequence_ids = torch.arange(ids.start, ids.stop, device=values.device)
     for side, polarity in enumerate(plan.polarities):

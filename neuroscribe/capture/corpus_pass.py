@@ -58,7 +58,7 @@ class CorpusPass:
         """
         label = f"capture {self._subject.name}"
         with self._progress.task(label, total=len(self._own), unit="sequences") as advance:
-            done, batch = self._begun(), self._largest_batch()
+            done, batch = self._begun(), self._subject.batch(self._tokens.shape[1])
             advance(done - self._own.start)
             while done < self._own.stop:
                 stop = self._end(done, batch)
@@ -81,11 +81,6 @@ class CorpusPass:
         states = self._checkpoints.resumed(layers) if self._checkpoints else {}
         self._reduction.begin(states, vocabulary=self._vocabulary)
         return max(self._own.start, self._reduction.stop)
-
-    def _largest_batch(self) -> int:
-        """Return the number of sequences per forward pass while memory suffices."""
-        length = len(self._subject.prefix_ids) + self._tokens.shape[1]
-        return max(1, self._subject.batch_tokens // length)
 
     def _end(self, done: int, batch: int) -> int:
         """Return where a batch ends: blocks of sums, or of whole activations, are cut where they end."""

@@ -1,7 +1,7 @@
 """Reads the input of every selected down-projection while the subject runs, and stops after the last one."""
 
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 import torch
@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from neuroscribe.architectures import DownProjection, backbone, mlp_module
+from neuroscribe.compiled import CompiledBackbone
 from neuroscribe.errors import CaptureError
 
 Reduce = Callable[[int, Float[Tensor, "sequence position neuron"]], None]
@@ -52,6 +53,25 @@ def forward(model: torch.nn.Module, tokens: Int[Tensor, "sequence position"]) ->
             backbone(model)(input_ids=tokens, use_cache=False)
     except _LastLayerReached:
         pass
+
+
+def compiled_forward(
+    graph: CompiledBackbone,
+    tokens: Int[Tensor, "sequence position"],
+    projections: Mapping[int, DownProjection],
+    reduce: Reduce,
+) -> None:
+    """Run a compiled backbone up to the last selected layer; call `reduce(layer, activations)` for each."""
+    last = max(projections)
+
+    def read(layer: int, activations: Float[Tensor, "sequence position neuron"]) -> None:
+        if layer in projections:
+            reduce(layer, activations)
+        if layer == last:
+            raise _LastLayerReached
+
+    with suppress(_LastLayerReached):
+        graph.run(tokens, read)
 
 
 def check_projections(

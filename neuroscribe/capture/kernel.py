@@ -2,8 +2,9 @@
 
 Equal to `reference.take` to the bit: the same order of additions, the same ties. Neurons are independent,
 so threads share out strips of neurons and never meet. Of each strip and sequence the values are first copied
-into a block that stays in the first-level cache, widened from bf16 on the way; the loops over it are plain
-enough for the compiler to take eight or sixteen neurons at once.
+into a block that stays in the near caches, widened from bf16 on the way; the loops over it are plain enough
+for the compiler to take four or eight neurons at once. For that all arrays come whole, beside the first
+neuron of the strip: of a part of an array the compiler does not know that neighbours adjoin.
 """
 
 # pyright: basic
@@ -20,17 +21,22 @@ from neuroscribe.capture.state import (
     BINS,
     EIGHTH_OCTAVES,
     HALF_OCTAVES,
+    HIGHEST_EXPONENT,
     LOWEST_EXPONENT,
     CapturePlan,
     LayerState,
 )
 
-_STRIP = 128
+_STRIP = 256
 """Neurons a thread takes at once: wide enough that rows are read along, not page by page, and narrow enough
 that the copied block and the bins in use stay in the near caches."""
+_TOGETHER = 8
+"""Tokens to one load and store of the running sums."""
 _ZERO = np.float32(0)
 """Added to a value, turns -0.0 into 0.0, so that equal values have equal bits."""
 _FIRST_STEP = 2 * (127 + LOWEST_EXPONENT) - 1
+_LEAST, _MOST = np.float32(0.75 * 2.0**LOWEST_EXPONENT), np.float32(0.75 * 2.0**HIGHEST_EXPONENT)
+"""Sizes in the middle bin and in the outermost ones: what is smaller or larger counts as these."""
 _FIRST_PEAK_STEP = 8 * (127 + LOWEST_EXPONENT) - 1
 
 
@@ -63,11 +69,9 @@ def take(
     The first `skipped` positions of each are prefix tokens and not looked at. Returns whether all sums are
     finite.
     """
-    dtype = state.top_vector.dtype
     finite = _take(
-        _bits(activations.to(dtype).contiguous()),
+        _bits(activations.to(state.top_vector.dtype).contiguous()),
         skipped,
-        16 if dtype == torch.bfloat16 else 0,
         ids.start,
         plan.members(ids),
         np.array(plan.bounds),
@@ -77,6 +81,7 @@ def take(
         state.extremes.numpy(),
         state.positive.numpy(),
         state.histogram.numpy(),
+        plan.token_histogram,
         state.peak_histogram.numpy(),
         state.threshold.numpy(),
         state.top_value.numpy(),
@@ -96,72 +101,77 @@ def _bits(values: Float[Tensor, "..."]) -> np.ndarray:
 
 @_compiled(parallel=True)
 def _take(
-    raw, skipped, shift, first_id, members, bounds, signs, pivot, sums, extremes, positive, histogram,
+    raw, skipped, first_id, members, bounds, signs, pivot, sums, extremes, positive, histogram, counted,
     peak_histogram, threshold, top_value, top_sequence, top_vector,
 ):  # fmt: skip
     neurons = raw.shape[2]
     strips = (neurons + _STRIP - 1) // _STRIP
     finite = np.zeros(strips, dtype=np.bool_)
     for strip in numba.prange(strips):
-        own = slice(strip * _STRIP, min((strip + 1) * _STRIP, neurons))
+        start = strip * _STRIP
         finite[strip] = _take_strip(
-            raw[:, skipped:, own], shift, first_id, members, bounds, signs, pivot[own], sums[:, own],
-            extremes[:, own], positive[own], histogram[own], peak_histogram[:, own],
-            threshold[:, :, own], top_value[:, own], top_sequence[:, own], top_vector[:, own],
+            start, min(_STRIP, neurons - start), raw, skipped, first_id, members, bounds, signs, pivot, sums,
+            extremes, positive, histogram, counted, peak_histogram, threshold, top_value, top_sequence,
+            top_vector,
         )  # fmt: skip
     return finite.all()
 
 
 @_compiled()
 def _take_strip(
-    raw, shift, first_id, members, bounds, signs, pivot, sums, extremes, positive, histogram, peak_histogram,
-    threshold, top_value, top_sequence, top_vector,
+    start, width, raw, skipped, first_id, members, bounds, signs, pivot, sums, extremes, positive, histogram,
+    counted, peak_histogram, threshold, top_value, top_sequence, top_vector,
 ):  # fmt: skip
-    sequences, tokens, width = raw.shape
+    sequences, tokens = raw.shape[0], raw.shape[1] - skipped
     bits = np.empty((tokens, width), dtype=np.int32)
-    values = bits.view(np.float32)
     low = np.empty(width, dtype=np.float32)
     high = np.empty(width, dtype=np.float32)
     power = np.empty((4, width), dtype=np.float64)
     fired = np.zeros(width, dtype=np.int32)
-    counts = histogram.reshape(width * BINS)
+    place = np.empty(width, dtype=np.uint32)
+    peaks = np.empty((len(signs), sequences, width), dtype=np.float32)
     for s in range(sequences):
-        _widen(raw[s], shift, bits)
-        _moments(values, pivot, power, low, high, fired)
-        _add(power, low, high, sums, extremes)
-        _count(bits, width, counts)
+        _widen(raw[s], skipped, start, bits)
+        _moments(bits.view(np.float32), pivot[start : start + width], power, low, high, fired)
+        _add(start, power, low, high, sums, extremes)
+        if counted:
+            _count(start, bits, place, histogram.reshape(histogram.size))
         for side in range(len(signs)):
-            peaks = high + _ZERO if signs[side] > 0 else -low + _ZERO
-            _count_peaks(peaks.view(np.int32), peak_histogram[side])
+            own = peaks[side, s]
+            own[:] = (high if signs[side] > 0 else -low) + _ZERO
             for pool in range(members.shape[1]):
                 if members[s, pool]:
                     _keep_top(
-                        bits, shift, first_id + s, peaks, bounds[pool], bounds[pool + 1],
-                        threshold[side, pool], top_value[side], top_sequence[side], top_vector[side],
+                        start, bits, first_id + s, own, bounds[pool], bounds[pool + 1],
+                        threshold[side, pool], top_value[side], top_sequence[side], top_vector[side], place,
                     )  # fmt: skip
+    for side in range(len(signs)):
+        _count_peaks(start, peaks[side].view(np.int32), peak_histogram[side])
     finite = True
     for n in range(width):
-        positive[n] += fired[n]
-        finite &= np.isfinite(sums[1, n])
+        positive[start + n] += fired[n]
+        finite &= np.isfinite(sums[1, start + n])
     return finite
 
 
 @_compiled()
-def _widen(raw, shift, bits):
+def _widen(raw, skipped, start, bits):
     """Copy a sequence's values as the bits of fp32; those of bf16 are its upper half."""
-    for t in range(raw.shape[0]):
-        for n in range(raw.shape[1]):
-            bits[t, n] = np.int32(np.uint32(raw[t, n]) << np.uint32(shift))
+    for t in range(bits.shape[0]):
+        for n in range(bits.shape[1]):
+            own = np.uint32(raw[skipped + t, start + n])
+            bits[t, n] = np.int32(own << np.uint32(16) if raw.itemsize == 2 else own)
 
 
 @_compiled()
-def _add(power, low, high, sums, extremes):
+def _add(start, power, low, high, sums, extremes):
     for p in range(4):
         for n in range(len(low)):
-            sums[p, n] += power[p, n]
+            sums[p, start + n] += power[p, n]
     for n in range(len(low)):
-        extremes[0, n] = (low[n] if low[n] < extremes[0, n] else extremes[0, n]) + _ZERO
-        extremes[1, n] = (high[n] if high[n] > extremes[1, n] else extremes[1, n]) + _ZERO
+        least, most = extremes[0, start + n], extremes[1, start + n]
+        extremes[0, start + n] = (low[n] if low[n] < least else least) + _ZERO
+        extremes[1, start + n] = (high[n] if high[n] > most else most) + _ZERO
 
 
 @_compiled(any_order=True)
@@ -174,79 +184,107 @@ def _smallest(values):
 
 @_compiled()
 def _moments(values, pivot, power, low, high, fired):
-    """Sum powers over the tokens in order; four tokens to one load and store of the sums."""
+    """Sum powers over the tokens in order, and find extremes; eight tokens to one load and store."""
     tokens, width = len(values), len(low)
     power[:] = 0.0
-    for n in range(width):
-        low[n] = values[0, n]
-        high[n] = values[0, n]
-    whole = tokens - tokens % 4
-    for t in range(0, whole, 4):
+    low[:] = values[0]
+    high[:] = values[0]
+    whole = tokens - tokens % _TOGETHER
+    for t in range(0, whole, _TOGETHER):
         for n in range(width):
-            _add_powers(values, t, n, 4, pivot, power, low, high, fired)
+            _add_powers(values, t, n, _TOGETHER, pivot, power)
+        for n in range(width):
+            _compare(values, t, n, _TOGETHER, low, high, fired)
     for t in range(whole, tokens):
         for n in range(width):
-            _add_powers(values, t, n, 1, pivot, power, low, high, fired)
+            _add_powers(values, t, n, 1, pivot, power)
+        for n in range(width):
+            _compare(values, t, n, 1, low, high, fired)
 
 
 @_compiled(inline=True)
-def _add_powers(values, first, n, tokens, pivot, power, low, high, fired):
+def _add_powers(values, first, n, tokens, pivot, power):
     one, two, three, four = power[0, n], power[1, n], power[2, n], power[3, n]
-    least, most, above = low[n], high[n], fired[n]
     centre = np.float64(pivot[n])
     for step in range(tokens):
-        value = values[first + step, n]
-        least = value if value < least else least
-        most = value if value > most else most
-        above += np.int32(value > _ZERO)
-        centred = np.float64(value) - centre
+        centred = np.float64(values[first + step, n]) - centre
         square = centred * centred
         one += centred
         two += square
         three += square * centred
         four += square * square
     power[0, n], power[1, n], power[2, n], power[3, n] = one, two, three, four
+
+
+@_compiled(inline=True)
+def _compare(values, first, n, tokens, low, high, fired):
+    least, most, above = low[n], high[n], fired[n]
+    for step in range(tokens):
+        value = values[first + step, n]
+        least = value if value < least else least
+        most = value if value > most else most
+        above += np.int32(value > _ZERO)
     low[n], high[n], fired[n] = least, most, above
 
 
 @_compiled()
-def _count(bits, width, counts):
-    place = np.empty(width, dtype=np.uint32)
+def _count(start, bits, place, counts):
+    """Count every value in its bin; those of one token lie in bins of different neurons."""
+    size = np.empty(len(place), dtype=np.float32)
+    steps = size.view(np.int32)
+    middle = (start + np.arange(len(place), dtype=np.int32)) * np.int32(BINS) + np.int32(HALF_OCTAVES)
     for t in range(len(bits)):
-        for n in range(width):
-            steps = ((bits[t, n] & 0x7FFFFFFF) >> 22) - _FIRST_STEP
-            magnitude = min(max(steps, 0), HALF_OCTAVES)
-            place[n] = n * BINS + HALF_OCTAVES + (magnitude if bits[t, n] >= 0 else -magnitude)
-        for n in range(width):
+        values = bits[t].view(np.float32)
+        for n in range(len(place)):
+            own = abs(values[n])
+            own = own if own > _LEAST else _LEAST
+            size[n] = own if own < _MOST else _MOST
+        for n in range(len(place)):
+            magnitude, sign = (steps[n] >> 22) - _FIRST_STEP, bits[t, n] >> 31
+            place[n] = middle[n] + ((magnitude ^ sign) - sign)
+        for n in range(len(place)):
             counts[place[n]] += 1
 
 
 @_compiled()
-def _count_peaks(bits, peak_histogram):
-    for n in range(len(bits)):
-        steps = ((bits[n] & 0x7FFFFFFF) >> 20) - _FIRST_PEAK_STEP
-        magnitude = min(max(steps, 0), EIGHTH_OCTAVES)
-        peak_histogram[n, EIGHTH_OCTAVES + (magnitude if bits[n] >= 0 else -magnitude)] += 1
+def _count_peaks(start, bits, peak_histogram):
+    """Count all sequences' peaks at once: bins lie far apart, and then stay near for the next sequence."""
+    for s in range(bits.shape[0]):
+        for n in range(bits.shape[1]):
+            steps = ((bits[s, n] & 0x7FFFFFFF) >> 20) - _FIRST_PEAK_STEP
+            magnitude = min(max(steps, 0), EIGHTH_OCTAVES)
+            peak_histogram[start + n, EIGHTH_OCTAVES + (magnitude if bits[s, n] >= 0 else -magnitude)] += 1
 
 
 @_compiled()
-def _keep_top(bits, shift, sequence, peaks, first, stop, least, top_value, top_sequence, top_vector):
+def _keep_top(
+    start, bits, sequence, peaks, first, stop, least, top_value, top_sequence, top_vector, chosen
+):  # fmt: skip
+    found = 0
     for n in range(len(peaks)):
-        if peaks[n] >= least[n]:
-            slot = _worst(top_value[n], top_sequence[n], first, stop)
-            if peaks[n] > least[n] or sequence < top_sequence[n, slot]:
-                top_value[n, slot] = peaks[n]
-                top_sequence[n, slot] = sequence
-                for t in range(len(bits)):
-                    top_vector[n, slot, t] = np.uint32(bits[t, n]) >> np.uint32(shift)
-                least[n] = _smallest(top_value[n, first:stop])
+        chosen[found] = n
+        found += peaks[n] >= least[start + n]
+    for place in range(found):
+        n = chosen[place]
+        own = start + n
+        slot = _worst(least[own], top_value[own], top_sequence[own], first, stop)
+        if peaks[n] > least[own] or sequence < top_sequence[own, slot]:
+            top_value[own, slot] = peaks[n]
+            top_sequence[own, slot] = sequence
+            vector = top_vector[own, slot]
+            for t in range(len(bits)):
+                kept = np.uint32(bits[t, n])
+                vector[t] = kept >> np.uint32(16) if vector.itemsize == 2 else kept
+            least[own] = _smallest(top_value[own, first:stop])
 
 
 @_compiled()
-def _worst(values, ids, first, stop):
-    """Return the slot that gives way first: the smallest value, and of those the largest id."""
+def _worst(least, values, ids, first, stop):
+    """Return the slot that gives way first: of those with the smallest value, the one with the largest id."""
     worst = first
-    for slot in range(first + 1, stop):
-        if values[slot] < values[worst] or (values[slot] == values[worst] and ids[slot] > ids[worst]):
+    while worst < stop - 1 and values[worst] != least:
+        worst += 1
+    for slot in range(worst + 1, stop):
+        if values[slot] == least and ids[slot] > ids[worst]:
             worst = slot
     return worst

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from neuroscribe.architectures import DownProjection
 from neuroscribe.capture import batched, reference
-from neuroscribe.capture.hooks import check_projections, forward, reading
+from neuroscribe.capture.hooks import check_projections, compiled_forward, forward, reading
 from neuroscribe.capture.state import LOOKUP_UNIT, CapturePlan, LayerState, empty_state
 from neuroscribe.errors import CaptureError
 from neuroscribe.polarity import explained_side
@@ -135,7 +135,11 @@ class Reduction:
             if finite is not True:
                 self._pending.append(_Taken(layer, ids, tokens[taken:], finite))
 
-        if needed:
+        graph = self.subject.compiled
+        # Each shape is compiled anew, so the smaller batches at the ends of blocks run as the model is.
+        if needed and graph and len(tokens) == self.subject.batch(tokens.shape[1]):
+            compiled_forward(graph, self._with_prefix(tokens), needed, reduce)
+        elif needed:
             with reading(needed, reduce, stop=True):
                 forward(self.subject.model, self._with_prefix(tokens))
         if wrong := [layer for layer, count in calls.items() if count != 1]:

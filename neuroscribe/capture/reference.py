@@ -32,7 +32,8 @@ def take(
     state.extremes[0] = torch.minimum(state.extremes[0], values.amin((0, 1))) + 0.0
     state.extremes[1] = torch.maximum(state.extremes[1], values.amax((0, 1))) + 0.0
     state.positive += (values > 0).sum((0, 1))
-    _count(state.histogram, bins(values.flatten(0, 1).T, 2))
+    if plan.token_histogram:
+        _count(state.histogram, bins(values.flatten(0, 1).T, 2))
     members = torch.from_numpy(plan.members(ids)).to(values.device)  # pyright: ignore[reportUnknownMemberType]
     sequence_ids = torch.arange(ids.start, ids.stop, device=values.device)
     for side, polarity in enumerate(plan.polarities):

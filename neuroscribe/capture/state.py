@@ -78,6 +78,8 @@ class CapturePlan:
     """Per layer, the neurons that get a token-lookup table."""
     pools: tuple[Pool, ...] = ()
     block: int = BLOCK
+    token_histogram: bool = True
+    """Whether to count every activation in a bin; quantile bands are found without it."""
 
     @cached_property
     def bounds(self) -> tuple[int, ...]:
@@ -120,6 +122,7 @@ class LayerState:
     """Smallest and largest activation."""
     positive: Int[Tensor, " neuron"]
     histogram: Int[Tensor, "neuron bin"]
+    """Of all activations; without bins where the plan leaves it out."""
     peak_histogram: Int[Tensor, "polarity neuron peak_bin"]
     """Histogram of polarity x peak over sequences."""
     lookup_sum: Int[Tensor, "distinct_token lookup_column"]
@@ -229,7 +232,7 @@ def empty_state(
         limb_top=torch.from_numpy(exact.top),  # pyright: ignore[reportUnknownMemberType]
         extremes=torch.tensor([[torch.inf], [-torch.inf]]).repeat(1, neurons),
         positive=torch.zeros(neurons, dtype=torch.int64),
-        histogram=torch.zeros(neurons, BINS, dtype=torch.int32),
+        histogram=torch.zeros(neurons, BINS if plan.token_histogram else 0, dtype=torch.int32),
         peak_histogram=torch.zeros(sides, neurons, PEAK_BINS, dtype=torch.int32),
         lookup_sum=torch.zeros(vocabulary, columns, dtype=torch.int64),
     )

@@ -19,10 +19,10 @@ def layer_statistics(
     """Return one row per neuron: moments, extremes, histogram and quantiles over all tokens.
 
     Moments are central and standardised (population formulae); skewness and kurtosis are null for a
-    constant neuron. Quantiles are read from the histogram, exact to one half-octave bin.
+    constant neuron. Quantiles are read from the histogram, exact to one half-octave bin; both are null where
+    the capture has left the histogram out.
     """
     tokens = state.sequences * state.top_vector.shape[-1]
-    histogram = state.histogram.numpy()
     low, high = state.extremes.double().numpy()
     constant = low == high
     mean, variance, skewness, kurtosis = _moments(state.totals(), state.pivot.numpy(), tokens, constant)
@@ -39,8 +39,7 @@ def layer_statistics(
             "min": low,
             "max": high,
             "fraction_positive": (state.positive.numpy() / tokens).astype(np.float32),
-            "histogram": pl.Series(list(histogram), dtype=pl.List(pl.Int64)),
-            "quantiles": pl.Series(list(_quantiles(histogram, low, high)), dtype=pl.List(pl.Float32)),
+            **_distribution(state.histogram.numpy(), low, high),
             "dead": dead,
             "near_dead": ~dead & _fires_rarely(state, top_k),
         }
@@ -93,6 +92,21 @@ def _moments(
     fourth = m4 - 4 * m1 * m3 + 6 * m1**2 * m2 - 3 * m1**4
     spread = np.where(variance > 0, variance, np.nan)
     return pivot + m1, variance, third / spread**1.5, fourth / spread**2
+
+
+def _distribution(
+    histogram: Int[np.ndarray, "neuron bin"],
+    low: Float[np.ndarray, " neuron"],
+    high: Float[np.ndarray, " neuron"],
+) -> dict[str, pl.Series]:
+    """Return the columns that the histogram gives, null where there is none."""
+    neurons, bins = histogram.shape
+    counts = list(histogram) if bins else [None] * neurons
+    quantiles = list(_quantiles(histogram, low, high)) if bins else [None] * neurons
+    return {
+        "histogram": pl.Series(counts, dtype=pl.List(pl.Int64)),
+        "quantiles": pl.Series(quantiles, dtype=pl.List(pl.Float32)),
+    }
 
 
 def _quantiles(

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -128,6 +130,15 @@ def test_a_prefix_token_is_fed_and_not_recorded(model_type: str) -> None:
         assert np.array_equal(state.random_vector.numpy(), truth[layer][list(RANDOM_IDS)])
         assert np.array_equal(state.extremes[1].numpy(), truth[layer].max((0, 1)))
         assert int(state.histogram[0].sum()) == SEQUENCES * LENGTH
+
+
+def test_without_the_token_histogram_all_else_is_captured_the_same() -> None:
+    own, full = subject(tiny("llama")), plan()
+    bare = replace(full, token_histogram=False)
+    kept, left = captured(own, corpus(), full)[1], captured(own, corpus(), bare)[1]
+    assert left.histogram.shape == (NEURONS, 0)
+    left.histogram = kept.histogram
+    assert everything(left, bare) == everything(kept, full)
 
 
 def test_all_kernels_capture_the_same() -> None:

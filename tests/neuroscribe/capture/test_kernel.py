@@ -21,8 +21,8 @@ from tests.neuroscribe.capture.scenario import everything, sorted_slots
 SHAPES = st.fixed_dictionaries(
     {
         "sequences": st.integers(1, 12),
-        "tokens": st.integers(1, 9),
-        "neurons": st.sampled_from([1, 3, 127, 128, 129, 260]),
+        "tokens": st.integers(1, 19),
+        "neurons": st.sampled_from([1, 3, 255, 256, 257, 520]),
         "k": st.integers(1, 6),
         "batch": st.integers(1, 12),
         "steps": st.sampled_from([1, 3, 1000]),
@@ -30,6 +30,7 @@ SHAPES = st.fixed_dictionaries(
         "polarities": st.sampled_from([(1,), (1, -1)]),
         "skipped": st.integers(0, 2),
         "dtype": st.sampled_from([torch.float32, torch.bfloat16]),
+        "token_histogram": st.booleans(),
     }
 )
 
@@ -46,8 +47,9 @@ def activations(sequences: int, tokens: int, neurons: int, steps: int, seed: int
     return values
 
 
-def plan_of(k: int, polarities: tuple[int, ...]) -> CapturePlan:
-    return CapturePlan(k, polarities, (), pools=(Pool((0, 2, 3, 7), 2), Pool((1, 2, 11), 1)))
+def plan_of(k: int, polarities: tuple[int, ...], *, token_histogram: bool = True) -> CapturePlan:
+    pools = (Pool((0, 2, 3, 7), 2), Pool((1, 2, 11), 1))
+    return CapturePlan(k, polarities, (), pools=pools, token_histogram=token_histogram)
 
 
 def taken(
@@ -59,9 +61,10 @@ def taken(
     *,
     skipped: int = 0,
     dtype: torch.dtype = torch.float32,
+    token_histogram: bool = True,
 ) -> LayerState:
     """The state after all values, given in batches behind `skipped` positions of something else."""
-    plan = plan_of(k, polarities)
+    plan = plan_of(k, polarities, token_histogram=token_histogram)
     state = empty_state(
         plan,
         layer=0,
@@ -113,7 +116,7 @@ def test_the_batch_size_changes_no_bit(shape: dict[str, Any]) -> None:
 
 def made(shape: dict[str, Any]) -> tuple[torch.Tensor, dict[str, Any]]:
     """Return activations of a shape, and how they are to be taken."""
-    how = {name: shape[name] for name in ("batch", "k", "polarities", "skipped", "dtype")}
+    how = {name: shape[name] for name in ("batch", "k", "polarities", "skipped", "dtype", "token_histogram")}
     size = {name: value for name, value in shape.items() if name not in how}
     return activations(**size), how
 

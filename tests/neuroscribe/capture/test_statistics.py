@@ -8,11 +8,15 @@ from neuroscribe.capture.statistics import QUANTILE_LEVELS, layer_statistics, qu
 
 
 def statistics(
-    values: torch.Tensor, polarities: tuple[int, ...] = (1,), top_k: int = 4
+    values: torch.Tensor,
+    polarities: tuple[int, ...] = (1,),
+    top_k: int = 4,
+    *,
+    token_histogram: bool = True,
 ) -> dict[str, list[object]]:
     """The table for activations [sequence, token, neuron]."""
     _, tokens, neurons = values.shape
-    plan = CapturePlan(top_k, polarities, ())
+    plan = CapturePlan(top_k, polarities, (), token_histogram=token_histogram)
     state = empty_state(
         plan, layer=3, neurons=neurons, tokens=tokens, vocabulary=1, pivot=values[0, 0].bfloat16().float()
     )
@@ -75,6 +79,17 @@ def test_the_histogram_counts_every_token_once() -> None:
     edges = histogram_edges()
     found = {edges[place]: count for place, count in enumerate(counts) if count}  # type: ignore[arg-type]
     assert found == {-4.0: 1, -(2.0**-20): 1, 1.0: 2}
+
+
+def test_without_a_histogram_its_columns_are_null_and_all_else_is_the_same() -> None:
+    values = torch.randn(5, 8, 3, generator=torch.Generator().manual_seed(4))
+    full, bare = statistics(values), statistics(values, token_histogram=False)
+    assert bare["histogram"] == bare["quantiles"] == [None] * 3
+    assert None not in full["histogram"] + full["quantiles"]
+    left_out = {"histogram", "quantiles"}
+    assert {name: full[name] for name in full.keys() - left_out} == {
+        name: bare[name] for name in bare.keys() - left_out
+    }
 
 
 def test_quantiles_ascend_within_the_extremes() -> None:
