@@ -62,6 +62,7 @@ def test_without_a_compiler_the_subject_is_refused_before_the_pass() -> None:
         CompiledBackbone(tiny())
 
 
+@pytest.mark.slow
 def test_an_error_inside_the_graph_reaches_the_caller() -> None:
     graph = CompiledBackbone(tiny())
 
