@@ -226,7 +226,7 @@ def _checksum(tensors: "Mapping[str, Tensor]", metadata: Mapping[str, str]) -> s
     found = zlib.crc32(json.dumps(dict(metadata), sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         found = zlib.crc32(f"{name} {tensor.dtype} {list(tensor.shape)}".encode(), found)
-        found = zlib.crc32(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()), found)
+        found = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, found)
     return f"{found:08x}"
 
 
