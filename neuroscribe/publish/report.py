@@ -39,7 +39,11 @@ def report_text(summary: Summary, width: int, *, next_steps: Sequence[str] = ())
             *_wrapped(_LEGEND, width),
         ],
         ["All scorers, test split", *_table(summary.scorers, _SCORERS, width)],
-        [*_statuses(summary.statuses, width), *_null_reasons(summary.null_reasons, width)],
+        [
+            *_set_aside(summary.set_aside, width),
+            *_statuses(summary.statuses, width),
+            *_null_reasons(summary.null_reasons, width),
+        ],
         [*_wrapped(f"Best explanations {judged}", width), *_judged(summary.best, width)],
         [*_wrapped(f"Worst explanations {judged}", width), *_judged(summary.worst, width)],
         [*(["What to type next"] if next_steps else []), *(f"  {step}" for step in next_steps)],
@@ -93,6 +97,7 @@ _SCORERS: Mapping[str, Format] = {
     **{name: _mean(name) for name in ("score", "ceiling", "control")},
     "nulls": _count("nulls"),
 }
+_SET_ASIDE = {"dead": "dead", "near_dead": "near-dead", "silent": "silent on the side to be explained"}
 _LEFT = {"scorer of explainer", "regime"}
 
 
@@ -127,6 +132,11 @@ def _blocks(padded: Mapping[str, Sequence[str]], width: int, gap: str) -> list[l
         else:
             blocks.append([first, column])
     return blocks
+
+
+def _set_aside(counts: Mapping[str, int], width: int) -> list[str]:
+    found = ", ".join(f"{count:,} {_SET_ASIDE[reason]}" for reason, count in counts.items() if count)
+    return _wrapped(f"Set aside before any call: {found}", width) if found else []
 
 
 def _statuses(statuses: pl.DataFrame, width: int) -> list[str]:
