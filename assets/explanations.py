@@ -6,7 +6,7 @@ import dagster as dg
 import polars as pl
 
 from assets.partitions import selected_layers
-from assets.stage import LLM_RETRIES, ins, per_layer, plain_failures, stage
+from assets.stage import LLM_RETRIES, ins, per_layer, plain_failures, stage, table_metadata
 from neuroscribe.ports import CallStore, Progress
 from neuroscribe.sources import LLMSource
 from neuroscribe.studies import Study
@@ -19,8 +19,11 @@ _LINEAGE = {
         ("neuron_records", "activations"),
         ("corpus", "token_ids"),
         ("token_lookup", "mean"),
+        ("connections", "token_id"),
     ),
 }
+_NAMED = 100
+"""Neurons set aside that are named one by one beside a materialisation; the counts are of all."""
 
 
 def explanations(study: Study) -> dg.AssetsDefinition:
@@ -29,14 +32,13 @@ def explanations(study: Study) -> dg.AssetsDefinition:
     @stage(
         study,
         "explanations",
-        description="Explanations by every explainer of the study, with prompt, reply, tokens and"
-        " money; refusals"
-        " and failures are rows too.",
+        description="Explanations by every explainer of the study, with prompt, reply, tokens and money;"
+        " refusals and failures are rows too. Dead and near-dead neurons are set aside before any call.",
         kinds={"openai" if study.llm.provider == "openai" else "huggingface", "polars"},
         tables=("explanations",),
         lineage=_LINEAGE,
         pool="llm",
-        ins=ins(study, "corpus", "activations", "neuron_records", "token_lookup"),
+        ins=ins(study, "corpus", "activations", "neuron_records", "token_lookup", "connections"),
         **per_layer(study, one_run=False),
     )
     def asset(
@@ -45,6 +47,7 @@ def explanations(study: Study) -> dg.AssetsDefinition:
         activations: pl.DataFrame,
         neuron_records: pl.DataFrame,
         token_lookup: pl.DataFrame,
+        connections: pl.DataFrame,
         llm: dg.ResourceParam[LLMSource],
         calls: dg.ResourceParam[CallStore],
         progress: dg.ResourceParam[Progress],
@@ -54,13 +57,24 @@ def explanations(study: Study) -> dg.AssetsDefinition:
 
         (layer,) = selected_layers(context)
         tables = LayerTables(
-            corpus["corpus/sequences"], corpus["corpus/vocabulary"], activations, neuron_records, token_lookup
+            corpus["corpus/sequences"],
+            corpus["corpus/vocabulary"],
+            activations,
+            neuron_records,
+            token_lookup,
+            connections,
         )
         with plain_failures(retries=LLM_RETRIES):
             model = llm.open(study.llm, progress=progress) if study.explaining_needs else None
-            frame = asyncio.run(
+            made = asyncio.run(
                 layer_explanations(study, layer, tables, llm=model, calls=calls, progress=progress)
             )
-        return dg.MaterializeResult(value=frame, metadata=explanation_tally(frame))
+        return dg.MaterializeResult(
+            value=made.explanations,
+            metadata={
+                **explanation_tally(made.explanations, made.set_aside),
+                "set_aside": table_metadata(made.set_aside.head(_NAMED)),
+            },
+        )
 
     return asset

@@ -3,7 +3,7 @@
 import dagster as dg
 import polars as pl
 
-from assets.stage import ins, per_layer, plain_failures, stage
+from assets.stage import ins, per_layer, plain_failures, stage, table_metadata
 from neuroscribe.studies import Study
 
 _LINEAGE = {
@@ -52,17 +52,9 @@ def scores(study: Study) -> dg.AssetsDefinition:
             value=frame,
             metadata={
                 **score_tally(study, frame),
-                "by_scorer": _table(scorer_table(frame)),
+                "by_scorer": table_metadata(scorer_table(frame)),
                 "distribution": dg.MetadataValue.md(picture),
             },
         )
 
     return asset
-
-
-def _table(frame: pl.DataFrame) -> dg.MetadataValue:
-    """Show a small frame as a table, whose rows all have the same fields."""
-    return dg.MetadataValue.table(
-        [dg.TableRecord({k: "-" if v is None else v for k, v in row.items()}) for row in frame.to_dicts()],
-        schema=dg.TableSchema(columns=[dg.TableColumn(name) for name in frame.columns]),
-    )

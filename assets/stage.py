@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
+import polars as pl
 
 from assets.partitions import layer_partitions
 from neuroscribe.errors import NeuroscribeError
@@ -92,6 +93,14 @@ def column_lineage(study: Study, lineage: dict[str, tuple[tuple[str, str], ...]]
             ]
             for column, sources in lineage.items()
         }
+    )
+
+
+def table_metadata(frame: pl.DataFrame) -> dg.MetadataValue:
+    """Show a small frame as a table, whose rows all have the same fields."""
+    return dg.MetadataValue.table(
+        [dg.TableRecord({k: "-" if v is None else v for k, v in row.items()}) for row in frame.to_dicts()],
+        schema=dg.TableSchema(columns=[dg.TableColumn(name) for name in frame.columns]),
     )
 
 

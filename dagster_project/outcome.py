@@ -12,6 +12,9 @@ from neuroscribe.publish.tallies import llm_calls
 from neuroscribe.studies import Study
 from resources.tables import Tables
 
+_FACTS = ("layer", "neuron", "min", "max", "dead", "near_dead")
+"""Columns of the statistics that the report rests on."""
+
 
 def outcome(
     study: Study, environment: Environment, *, layers: Sequence[int], seconds: Mapping[int, float]
@@ -26,7 +29,7 @@ def outcome(
     explained = explanations.select("layer", "neuron").unique()
     results = Results(
         statistics=pl.concat(
-            tables.read(study.name, "activations/statistics", layer).select("layer", "dead", "near_dead")
+            tables.read(study.name, "activations/statistics", layer).select(*_FACTS)
             for layer in range(study.subject.layers)
         ),
         records=every("neuron_records").join(explained, on=["layer", "neuron"], how="semi"),

@@ -1,5 +1,6 @@
 """Writes hostile text so that it fits on one line of a prompt and can be read back byte for byte."""
 
+import re
 import unicodedata
 
 _NAMED = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\\": "\\\\"}
@@ -18,6 +19,23 @@ def escaped(token: bytes) -> str:
 def storable(text: str) -> str:
     """Return text that UTF-8 can carry: halves of surrogate pairs become backslash escapes."""
     return text.encode("utf-8", errors="backslashreplace").decode()
+
+
+def unforged(text: str) -> str:
+    """Return corpus text that can form neither marks (<< >>) nor a model's special tokens.
+
+    A space goes after each "<", between ">" and ">" and into "[INST]" and its like: servers read such strings
+    as turns even inside a message.
+    """
+    text = re.sub(r"<(?=\S)", "< ", text)
+    text = re.sub(r"(?<=>)>", " >", text)
+    return re.sub(r"\[(?=/?[A-Z_]+\])", "[ ", text)
+
+
+def quoted(token: str) -> str:
+    """Return an escaped token in quotation marks, without outer spaces unless it is all spaces."""
+    core = unforged(token.strip(" ") or token)
+    return '"' + core.replace('"', '\\"') + '"'
 
 
 def _character(character: str) -> str:

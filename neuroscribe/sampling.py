@@ -9,6 +9,10 @@ from neuroscribe.capture.state import CapturePlan, Pool
 from neuroscribe.errors import StudyError
 from neuroscribe.studies import Study
 
+SET_ASIDE_REASONS = ("dead", "near_dead", "silent")
+"""Why a neuron or side is not explained: never active on a studied side, active in too few sequences there,
+or never on the side that the sample asks for."""
+_FACTS = ("neuron", "min", "max", "dead", "near_dead")
 _SPARE = 8
 """Candidates beyond the sample, to stand in for dead neurons."""
 
@@ -101,21 +105,49 @@ def sampled_neurons(study: Study, layer: int, statistics: pl.DataFrame) -> tuple
     """Return the (neuron, polarity) pairs to explain: the first candidates that fire on a side in question.
 
     `statistics` is the layer's table. Near-dead neurons are passed over, and a polarity without any
-    activation on its side is left out.
+    activation on its side is left out; `set_aside` names them.
     """
-    alive = statistics.filter(~pl.col("near_dead")).select("neuron", "min", "max")
-    extremes: Mapping[int, tuple[float, float]] = {
-        neuron: (low, high) for neuron, low, high in alive.iter_rows()
-    }
-    sides = {
-        neuron: _sides(study.sample.polarity, *extremes[neuron])
-        for neuron in candidate_neurons(study, layer)
-        if neuron in extremes
-    }
-    chosen = [neuron for neuron, own in sides.items() if own]
-    if study.sample.neurons_per_layer != "all":
-        chosen = chosen[: study.sample.neurons_per_layer]
-    return tuple((neuron, polarity) for neuron in sorted(chosen) for polarity in sides[neuron])
+    sides, _ = _sample(study, layer, statistics)
+    return tuple((neuron, polarity) for neuron in sorted(sides) for polarity in sides[neuron])
+
+
+def set_aside(study: Study, layer: int, statistics: pl.DataFrame) -> pl.DataFrame:
+    """Return what is set aside before any call, as columns layer, neuron, polarity and reason.
+
+    These are the neurons passed over on the way to the sample, and the silent sides of those in it. The
+    polarity is null where the whole neuron is meant; reasons are those of SET_ASIDE_REASONS.
+    """
+    sides, passed = _sample(study, layer, statistics)
+    rows = [(layer, neuron, None, reason) for neuron, reason in passed.items()]
+    if study.sample.polarity == "both":
+        for neuron, own in sides.items():
+            rows += [(layer, neuron, side, "silent") for side in (1, -1) if side not in own]
+    schema = {"layer": pl.Int16, "neuron": pl.Int32, "polarity": pl.Int8, "reason": pl.String}
+    return pl.DataFrame(rows, schema=schema, orient="row").sort("neuron", "polarity")
+
+
+def _sample(
+    study: Study, layer: int, statistics: pl.DataFrame
+) -> tuple[dict[int, tuple[int, ...]], dict[int, str]]:
+    """Return the sides of each neuron in the sample, and why candidates before them were passed over."""
+    wanted = study.sample.neurons_per_layer
+    facts = {row["neuron"]: row for row in statistics.select(_FACTS).iter_rows(named=True)}
+    sides: dict[int, tuple[int, ...]] = {}
+    passed: dict[int, str] = {}
+    for neuron in candidate_neurons(study, layer):
+        if neuron not in facts:
+            continue
+        if len(sides) == wanted:
+            break
+        own = facts[neuron]
+        firing = _sides(study.sample.polarity, own["min"], own["max"])
+        if own["dead"] or own["near_dead"]:
+            passed[neuron] = "dead" if own["dead"] else "near_dead"
+        elif not firing:
+            passed[neuron] = "silent"
+        else:
+            sides[neuron] = firing
+    return sides, passed
 
 
 def _sides(choice: str, low: float, high: float) -> tuple[int, ...]:

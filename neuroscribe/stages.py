@@ -4,12 +4,12 @@ The identity of a stage takes in those of the stages before it, so that it chang
 its result depends on changes. How fast a study runs is no part of it.
 """
 
-from importlib.resources import files
 from typing import Any
 
 from neuroscribe import __version__
 from neuroscribe.capture.state import histogram_edges
 from neuroscribe.capture.statistics import QUANTILE_LEVELS
+from neuroscribe.explain.wording import wordings
 from neuroscribe.fingerprint import fingerprint
 from neuroscribe.simulate.prompts import prompt_identity
 from neuroscribe.studies import LLMSpec, Study
@@ -20,7 +20,7 @@ VERSIONS = {
     "neuron_records": 2,
     "token_lookup": 2,
     "connections": 2,
-    "explanations": 2,
+    "explanations": 3,
     "simulations": 2,
     "scores": 1,
     "neuron_dataset": 1,
@@ -33,7 +33,7 @@ UPSTREAM: dict[str, tuple[str, ...]] = {
     "neuron_records": ("corpus", "activations"),
     "token_lookup": ("corpus", "activations"),
     "connections": ("corpus",),
-    "explanations": ("corpus", "activations", "neuron_records", "token_lookup"),
+    "explanations": ("corpus", "activations", "neuron_records", "token_lookup", "connections"),
     "simulations": ("corpus", "neuron_records", "explanations"),
     "scores": ("corpus", "neuron_records", "token_lookup", "explanations", "simulations"),
     "neuron_dataset": ("corpus", "activations", "neuron_records", "token_lookup", "connections", "scores"),
@@ -89,12 +89,11 @@ def _settings(study: Study, stage: str) -> dict[str, Any]:
             return {"subject": subject}
         case "explanations":
             sample = study.sample.model_dump(exclude={"layers"})
-            wording = [_wording("few_shot.toml"), _wording("highlights.toml")]
             return {
                 "sample": sample,
                 "llm": _llm(study.llm),
                 "explainers": study.explainers,
-                "wording": wording,
+                "wording": wordings([spec.kind for spec in study.explainers.values()]),
             }
         case "simulations":
             prompts = [prompt_identity("hidden"), prompt_identity("asked")]
@@ -109,11 +108,6 @@ def _settings(study: Study, stage: str) -> dict[str, Any]:
             return {"scoring": study.scoring.model_dump(exclude={"max_unscored_share"})}
         case _:
             return {"description": study.description, "licences": study.corpus.artefact}
-
-
-def _wording(name: str) -> str:
-    """Return the text of a prompt's data file."""
-    return files("neuroscribe.explain").joinpath(name).read_text(encoding="utf-8")
 
 
 def _llm(spec: LLMSpec) -> dict[str, Any]:

@@ -1,75 +1,36 @@
-"""The explanation prompt: worked neurons, then the excerpts of one neuron as token and activation.
+"""Excerpts as lists of pairs: token and activation, or activation and the token that follows.
 
 Method of Bills et al. 2023: activations are discretised to 0..10 by the neuron's own all-time maximum, and
-when few tokens fire they are listed once more by themselves. Wording and examples are data: `few_shot.toml`.
+when few tokens fire they are listed once more by themselves. Their next-token explanations show what comes
+after a token instead of the token.
 """
 
-import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
-from typing import Any
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from neuroscribe.escaping import escaped
+from neuroscribe.escaping import escaped, unforged
+from neuroscribe.explain.parsing import AnswerForm
+from neuroscribe.explain.wording import Wording, filled, wording
 from neuroscribe.ports import Message
 
 SPARSE = 0.2
 """Share of firing tokens below which they are listed once more (paper)."""
 Pair = tuple[str, int]
+"""A token as shown, and the activation there; for next tokens the activation at the token before."""
+Excerpts = Sequence[Sequence[Pair]]
 
 
-@dataclass(frozen=True)
-class ExplanationPrompt:
-    """Wording and worked neurons; the version enters fingerprints."""
-
-    version: int
-    wording: Mapping[str, str]
-    examples: tuple[tuple[str, tuple[tuple[Pair, ...], ...]], ...]
-
-    def messages(self, excerpts: Sequence[Sequence[Pair]]) -> list[Message]:
-        """Return the whole prompt for a neuron; the last message is the beginning of the answer."""
-        turns = [Message("system", self.wording["instruction"].strip())]
-        for number, (explanation, shown) in enumerate(self.examples, start=1):
-            turns.append(Message("user", self._question(number, shown)))
-            turns.append(Message("assistant", f"{self.stub} {explanation}"))
-        turns.append(Message("user", self._question(len(self.examples) + 1, excerpts)))
-        return [*turns, Message("assistant", self.stub)]
-
-    @property
-    def stub(self) -> str:
-        """The words every answer begins with."""
-        return self.wording["stub"]
-
-    def _question(self, number: int, excerpts: Sequence[Sequence[Pair]]) -> str:
-        blocks = [self.wording["question"].format(number=number)]
-        for place, pairs in enumerate(excerpts, start=1):
-            blocks.append(self.wording["excerpt"].format(number=place, pairs=_listed(pairs)))
-        every = [pair for pairs in excerpts for pair in pairs]
-        firing = [pair for pair in every if pair[1] > 0]
-        if firing and len(firing) < SPARSE * len(every):
-            blocks.append(self.wording["firing"].format(pairs=_listed(firing)))
-        return "\n".join(blocks)
+def token_pair_messages(excerpts: Excerpts, answer: AnswerForm = "line") -> tuple[Message, ...]:
+    """Return the prompt that shows tokens with their activations."""
+    return _messages(wording("token_pairs"), lambda pairs: pairs, excerpts, answer, _token_first)
 
 
-@cache
-def explanation_prompt() -> ExplanationPrompt:
-    """Return the prompt as written in the data file."""
-    data: dict[str, Any] = tomllib.loads(
-        files("neuroscribe.explain").joinpath("few_shot.toml").read_text(encoding="utf-8")
-    )
-    examples = tuple(
-        (
-            str(example["explanation"]),
-            tuple(tuple((str(token), int(value)) for token, value in pairs) for pairs in example["excerpts"]),
-        )
-        for example in data["example"]
-    )
-    wording = {key: str(data[key]) for key in ("instruction", "question", "excerpt", "firing", "stub")}
-    return ExplanationPrompt(int(data["version"]), wording, examples)
+def next_token_messages(excerpts: Excerpts, answer: AnswerForm = "line") -> tuple[Message, ...]:
+    """Return the prompt that shows activations with the tokens that follow; `excerpts` are of such pairs."""
+    return _messages(wording("next_token"), following, excerpts, answer, _activation_first)
 
 
 def discretised(
@@ -95,5 +56,49 @@ def excerpt_pairs(
     ]
 
 
-def _listed(pairs: Sequence[Pair]) -> str:
-    return "\n".join(f"{token}\t{value}" for token, value in pairs)
+def following(pairs: Sequence[Pair]) -> list[Pair]:
+    """Return each token but the first with the activation at the one before it."""
+    return [(token, value) for (_, value), (token, _) in pairwise(pairs)]
+
+
+def _messages(
+    own: Wording,
+    pairs_of: Callable[[Sequence[Pair]], Sequence[Pair]],
+    excerpts: Excerpts,
+    answer: AnswerForm,
+    line: Callable[[Pair], str],
+) -> tuple[Message, ...]:
+    """Return a prompt whose worked neurons are shown by `pairs_of` their tokens and activations."""
+    worked = [
+        _question(own, number, [pairs_of(_as_pairs(pairs)) for pairs in example.shown["excerpts"]], line)
+        for number, example in enumerate(own.examples, start=1)
+    ]
+    return own.messages(worked, _question(own, len(worked) + 1, excerpts, line), answer)
+
+
+def _question(own: Wording, number: int, excerpts: Excerpts, line: Callable[[Pair], str]) -> str:
+    blocks = [
+        filled(own.parts["excerpt"], number=str(place), pairs=_listed(pairs, line))
+        for place, pairs in enumerate(excerpts, start=1)
+    ]
+    every = [pair for pairs in excerpts for pair in pairs]
+    firing = [pair for pair in every if pair[1] > 0]
+    if firing and len(firing) < SPARSE * len(every):
+        blocks.append(filled(own.parts["firing"], pairs=_listed(firing, line)))
+    return filled(own.question, number=str(number), evidence="\n".join(blocks))
+
+
+def _listed(pairs: Sequence[Pair], line: Callable[[Pair], str]) -> str:
+    return "\n".join(line(pair) for pair in pairs)
+
+
+def _token_first(pair: Pair) -> str:
+    return f"{pair[0]}\t{pair[1]}"
+
+
+def _activation_first(pair: Pair) -> str:
+    return f"{pair[1]}\t{unforged(pair[0])}"
+
+
+def _as_pairs(written: Sequence[Sequence[str | int]]) -> list[Pair]:
+    return [(str(token), int(value)) for token, value in written]

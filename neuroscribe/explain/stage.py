@@ -6,10 +6,12 @@ from dataclasses import dataclass
 import polars as pl
 
 from neuroscribe.corpus import token_bytes_by_sequence
-from neuroscribe.explain.explainers import LayerEvidence, explained, training_exemplars
-from neuroscribe.explain.specs import Asking
+from neuroscribe.errors import CapabilityError
+from neuroscribe.explain.evidence import LayerEvidence, training_exemplars
+from neuroscribe.explain.explainers import explained
+from neuroscribe.explain.specs import LogitLens, Showing
 from neuroscribe.ports import LLM, CallStore, Progress
-from neuroscribe.sampling import sampled_neurons
+from neuroscribe.sampling import sampled_neurons, set_aside
 from neuroscribe.studies import Study
 
 
@@ -22,28 +24,54 @@ class LayerTables:
     statistics: pl.DataFrame
     records: pl.DataFrame
     lookup: pl.DataFrame
+    connections: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class ExplainedLayer:
+    """What became of a layer's sample."""
+
+    explanations: pl.DataFrame
+    """EXPLANATIONS."""
+    set_aside: pl.DataFrame
+    """Neurons that no call was made about, with their reasons: see `neuroscribe.sampling.set_aside`."""
 
 
 async def layer_explanations(
     study: Study, layer: int, tables: LayerTables, *, llm: LLM | None, calls: CallStore, progress: Progress
-) -> pl.DataFrame:
-    """Return the EXPLANATIONS of a layer's sample; dead neurons are left out before any call.
+) -> ExplainedLayer:
+    """Return the explanations of a layer's sample; dead neurons are set aside before any call.
 
-    The LLM is checked first: a wrong key or an absent server ends the run before the first prompt.
+    What can be known is checked before the first prompt: a wrong key, an absent server, and an explainer
+    that needs weights whose meaning is not known for the subject's architecture (CapabilityError).
     """
+    _check_connections(study, layer, tables.connections)
     if llm is not None:
         await llm.check()
-    return await explained(study, evidence(study, layer, tables), llm=llm, calls=calls, progress=progress)
+    shown = evidence(study, layer, tables)
+    made = await explained(study, shown, llm=llm, calls=calls, progress=progress)
+    return ExplainedLayer(made, set_aside(study, layer, tables.statistics))
 
 
 def evidence(study: Study, layer: int, tables: LayerTables) -> LayerEvidence:
-    """Return what the explainers may see: training exemplars and held-out token means of the sample."""
+    """Return what the explainers may see of the sample: exemplars, held-out token means, output weights."""
     neurons = sampled_neurons(study, layer, tables.statistics)
     own = tables.records.filter(pl.col("neuron").is_in([neuron for neuron, _ in neurons]))
-    most = max((s.excerpts for s in study.explainers.values() if isinstance(s, Asking)), default=0)
+    most = max((s.excerpts for s in study.explainers.values() if isinstance(s, Showing)), default=0)
     shown = [training_exemplars(own, neuron, most)["sequence_id"] for neuron in neurons]
     ids = {sequence for series in shown for sequence in series.to_list()}
     tokens: Mapping[int, tuple[bytes, ...]] = token_bytes_by_sequence(
         tables.sequences, tables.vocabulary, ids
     )
-    return LayerEvidence(layer, neurons, own, tables.lookup, tokens, tables.vocabulary)
+    return LayerEvidence(layer, neurons, own, tables.lookup, tables.connections, tokens, tables.vocabulary)
+
+
+def _check_connections(study: Study, layer: int, connections: pl.DataFrame) -> None:
+    """Raise CapabilityError where an explainer needs output weights that are not known."""
+    for name, spec in study.explainers.items():
+        if isinstance(spec, LogitLens) and connections.is_empty():
+            raise CapabilityError(
+                f"study {study.name}: explainer {name!r} shows what neurons promote by their weights, and the"
+                f" table connections of layer {layer} is empty, because the formula is not known for"
+                f' {study.subject.model}; use kind = "highlights"'
+            )

@@ -40,7 +40,11 @@ def report_text(summary: Summary, width: int, *, next_steps: Sequence[str] = ())
             *_wrapped(_LEGEND, width),
         ],
         ["All scorers, test split", *_table(summary.scorers, _SCORERS, width)],
-        [*_statuses(summary.statuses, width), *_null_reasons(summary.null_reasons, width)],
+        [
+            *_set_aside(summary.set_aside, width),
+            *_statuses(summary.statuses, width),
+            *_null_reasons(summary.null_reasons, width),
+        ],
         [*_wrapped(f"Best explanations {judged}", width), *_judged(summary.best, width)],
         [*_wrapped(f"Worst explanations {judged}", width), *_judged(summary.worst, width)],
         [*(["What to type next"] if next_steps else []), *(f"  {step}" for step in next_steps)],
@@ -94,6 +98,7 @@ _SCORERS: Mapping[str, Format] = {
     **{name: _mean(name) for name in ("score", "ceiling", "control")},
     "nulls": _count("nulls"),
 }
+_SET_ASIDE = {"dead": "dead", "near_dead": "near-dead", "silent": "silent on the side to be explained"}
 _LEFT = {"scorer of explainer", "regime"}
 
 
@@ -136,6 +141,11 @@ def _silent(layers: Sequence[int], width: int) -> list[str]:
         return []
     named = f"layer {layers[0]}" if len(layers) == 1 else f"layers {', '.join(map(str, layers))}"
     return _wrapped(f"All neurons of {named} are dead or near-dead: none can be explained.", width)
+
+
+def _set_aside(counts: Mapping[str, int], width: int) -> list[str]:
+    found = ", ".join(f"{count:,} {_SET_ASIDE[reason]}" for reason, count in counts.items() if count)
+    return _wrapped(f"Set aside before any call: {found}", width) if found else []
 
 
 def _statuses(statuses: pl.DataFrame, width: int) -> list[str]:

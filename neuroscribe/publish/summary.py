@@ -12,6 +12,7 @@ import polars as pl
 
 from neuroscribe.publish.judged import Judged, best_and_worst
 from neuroscribe.records import EXPLANATION_STATUSES
+from neuroscribe.sampling import SET_ASIDE_REASONS, set_aside
 from neuroscribe.score.stage import REGIMES, scorer_name
 from neuroscribe.studies import Study
 
@@ -46,6 +47,8 @@ class Summary:
     dead: int
     silent_layers: tuple[int, ...]
     """Captured layers none of whose neurons can be explained: all are dead or near-dead."""
+    set_aside: Mapping[str, int]
+    """Neurons and sides of the explained layers that no call was made about, by reason."""
     layers: pl.DataFrame
     scorers: pl.DataFrame
     statuses: pl.DataFrame
@@ -59,7 +62,7 @@ class Results:
     """The tables of a study, all layers together; columns as in `neuroscribe.records`."""
 
     statistics: pl.DataFrame
-    """At least the columns layer, dead and near_dead."""
+    """At least the columns layer, neuron, min, max, dead and near_dead."""
     records: pl.DataFrame
     """At least the exemplars of the explained neurons."""
     explanations: pl.DataFrame
@@ -92,6 +95,7 @@ def summary(
         captured_layers=results.statistics["layer"].n_unique(),
         dead=int(results.statistics["dead"].sum()),
         silent_layers=silent_layers(results.statistics),
+        set_aside=set_aside_counts(study, results.statistics, results.explanations),
         layers=layer_table(
             results.statistics,
             results.explanations,
@@ -174,6 +178,15 @@ def status_table(explanations: pl.DataFrame) -> pl.DataFrame:
     """Return per explainer the number of explanations of each status."""
     counts = [(pl.col("status") == status).sum().alias(status) for status in EXPLANATION_STATUSES]
     return explanations.group_by("explainer", maintain_order=True).agg(*counts)
+
+
+def set_aside_counts(study: Study, statistics: pl.DataFrame, explanations: pl.DataFrame) -> dict[str, int]:
+    """Return how much of the explained layers' samples was set aside, by reason."""
+    layers: list[int] = sorted(explanations["layer"].unique().to_list())
+    found = [set_aside(study, layer, statistics.filter(pl.col("layer") == layer)) for layer in layers]
+    return {
+        reason: sum(int((frame["reason"] == reason).sum()) for frame in found) for reason in SET_ASIDE_REASONS
+    }
 
 
 def null_reasons(scores: pl.DataFrame) -> pl.DataFrame:

@@ -4,13 +4,17 @@ import polars as pl
 
 from neuroscribe.publish.summary import Headline, main_scores
 from neuroscribe.records import EXPLANATION_STATUSES, READING_STATUSES
+from neuroscribe.sampling import SET_ASIDE_REASONS
 from neuroscribe.studies import Study
 
 Tally = dict[str, int | float | str]
 
 
-def explanation_tally(explanations: pl.DataFrame) -> Tally:
-    """Return explanations by status, tokens and money; money is left out where any price is unknown."""
+def explanation_tally(explanations: pl.DataFrame, set_aside: pl.DataFrame) -> Tally:
+    """Return explanations by status, tokens, money, and what was set aside before any call by reason.
+
+    Money is left out where any price is unknown.
+    """
     asked = explanations.filter(pl.col("model") != "none")
     tally: Tally = {
         "explanations": len(explanations),
@@ -20,6 +24,8 @@ def explanation_tally(explanations: pl.DataFrame) -> Tally:
     }
     for status in EXPLANATION_STATUSES:
         tally[f"status_{status}"] = int((explanations["status"] == status).sum())
+    for reason in SET_ASIDE_REASONS:
+        tally[f"set_aside_{reason}"] = int((set_aside["reason"] == reason).sum())
     if len(asked) and not asked["cost_usd"].null_count():
         tally["cost_usd"] = float(asked["cost_usd"].sum())
     return tally

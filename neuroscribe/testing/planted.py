@@ -7,8 +7,8 @@ then gives 6.0 on the group's tokens (to within 1e-5) and 0.0 on all others. Lay
 group it reads, which the next norm takes out again.
 """
 
-import re
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,7 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuroscribe.escaping import escaped
+from neuroscribe.escaping import escaped, unforged
+from neuroscribe.testing.asked import last_asked
 
 if TYPE_CHECKING:
     from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
@@ -34,6 +35,8 @@ CITIES, MUSIC, MOTION = "names of cities", "musical instruments", "verbs of moti
 PLAIN, BREAKS = "ordinary words without a topic", "line breaks and tabs"
 MARKUP, STOPS = "markup and invisible characters", "full stops and commas"
 EVERY_TOKEN, NOTHING = "every token", "nothing at all"
+BEFORE, PROMOTES, LONG = "just before ", ", and promotes ", "The neuron's tokens are "
+"""How the script says what comes next, what is promoted, and the same at length."""
 
 _WORDS = {
     COLOURS: "red blue green yellow purple orange",
@@ -123,7 +126,9 @@ PLANTED: Mapping[tuple[int, int], Planted] = {
 }
 """What every neuron fires on, by (layer, neuron)."""
 _SHOWN: Mapping[str, frozenset[str]] = {
-    explanation: tokens | {escaped(token.encode()) for token in tokens}
+    explanation: tokens
+    | {escaped(token.encode()) for token in tokens}
+    | {unforged(escaped(token.encode())) for token in tokens}
     for explanation, tokens in PLANTED.values()
 }
 """Tokens by explanation, as they are and as prompts show them."""
@@ -198,19 +203,42 @@ class PlantedScript:
     wrong: bool = False
 
     def reply(self, prompt_text: str) -> str:
-        """Explain the last neuron of a prompt by the truth that most of its lines (token, tab, value) fit."""
-        pairs = _last_pairs(prompt_text)
-        agreement = {
-            explanation: sum((value > 0) == _fires(explanation, token) for token, value in pairs)
-            for explanation in _SHOWN
-        }
-        best = max(agreement, key=lambda explanation: agreement[explanation])
-        return _another(best) if self.wrong else best
+        """Explain the last neuron of a prompt by the truth that fits most of the tokens it shows."""
+        asked = last_asked(prompt_text)
+        best = _agreeing(asked.pairs) if asked.pairs else _covering(asked.firing)
+        said = _another(best) if self.wrong else best
+        if asked.promoted:
+            said += PROMOTES + _covering(asked.promoted)
+        return json.dumps({"short": said, "long": f"{LONG}{said}."}) if asked.as_json else said
 
     def digits(self, explanation: str, tokens: list[str]) -> list[int]:
-        """Return 9 for tokens on which a neuron so explained fires, 0 for others and unknown explanations."""
-        known = explanation.strip().rstrip(".")
-        return [9 * (known in _SHOWN and _fires(known, token)) for token in tokens]
+        """Return 9 for tokens on which a neuron so explained fires, 0 for others and unknown explanations.
+
+        What it promotes is no matter; "just before" asks for the token that follows.
+        """
+        said = explanation.strip().rstrip(".").partition(PROMOTES)[0]
+        known = said.removeprefix(BEFORE)
+        ahead = tokens if known == said else [*tokens[1:], ""]
+        return [9 * (known in _SHOWN and bool(token) and _fires(known, token)) for token in ahead]
+
+
+def _agreeing(pairs: Sequence[tuple[str, int]]) -> str:
+    """Return the truth that says of most tokens whether the neuron fires on them."""
+    return max(
+        _SHOWN,
+        key=lambda explanation: sum((value > 0) == _fires(explanation, token) for token, value in pairs),
+    )
+
+
+def _covering(tokens: Sequence[str]) -> str:
+    """Return the truth that most of the tokens fit; of several the narrowest."""
+    return max(
+        _SHOWN,
+        key=lambda explanation: (
+            sum(_fires(explanation, token) for token in tokens),
+            -len(_SHOWN[explanation]),
+        ),
+    )
 
 
 def _another(explanation: str) -> str:
@@ -267,17 +295,6 @@ def _document(generator: np.random.Generator) -> str:
 def _spaced(group: str) -> list[str]:
     """Return a group's tokens as they stand inside a text: words with a space before them."""
     return [token for token in GROUPS[group] if token.startswith(" ") or group not in _WORDS]
-
-
-def _last_pairs(prompt: str) -> list[tuple[str, int]]:
-    """Return the (token, value) lines after the last heading or explanation that stands above such lines."""
-    pairs: list[tuple[str, int]] = []
-    for line in reversed(prompt.split("\n")):
-        if pair := re.fullmatch(r"(.*)\t(10|\d)", line):
-            pairs.append((pair[1], int(pair[2])))
-        elif pairs and re.match(r"neuron|explanation", line, re.IGNORECASE):
-            break
-    return pairs
 
 
 def _fires(explanation: str, token: str) -> bool:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from neuroscribe.architectures import backbone, down_projections
 from neuroscribe.explain.messages import as_text
-from neuroscribe.explain.prompts import explanation_prompt
+from neuroscribe.explain.prompts import token_pair_messages
 from neuroscribe.testing.planted import (
     COLOURS,
     CONSTANT,
@@ -150,7 +150,7 @@ def prompt(layer: int, neuron: int) -> str:
         )
         for token in shown
     ]
-    return as_text(explanation_prompt().messages([pairs[:15], pairs[15:]]))
+    return as_text(token_pair_messages([pairs[:15], pairs[15:]]))
 
 
 @pytest.mark.parametrize(
@@ -174,3 +174,5 @@ def test_the_script_simulates_what_an_explanation_names() -> None:
     assert script.digits(EVERY_TOKEN, [" red", "ü"]) == [9, 9]
     assert script.digits(NOTHING, [" red"]) == [0]
     assert script.digits("an explanation nobody planted", [" red"]) == [0]
+    assert script.digits(f"{COLOURS}, and promotes numbers", [" red", " one"]) == [9, 0]
+    assert script.digits("just before numbers", [" red", " one", " one"]) == [9, 9, 0]

@@ -10,6 +10,7 @@ from neuroscribe.sampling import (
     quantile_pools,
     random_sequences,
     sampled_neurons,
+    set_aside,
 )
 from neuroscribe.studies import Study
 
@@ -112,6 +113,35 @@ def test_a_side_that_never_fires_is_left_out_of_both() -> None:
     own = study(sample={"polarity": "both", "neurons_per_layer": "all"})
     chosen = sampled_neurons(own, 0, statistics({0: (0.0, 1.0), 1: (-1.0, 0.0), 2: (0.0, 0.0)}))
     assert chosen[:4] == ((0, 1), (1, -1), (3, 1), (3, -1))
+
+
+def test_neurons_passed_over_are_named_with_their_reasons() -> None:
+    order = candidate_neurons(study(), 0)
+    facts = statistics({order[0]: (0.0, 0.0), order[2]: (-3.0, 0.0)}, near_dead=(order[1], order[9]))
+    assert [neuron for neuron, _ in sampled_neurons(study(), 0, facts)] == sorted(order[3:6])
+    # The last near-dead one comes after the sample is complete.
+    found = {row["neuron"]: row for row in set_aside(study(), 0, facts).iter_rows(named=True)}
+    assert found == {
+        neuron: {"layer": 0, "neuron": neuron, "polarity": None, "reason": reason}
+        for neuron, reason in ((order[0], "dead"), (order[1], "near_dead"), (order[2], "silent"))
+    }
+
+
+def test_the_silent_side_of_a_neuron_is_set_aside_alone() -> None:
+    own = study(sample={"polarity": "both", "neurons_per_layer": "all"})
+    facts = statistics({0: (0.0, 1.0), 1: (-1.0, 0.0), 2: (0.0, 0.0)})
+    rows = set_aside(own, 0, facts).select("neuron", "polarity", "reason").rows()
+    assert rows == [(0, -1, "silent"), (1, 1, "silent"), (2, None, "dead")]
+    one = study(sample={"polarity": "stronger", "neurons_per_layer": "all"})
+    assert set_aside(one, 0, facts)["neuron"].to_list() == [2]
+
+
+def test_every_neuron_is_either_sampled_or_set_aside_when_all_are_asked_for() -> None:
+    own = study(sample={"neurons_per_layer": "all"})
+    facts = statistics({3: (0.0, 0.0), 4: (-1.0, 0.0)}, near_dead=(5,))
+    explained = [neuron for neuron, _ in sampled_neurons(own, 0, facts)]
+    both = explained + set_aside(own, 0, facts)["neuron"].to_list()
+    assert sorted(both) == list(range(40))
 
 
 def test_a_plan_keeps_lookup_tables_of_the_candidates() -> None:

@@ -7,15 +7,8 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from neuroscribe.errors import StudyError
-from neuroscribe.explain.specs import Highlights, TokenList, TokenPairs
-from neuroscribe.studies import (
-    Study,
-    chosen_study,
-    layer_key,
-    layer_of,
-    read_studies,
-    read_study,
-)
+from neuroscribe.explain.specs import EXPLAINER_KINDS, Highlights, TokenList, TokenPairs
+from neuroscribe.studies import Study, chosen_study, layer_key, layer_of, read_studies, read_study
 
 STUDIES = Path(__file__).parents[2] / "studies"
 GOOD = """
@@ -81,9 +74,7 @@ def test_an_unknown_key_is_named_with_the_known_ones(tmp_path: Path) -> None:
 
 def test_an_unknown_key_of_an_explainer_is_named_as_the_file_spells_it(tmp_path: Path) -> None:
     message = refusal(tmp_path, ("excerpts = 3", "excepts = 3"))
-    assert (
-        "unknown key `explainers.token_pairs.excepts`; known keys here: candidates, excerpt_tokens" in message
-    )
+    assert "unknown key `explainers.token_pairs.excepts`; known keys here: answer, candidates" in message
 
 
 def test_a_misspelt_section_is_named_with_the_known_ones(tmp_path: Path) -> None:
@@ -212,8 +203,23 @@ def test_an_explainer_that_is_not_declared_is_named(tmp_path: Path) -> None:
 
 def test_an_unknown_kind_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     message = refusal(tmp_path, ('kind = "token_list"', 'kind = "guess"'))
-    known = "'token_pairs', 'highlights', 'token_list'"
+    known = ", ".join(f"'{kind}'" for kind in EXPLAINER_KINDS)
     assert f"explainers.listed: unknown kind 'guess'; give kind = {known}" in message
+
+
+def test_candidates_that_cannot_differ_are_refused(tmp_path: Path) -> None:
+    message = refusal(tmp_path, ("excerpts = 3", "candidates = 3\ntemperature = 0.0"))
+    assert "explainers.token_pairs: candidates = 3 at temperature = 0 are all the same; raise" in message
+
+
+def test_more_tokens_than_ranks_are_refused(tmp_path: Path) -> None:
+    message = refusal(tmp_path, ('kind = "token_list"', 'kind = "token_summary"\namong = 40'))
+    assert "explainers.listed: tokens = 50 exceeds among = 40; lower the first" in message
+
+
+def test_a_form_of_answer_that_there_is_none_of_is_refused(tmp_path: Path) -> None:
+    message = refusal(tmp_path, ("excerpts = 3", 'answer = "prose"'))
+    assert "`explainers.token_pairs.answer` is 'prose'" in message
 
 
 def test_the_negative_side_needs_to_be_captured_to_be_explained(tmp_path: Path) -> None:

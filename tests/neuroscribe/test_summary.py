@@ -74,7 +74,8 @@ def results() -> Results:
         statistics=table(
             "activations/statistics",
             *(
-                {"layer": layer, "neuron": n, "dead": layer == 3 and n == 2}
+                {"layer": layer, "neuron": n, "dead": layer == 3 and n == 2, "max": 1.0 - (n == 2)}
+                | {"near_dead": layer == 0 and n == 1}
                 for layer in (0, 1, 3)
                 for n in range(3)
             ),
@@ -173,6 +174,11 @@ def test_statuses_and_reasons_are_counted(summed: Summary):
     assert summed.null_reasons.rows() == [(MAIN, "token_pairs", "explanation refused", 1)]
 
 
+def test_what_was_set_aside_in_the_explained_layers_is_counted_by_reason(summed: Summary):
+    # Layer 0 has a near-dead neuron and a silent one, layer 3 a dead one; layer 1 was not explained.
+    assert summed.set_aside == {"dead": 1, "near_dead": 1, "silent": 1}
+
+
 def test_best_and_worst_come_with_their_evidence_and_none_comes_twice(summed: Summary):
     assert [item.value for item in summed.best] == [0.9, 0.6, 0.2]
     assert summed.worst == ()
@@ -209,6 +215,7 @@ def test_the_report_reads_like_this(summed: Summary):
     ]
     assert lines[-2:] == ["What to type next", "  make ui    look at the graph"]
     for line in (
+        "Set aside before any call: 1 dead, 1 near-dead, 1 silent on the side to be explained",
         "Explanations by token_pairs: 3 ok, 1 refused",
         "No score by correlation_all_at_once of token_pairs: 1 x explanation refused",
         " 0.20 [-0.10, 0.40]  layer 0, neuron 0, polarity +1; ceiling 0.50, control 0.10",

@@ -6,10 +6,13 @@ import polars as pl
 import pytest
 
 from neuroscribe.errors import LLMError
-from neuroscribe.explain.explainers import LayerEvidence, excerpt_question, explained
-from neuroscribe.explain.specs import TokenPairs
-from neuroscribe.ports import Message, Reply, Usage
-from neuroscribe.records import NEURON_RECORDS, TOKEN_LOOKUP, VOCABULARY
+from neuroscribe.explain.evidence import LayerEvidence
+from neuroscribe.explain.explainers import explained
+from neuroscribe.explain.parsing import SCHEMA
+from neuroscribe.explain.questions import Question, questions, spread
+from neuroscribe.explain.specs import AskingSpec, Highlights, LogitLens, NextToken, TokenPairs, TokenSummary
+from neuroscribe.ports import Message, Reply, Schema, Usage
+from neuroscribe.records import CONNECTIONS, NEURON_RECORDS, TOKEN_LOOKUP, VOCABULARY
 from neuroscribe.studies import Study
 from neuroscribe.testing.stores import MemoryCalls, SilentProgress
 
@@ -17,12 +20,12 @@ WORDS = (b" the", b" red", b"\n", b" ", b"<script>", b" The", b"red", b'"')
 SEQUENCES = dict.fromkeys(range(8), (b" the", b" red", b"\n", b" the"))
 PEAKS = {(5, 1): 8.0, (6, 1): 4.0, (7, -1): 2.0}
 """Neurons of the sample with the largest activation on the explained side."""
-FIRST = {(5, 1): 0.0, (6, 1): 0.5, (7, -1): 0.25}
+FIRST = {(5, 1): 0.0, (6, 1): 0.5, (7, -1): 0.25, (8, 1): 0.0}
 """Their activation on the first token as a share of the peak, by which their prompts differ."""
 
 
 def row(neuron: tuple[int, int], rank: int, kind: str, split: str) -> dict[str, Any]:
-    peak = neuron[1] * PEAKS[neuron] / (rank + 1)
+    peak = neuron[1] * PEAKS.get(neuron, 0.0) / (rank + 1)
     return {
         "layer": 0, "neuron": neuron[0], "polarity": neuron[1], "kind": kind, "quantile_low": None,
         "quantile_high": None, "rank": rank, "split": split, "sequence_id": rank if kind == "top" else 7,
@@ -39,18 +42,37 @@ def records(neurons: Sequence[tuple[int, int]]) -> pl.DataFrame:
 
 
 def evidence(
-    neurons: Sequence[tuple[int, int]] = tuple(PEAKS), means: dict[int, float] | None = None
+    neurons: Sequence[tuple[int, int]] = tuple(PEAKS),
+    means: dict[int, float] | None = None,
+    counts: dict[int, int] | None = None,
+    promoted: Sequence[tuple[int, int, int]] = (),
 ) -> LayerEvidence:
+    """Means and counts of tokens for neuron 5; neuron, sign and token promoted, in the order of ranks."""
     lookup = TOKEN_LOOKUP.frame(
         [
-            {"layer": 0, "neuron": 5, "polarity": 1, "token_id": token, "count": 1, "mean": mean}
+            {"layer": 0, "neuron": 5, "polarity": 1, "token_id": token, "count": (counts or {}).get(token, 1)}
+            | {"mean": mean}
             for token, mean in (means or {}).items()
         ]
     )
     vocabulary = VOCABULARY.frame(
         {"token_id": list(range(len(WORDS))), "bytes": list(WORDS), "text": [str(word) for word in WORDS]}
     )
-    return LayerEvidence(0, tuple(neurons), records(neurons), lookup, SEQUENCES, vocabulary)
+    connections = CONNECTIONS.frame(
+        [
+            {"layer": 0, "neuron": neuron, "direction": "output_token", "sign": sign, "rank": rank}
+            | {"token_id": token, "other_layer": None, "other_neuron": None, "strength": sign * 1.0}
+            for rank, (neuron, sign, token) in enumerate(promoted)
+        ]
+    )
+    own = records(neurons)
+    return LayerEvidence(0, tuple(neurons), own, lookup, connections, SEQUENCES, vocabulary)
+
+
+def question(neuron: tuple[int, int], spec: AskingSpec, **given: Any) -> Question:
+    """A neuron's only question."""
+    (found,) = questions(evidence((neuron,), **given), spec)
+    return found
 
 
 def study(explainers: dict[str, dict[str, Any]]) -> Study:
@@ -75,11 +97,19 @@ class Scripted:
 
     def __init__(self, answer: Callable[[Sequence[Message]], Reply]) -> None:
         self.asked: list[tuple[int, float, int]] = []
+        self.schemas: list[Schema | None] = []
         self._answer = answer
 
     async def reply(
-        self, messages: Sequence[Message], *, max_tokens: int, temperature: float, seed: int
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        temperature: float,
+        seed: int,
+        schema: Schema | None = None,
     ) -> Reply:
+        self.schemas.append(schema)
         self.asked.append((max_tokens, temperature, seed))
         await asyncio.sleep(0)
         return self._answer(messages)
@@ -100,24 +130,83 @@ def explanations(
     )
 
 
-PAIRS = study({"token_pairs": {"excerpts": 2, "excerpt_tokens": 3, "temperature": 0.5, "max_tokens": 9}})
+PAIRS = study({"token_pairs": {"excerpts": 2, "excerpt_tokens": 4, "temperature": 0.5, "max_tokens": 9}})
 
 
 def test_the_question_shows_training_exemplars_by_the_all_time_maximum() -> None:
-    question = excerpt_question(evidence(), (5, 1), TokenPairs(excerpts=2, excerpt_tokens=3), 0)
-    assert question.sequence_ids == (1, 4)
-    shown = question.messages[-2].content
+    asked = question((5, 1), TokenPairs(excerpts=2, excerpt_tokens=4))
+    assert asked.sequence_ids == (1, 4)
+    shown = asked.messages[-2].content
     # The all-time peak of 8 is in the valid split: rank 1 peaks at 4, and rank 4 at 1.6.
-    assert "Excerpt 1:\n the\t0\n red\t5\n\\n\t0\nExcerpt 2:\n the\t0\n red\t2\n\\n\t0" in shown
+    one = "Excerpt 1:\n the\t0\n red\t5\n\\n\t0\n the\t2"
+    assert f"{one}\nExcerpt 2:\n the\t0\n red\t2\n\\n\t0\n the\t1" in shown
 
 
 def test_the_negative_side_is_shown_by_its_own_maximum() -> None:
-    question = excerpt_question(evidence(), (7, -1), TokenPairs(excerpts=1, excerpt_tokens=4), 0)
-    assert " the\t1\n red\t5\n\\n\t0\n the\t2" in question.messages[-2].content
+    asked = question((7, -1), TokenPairs(excerpts=1, excerpt_tokens=4))
+    assert " the\t1\n red\t5\n\\n\t0\n the\t2" in asked.messages[-2].content
 
 
 def test_fewer_training_exemplars_than_asked_for_are_all_shown() -> None:
-    assert excerpt_question(evidence(), (5, 1), TokenPairs(excerpts=9), 0).sequence_ids == (1, 4)
+    assert question((5, 1), TokenPairs(excerpts=9)).sequence_ids == (1, 4)
+
+
+def test_highlighted_excerpts_end_with_the_strongest() -> None:
+    asked = question((6, 1), Highlights(excerpts=2, excerpt_tokens=4))
+    lines = asked.messages[-2].content.split("\n")
+    # Half of the all-time peak of 4 in the stronger excerpt, a fifth in the weaker one.
+    assert lines == ["1. the red\\n the", "2. the << red >>\\n the", 'Marked: "red"']
+    assert asked.sequence_ids == (1, 4)
+
+
+def test_a_next_token_question_shows_what_follows_the_peak() -> None:
+    asked = question((5, 1), NextToken(excerpts=1, excerpt_tokens=4))
+    assert "Excerpt 1:\n0\t red\n5\t\\n\n0\t the" in asked.messages[-2].content
+
+
+PROMOTED = ((5, 1, 1), (5, 1, 0), (5, -1, 4), (7, 1, 2), (7, -1, 5), (7, -1, 6))
+
+
+def test_a_neuron_promotes_the_tokens_of_its_sign() -> None:
+    spec = LogitLens(excerpts=1, promoted=2)
+    ends = {
+        neuron: question(neuron, spec, promoted=PROMOTED).messages[-2].content.rpartition("Promotes: ")[2]
+        for neuron in PEAKS
+    }
+    assert ends == {(5, 1): '"red", "the"', (6, 1): "nothing", (7, -1): '"The", "red"'}
+    assert question((5, 1), LogitLens(promoted=1), promoted=PROMOTED).messages[-2].content.endswith(': "red"')
+
+
+def test_a_summary_shows_tokens_spread_over_the_ranks_that_occur_often_enough() -> None:
+    means = {0: 1.0, 1: 9.0, 2: 8.0, 4: 7.0, 5: 6.0, 7: -1.0}
+    counts = dict.fromkeys(means, 3) | {2: 2}
+    spec = TokenSummary(tokens=2, among=4, occurrences=3)
+    asked = question((5, 1), spec, means=means, counts=counts)
+    assert asked.messages[-2].content == 'Tokens: "red", "The"'
+    assert asked.sequence_ids == ()
+
+
+def test_tokens_are_spread_evenly_from_the_first_rank_on() -> None:
+    ranks = [str(rank) for rank in range(100)]
+    assert spread(ranks, 50) == ranks[::2]
+    assert spread(ranks[:5], 3) == ["0", "1", "3"]
+    assert spread(ranks[:3], 50) == ranks[:3]
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ({"kind": "token_summary"}, "no token has a positive mean"),
+        ({"kind": "next_token"}, "no training exemplar shows the neuron firing"),
+        ({"kind": "highlights"}, "no training exemplar shows the neuron firing"),
+    ],
+)
+def test_a_neuron_with_nothing_to_show_costs_no_call_and_says_why(spec: dict[str, Any], reason: str) -> None:
+    llm = Scripted(says("colours"))
+    table = explanations(llm, study({"own": {**spec, "candidates": 2}}), neurons=((8, 1),))
+    rows = table.select("status", "text", "model", "raw_response").rows()
+    assert rows == [("failed", None, "none", reason)]
+    assert llm.asked == []
 
 
 def test_an_answer_becomes_an_explanation_with_everything_that_led_to_it() -> None:
@@ -140,13 +229,23 @@ def test_an_answer_becomes_an_explanation_with_everything_that_led_to_it() -> No
         ("I'm sorry, I can't.", "refused"),
         ("a\nb", "unparsable"),
         ("rain\t10", "unparsable"),
-        ("", "unparsable"),
+        ("", "empty"),
+        ("x" * 301, "too_long"),
+        ("<think>It fires on", "reasoning"),
     ],
 )
 def test_an_answer_that_is_none_is_a_row_without_text(text: str, status: str) -> None:
     table = explanations(Scripted(says(text)), PAIRS)
     assert table["status"].to_list() == [status] * 3
     assert table["text"].to_list() == [None] * 3
+
+
+def test_an_answer_that_was_cut_off_is_no_explanation_however_it_reads() -> None:
+    calls = MemoryCalls()
+    table = explanations(Scripted(says("words for wea", "truncated")), PAIRS, calls)
+    assert table.select("status", "text").rows() == [("truncated", None)] * 3
+    assert table["raw_response"].to_list() == ["raw words for wea"] * 3
+    assert len(calls.answers) == 3, "asked again it would be cut off again"
 
 
 @pytest.mark.parametrize("status", ["refused", "failed"])
@@ -169,7 +268,7 @@ def test_a_stored_answer_holds_its_prompt() -> None:
     calls = MemoryCalls()
     explanations(Scripted(says("colours")), PAIRS, calls, neurons=((5, 1),))
     (answer,) = calls.answers.values()
-    prompt = excerpt_question(evidence(), (5, 1), TokenPairs(excerpts=2, excerpt_tokens=3), 0).messages
+    prompt = question((5, 1), TokenPairs(excerpts=2, excerpt_tokens=4)).messages
     assert answer["prompt"] == [[message.role, message.content] for message in prompt]
 
 
@@ -180,6 +279,55 @@ def test_candidates_are_asked_with_seeds_of_their_own() -> None:
     assert table["prompt_sha256"].n_unique() == 1
     assert table["explanation_id"].n_unique() == 3
     assert [seed for _, _, seed in llm.asked] == [0, 1, 2]
+
+
+def test_candidates_that_say_the_same_are_explanations_of_their_own() -> None:
+    table = explanations(Scripted(says("colours")), study({"token_pairs": {"candidates": 2}}))
+    assert table["text"].to_list() == ["colours"] * 6
+    assert table["explanation_id"].n_unique() == 6
+    assert table.select("neuron", "sample_index").rows() == [(n, i) for n, _ in PEAKS for i in (0, 1)]
+
+
+FORM = study({"token_pairs": {"answer": "schema"}})
+
+
+def test_json_is_asked_for_by_its_schema_and_gives_two_texts() -> None:
+    llm = Scripted(says('{"short": "colours.", "long": "It fires on red."}'))
+    table = explanations(llm, FORM, neurons=((5, 1),))
+    assert table.select("text", "long_text", "status").rows() == [("colours", "It fires on red.", "ok")]
+    assert (llm.schemas, llm.asked) == ([SCHEMA], [(800, 1.0, 0)])
+
+
+def test_a_line_is_asked_for_without_a_schema_and_has_no_long_text() -> None:
+    llm = Scripted(says("colours"))
+    table = explanations(llm, study({"token_pairs": {}}), neurons=((5, 1),))
+    assert (llm.schemas, llm.asked) == ([None], [(60, 1.0, 0)])
+    assert table["long_text"].to_list() == [None]
+
+
+def test_json_that_breaks_off_is_no_explanation() -> None:
+    table = explanations(Scripted(says('{"short": "colours", "long": "It fi')), FORM, neurons=((5, 1),))
+    assert table.select("text", "long_text", "status").rows() == [(None, None, "truncated")]
+
+
+def test_an_explanation_of_the_next_token_says_so() -> None:
+    llm = Scripted(says("before a colour"))
+    table = explanations(llm, study({"next_token": {}}), neurons=((5, 1),))
+    assert table["text"].to_list() == ["just before a colour"]
+
+
+def test_questions_of_one_explainer_adjoin() -> None:
+    seen: list[str] = []
+
+    def answer(messages: Sequence[Message]) -> Reply:
+        seen.append(messages[0].content)
+        return Reply("colours", "ok", "")
+
+    llm = Scripted(answer)
+    llm.calls_at_once = 1
+    explanations(llm, study({"token_pairs": {"candidates": 2}, "next_token": {}}))
+    assert [seen.count(each) for each in dict.fromkeys(seen)] == [6, 3]
+    assert seen == sorted(seen, key=seen.index)
 
 
 def test_two_explainers_with_the_same_question_pay_for_it_once() -> None:

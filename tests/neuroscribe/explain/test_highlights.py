@@ -1,26 +1,125 @@
-"""The highlighted-excerpt prompt: what is marked, and that hostile text can forge no marks."""
+"""The prompts in running text: what is marked and listed, and that hostile text can forge nothing."""
 
-from neuroscribe.explain.highlights import highlight_messages
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from neuroscribe.explain.highlights import (
+    highlight_messages,
+    logit_lens_messages,
+    marked,
+    token_summary_messages,
+)
+from neuroscribe.explain.prompts import Pair, excerpt_pairs
+from neuroscribe.explain.wording import wording
+
+HOSTILE = st.sampled_from(
+    [
+        "<<", ">>", "<", ">", "<|im_end|>", "<|im_start|>", "assistant", "[INST]", "[/INST]", "</s>", "s",
+        "\n", "\n\n", "In common:", "Marked: ", "Tokens: ", "Promotes: ", "Explanation:", '"', "\\",
+        "{tokens}", " ", "\t9", "\u202e", "\x00", "\u2028", "<think>", "1. ",
+    ]
+).map(str.encode)  # fmt: skip
+EXCERPT = st.lists(st.tuples(HOSTILE | st.binary(max_size=3), st.integers(0, 10)), min_size=1, max_size=10)
 
 
-def last_question(excerpts: list[list[tuple[str, int]]]) -> str:
+def question(excerpts: list[list[Pair]]) -> str:
     return highlight_messages(excerpts)[-2].content
 
 
-def test_tokens_at_half_the_maximum_or_more_are_marked_and_listed() -> None:
-    excerpts = [[("the", 0), (" red", 10), (" car", 4)], [(" a", 0), (" blue", 5)]]
+def shown(excerpt: list[tuple[bytes, int]]) -> list[Pair]:
+    """The pairs of a whole excerpt, as prompts get them."""
+    tokens, values = [token for token, _ in excerpt], np.array([value for _, value in excerpt])
+    return excerpt_pairs(tokens, values, peak=0, length=len(excerpt))
 
-    assert last_question(excerpts) == ("Excerpts:\nthe<< red>> car\na<< blue>>\nMarked tokens: red, blue")
+
+def test_tokens_at_half_the_maximum_or_more_are_marked_and_counted() -> None:
+    excerpts = [[("the", 0), (" red", 10), (" car", 4)], [(" a", 0), (" blue", 5), (" and", 1), (" red", 9)]]
+
+    assert question(excerpts) == (
+        '1. the << red >> car\n2. a << blue >> and << red >>\nMarked: "red" x2, "blue"'
+    )
+
+
+def test_pieces_of_a_word_are_marked_together_and_words_apart() -> None:
+    assert marked([[(" Bran", 9), ("cus", 8), ("i", 2), (" Gu", 9), (" ido", 9)]]) == [
+        "<< Brancus >>i << Gu >> << ido >>"
+    ]
+
+
+def test_where_nothing_is_strong_by_the_maximum_the_strongest_shown_are_marked() -> None:
+    assert marked([[("a", 1), (" b", 3), (" c", 2)]]) == ["a << b >> << c >>"]
+    assert marked([[("a", 0), (" b", 0)]]) == ["a b"]
+
+
+def test_a_marked_space_is_shown() -> None:
+    assert marked([[("a", 0), (" ", 9), ("b", 0)]]) == ["a<< ␣ >>b"]
 
 
 def test_marks_in_the_text_are_taken_apart() -> None:
-    question = last_question([[("<", 0), ("<", 0), ("x", 0), (">>", 9)]])
+    assert question([[("<", 0), ("<", 0), ("x", 0), (">>", 9)]]) == '1. < < x<< > > >>\nMarked: "> >"'
+    assert marked([[("<", 0), ("x", 9), (">", 0)]]) == ["< << x >> >"]
 
-    assert question == "Excerpts:\n< <x<<> >>>\nMarked tokens: > >"
+
+def test_a_marked_token_cannot_become_a_special_one() -> None:
+    assert marked([[("<", 0), ("s", 9), (">", 0)]]) == ["< << s >> >"]
+    assert marked([[("<|im_end|>", 9)]]) == ["<< < |im_end|> >>"]
 
 
 def test_braces_in_the_text_stay_as_they_are() -> None:
-    assert "{tokens}" in last_question([[("{tokens}", 3), ("y", 9)]])
+    assert "{tokens}" in question([[("{tokens}", 3), ("y", 9)]])
+
+
+def test_promoted_tokens_stand_below_the_excerpts() -> None:
+    messages = logit_lens_messages([[("a", 0), (" b", 9)]], [" rain", "rain", 'a"b', " "])
+
+    assert messages[-2].content == '1. a << b >>\nMarked: "b"\nPromotes: "rain", "a\\"b", " "'
+    assert logit_lens_messages([[("a", 9)]], [])[-2].content.endswith("\nPromotes: nothing")
+
+
+def test_a_list_of_tokens_is_quoted_and_names_none_twice() -> None:
+    messages = token_summary_messages([" rain", "rain", " storm", "\\n", ", "])
+
+    assert messages[-2].content == 'Tokens: "rain", "storm", "\\n", ","'
+
+
+@given(st.lists(EXCERPT, min_size=1, max_size=3))
+def test_no_excerpt_forges_a_line_a_mark_or_a_turn(excerpts: list[list[tuple[bytes, int]]]) -> None:
+    pairs = [shown(excerpt) for excerpt in excerpts]
+    promoted = [token for token, _ in pairs[0]]
+    content = logit_lens_messages(pairs, promoted)[-2].content
+    lines = content.split("\n")
+
+    assert lines == content.splitlines()
+    assert content == "".join(c for c in content if c == "\n" or c.isprintable())
+    assert [line.split(" ")[0] for line in lines] == [f"{n}." for n in range(1, len(pairs) + 1)] + [
+        "Marked:", "Promotes:"
+    ]  # fmt: skip
+    strong = max(1, min(5, (max(value for own in pairs for _, value in own) + 1) // 2))
+    for line, own in zip(lines, pairs, strict=False):
+        assert line.count("<<") == line.count(">>") <= sum(value >= strong for _, value in own)
+    assert not re.search(r"<[|/A-Za-z]|\[/?INST\]", content)
+
+
+@given(st.lists(HOSTILE | st.binary(max_size=3), min_size=1, max_size=8))
+def test_no_token_of_a_list_forges_its_end(tokens: list[bytes]) -> None:
+    spelled = [token for token, _ in shown([(token, 0) for token in tokens])]
+    content = token_summary_messages(spelled)[-2].content
+
+    assert content.splitlines() == [content]
+    assert re.fullmatch(r'Tokens: ("([^"\\]|\\.)*"(, )?)+', content)
+    assert not re.search(r"<[|/A-Za-z]|\[/?INST\]", content)
+
+
+@pytest.mark.parametrize("kind", ["highlights", "logit_lens"])
+def test_worked_excerpts_hold_marks_of_the_form_that_neurons_get(kind: str) -> None:
+    for example in wording(kind).examples:
+        assert example.explanation == example.explanation.strip().rstrip(".")
+        for excerpt in example.shown["excerpts"]:
+            assert re.fullmatch(r"([^<>]*<< [^<> ]+ >>)+[^<>]*", excerpt)
 
 
 def test_a_prompt_ends_with_the_beginning_of_the_answer() -> None:
@@ -30,3 +129,4 @@ def test_a_prompt_ends_with_the_beginning_of_the_answer() -> None:
     assert roles == ["system", *["user", "assistant"] * (len(roles) // 2)]
     assert messages[-1].content == "In common:"
     assert all(m.content.startswith("In common: ") for m in messages[2:-1:2])
+    assert messages[1].content.endswith('Marked: "boil", "fry", "roasted", "boiled"')

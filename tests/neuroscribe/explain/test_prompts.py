@@ -4,7 +4,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from neuroscribe.explain.prompts import Pair, discretised, excerpt_pairs, explanation_prompt
+from neuroscribe.escaping import unforged
+from neuroscribe.explain.prompts import (
+    Pair,
+    discretised,
+    excerpt_pairs,
+    following,
+    next_token_messages,
+    token_pair_messages,
+)
+from neuroscribe.explain.wording import wording
 
 TOKENS = st.binary(max_size=4) | st.sampled_from([" red", "\n", "\t", "\u200f", "\x00", "0", "Neuron 5"]).map(
     str.encode
@@ -14,7 +23,7 @@ FLOATS = arrays(np.float32, st.integers(1, 20), elements=st.floats(-1e6, 1e6, wi
 
 
 def last_question(excerpts: list[list[Pair]]) -> str:
-    return explanation_prompt().messages(excerpts)[-2].content
+    return token_pair_messages(excerpts)[-2].content
 
 
 def parsed(lines: list[str]) -> list[list[Pair]]:
@@ -48,14 +57,50 @@ def test_the_last_question_reads_back_to_the_pairs(shown: list[list[tuple[bytes,
     assert parsed(lines[1:]) == excerpts + sparse
 
 
+@given(st.lists(EXCERPT, min_size=1, max_size=3))
+def test_the_last_question_of_next_tokens_reads_back_to_what_follows(
+    shown: list[list[tuple[bytes, int]]],
+) -> None:
+    excerpts = [
+        excerpt_pairs([token for token, _ in own], np.array([value for _, value in own]), peak=0, length=20)
+        for own in shown
+    ]
+    after = [following(pairs) for pairs in excerpts]
+    lines = next_token_messages(after)[-2].content.split("\n")
+    firing = [pair for pairs in after for pair in pairs if pair[1] > 0]
+    sparse = [firing] if firing and len(firing) < 0.2 * sum(map(len, after)) else []
+    read: list[list[Pair]] = []
+    for line in lines[1:]:
+        value, tab, token = line.partition("\t")
+        if tab:
+            read[-1].append((token, int(value)))
+        elif line:  # nothing follows the only token of an excerpt
+            read.append([])
+    assert not [line for line in lines if len(line.splitlines()) > 1]
+    assert read == [[(unforged(token), value) for token, value in own] for own in after + sparse]
+
+
 def test_a_prompt_ends_with_the_beginning_of_the_answer() -> None:
-    prompt = explanation_prompt()
-    messages = prompt.messages([[(" red", 10)]])
+    own = wording("token_pairs")
+    messages = token_pair_messages([[(" red", 10)]])
     roles = [message.role for message in messages]
-    assert roles == ["system", *["user", "assistant"] * (len(prompt.examples) + 1)]
-    assert messages[-1].content == prompt.stub
-    assert all(message.content.startswith(prompt.stub + " ") for message in messages[2:-1:2])
-    assert messages[-2].content == f"Neuron {len(prompt.examples) + 1}\nExcerpt 1:\n red\t10"
+    assert roles == ["system", *["user", "assistant"] * (len(own.examples) + 1)]
+    assert messages[-1].content == own.stub
+    assert all(message.content.startswith(own.stub + " ") for message in messages[2:-1:2])
+    assert messages[-2].content == f"Neuron {len(own.examples) + 1}\nExcerpt 1:\n red\t10"
+
+
+def test_next_tokens_stand_beside_the_activation_before_them() -> None:
+    pairs = [("in", 0), (" 40", 9), (" minutes", 0), (".", 3)]
+    assert following(pairs) == [(" 40", 0), (" minutes", 9), (".", 0)]
+    last = next_token_messages([following(pairs)])[-2].content
+    assert last.endswith("Excerpt 1:\n0\t 40\n9\t minutes\n0\t.")
+
+
+def test_worked_next_tokens_are_those_that_follow_in_the_example() -> None:
+    first = next_token_messages([[("x", 1)]])[1].content
+    assert "10\t minutes" in first
+    assert "0\t twenty" in first
 
 
 def test_braces_in_tokens_stay_as_they_are() -> None:
@@ -70,10 +115,11 @@ def test_firing_tokens_are_listed_once_more_when_they_are_few() -> None:
     assert "Only where it fires" not in last_question([[("a", 0)] * 9])
 
 
-def test_worked_neurons_keep_the_rules_they_teach() -> None:
-    for explanation, excerpts in explanation_prompt().examples:
-        values = [value for excerpt in excerpts for _, value in excerpt]
-        assert explanation == explanation.strip().rstrip(".")
+@pytest.mark.parametrize("kind", ["token_pairs", "next_token"])
+def test_worked_neurons_keep_the_rules_they_teach(kind: str) -> None:
+    for example in wording(kind).examples:
+        values = [value for excerpt in example.shown["excerpts"] for _, value in excerpt]
+        assert example.explanation == example.explanation.strip().rstrip(".")
         assert set(values) <= set(range(11))
         assert max(values) == 10
 

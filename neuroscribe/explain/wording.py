@@ -1,0 +1,111 @@
+"""The wording of an explainer: instruction, worked examples and the beginning of the answer, as data.
+
+Every kind that asks an LLM has a file named after it. A prompt begins with what all neurons of an explainer
+share, so that servers with a prefix cache read that once; the neuron comes last.
+"""
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from neuroscribe.explain.parsing import AnswerForm
+from neuroscribe.ports import Message
+
+_ANSWERS = "answers"
+
+
+@dataclass(frozen=True)
+class Example:
+    """A worked neuron."""
+
+    shown: Mapping[str, Any]
+    """What its question is made of."""
+    explanation: str
+    details: str
+    """The same at greater length."""
+
+
+@dataclass(frozen=True)
+class Wording:
+    """The words of one kind of explainer."""
+
+    version: int
+    instruction: str
+    question: str
+    """Shows a neuron; names in braces stand for its evidence."""
+    stub: str
+    """The words every one-line answer begins with."""
+    prefix: str
+    """The words every explanation begins with; empty for most kinds."""
+    parts: Mapping[str, str]
+    """Templates that questions are made of."""
+    examples: tuple[Example, ...]
+
+    def messages(
+        self, worked: Sequence[str], question: str, answer: AnswerForm = "line"
+    ) -> tuple[Message, ...]:
+        """Return a whole prompt: `worked` are the questions of the examples, `question` is the neuron's.
+
+        One-line answers are begun by a last message, which completion models continue.
+        """
+        turns = [Message("system", self._instruction(answer))]
+        for shown, example in zip(worked, self.examples, strict=True):
+            turns += [Message("user", shown), Message("assistant", self._answered(example, answer))]
+        turns.append(Message("user", question))
+        return (*turns, Message("assistant", self.stub)) if answer == "line" else tuple(turns)
+
+    def _instruction(self, answer: AnswerForm) -> str:
+        asked = tomllib.loads(wording_text(_ANSWERS))[answer]["instruction"].strip()
+        return f"{self.instruction} {asked}".strip()
+
+    def _answered(self, example: Example, answer: AnswerForm) -> str:
+        if answer == "line":
+            return f"{self.stub} {example.explanation}"
+        short = f"{self.prefix} {example.explanation}".strip()
+        return json.dumps({"short": short, "long": example.details}, ensure_ascii=False)
+
+
+@cache
+def wording(kind: str) -> Wording:
+    """Return the wording of a kind of explainer as written in its data file."""
+    data: dict[str, Any] = tomllib.loads(wording_text(kind))
+    own = {"explanation", "details"}
+    examples = tuple(
+        Example(
+            {name: value for name, value in example.items() if name not in own},
+            str(example["explanation"]),
+            str(example["details"]),
+        )
+        for example in data["example"]
+    )
+    return Wording(
+        version=int(data["version"]),
+        instruction=" ".join(str(data["instruction"]).split()),
+        question=str(data["question"]),
+        stub=str(data["stub"]),
+        prefix=str(data.get("prefix", "")),
+        parts={str(name): str(part) for name, part in data.get("parts", {}).items()},
+        examples=examples,
+    )
+
+
+def filled(template: str, **parts: str) -> str:
+    """Return a template with each {name} replaced; braces in the parts, which may be corpus text, stay."""
+    return re.sub(r"\{(\w+)\}", lambda found: parts[found[1]], template)
+
+
+def wording_text(kind: str) -> str:
+    """Return a data file as it stands; part of the fingerprint of what is made with it."""
+    return files("neuroscribe.explain").joinpath(f"{kind}.toml").read_text(encoding="utf-8")
+
+
+def wordings(kinds: Sequence[str]) -> dict[str, str]:
+    """Return the data files behind some kinds of explainers, by name; kinds that ask no LLM have none."""
+    folder = files("neuroscribe.explain")
+    asking = [kind for kind in kinds if folder.joinpath(f"{kind}.toml").is_file()]
+    return {name: wording_text(name) for name in sorted({*asking, _ANSWERS} if asking else ())}

@@ -1,0 +1,181 @@
+"""Every kind of explainer on the planted subject, answered by a scripted LLM behind a real HTTP server."""
+
+import asyncio
+import json
+from itertools import pairwise
+
+import polars as pl
+import pytest
+
+from neuroscribe.capture.stage import captured, layer_lookup, layer_records
+from neuroscribe.connections import connections_of
+from neuroscribe.corpus import tokenised
+from neuroscribe.errors import CapabilityError
+from neuroscribe.explain.stage import ExplainedLayer, LayerTables, layer_explanations
+from neuroscribe.ports import Document
+from neuroscribe.publish.tallies import explanation_tally
+from neuroscribe.records import CONNECTIONS
+from neuroscribe.studies import Study
+from neuroscribe.subjects import Subject
+from neuroscribe.testing.planted import (
+    BODY,
+    CITIES,
+    EVERY_TOKEN,
+    LAYERS,
+    LONG,
+    MUSIC,
+    NEURONS,
+    PLAIN,
+    PLANTED,
+    TOOLS,
+    PlantedScript,
+    planted_corpus,
+    planted_subject,
+    planted_tokenizer,
+)
+from neuroscribe.testing.servers import ScriptedServer
+from neuroscribe.testing.stores import MemoryCalls, MemoryTensors, SilentProgress
+from neuroscribe.token_bytes import tokenizer_facts
+from resources.llm import OpenAIServer
+
+pytestmark = pytest.mark.slow
+LAYER = 1
+KINDS = ("token_pairs", "highlights", "next_token", "logit_lens", "token_summary")
+STUDY = Study.model_validate(
+    {
+        "name": "planted",
+        "description": "",
+        "subject": {"model": "planted", "dtype": "float32", "layers": LAYERS, "neurons_per_layer": NEURONS},
+        "corpus": {"files": "x", "sequences": 300, "sequence_length": 16},
+        "llm": {"provider": "openai", "model": "scripted"},
+        "explainers": {
+            **{kind: {"excerpt_tokens": 16} for kind in KINDS[:-1]},
+            "token_summary": {"tokens": 8, "among": 12},
+            **{f"{kind}_long": {"kind": kind, "answer": "schema"} for kind in KINDS},
+        },
+        "simulators": {"embedding": {"explainers": list(KINDS)}},
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def tables() -> LayerTables:
+    """The tables of a layer, captured from the planted subject."""
+    import torch
+
+    facts = tokenizer_facts(planted_tokenizer())
+    documents = [Document(f"{place}", text) for place, text in enumerate(planted_corpus(120, seed=1))]
+    corpus = tokenised(documents, facts, STUDY.corpus)
+    subject = Subject(
+        model=planted_subject(), tokenizer=facts, name="planted", revision="1", dtype=torch.float32,
+        device=torch.device("cpu"), prefix_ids=(), batch_tokens=4096,
+    )  # fmt: skip
+    store = MemoryTensors()
+    done = captured(STUDY, subject, corpus.sequences, layers=[LAYER], store=store, progress=SilentProgress())
+    return LayerTables(
+        corpus.sequences,
+        corpus.vocabulary,
+        done.statistics[LAYER],
+        layer_records(STUDY, LAYER, corpus.sequences, store),
+        layer_lookup(STUDY, LAYER, corpus.sequences, store),
+        connections_of(subject, layers=[LAYER], progress=SilentProgress()).frames[LAYER],
+    )
+
+
+def explained(tables: LayerTables, style: str = "chat") -> tuple[ExplainedLayer, ScriptedServer]:
+    with ScriptedServer(PlantedScript()) as server:
+        llm = OpenAIServer("scripted", base_url=server.base_url, prompt_style=style)  # type: ignore[arg-type]
+        work = layer_explanations(
+            STUDY, LAYER, tables, llm=llm, calls=MemoryCalls(), progress=SilentProgress()
+        )
+        return asyncio.run(work), server
+
+
+@pytest.fixture(scope="module")
+def by_chat(tables: LayerTables) -> tuple[ExplainedLayer, ScriptedServer]:
+    return explained(tables)
+
+
+def texts(made: ExplainedLayer, explainer: str) -> dict[int, str | None]:
+    own = made.explanations.filter(pl.col("explainer") == explainer)
+    return dict(own.select("neuron", "text").iter_rows())
+
+
+def planted(neuron: int) -> str:
+    return PLANTED[LAYER, neuron].explanation
+
+
+ALIVE = [neuron for neuron in range(NEURONS) if PLANTED[LAYER, neuron].tokens]
+
+
+@pytest.mark.parametrize("kind", ["token_pairs", "highlights", "token_summary"])
+def test_what_a_neuron_fires_on_is_put_into_words(
+    kind: str, by_chat: tuple[ExplainedLayer, ScriptedServer]
+) -> None:
+    found = texts(by_chat[0], kind)
+    # Neuron 13 has two topics, of which few excerpts may show one.
+    assert {n: found[n] for n in ALIVE if n != 13} == {n: planted(n) for n in ALIVE if n != 13}
+
+
+def test_what_comes_next_is_put_into_words(by_chat: tuple[ExplainedLayer, ScriptedServer]) -> None:
+    found = texts(by_chat[0], "next_token")
+    # In the planted text every word of a topic is followed by an ordinary one.
+    topics = [neuron for neuron in ALIVE if planted(neuron) not in (EVERY_TOKEN, PLAIN)]
+    assert {found[neuron] for neuron in topics} == {f"just before {PLAIN}"}
+    assert found[5] == f"just before {EVERY_TOKEN}"
+
+
+def test_what_a_neuron_promotes_is_put_into_words(by_chat: tuple[ExplainedLayer, ScriptedServer]) -> None:
+    found = texts(by_chat[0], "logit_lens")
+    assert found[0] == f"{TOOLS}, and promotes {BODY}"
+    assert found[3] == f"{CITIES}, and promotes {MUSIC}"
+    # Neuron 8 writes nothing.
+    assert found[8] == planted(8)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_gives_two_texts_where_they_are_asked_for(
+    kind: str, by_chat: tuple[ExplainedLayer, ScriptedServer]
+) -> None:
+    made, server = by_chat
+    own = made.explanations.filter(pl.col("explainer") == f"{kind}_long")
+    short = dict(own.select("neuron", "text").iter_rows())
+    assert own["status"].unique().to_list() == ["ok"]
+    assert short[4] == texts(made, kind)[4]
+    said = short[4].removeprefix("just before ")  # type: ignore[union-attr]
+    assert own.filter(pl.col("neuron") == 4)["long_text"].to_list() == [f"{LONG}{said}."]
+    assert any("response_format" in body for _, body in server.calls)
+
+
+def test_a_model_that_continues_text_is_told_the_same(
+    tables: LayerTables, by_chat: tuple[ExplainedLayer, ScriptedServer]
+) -> None:
+    made, _ = explained(tables, "completion")
+    columns = ["neuron", "explainer", "text", "long_text", "status", "prompt_sha256"]
+    assert made.explanations.select(columns).equals(by_chat[0].explanations.select(columns))
+
+
+def test_prompts_of_an_explainer_begin_alike_and_adjoin(
+    by_chat: tuple[ExplainedLayer, ScriptedServer],
+) -> None:
+    _, server = by_chat
+    asked = [json.dumps(body["messages"][:-1]) for _, body in server.calls if "messages" in body][1:]
+    changes = sum(one != other for one, other in pairwise(asked))
+    assert len(set(asked)) == 2 * len(KINDS) == changes + 1
+
+
+def test_dead_neurons_are_set_aside_with_their_reason(by_chat: tuple[ExplainedLayer, ScriptedServer]) -> None:
+    made, _ = by_chat
+    assert made.set_aside.rows() == [(LAYER, 6, None, "dead")]
+    assert 6 not in made.explanations["neuron"].to_list()
+    tally = explanation_tally(made.explanations, made.set_aside)
+    assert {name: tally[name] for name in tally if name.startswith("set_aside")} == {
+        "set_aside_dead": 1, "set_aside_near_dead": 0, "set_aside_silent": 0,
+    }  # fmt: skip
+    assert tally["calls"] == tally["status_ok"] == 2 * len(KINDS) * len(ALIVE)
+
+
+def test_promoted_tokens_of_an_unknown_architecture_are_refused_before_any_call(tables: LayerTables) -> None:
+    without = LayerTables(**{**vars(tables), "connections": CONNECTIONS.frame([])})
+    with pytest.raises(CapabilityError, match=r"'logit_lens' shows what .* layer 1 is empty"):
+        explained(without)
