@@ -33,7 +33,7 @@ def test_the_model_style_and_prices_are_the_studys_and_the_address_that_of_the_p
         update={"usd_per_million_prompt_tokens": 1.0, "usd_per_million_completion_tokens": 0.0}
     )
     with ScriptedServer(Weather()) as scripted:
-        server = LLMServers(base_url=scripted.base_url).open(spec)
+        server = LLMServers(base_url=scripted.base_url).server(spec)
         reply = asked(server)
         assert (reply.text, server.identity) == (" words for weather", "m (completion)")
         assert reply.usage.cost_usd == pytest.approx(4e-6)  # "Hm", "?" and two line breaks
@@ -43,13 +43,13 @@ def test_the_model_style_and_prices_are_the_studys_and_the_address_that_of_the_p
 def test_the_studys_own_address_serves_where_no_other_is_given():
     with ScriptedServer(Weather()) as scripted:
         assert (
-            asked(LLMServers().open(SPEC.model_copy(update={"base_url": scripted.base_url}))).status == "ok"
+            asked(LLMServers().server(SPEC.model_copy(update={"base_url": scripted.base_url}))).status == "ok"
         )
 
 
 def test_without_any_address_both_places_for_one_are_named():
     with pytest.raises(LLMError, match=r"base_url in the study's \[llm\] or NEUROSCRIBE_LLM_BASE_URL"):
-        LLMServers().open(SPEC.model_copy(update={"base_url": None}))
+        LLMServers().server(SPEC.model_copy(update={"base_url": None}))
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_an_address_that_is_none_is_shown_with_both_places_to_correct_it(url: st
         with pytest.raises(
             LLMError, match=r"base_url in the study's \[llm\] or in NEUROSCRIBE_LLM"
         ) as raised:
-            servers.open(spec)
+            servers.server(spec)
         assert repr(url) in str(raised.value)
 
 
@@ -92,18 +92,18 @@ def test_an_address_that_is_none_is_shown_with_both_places_to_correct_it(url: st
 )
 def test_a_password_in_an_address_is_never_shown(url: str):
     with pytest.raises(LLMError, match="address of the LLM server") as raised:
-        LLMServers(base_url=url).open(SPEC)
+        LLMServers(base_url=url).server(SPEC)
     assert "secret" not in "".join(traceback.format_exception(raised.value))
 
 
 @pytest.mark.parametrize("url", ["http://[::1]:8000/v1", "https://llm.example", "http://my_server:1/v1/"])
 def test_an_address_of_any_host_is_taken(url: str):
-    assert url.rstrip("/") in repr(LLMServers(base_url=url).open(SPEC))
+    assert url.rstrip("/") in repr(LLMServers(base_url=url).server(SPEC))
 
 
 def test_the_key_is_in_no_representation():
     servers = LLMServers(api_key="sk-very-secret-0123456789")
-    assert "secret" not in f"{servers!r} {servers} {servers.open(SPEC)!r}"
+    assert "secret" not in f"{servers!r} {servers} {servers.server(SPEC)!r}"
 
 
 @pytest.mark.parametrize("wrong", [{"concurrency": 0}, {"max_retries": -1}, {"timeout_s": 0.0}])
@@ -115,7 +115,7 @@ def test_settings_without_sense_are_refused(wrong: dict[str, float]):
 def test_assets_get_it_as_a_resource():
     @dg.asset
     def reply(llm: LLMServers) -> str:
-        return asked(llm.open(SPEC)).text or ""
+        return asked(llm.server(SPEC)).text or ""
 
     with ScriptedServer(Weather(), api_key="sk-very-secret-0123456789") as scripted:
         servers = LLMServers(base_url=scripted.base_url, api_key="sk-very-secret-0123456789")
