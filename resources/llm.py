@@ -54,19 +54,19 @@ class OpenAIServer:
         http_client: "httpx2.AsyncClient | None" = None,
         place: Place = EXPLAINING,
     ) -> None:
-        self._endpoint = Endpoint(model, base_url.strip().rstrip("/"), api_key.strip(), place)
+        self.endpoint = Endpoint(model, base_url.strip().rstrip("/"), api_key.strip(), place)
         self._concurrency = concurrency
-        client = Client(self._endpoint, concurrency=concurrency, timeout_s=timeout_s, http_client=http_client)
+        client = Client(self.endpoint, concurrency=concurrency, timeout_s=timeout_s, http_client=http_client)
         transport = Transport(client, drive or Drive(), prices=prices or Prices(), progress=progress)
-        self._asking = Asking(transport, Found(self._endpoint, prompt_style, calls), prompt_style)
+        self._asking = Asking(transport, Found(self.endpoint, prompt_style, calls), prompt_style)
 
     def __repr__(self) -> str:
-        return f"OpenAIServer({self.identity} at {self._endpoint.url})"
+        return f"OpenAIServer({self.identity} at {self.endpoint.url})"
 
     @property
     def identity(self) -> str:
         """Model and prompt style; not the address, for the same model may be served elsewhere."""
-        return f"{self._endpoint.model} ({self._asking.prompt_style})"
+        return f"{self.endpoint.model} ({self._asking.prompt_style})"
 
     @property
     def calls_at_once(self) -> int:
@@ -114,7 +114,7 @@ class OpenAIServer:
         reply = await _replied(self._asking.hasty(), question, 16, None, temperature=0.0, seed=0)
         if reply.status == "failed":
             raise LLMError(
-                f"{self._endpoint.url} gives no reply of {self._endpoint.model}: {reply.raw[:300]}; check"
+                f"{self.endpoint.url} gives no reply of {self.endpoint.model}: {reply.raw[:300]}; check"
                 " that the server is well and its address that of an OpenAI-compatible API (mostly .../v1)"
             )
 
@@ -135,12 +135,10 @@ class OpenAIServer:
             return
         read = await self._next_token(self._asking.hasty(), _TOKEN_PROBE)
         if read.status == "failed":
-            raise LLMError(
-                f"{self._endpoint.url} gives no answer of {self._endpoint.model}: {read.raw[:300]}"
-            )
+            raise LLMError(f"{self.endpoint.url} gives no answer of {self.endpoint.model}: {read.raw[:300]}")
         if read.status != "ok":
             self._asking.found.record(answer_logprobs=0)
-            raise self._endpoint.incapable(_TOKEN, f"none came that can be read ({read.raw[:200]})")
+            raise self.endpoint.incapable(_TOKEN, f"none came that can be read ({read.raw[:200]})")
 
     async def capabilities(self) -> Capabilities:
         """Try what has not been tried yet, and return what was found; raises LLMError without a server."""
@@ -167,10 +165,10 @@ class OpenAIServer:
             echoed = read_echo(answer, prompt, usage)
         except LogprobsMissingError as missing:
             asking.found.record(echoed_logprobs=0)
-            raise self._endpoint.incapable(_ECHO, str(missing)) from None
+            raise self.endpoint.incapable(_ECHO, str(missing)) from None
         except (UnansweredError, WithheldError) as unanswered:
             raise LLMError(
-                f"{self._endpoint.url} scored no prompt with {self._endpoint.model} in"
+                f"{self.endpoint.url} scored no prompt with {self.endpoint.model} in"
                 f" {asking.transport.attempts} attempts ({unanswered}); run again when it is well"
             ) from None
         asking.found.record(echoed_logprobs=count)
@@ -188,7 +186,7 @@ class OpenAIServer:
             answer, usage, count = await asking.with_logprobs(ask, "answer")
         except LogprobsMissingError as missing:
             asking.found.record(answer_logprobs=0)
-            raise self._endpoint.incapable(_TOKEN, str(missing)) from None
+            raise self.endpoint.incapable(_TOKEN, str(missing)) from None
         except WithheldError as turned_away:
             return NextToken({}, "refused", str(turned_away))
         except UnansweredError as unanswered:

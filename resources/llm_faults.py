@@ -114,9 +114,9 @@ def retry_after_s(headers: Mapping[str, str], *, now: float) -> float | None:
     if milliseconds is not None:
         return milliseconds / 1000
     sent = headers.get("retry-after")
-    seconds, date = _number(sent), _date(sent)
+    seconds, date, there = _number(sent), _date(sent), _date(headers.get("date"))
     if seconds is None and date is not None:
-        seconds = max(0.0, date - (_date(headers.get("date")) or now))
+        seconds = max(0.0, date - (now if there is None else there))
     return seconds
 
 

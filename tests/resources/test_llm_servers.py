@@ -4,7 +4,7 @@ import traceback
 import dagster as dg
 import pytest
 
-from neuroscribe.errors import LLMError
+from neuroscribe.errors import BudgetError, LLMError
 from neuroscribe.ports import Message, Reply
 from neuroscribe.studies import LLMSpec
 from neuroscribe.testing.servers import ScriptedServer
@@ -121,3 +121,52 @@ def test_assets_get_it_as_a_resource():
         servers = LLMServers(base_url=scripted.base_url, api_key="sk-very-secret-0123456789")
         result = dg.materialize([reply], resources={"llm": servers})
     assert result.output_for_node("reply") == " words for weather"
+
+
+SIMULATING = SPEC.model_copy(update={"model": "small", "base_url": "http://127.0.0.1:2/v1"})
+
+
+@pytest.mark.parametrize(
+    ("given", "spec", "url", "key"),
+    [
+        ({}, SIMULATING, "http://127.0.0.1:2/v1", ""),
+        ({"base_url": "http://a/v1"}, SIMULATING, "http://127.0.0.1:2/v1", ""),
+        ({"simulator_base_url": "http://b/v1"}, SIMULATING, "http://b/v1", ""),
+        ({"simulator_base_url": "http://b/v1", "simulator_api_key": "kb"}, SIMULATING, "http://b/v1", "kb"),
+        ({}, SIMULATING.model_copy(update={"base_url": None}), "http://127.0.0.1:1/v1", "ka"),
+        ({}, SIMULATING.model_copy(update={"base_url": SPEC.base_url}), "http://127.0.0.1:1/v1", "ka"),
+        ({"base_url": "http://a/v1"}, SIMULATING.model_copy(update={"base_url": None}), "http://a/v1", "ka"),
+        ({"base_url": "http://a/v1", "simulator_base_url": "http://b/v1"}, SPEC, "http://a/v1", "ka"),
+    ],
+)
+def test_each_model_is_asked_where_it_is_served_and_no_key_goes_elsewhere(
+    given: dict[str, str], spec: LLMSpec, url: str, key: str
+):
+    server = LLMServers(**{"api_key": "ka", **given}).server(spec, beside=SPEC)
+    assert (server.endpoint.url, server.endpoint.key) == (url, key)
+
+
+def test_a_simulators_missing_key_is_asked_for_by_its_own_name():
+    with ScriptedServer(Weather(), api_key="sk-very-secret-0123456789") as scripted:
+        servers = LLMServers(simulator_base_url=scripted.base_url, api_key="sk-another")
+        server = servers.server(SIMULATING, beside=SPEC)
+        with pytest.raises(LLMError, match="NEUROSCRIBE_SIMULATOR_LLM_API_KEY"):
+            asked(server)
+
+
+def test_a_budget_without_a_price_is_refused_before_any_call():
+    with pytest.raises(BudgetError, match=r"usd_per_million_prompt_tokens .* study's \[llm\]"):
+        LLMServers(budget_usd=3.17).server(SPEC)
+
+
+def test_calls_to_one_server_share_its_budget_from_stage_to_stage():
+    spec = SPEC.model_copy(
+        update={"usd_per_million_prompt_tokens": 1e6, "usd_per_million_completion_tokens": 0.0}
+    )
+    with ScriptedServer(Weather()) as scripted:
+        servers = LLMServers(base_url=scripted.base_url, budget_usd=38.5)
+        assert asked(servers.server(spec)).status == "ok"  # 4 dollars, after an estimate of 34
+        assert asked(servers.server(spec)).status == "ok"
+        with pytest.raises(BudgetError, match=r"\$8\.0000 so far"):
+            asked(servers.server(spec))
+        assert len(scripted.calls) == 2
