@@ -116,9 +116,20 @@ class LLMSpec(ModelSpec):
         description="server; NEUROSCRIBE_LLM_BASE_URL overrides it (for [simulator_llm]:"
         " NEUROSCRIBE_SIMULATOR_LLM_BASE_URL)",
     )
+    batch: bool = Field(
+        default=False,
+        description="ask by batch jobs, answered within a day; they give replies and no log-probabilities",
+    )
     usd_per_million_prompt_tokens: float | None = None
     usd_per_million_cached_tokens: float | None = None
     usd_per_million_completion_tokens: float | None = None
+
+    @model_validator(mode="after")
+    def batch_of_a_server(self) -> "LLMSpec":
+        """Batch jobs are a server's."""
+        if self.batch and self.provider == "local":
+            raise ValueError('batch = true needs provider = "openai"; remove one of the two')
+        return self
 
 
 _KINDS: dict[str, type[BaseModel]] = {**EXPLAINER_KINDS, **SIMULATOR_KINDS}
@@ -173,6 +184,11 @@ class Study(Section):
                     f"simulators.{name}.explainers names {sorted(unknown)[0]!r}, which is not among the"
                     f" explainers {sorted(self.explainers)}"
                 )
+        if self.simulating_llm.batch and (lacking := self._read_by_logprobs):
+            raise ValueError(
+                f"batch = true gives no log-probabilities, which {lacking[0]!r} reads; name the model in"
+                " [simulator_llm] without batch, or take batch out of [llm]"
+            )
         if self.sample.polarity != "positive" and self.capture.polarities == "positive":
             raise ValueError(f'sample.polarity = "{self.sample.polarity}" needs capture.polarities = "both"')
         return self
@@ -193,6 +209,12 @@ class Study(Section):
     def simulating_needs(self) -> frozenset[Capability]:
         """What the study's simulators and scorers need."""
         return frozenset(spec.needs for spec in self.simulators.values())
+
+    @property
+    def _read_by_logprobs(self) -> list[str]:
+        """Names of simulators and scorers that read log-probabilities."""
+        own = self.simulators.items()
+        return [name for name, spec in own if spec.needs in ("prompt_logprobs", "next_token")]
 
     @property
     def simulating_llm(self) -> LLMSpec:
