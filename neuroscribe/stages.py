@@ -21,7 +21,7 @@ VERSIONS = {
     "token_lookup": 2,
     "connections": 2,
     "explanations": 3,
-    "simulations": 2,
+    "simulations": 3,
     "scores": 1,
     "neuron_dataset": 1,
 }

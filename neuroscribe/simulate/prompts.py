@@ -30,13 +30,26 @@ DIGITS = tuple(str(value) for value in range(LARGEST + 1))
 
 def hidden_prompt(explanation: str, tokens: Sequence[bytes]) -> tuple[str, list[int]]:
     """Return the prompt for a server, and the character offset of the hidden value of each token."""
-    text = _hidden_beginning() + _opening(explanation)
+    text = hidden_beginning() + hidden_opening(explanation)
     places: list[int] = []
     for token in tokens:
         text += f"{escaped(token)}\t"
         places.append(len(text))
         text += f"{HIDDEN}\n"
     return text, places
+
+
+@cache
+def hidden_beginning() -> str:
+    """Return the instruction and worked examples that all hidden prompts begin with."""
+    data = _data()["hidden"]
+    blocks = [hidden_opening(example["explanation"]) + _lines(example) + "\n" for example in data["example"]]
+    return f"{data['instruction'].strip()}\n\n" + "".join(blocks)
+
+
+def hidden_opening(explanation: str) -> str:
+    """Return the lines that introduce one neuron's tokens, up to the first of them."""
+    return f"Explanation: {explanation}\nTokens:\n"
 
 
 def asked_beginning() -> str:
@@ -67,17 +80,6 @@ def prompt_identity(layout: str) -> str:
 @cache
 def _data() -> dict[str, Any]:
     return tomllib.loads(files("neuroscribe.simulate").joinpath("few_shot.toml").read_text(encoding="utf-8"))
-
-
-@cache
-def _hidden_beginning() -> str:
-    data = _data()["hidden"]
-    blocks = [_opening(example["explanation"]) + _lines(example) + "\n" for example in data["example"]]
-    return f"{data['instruction'].strip()}\n\n" + "".join(blocks)
-
-
-def _opening(explanation: str) -> str:
-    return f"Explanation: {explanation}\nTokens:\n"
 
 
 def _lines(example: dict[str, Any]) -> str:

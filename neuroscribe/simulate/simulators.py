@@ -11,7 +11,7 @@ from neuroscribe.preflight import LLM_NEEDS, check_llm
 from neuroscribe.simulate.echoed import EchoedSimulator
 from neuroscribe.simulate.embedding import EmbeddingSimulator
 from neuroscribe.simulate.local import LocalSimulator
-from neuroscribe.simulate.specs import Embedding, SimulatorSpec
+from neuroscribe.simulate.specs import AllAtOnce, Embedding, SimulatorSpec
 from neuroscribe.simulate.stage import SimulatedTables, layer_simulations
 from neuroscribe.sources import EncoderSource, LLMSource
 from neuroscribe.studies import Study
@@ -46,7 +46,7 @@ async def simulated_layer(
 def asking_simulator(spec: SimulatorSpec, llm: LLM | None) -> Simulator:
     """Return a simulator that asks a model; raises CapabilityError where the model cannot be asked so."""
     if isinstance(llm, LocalLLM):
-        return LocalSimulator(llm)
+        return LocalSimulator(llm, layout=spec.layout if isinstance(spec, AllAtOnce) else "asked")
     if isinstance(llm, PromptScorer):
         return EchoedSimulator(llm)
     raise CapabilityError(f"the simulator {spec.kind} cannot work with {llm and llm.identity}")

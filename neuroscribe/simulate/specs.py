@@ -6,6 +6,8 @@ from pydantic import BaseModel, Field
 
 from neuroscribe.sections import Capability, FromList, Name, Section
 
+LocalLayout = Literal["asked", "hidden"]
+
 
 class AllAtOnce(Section):
     """The paper's simulator: one pass reads a digit distribution at every token."""
@@ -13,6 +15,11 @@ class AllAtOnce(Section):
     needs: ClassVar[Capability] = "prompt_logprobs"
 
     kind: Literal["all_at_once"] = "all_at_once"
+    layout: LocalLayout = Field(
+        default="asked",
+        description="what a model in this process is shown: asked (the text, then a question per token) or"
+        " hidden (as in the paper; cheaper); a server is always shown hidden",
+    )
     explainers: Annotated[tuple[Name, ...], FromList]
 
 
