@@ -97,14 +97,15 @@ class LocalLLM:
         self._check_length(len(shared) + len(own))
         with torch.inference_mode():
             logits = self._last_logits(own, forked(self.prefix(shared)))
-            likeliest = finite(logits).log_softmax(-1).topk(min(_LIKELIEST, len(logits)))
-        logprobs: dict[str, float] = {}
+            logprobs = logits - finite(logits.logsumexp(-1))
+            likeliest = logprobs.topk(min(_LIKELIEST, len(logits)))
+        found: dict[str, float] = {}
         for token, value in zip(likeliest.indices, likeliest.values, strict=True):
             text = self._tokenizer.decode([int(token)])
-            before = torch.tensor(logprobs.get(text, -torch.inf))
-            logprobs[text] = float(torch.logaddexp(before, value))
-        raw = json.dumps(logprobs, ensure_ascii=False)
-        return NextToken(logprobs, "ok", raw, Usage(len(shared) + len(own), len(shared), 1))
+            before = torch.tensor(found.get(text, -torch.inf))
+            found[text] = float(torch.logaddexp(before, value))
+        raw = json.dumps(found, ensure_ascii=False)
+        return NextToken(found, "ok", raw, Usage(len(shared) + len(own), len(shared), 1))
 
     async def check(self) -> None:
         """Raise LLMError when chat is asked of a model that was not made for it."""

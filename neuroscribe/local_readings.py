@@ -71,14 +71,14 @@ def scaled_logits(model: Any, logits: Float[Tensor, "slot token"]) -> Float[Tens
     return cap * torch.tanh(scaled / cap) if cap else scaled
 
 
-def finite(logits: Tensor) -> Tensor:
-    """Return logits; raises LLMError where they are no numbers, as float16 overflows in some models."""
-    if not logits.isfinite().all():
+def finite(total: Tensor) -> Tensor:
+    """Return sums over logits; raises LLMError where they are none, as float16 overflows in some models."""
+    if not total.isfinite().all():
         raise LLMError(
             "the local model's logits are not finite; choose another dtype (bfloat16 or float32) in [llm] or"
             " [simulator_llm]"
         )
-    return logits
+    return total
 
 
 def _read(model: Any, prefix: Any, batch: Sequence[Row], values: Sequence[int]) -> list[Tensor]:
@@ -98,8 +98,9 @@ def _value_probabilities(
     head = model.get_output_embeddings()
     found: list[Tensor] = []
     for part in torch.split(states, max(1, _LOGITS_AT_ONCE // head.weight.shape[0])):
-        logits = finite(scaled_logits(model, head(part)))
-        found.append((logits[:, list(values)] - logits.logsumexp(-1, keepdim=True)).exp().cpu())
+        logits = scaled_logits(model, head(part))
+        total = finite(logits.logsumexp(-1, keepdim=True))
+        found.append((logits[:, list(values)] - total).exp().cpu())
     return torch.cat(found)
 
 
