@@ -10,11 +10,18 @@ NEUROSCRIBE_HUB            0 to never ask a model hub (1)
 NEUROSCRIBE_LLM_BASE_URL   address of an OpenAI-compatible server; overrides the study's
 NEUROSCRIBE_LLM_API_KEY    key to it
 NEUROSCRIBE_LLM_CONCURRENCY calls in flight at once (16)
+NEUROSCRIBE_LLM_REQUESTS_PER_MINUTE limit of each server, kept filled and never passed (0: none)
+NEUROSCRIBE_LLM_TOKENS_PER_MINUTE   the same for tokens (0: none)
+NEUROSCRIBE_LLM_WAIT_MINUTES        how long to wait for a server that is down (30)
+NEUROSCRIBE_LLM_BUDGET_USD          money that one process may spend on calls (any)
+NEUROSCRIBE_SIMULATOR_LLM_BASE_URL  address of [simulator_llm]'s server (the study's own, else that of [llm])
+NEUROSCRIBE_SIMULATOR_LLM_API_KEY   key to it (that of [llm], if the address is the same)
 NEUROSCRIBE_STUDIES        folder of studies (studies/)
 DAGSTER_HOME               Dagster's instance (.dagster/)
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +43,7 @@ from resources.tensors import Tensors
 from resources.texts import Texts
 
 ROOT = Path(__file__).resolve().parent.parent
-LLM_KEY = "NEUROSCRIBE_LLM_API_KEY"
+LLM_KEY, SIMULATOR_LLM_KEY = "NEUROSCRIBE_LLM_API_KEY", "NEUROSCRIBE_SIMULATOR_LLM_API_KEY"
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,11 @@ class Environment:
     hub: bool = True
     llm_base_url: str = ""
     llm_concurrency: int = 16
+    llm_requests_per_minute: int = 0
+    llm_tokens_per_minute: int = 0
+    llm_wait_minutes: int = 30
+    llm_budget_usd: float | None = None
+    simulator_llm_base_url: str = ""
 
     @classmethod
     def read(cls, variables: Mapping[str, str] | None = None) -> "Environment":
@@ -72,6 +84,11 @@ class Environment:
             hub=given.get("NEUROSCRIBE_HUB", "1") != "0",
             llm_base_url=given.get("NEUROSCRIBE_LLM_BASE_URL", ""),
             llm_concurrency=_number(given, "NEUROSCRIBE_LLM_CONCURRENCY", 16),
+            llm_requests_per_minute=_number(given, "NEUROSCRIBE_LLM_REQUESTS_PER_MINUTE", 0, least=0),
+            llm_tokens_per_minute=_number(given, "NEUROSCRIBE_LLM_TOKENS_PER_MINUTE", 0, least=0),
+            llm_wait_minutes=_number(given, "NEUROSCRIBE_LLM_WAIT_MINUTES", 30),
+            llm_budget_usd=_dollars(given, "NEUROSCRIBE_LLM_BUDGET_USD"),
+            simulator_llm_base_url=given.get("NEUROSCRIBE_SIMULATOR_LLM_BASE_URL", ""),
         )
 
     def resources(self) -> dict[str, Any]:
@@ -96,8 +113,16 @@ class Environment:
                 device=self.device,
                 **fetched,
                 base_url=self.llm_base_url,
-                api_key=dg.EnvVar(LLM_KEY) if os.environ.get(LLM_KEY) else "",
+                api_key=_key(LLM_KEY),
+                simulator_base_url=self.simulator_llm_base_url,
+                simulator_api_key=_key(SIMULATOR_LLM_KEY),
                 concurrency=self.llm_concurrency,
+                requests_per_minute=self.llm_requests_per_minute,
+                tokens_per_minute=self.llm_tokens_per_minute,
+                patience_s=60.0 * self.llm_wait_minutes,
+                budget_usd=self.llm_budget_usd,
+                store=self.store,
+                store_endpoint_url=self.endpoint_url,
             ),
             "expectations": Expectations(),
             "licences": Licences(),
@@ -127,6 +152,20 @@ def _write_settings(settings: Path) -> None:
 def _place(value: str) -> str:
     """Return a place as it is if it is an address, absolute or below `~`, else below the project's folder."""
     return value if "://" in value else str(ROOT / Path(value).expanduser())
+
+
+def _key(variable: str) -> str | dg.EnvVar:
+    """Return a key by name, so that no run's configuration shows it."""
+    return dg.EnvVar(variable) if os.environ.get(variable) else ""
+
+
+def _dollars(given: Mapping[str, str], name: str) -> float | None:
+    text = given.get(name)
+    if text is None:
+        return None
+    if not re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII):
+        raise StudyError(f"{name} is {text!r}; set it to US dollars such as 2.50, or unset it")
+    return float(text)
 
 
 def _number(given: Mapping[str, str], name: str, default: int, *, least: int = 1) -> int:

@@ -8,6 +8,7 @@ NeuroscribeError
 ├── ArtefactError     weights or text that cannot be had, or whose hash is wrong
 ├── LLMError          the explainer or simulator model
 │   └── CapabilityError   a server that lacks what a simulator needs
+├── BudgetError       money for LLM calls that is spent
 └── StoreError        a table or tensor that cannot be read or written
 
 A refusal or an unreadable reply of an LLM is not an error but a stored, counted value.
@@ -44,6 +45,10 @@ class LLMError(NeuroscribeError):
 
 class CapabilityError(LLMError):
     """The LLM server answers, but cannot do what the study asks of it."""
+
+
+class BudgetError(NeuroscribeError):
+    """The money set aside for LLM calls is spent, or what calls cost is unknown."""
 
 
 class StoreError(NeuroscribeError):

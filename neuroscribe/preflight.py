@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+from neuroscribe.capabilities import Capabilities, Probed, simulators_that_work
 from neuroscribe.errors import CapabilityError
 from neuroscribe.local_llm import LocalLLM
 from neuroscribe.ports import LLM, NextTokenScorer, Progress, PromptScorer
@@ -29,7 +30,7 @@ async def check_models(
     if explaining:
         await check_llm(llm.open(study.llm, progress=progress), explaining)
     if simulating:
-        await check_llm(llm.open(study.simulating_llm, progress=progress), simulating)
+        await check_llm(llm.open(study.simulating_llm, progress=progress, beside=study.llm), simulating)
     for spec in study.simulators.values():
         if isinstance(spec, Embedding):
             encoders.open(spec, progress=progress)
@@ -40,19 +41,27 @@ async def check_models(
 
 
 async def check_llm(llm: LLM, needs: Collection[Capability]) -> None:
-    """Raise CapabilityError or LLMError unless the model can do all that is needed."""
+    """Raise LLMError, or CapabilityError with the alternatives, unless the model can do what is needed."""
     if "reply" in needs:
         await llm.check()
-    if "prompt_logprobs" in needs and not isinstance(llm, LocalLLM):
-        if not isinstance(llm, PromptScorer):
-            raise CapabilityError(
-                f"{llm.identity} gives no log-probabilities of prompts, which the simulator all_at_once"
-                ' reads; use provider = "local" in [llm] or [simulator_llm], or another simulator'
-            )
-        await llm.probe()
-    if "next_token" in needs:
-        if not isinstance(llm, NextTokenScorer):
-            raise CapabilityError(
-                f"{llm.identity} gives no log-probabilities of its answers; use another simulator or scorer"
-            )
-        await llm.probe_next_token()
+    try:
+        if "prompt_logprobs" in needs and not isinstance(llm, LocalLLM):
+            if not isinstance(llm, PromptScorer):
+                raise CapabilityError(f"{llm.identity} gives no log-probabilities of prompts")
+            await llm.probe()
+        if "next_token" in needs:
+            if not isinstance(llm, NextTokenScorer):
+                raise CapabilityError(f"{llm.identity} gives no log-probabilities of its answers")
+            await llm.probe_next_token()
+    except CapabilityError as error:
+        raise CapabilityError(f"{error}. {await _alternatives(llm)}") from error
+
+
+async def _alternatives(llm: LLM) -> str:
+    """Return what a study may ask instead of what its model cannot do."""
+    found = await llm.capabilities() if isinstance(llm, Probed) else Capabilities(chat=True)
+    names = ", ".join(simulators_that_work(found.fulfilled))
+    return (
+        f'It can do: {names}. Name one of those under the study\'s simulators, or set provider = "local" in'
+        " [llm] or [simulator_llm], or use a server such as vLLM, which can do them all"
+    )

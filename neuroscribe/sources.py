@@ -37,8 +37,11 @@ class TextSource(Protocol):
 class LLMSource(Protocol):
     """Opens the LLM that explains and simulates."""
 
-    def open(self, spec: LLMSpec, *, progress: Progress | None = None) -> LLM:
-        """Return the model, loaded or ready to be called."""
+    def open(self, spec: LLMSpec, *, progress: Progress | None = None, beside: LLMSpec | None = None) -> LLM:
+        """Return the model, loaded or ready to be called.
+
+        `beside` is the study's [llm] where `spec` is its [simulator_llm], which may be served elsewhere.
+        """
         ...
 
 

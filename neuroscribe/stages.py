@@ -112,8 +112,8 @@ def _settings(study: Study, stage: str) -> dict[str, Any]:
 
 def _llm(spec: LLMSpec) -> dict[str, Any]:
     """Return an LLM without what only says where it is and what it costs."""
-    places = {"base_url", "usd_per_million_prompt_tokens", "usd_per_million_completion_tokens"}
-    return spec.model_dump(exclude=places)
+    prices = {name for name in LLMSpec.model_fields if name.startswith("usd_per_million_")}
+    return spec.model_dump(exclude={"base_url", *prices})
 
 
 def _capture(study: Study) -> dict[str, Any]:

@@ -111,8 +111,13 @@ class LLMSpec(ModelSpec):
 
     provider: Literal["local", "openai"] = "local"
     prompt_style: Literal["completion", "chat"] = "chat"
-    base_url: str | None = Field(default=None, description="server; NEUROSCRIBE_LLM_BASE_URL overrides it")
+    base_url: str | None = Field(
+        default=None,
+        description="server; NEUROSCRIBE_LLM_BASE_URL overrides it (for [simulator_llm]:"
+        " NEUROSCRIBE_SIMULATOR_LLM_BASE_URL)",
+    )
     usd_per_million_prompt_tokens: float | None = None
+    usd_per_million_cached_tokens: float | None = None
     usd_per_million_completion_tokens: float | None = None
 
 

@@ -1,49 +1,41 @@
-"""Any OpenAI-compatible server as the study's LLM: replies to prompts, and prompts echoed with logprobs.
+"""Any OpenAI-compatible server as the study's LLM: replies, echoed prompts and first tokens with logprobs.
 
-What can never succeed (no server, a refused key, an unknown model) raises at once; what the server may yet
-answer is retried, and what stays unanswered is a failed reply. The key is in no message, log or reply.
+What can never succeed (a refused key, an unknown model) raises at once; what the server may yet answer is
+tried again, and what stays unanswered is a failed reply. The key is in no message, log or reply.
 """
 
-import asyncio
-import copy
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
-from neuroscribe.errors import LLMError
-from neuroscribe.explain.messages import as_text
-from neuroscribe.ports import EchoedPrompt, Message, Reply, Schema
-from resources.llm_faults import (
-    Endpoint,
-    RejectedError,
-    UnansweredError,
-    WithheldError,
-    of_connection,
-    of_status,
-    without_echo,
-)
-from resources.llm_wire import EchoMissingError, Prices, failed, read_echo, read_reply
+from neuroscribe.capabilities import Capabilities
+from neuroscribe.errors import CapabilityError, LLMError
+from neuroscribe.ports import CallStore, EchoedPrompt, Message, NextToken, Progress, Reply, Schema
+from resources.llm_asking import Answered, Asking, PromptStyle
+from resources.llm_capabilities import Found
+from resources.llm_client import Client
+from resources.llm_endpoints import EXPLAINING, Endpoint, Place
+from resources.llm_faults import RejectedError, UnansweredError, WithheldError
+from resources.llm_logprobs import LogprobsMissingError, read_echo, read_next_token
+from resources.llm_prices import Prices
+from resources.llm_probes import try_json, try_styles
+from resources.llm_transport import Drive, Transport
+from resources.llm_wire import failed, read_reply
 
 if TYPE_CHECKING:
-    import ssl
-
     import httpx2
-    import openai
 
-_NO_KEY = "no-key"  # the client insists on a key; servers without one ignore it
-_CONNECT_S = 10.0
-_TOP_LOGPROBS = (20, 10, 5)  # tried in turn: most servers give 20, OpenAI's own completions 5
-_PROBE = "Token and value:\n cat\t7\n dog\t2\n"
+_ECHO_PROBE = "Token and value:\n cat\t7\n dog\t2\n"
+_TOKEN_PROBE = [Message("user", "Answer with one digit: how many legs has a dog?")]
+_ECHO, _TOKEN = "score prompts", "give log-probabilities of its answers"
 
 
 class OpenAIServer:
-    """One model behind an OpenAI-compatible server; fulfils the ports LLM and PromptScorer.
+    """One model behind an OpenAI-compatible server; fulfils the ports LLM, PromptScorer and NextTokenScorer.
 
     `prompt_style` chooses between chat turns and one text that the model continues to the end of the line.
-    An `http_client` that is given stays open; otherwise connections live as long as calls are in flight, so
-    that any number of event loops may follow each other. Raises LLMError for an unusable address or key.
+    What the server turns out to be able to do is kept in `calls`. An `http_client` that is given stays open.
+    Raises LLMError for an unusable address or key.
     """
 
     def __init__(
@@ -52,30 +44,29 @@ class OpenAIServer:
         *,
         base_url: str,
         api_key: str = "",
-        prompt_style: Literal["chat", "completion"] = "chat",
+        prompt_style: PromptStyle = "chat",
         concurrency: int = 16,
-        max_retries: int = 5,
         timeout_s: float = 120.0,
-        usd_per_million_prompt_tokens: float | None = None,
-        usd_per_million_completion_tokens: float | None = None,
+        prices: Prices | None = None,
+        drive: Drive | None = None,
+        calls: CallStore | None = None,
+        progress: Progress | None = None,
         http_client: "httpx2.AsyncClient | None" = None,
+        place: Place = EXPLAINING,
     ) -> None:
-        self._endpoint = Endpoint(model, base_url.strip().rstrip("/"), api_key.strip())
-        self._prompt_style = prompt_style
-        self._concurrency, self._max_retries, self._timeout_s = concurrency, max_retries, timeout_s
-        self._prices = Prices(usd_per_million_prompt_tokens, usd_per_million_completion_tokens)
-        self._http_client = http_client
-        self._sessions: dict[asyncio.AbstractEventLoop, _Session] = {}
-        self._length_limit = "max_tokens"
-        self._top_logprobs = _TOP_LOGPROBS[0]
+        self.endpoint = Endpoint(model, base_url.strip().rstrip("/"), api_key.strip(), place)
+        self._concurrency = concurrency
+        client = Client(self.endpoint, concurrency=concurrency, timeout_s=timeout_s, http_client=http_client)
+        transport = Transport(client, drive or Drive(), prices=prices or Prices(), progress=progress)
+        self._asking = Asking(transport, Found(self.endpoint, prompt_style, calls), prompt_style)
 
     def __repr__(self) -> str:
-        return f"OpenAIServer({self.identity} at {self._endpoint.url})"
+        return f"OpenAIServer({self.identity} at {self.endpoint.url})"
 
     @property
     def identity(self) -> str:
         """Model and prompt style; not the address, for the same model may be served elsewhere."""
-        return f"{self._endpoint.model} ({self._prompt_style})"
+        return f"{self.endpoint.model} ({self._asking.prompt_style})"
 
     @property
     def calls_at_once(self) -> int:
@@ -93,37 +84,25 @@ class OpenAIServer:
     ) -> Reply:
         """Answer a prompt.
 
-        A text model continues a final assistant message; chat servers cannot, so it is left off there. Raises
-        LLMError where no later attempt could succeed.
+        A text model continues a final assistant message; chat servers cannot, so it is left off there. A
+        server that takes no schema is asked for JSON, and one that knows nothing of that just by the prompt.
+        Raises LLMError where no later attempt could succeed.
         """
-        path, body = self._request(messages)
-        body |= {"temperature": temperature, "seed": seed}
-        if schema is not None:
-            form = {"name": "answer", "strict": True, "schema": schema}
-            body["response_format"] = {"type": "json_schema", "json_schema": form}
-        try:
-            text = await self._limited(path, body, max_tokens)
-        except WithheldError as turned_away:
-            return failed(str(turned_away), status="refused")
-        except UnansweredError as unanswered:
-            return failed(str(unanswered))
-        return read_reply(text, prices=self._prices)
+        return await _replied(self._asking, messages, max_tokens, schema, temperature=temperature, seed=seed)
 
     async def echoed(self, prompt: str) -> EchoedPrompt:
         """Score the tokens of `prompt`; offsets count its characters.
 
         Raises CapabilityError if the server does not echo log-probabilities, LLMError if it does not answer.
         """
-        body = {"prompt": prompt, "echo": True, "max_tokens": 1, "temperature": 0}
-        try:
-            return read_echo(await self._with_logprobs(body), prompt, prices=self._prices)
-        except EchoMissingError as missing:
-            raise self._endpoint.incapable(str(missing)) from None
-        except (UnansweredError, WithheldError) as unanswered:
-            raise LLMError(
-                f"{self._endpoint.url} scored no prompt with {self._endpoint.model} in"
-                f" {self._max_retries + 1} attempts ({unanswered}); run again when it is well"
-            ) from None
+        return await self._echoed(self._asking, prompt)
+
+    async def next_token(self, messages: Sequence[Message]) -> NextToken:
+        """Return the likeliest first tokens of the answer; a text model continues a final assistant message.
+
+        Raises CapabilityError if the server refuses to give log-probabilities at all.
+        """
+        return await self._next_token(self._asking, messages)
 
     async def check(self) -> None:
         """Make one tiny call; raises LLMError unless server, key, model and prompt style work.
@@ -131,125 +110,107 @@ class OpenAIServer:
         A list of models would prove less: some servers give it to anyone, others to no restricted key, and
         several serve names that they do not list.
         """
-        reply = await self._hasty().reply(
-            [Message("user", "Say yes.")], max_tokens=16, temperature=0.0, seed=0
-        )
+        question = [Message("user", "Say yes.")]
+        reply = await _replied(self._asking.hasty(), question, 16, None, temperature=0.0, seed=0)
         if reply.status == "failed":
             raise LLMError(
-                f"{self._endpoint.url} gives no reply of {self._endpoint.model}: {reply.raw[:300]}; check"
+                f"{self.endpoint.url} gives no reply of {self.endpoint.model}: {reply.raw[:300]}; check"
                 " that the server is well and its address that of an OpenAI-compatible API (mostly .../v1)"
             )
 
     async def probe(self) -> None:
-        """Score one tiny prompt; raises CapabilityError where simulation by log-probabilities cannot work."""
-        await self._hasty().echoed(_PROBE)
+        """Score one tiny prompt, unless that has worked before.
 
-    def _request(self, messages: Sequence[Message]) -> tuple[str, dict[str, Any]]:
-        """Return the path and the body that ask for a continuation or an answer."""
-        if self._prompt_style == "completion":
-            return "/completions", {"prompt": as_text(messages), "stop": "\n"}
-        stubbed = bool(messages) and messages[-1].role == "assistant"
-        turns = messages[:-1] if stubbed else messages
-        return "/chat/completions", {"messages": [{"role": m.role, "content": m.content} for m in turns]}
+        Raises CapabilityError where simulation by log-probabilities of prompts cannot work.
+        """
+        if not self._asking.found.now.echoed_logprobs:
+            await self._echoed(self._asking.hasty(), _ECHO_PROBE)
 
-    async def _limited(self, path: str, body: dict[str, Any], max_tokens: int) -> str:
-        """Post with a limit on length, under the name by which the server knows it."""
-        limit = self._length_limit
+    async def probe_next_token(self) -> None:
+        """Ask for one token, unless that has worked before.
+
+        Raises CapabilityError where its log-probabilities do not come, LLMError where no answer comes.
+        """
+        if self._asking.found.now.answer_logprobs:
+            return
+        read = await self._next_token(self._asking.hasty(), _TOKEN_PROBE)
+        if read.status == "failed":
+            raise LLMError(f"{self.endpoint.url} gives no answer of {self.endpoint.model}: {read.raw[:300]}")
+        if read.status != "ok":
+            self._asking.found.record(answer_logprobs=0)
+            raise self.endpoint.incapable(_TOKEN, f"none came that can be read ({read.raw[:200]})")
+
+    async def capabilities(self) -> Capabilities:
+        """Try what has not been tried yet, and return what was found; raises LLMError without a server."""
+        asking, found = self._asking.hasty(), self._asking.found
+        await try_styles(asking)
+        await try_json(asking)
+        for known, probe in (
+            (found.now.echoed_logprobs, self.probe),
+            (found.now.answer_logprobs, self.probe_next_token),
+        ):
+            if known is None:
+                with suppress(CapabilityError, RejectedError):
+                    await probe()
+        return found.now
+
+    async def _echoed(self, asking: Asking, prompt: str) -> EchoedPrompt:
+        body = {"prompt": prompt, "echo": True, "temperature": 0}
+
+        async def ask(count: int) -> Answered:
+            return await asking.answered("/completions", {**body, "logprobs": count}, 1)
+
         try:
-            return await self._post(path, {**body, limit: max_tokens})
-        except RejectedError as rejected:
-            # Reasoning models know the limit by its newer name only, older servers by the older one only.
-            if limit != "max_tokens" or "max_completion_tokens" not in rejected.said:
-                raise
-        self._length_limit = "max_completion_tokens"
-        return await self._limited(path, body, max_tokens)
+            answer, usage, count = await asking.with_logprobs(ask, "echoed")
+            echoed = read_echo(answer, prompt, usage)
+        except LogprobsMissingError as missing:
+            asking.found.record(echoed_logprobs=0)
+            raise self.endpoint.incapable(_ECHO, str(missing)) from None
+        except (UnansweredError, WithheldError) as unanswered:
+            raise LLMError(
+                f"{self.endpoint.url} scored no prompt with {self.endpoint.model} in"
+                f" {asking.transport.attempts} attempts ({unanswered}); run again when it is well"
+            ) from None
+        asking.found.record(echoed_logprobs=count)
+        return echoed
 
-    async def _with_logprobs(self, body: dict[str, Any]) -> str:
-        """Post with as many log-probabilities per token as the server allows."""
-        said = ""
-        for count in [count for count in _TOP_LOGPROBS if count <= self._top_logprobs]:
-            try:
-                text = await self._post("/completions", {**body, "logprobs": count})
-            except (RejectedError, UnansweredError) as refusal:
-                said = without_echo(refusal)
-            else:
-                self._top_logprobs = count
-                return text
-        raise EchoMissingError(said)
+    async def _next_token(self, asking: Asking, messages: Sequence[Message]) -> NextToken:
+        path, body = asking.question(messages)
 
-    async def _post(self, path: str, body: dict[str, Any]) -> str:
-        """Return the body of a success; raises LLMError, UnansweredError or WithheldError for all else."""
-        import httpx2
-        import openai
+        async def ask(count: int) -> Answered:
+            chat = {"logprobs": True, "top_logprobs": count}
+            wanted = chat if asking.prompt_style == "chat" else {"logprobs": count}
+            return await asking.answered(path, {**body, "temperature": 0, **wanted}, 1)
 
-        async with self._client() as client:
-            try:
-                response = await client.post(
-                    path,
-                    cast_to=httpx2.Response,
-                    body={"model": self._endpoint.model, **body},
-                    options={"max_retries": self._max_retries},
-                )
-            except openai.APIStatusError as error:
-                raise of_status(error, self._endpoint) from None
-            except openai.APIConnectionError as error:
-                raise of_connection(error, self._endpoint) from None
-        return self._endpoint.without_key(response.text)
-
-    @asynccontextmanager
-    async def _client(self) -> AsyncIterator["openai.AsyncOpenAI"]:
-        """Lend the client of the running event loop for one call; the last call to end closes it."""
-        loop = asyncio.get_running_loop()
-        session = self._sessions.get(loop)
-        if session is None:
-            session = self._sessions[loop] = _Session(self._opened(), asyncio.Semaphore(self._concurrency))
-        session.users += 1
         try:
-            async with session.slots:
-                yield session.client
-        finally:
-            session.users -= 1
-            if not session.users:
-                del self._sessions[loop]
-                if self._http_client is None:
-                    await session.client.close()
-
-    def _opened(self) -> "openai.AsyncOpenAI":
-        import httpx2
-        import openai
-
-        http_client = self._http_client or httpx2.AsyncClient(
-            verify=_trusted(),
-            limits=httpx2.Limits(max_connections=self._concurrency),
-            trust_env=not self._endpoint.is_local,
-            follow_redirects=True,
-        )
-        return openai.AsyncOpenAI(
-            api_key=self._endpoint.key or _NO_KEY,
-            base_url=self._endpoint.url,
-            timeout=httpx2.Timeout(self._timeout_s, connect=min(_CONNECT_S, self._timeout_s)),
-            http_client=http_client,
-        )
-
-    def _hasty(self) -> "OpenAIServer":
-        """Return this server with few retries, for calls that are to find a mistake before the run."""
-        hasty = copy.copy(self)
-        hasty._max_retries = min(2, self._max_retries)
-        return hasty
+            answer, usage, count = await asking.with_logprobs(ask, "answer")
+        except LogprobsMissingError as missing:
+            asking.found.record(answer_logprobs=0)
+            raise self.endpoint.incapable(_TOKEN, str(missing)) from None
+        except WithheldError as turned_away:
+            return NextToken({}, "refused", str(turned_away))
+        except UnansweredError as unanswered:
+            return NextToken({}, "failed", str(unanswered), unanswered.usage)
+        read = read_next_token(answer, usage)
+        if read.status == "ok":
+            asking.found.record(answer_logprobs=count)
+        return read
 
 
-@dataclass
-class _Session:
-    """The calls in flight on one event loop: their client, their slots, their number."""
-
-    client: "openai.AsyncOpenAI"
-    slots: asyncio.Semaphore
-    users: int = 0
-
-
-@cache
-def _trusted() -> "ssl.SSLContext":
-    """Return the certificates to trust; reading them takes longer than opening a client."""
-    import httpx2
-
-    return httpx2.create_ssl_context()
+async def _replied(
+    asking: Asking, messages: Sequence[Message], max_tokens: int, schema: Schema | None, **sampling: float
+) -> Reply:
+    path, body = asking.question(messages)
+    body |= sampling
+    if asking.prompt_style == "completion":
+        body["stop"] = "\n"
+    try:
+        if schema is None:
+            answer, usage = await asking.answered(path, body, max_tokens)
+        else:
+            answer, usage = await asking.structured(path, body, max_tokens, schema)
+    except WithheldError as turned_away:
+        return failed(str(turned_away), status="refused")
+    except UnansweredError as unanswered:
+        return failed(str(unanswered), usage=unanswered.usage)
+    return read_reply(answer, usage)

@@ -1,29 +1,50 @@
-"""What can go wrong at an LLM server, sorted into what ends the run and what is a failed reply, in words.
+"""What can go wrong at an LLM server, in words: what ends the run, and what another attempt may cure.
 
-A refused key, an unknown model, a request the server will never accept and an address where nobody answers
-raise LLMError; all else is `UnansweredError`. Texts never hold the key, even where a server quotes it.
+A refused key, an unknown model and a request the server will never accept raise LLMError; all else is
+`UnansweredError`. Texts never hold the key, even where a server quotes it.
 """
 
-import re
+import math
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
-from urllib.parse import SplitResult, urlsplit
 
-from neuroscribe.errors import CapabilityError, LLMError
+from neuroscribe.errors import LLMError
+from neuroscribe.ports import Usage
+from resources.llm_endpoints import Endpoint
 
 if TYPE_CHECKING:
     import openai
 
-KEY_VARIABLE = "NEUROSCRIBE_LLM_API_KEY"
-_SHORTEST_SECRET = 8  # shorter keys are dummies such as EMPTY, which occur in ordinary text
 _CONTENT_FILTERS = ("content_filter", "content_policy_violation")
-_NAME_AND_PASSWORD = re.compile(r"^([\w+.-]+://)?.*@", re.DOTALL)
 _PASSING = (408, 409, 429)  # with 5xx, what another attempt may cure
+_DOWN = (502, 503)
 
 
 class UnansweredError(Exception):
-    """A request without a usable answer after every attempt; the text is what came instead."""
+    """A request without a usable answer, which another attempt may bring; the text is what came instead."""
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        down: bool = False,
+        billed: bool = False,
+        retry_after_s: float | None = None,
+        unreachable: str = "",
+    ) -> None:
+        super().__init__(text)
+        self.down = down
+        """Whether the server seems to be down, and not this request at fault."""
+        self.billed = billed
+        """Whether the server may have worked, and charge for it."""
+        self.retry_after_s = retry_after_s
+        """How long the server asks to wait, if it does."""
+        self.usage = Usage()
+        """What all attempts took."""
+        self.unreachable = unreachable
+        """Where no connection was made at all: that, with the remedy."""
 
 
 class WithheldError(Exception):
@@ -39,64 +60,6 @@ class RejectedError(LLMError):
         self.said = said
 
 
-@dataclass(frozen=True)
-class Endpoint:
-    """A model's name, its server's address and the key to it; raises LLMError for what cannot be used."""
-
-    model: str
-    url: str
-    key: str = field(default="", repr=False)
-
-    def __post_init__(self) -> None:
-        parts = _parts(self.url)
-        if parts.username or parts.password:
-            raise LLMError(
-                f"the address of the LLM server at {parts.hostname} holds a name or a password, which logs"
-                f" would show; take it out and set {KEY_VARIABLE}"
-            )
-        if not all("!" <= character <= "~" for character in self.key):
-            raise LLMError(
-                f"the key for {self.url} holds a space, a line break or a letter that no key has;"
-                f" set {KEY_VARIABLE} again"
-            )
-
-    @property
-    def is_local(self) -> bool:
-        """Whether the server runs on this machine, where no proxy leads."""
-        host = urlsplit(self.url).hostname or ""
-        return host in ("localhost", "::1") or host.startswith("127.")
-
-    def without_key(self, text: str) -> str:
-        """Return `text` with the key blotted out."""
-        return text.replace(self.key, "[key]") if len(self.key) >= _SHORTEST_SECRET else text
-
-    def incapable(self, missing: str) -> CapabilityError:
-        """Return the error for a server without echoed log-probabilities."""
-        return CapabilityError(
-            f"{self.url} cannot score prompts with {self.model}: {self.without_key(missing)}. The simulator"
-            " all_at_once needs a completion server that echoes the prompt with log-probabilities, such as"
-            ' vLLM; or set provider = "local" in the study\'s [llm], or use the simulator embedding only'
-        )
-
-
-def _parts(url: str) -> SplitResult:
-    """Return the parts of an address; raises LLMError, without any password, for one that is none."""
-    try:
-        parts = urlsplit(url)
-        _ = parts.port  # read for its error
-        host = (parts.hostname or "").encode("idna")
-    except ValueError:
-        parts, host = None, b""
-    # urlsplit leaves line breaks and tabs out without a word; the client does not.
-    if not parts or parts.scheme not in ("http", "https") or not host or re.search(r"[\x00-\x20\x7f]", url):
-        shown = _NAME_AND_PASSWORD.sub(r"\1[hidden]@", url)
-        raise LLMError(
-            f"the address of the LLM server, {shown!r}, is not one; write it like http://127.0.0.1:8000/v1 as"
-            " base_url in the study's [llm] or in NEUROSCRIBE_LLM_BASE_URL"
-        )
-    return parts
-
-
 def of_status(error: "openai.APIStatusError", endpoint: Endpoint) -> Exception:
     """Return what an HTTP error status means for the run."""
     status, said = error.status_code, endpoint.without_key(_said(error))
@@ -105,36 +68,75 @@ def of_status(error: "openai.APIStatusError", endpoint: Endpoint) -> Exception:
     if error.code == "insufficient_quota" or status == 402:
         return LLMError(f"the account at {endpoint.url} has no credit left ({said}); top it up and run again")
     if status in _PASSING or (status >= 500 and status != 501):
-        return UnansweredError(f"HTTP {status}: {said}")
+        return UnansweredError(
+            f"HTTP {status}: {said}",
+            down=status in _DOWN,
+            retry_after_s=retry_after_s(error.response.headers, now=time.time()),
+        )
+    place = endpoint.place
     if status in (401, 403):
         refused = "refused the key" if endpoint.key else "asks for a key, and none was given"
         return LLMError(
-            f"{endpoint.url} {refused} (HTTP {status}: {said}); set {KEY_VARIABLE} to a valid one"
+            f"{endpoint.url} {refused} (HTTP {status}: {said}); set {place.key_variable} to a valid one"
         )
     if status == 404:
-        remedy = "check the model's name in the study's [llm], and the address, which mostly ends in /v1"
+        remedy = f"check the model's name in the study's {place.section}; and the address mostly ends in /v1"
     else:
-        remedy = "change the study's [llm] so that the server accepts it"
+        remedy = f"change the study's {place.section} so that the server accepts it"
     message = f"{endpoint.url} rejects requests for {endpoint.model} (HTTP {status}: {said}); {remedy}"
     return RejectedError(message, status=status, said=said)
 
 
-def of_connection(error: "openai.APIConnectionError", endpoint: Endpoint) -> Exception:
-    """Return what a connection without an answer means for the run."""
+def of_connection(error: "openai.APIConnectionError", endpoint: Endpoint) -> UnansweredError:
+    """Return what a connection without a whole answer means for the run."""
     import httpx2
 
     cause = error.__cause__
     found = endpoint.without_key(f"{type(cause).__name__}: {cause}".rstrip(": "))
     if isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.ProxyError):
-        return LLMError(
+        remedy = (
             f"no LLM server answers at {endpoint.url} ({found}); start it, or correct base_url in the study's"
-            " [llm] or NEUROSCRIBE_LLM_BASE_URL"
+            f" {endpoint.place.section} or {endpoint.place.url_variable}"
         )
-    return UnansweredError(f"no answer: {found}")
+        return UnansweredError(f"no answer: {found}", down=True, unreachable=remedy)
+    # Time-outs and bytes that cannot be unpacked may be this request's fault; cut connections are not.
+    own = isinstance(cause, httpx2.TimeoutException | httpx2.DecodingError | httpx2.TooManyRedirects)
+    return UnansweredError(f"no answer: {found}", down=not own, billed=True)
 
 
-def without_echo(refusal: RejectedError | UnansweredError) -> str:
-    """Return why a server will not echo log-probabilities; any other refusal is raised again."""
+def retry_after_s(headers: Mapping[str, str], *, now: float) -> float | None:
+    """Return the seconds that a server asks to wait, in whichever of three forms it says so.
+
+    Those are milliseconds (`retry-after-ms`), seconds and an HTTP date (RFC 9110, section 10.2.3), which is
+    read against the server's own clock if it tells it, else against `now`, in seconds since 1970.
+    """
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    sent = headers.get("retry-after")
+    seconds, date, there = _number(sent), _date(sent), _date(headers.get("date"))
+    if seconds is None and date is not None:
+        seconds = max(0.0, date - (now if there is None else there))
+    return seconds
+
+
+def _number(sent: str | None) -> float | None:
+    try:
+        value = float(sent or "")
+    except ValueError:
+        return None
+    return value if 0 <= value < math.inf else None
+
+
+def _date(sent: str | None) -> float | None:
+    try:
+        return parsedate_to_datetime(sent or "").timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def without_logprobs(refusal: RejectedError | UnansweredError) -> str:
+    """Return why a server will not give log-probabilities; any other refusal is raised again."""
     said = refusal.said if isinstance(refusal, RejectedError) else str(refusal)
     unknown = isinstance(refusal, RejectedError) and refusal.status in (404, 405, 501)
     if unknown or any(word in said.lower() for word in ("echo", "logprob", "logits_all")):

@@ -32,7 +32,7 @@ async def simulated_layer(
     """
     model: LLM | None = None
     if needs := study.simulating_needs & LLM_NEEDS:
-        model = llm.open(study.simulating_llm, progress=progress)
+        model = llm.open(study.simulating_llm, progress=progress, beside=study.llm)
         await check_llm(model, needs)
     simulators: Mapping[str, Simulator] = {
         name: EmbeddingSimulator(encoders.open(spec, progress=progress))

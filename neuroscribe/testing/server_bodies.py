@@ -6,7 +6,7 @@ The tokenizer is a regular expression under which a hidden value is always a tok
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import accumulate
 from typing import Any, Literal
 
@@ -21,15 +21,30 @@ _SURE = 0.99  # probability of the scripted digit
 _GENERATED = "\n"
 
 
-def chat_body(prompt: str, said: str, *, model: str) -> str:
+def chat_body(prompt: str, said: str, *, model: str, logprobs: dict[str, Any] | None = None) -> str:
     """Return a chat completion."""
     message = {"role": "assistant", "content": said, "refusal": None}
-    return _body(model, prompt, said, {"message": message, "finish_reason": "stop"})
+    return _body(model, prompt, said, {"message": message, "logprobs": logprobs, "finish_reason": "stop"})
 
 
-def completion_body(prompt: str, said: str, *, model: str) -> str:
+def completion_body(prompt: str, said: str, *, model: str, logprobs: dict[str, Any] | None = None) -> str:
     """Return a text completion."""
-    return _body(model, prompt, said, {"text": said, "logprobs": None, "finish_reason": "stop"})
+    return _body(model, prompt, said, {"text": said, "logprobs": logprobs, "finish_reason": "stop"})
+
+
+def first_token_logprobs(likely: Mapping[str, float], wanted: int, *, legacy: bool) -> dict[str, Any]:
+    """Return the log-probabilities of an answer's first token, from the probabilities of likely ones."""
+    top = _logs(likely, wanted)
+    form = _legacy if legacy else _chat_shaped
+    return form([next(iter(top))], [top])
+
+
+def in_form(said: str, response_format: Mapping[str, Any] | None) -> str:
+    """Return a reply as a server that holds models to JSON would bring it out."""
+    if not response_format or _is_object(said):
+        return said
+    schema = response_format.get("json_schema", {}).get("schema")
+    return json.dumps(_smallest(schema) if schema else {"answer": said})
 
 
 def models_body(model: str) -> str:
@@ -98,8 +113,36 @@ def _likeliest(token: str, value: int | None, wanted: int) -> dict[str, float]:
             " the": 0.0002,
             "\n": 0.0001,
         }
+    return _logs(shares, wanted)
+
+
+def _logs(shares: Mapping[str, float], wanted: int) -> dict[str, float]:
     likeliest = sorted(shares.items(), key=lambda share: -share[1])[:wanted]
     return {token: math.log(share) for token, share in likeliest}
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
+
+
+def _smallest(schema: Mapping[str, Any]) -> Any:
+    """Return the simplest value that follows a schema."""
+    if "enum" in schema or "const" in schema:
+        return schema.get("const", [*schema.get("enum", ()), None][0])
+    match schema.get("type"):
+        case "object":
+            return {name: _smallest(own) for name, own in schema.get("properties", {}).items()}
+        case "array":
+            return [_smallest(schema.get("items", {})) for _ in range(schema.get("minItems", 0))]
+        case "integer" | "number":
+            return schema.get("minimum", 0)
+        case "boolean":
+            return False
+        case _:
+            return ""
 
 
 def _legacy(tokens: list[str], tops: list[dict[str, float] | None]) -> dict[str, Any]:

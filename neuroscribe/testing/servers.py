@@ -8,9 +8,9 @@ import json
 import socket
 import struct
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import Any, Protocol, cast, runtime_checkable
@@ -20,45 +20,12 @@ from neuroscribe.testing.server_bodies import (
     chat_body,
     completion_body,
     echo_body,
-    error_body,
+    first_token_logprobs,
+    in_form,
     models_body,
+    tokenised,
 )
-
-
-@dataclass(frozen=True)
-class ScriptedFault:
-    """What is sent instead of an answer; with neither status nor reset, an answer that comes late."""
-
-    status: int | None = None
-    body: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])
-    delay_s: float = 0.0
-    reset: bool = False
-
-    @staticmethod
-    def error(status: int, message: str, *, code: str | None = None) -> "ScriptedFault":
-        """Return an HTTP error in the protocol's form."""
-        return ScriptedFault(status, error_body(message, code=code))
-
-    @staticmethod
-    def too_many(*, retry_after: str) -> "ScriptedFault":
-        """Return a refusal to answer before so many seconds."""
-        return ScriptedFault(429, error_body("slow down"), {"Retry-After": retry_after})
-
-    @staticmethod
-    def page(status: int = 200) -> "ScriptedFault":
-        """Return a web page, as proxies and sign-in walls send."""
-        return ScriptedFault(status, "<html><body>Welcome</body></html>", {"Content-Type": "text/html"})
-
-    @staticmethod
-    def connection_reset() -> "ScriptedFault":
-        """Return a connection cut off before the answer."""
-        return ScriptedFault(reset=True)
-
-    @staticmethod
-    def late(seconds: float) -> "ScriptedFault":
-        """Return an ordinary answer after a while."""
-        return ScriptedFault(delay_s=seconds)
+from neuroscribe.testing.server_faults import ScriptedFault as ScriptedFault
 
 
 @runtime_checkable
@@ -74,10 +41,21 @@ class Script(Protocol):
         ...
 
 
+@runtime_checkable
+class FirstTokens(Protocol):
+    """A script that also says how likely the first tokens of its answers are."""
+
+    def first_tokens(self, prompt: str) -> Mapping[str, float]:
+        """Return the probability of each likely first token; chat messages are joined by blank lines."""
+        ...
+
+
 class ScriptedServer:
     """A server for the time of a `with` block; `faults` are used up, one per request, before any answer.
 
-    With `api_key`, requests without it are refused, in words that quote the key that was sent.
+    With `api_key`, requests without it are refused, in words that quote the key that was sent. `json_forms`
+    are the kinds of `response_format` that are taken; a script's reply that is no JSON becomes JSON then.
+    First tokens have at most `most_logprobs` log-probabilities, and none in the dialect `no_logprobs`.
     """
 
     def __init__(
@@ -86,6 +64,8 @@ class ScriptedServer:
         *,
         model: str = "scripted",
         dialect: Dialect = "legacy",
+        json_forms: Collection[str] = ("json_schema", "json_object"),
+        most_logprobs: int = 20,
         faults: Iterable[ScriptedFault] = (),
         api_key: str = "",
     ) -> None:
@@ -96,6 +76,7 @@ class ScriptedServer:
         """The largest number of requests that were ever in work together."""
         self._script, self._model, self._api_key = script, model, api_key
         self._dialect: Dialect = dialect
+        self._json_forms, self._most_logprobs = json_forms, most_logprobs
         self._lock = threading.Lock()
         self._in_work = 0
         self._closing = threading.Event()
@@ -134,37 +115,61 @@ class ScriptedServer:
                 return fault
             if self._api_key and authorization != f"Bearer {self._api_key}":
                 return ScriptedFault.error(401, f"Incorrect API key provided: {authorization}")
-            return self._scripted(path, body)
+            return replace(self._scripted(path, body), copies=fault.copies)
         finally:
             with self._lock:
                 self._in_work -= 1
 
     def _scripted(self, path: str, body: dict[str, Any]) -> ScriptedFault:
+        if refused := self._refusal(body):
+            return ScriptedFault.error(400, refused)
         try:
             match path, body:
                 case "/v1/models", _:
                     return ScriptedFault(200, models_body(self._model))
                 case "/v1/chat/completions", {"messages": messages}:
                     prompt = "\n\n".join(message["content"] for message in messages)
-                    return self._replied(prompt, chat=True)
+                    return self._replied(prompt, body, chat=True)
                 case "/v1/completions", {"prompt": str(prompt), "echo": True}:
                     return ScriptedFault(
                         200, echo_body(body, self._script.digits, dialect=self._dialect, model=self._model)
                     )
                 case "/v1/completions", {"prompt": str(prompt)}:
-                    return self._replied(prompt, chat=False)
+                    return self._replied(prompt, body, chat=False)
                 case _:
                     return ScriptedFault.error(404, f"there is nothing at {path}")
         except Exception as error:
             # A failing script must stop its test, and only 4xx is not tried again.
             return ScriptedFault.error(400, f"the script failed: {error!r}")
 
-    def _replied(self, prompt: str, *, chat: bool) -> ScriptedFault:
+    def _refusal(self, body: dict[str, Any]) -> str:
+        """Return why this server does not take a request, if it does not."""
+        form = cast(dict[str, Any], body.get("response_format") or {}).get("type")
+        if form and form not in self._json_forms:
+            return f"Invalid parameter: 'response_format' of type '{form}' is not supported with this model."
+        wanted = body.get("top_logprobs", body.get("logprobs", 0))
+        if wanted > self._most_logprobs:
+            return f"logprobs must be {self._most_logprobs} or less"
+        return ""
+
+    def _replied(self, prompt: str, request: dict[str, Any], *, chat: bool) -> ScriptedFault:
         said = self._script.reply(prompt)
         if isinstance(said, ScriptedFault):
             return said
+        said = in_form(said, request.get("response_format"))
+        logprobs = None
+        if request.get("logprobs") and self._dialect != "no_logprobs":
+            likely = self._likely(prompt, said)
+            wanted = int(request.get("top_logprobs", request["logprobs"]))
+            legacy = not chat and self._dialect == "legacy"
+            logprobs = first_token_logprobs(likely, wanted, legacy=legacy)
         body = chat_body if chat else completion_body
-        return ScriptedFault(200, body(prompt, said, model=self._model))
+        return ScriptedFault(200, body(prompt, said, model=self._model, logprobs=logprobs))
+
+    def _likely(self, prompt: str, said: str) -> Mapping[str, float]:
+        if isinstance(self._script, FirstTokens):
+            return self._script.first_tokens(prompt)
+        return {(tokenised(said) or ["\n"])[0]: 0.99, "...": 0.005}
 
 
 class _HTTPServer(ThreadingHTTPServer):
@@ -203,14 +208,18 @@ class _Handler(BaseHTTPRequestHandler):
         if answer.reset:
             self._hang_up()
             return
-        data = answer.body.encode()
+        data = answer.body if isinstance(answer.body, bytes) else answer.body.encode()
         with suppress(ConnectionError):
-            self.send_response(answer.status or 200)
-            for name, value in {"Content-Type": "application/json", **answer.headers}.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+            for _ in range(answer.copies):
+                self.send_response(answer.status or 200)
+                for name, value in {"Content-Type": "application/json", **answer.headers}.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data[: answer.cut_at])
+            if answer.cut_at is not None:
+                self.wfile.flush()
+                self._hang_up()
 
     def _hang_up(self) -> None:
         """Close at once and without a farewell, so that the client sees a reset."""

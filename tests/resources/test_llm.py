@@ -12,6 +12,8 @@ from neuroscribe.errors import LLMError
 from neuroscribe.ports import LLM, Message, Reply
 from neuroscribe.testing.servers import ScriptedFault, ScriptedServer
 from resources.llm import OpenAIServer
+from resources.llm_prices import Prices
+from resources.llm_transport import Drive
 
 KEY = "sk-very-secret-0123456789"
 QUESTION = [Message("user", "What do rain and snow share?"), Message("assistant", "Explanation:")]
@@ -34,7 +36,8 @@ def asked(server: OpenAIServer) -> Reply:
 def answered_with(*faults: ScriptedFault, max_retries: int = 0) -> tuple[Reply, int]:
     """The reply after these faults, and the number of requests it took."""
     with ScriptedServer(Weather(), faults=faults) as scripted:
-        reply = asked(OpenAIServer("m", base_url=scripted.base_url, max_retries=max_retries, timeout_s=0.3))
+        drive = Drive(max_retries=max_retries)
+        reply = asked(OpenAIServer("m", base_url=scripted.base_url, drive=drive, timeout_s=1.5))
         return reply, len(scripted.calls)
 
 
@@ -76,8 +79,7 @@ def test_tokens_and_money_are_counted():
             OpenAIServer(
                 "m",
                 base_url=scripted.base_url,
-                usd_per_million_prompt_tokens=1.0,
-                usd_per_million_completion_tokens=10.0,
+                prices=Prices(prompt=1.0, completion=10.0),
             )
         )
     assert (reply.usage.prompt_tokens, reply.usage.completion_tokens) == (
@@ -183,7 +185,7 @@ def test_what_can_never_succeed_ends_the_run_with_the_servers_words(fault: Scrip
 def test_what_can_never_succeed_is_not_tried_again(status: int):
     with ScriptedServer(Weather(), faults=[ScriptedFault.error(status, "no")]) as scripted:
         with pytest.raises(LLMError, match="no"):
-            asked(OpenAIServer("m", base_url=scripted.base_url, max_retries=5))
+            asked(OpenAIServer("m", base_url=scripted.base_url, drive=Drive(max_retries=5)))
         assert len(scripted.calls) == 1
 
 
@@ -210,7 +212,9 @@ def test_the_key_is_in_no_representation_log_record_or_reply(caplog: pytest.LogC
         quoting,
     ]
     with ScriptedServer(Weather(), api_key=KEY, faults=faults) as scripted:
-        patient = OpenAIServer("m", base_url=scripted.base_url, api_key=f" {KEY}\n", max_retries=1)
+        patient = OpenAIServer(
+            "m", base_url=scripted.base_url, api_key=f" {KEY}\n", drive=Drive(max_retries=1)
+        )
         replies = [asked(patient), asked(patient), asked(patient)]
     assert [reply.status for reply in replies] == ["failed", "ok", "ok"]
     assert "[key]" in replies[0].raw
@@ -224,7 +228,7 @@ def test_a_server_that_is_not_there_is_named_with_the_remedy():
         listener.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
     with pytest.raises(LLMError, match=rf"no LLM server answers at {url}.*start it"):
-        asked(OpenAIServer("m", base_url=url, max_retries=0))
+        asked(OpenAIServer("m", base_url=url, drive=Drive(max_retries=0)))
 
 
 def test_no_more_calls_than_allowed_are_in_flight():
@@ -241,7 +245,7 @@ def test_no_more_calls_than_allowed_are_in_flight():
 def test_one_server_serves_several_event_loops():
     with ScriptedServer(Weather()) as scripted:
         server = OpenAIServer("m", base_url=scripted.base_url)
-        assert asked(server) == asked(server)
+        assert asked(server).text == asked(server).text == " words for weather"
 
 
 def test_the_newer_name_of_the_length_limit_is_learnt():

@@ -1,0 +1,62 @@
+"""What goes wrong between a server and its client, to be brought about on purpose."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from neuroscribe.testing.server_bodies import error_body
+
+
+@dataclass(frozen=True)
+class ScriptedFault:
+    """What is sent instead of an answer; with neither status nor reset, an answer that is late or doubled."""
+
+    status: int | None = None
+    body: str | bytes = ""
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    delay_s: float = 0.0
+    reset: bool = False
+    cut_at: int | None = None
+    """Bytes of the body after which the connection is cut off."""
+    copies: int = 1
+    """How often the whole response is sent."""
+
+    @staticmethod
+    def error(status: int, message: str, *, code: str | None = None) -> "ScriptedFault":
+        """Return an HTTP error in the protocol's form."""
+        return ScriptedFault(status, error_body(message, code=code))
+
+    @staticmethod
+    def too_many(*, retry_after: str | None = None) -> "ScriptedFault":
+        """Return a refusal to answer before so many seconds or a date; None: before nobody knows when."""
+        headers = {} if retry_after is None else {"Retry-After": retry_after}
+        return ScriptedFault(429, error_body("slow down"), headers)
+
+    @staticmethod
+    def page(status: int = 200) -> "ScriptedFault":
+        """Return a web page, as proxies and sign-in walls send."""
+        return ScriptedFault(status, "<html><body>Welcome</body></html>", {"Content-Type": "text/html"})
+
+    @staticmethod
+    def connection_reset() -> "ScriptedFault":
+        """Return a connection cut off before the answer."""
+        return ScriptedFault(reset=True)
+
+    @staticmethod
+    def connection_cut(body: str, *, at: int = 20) -> "ScriptedFault":
+        """Return a connection cut off in the middle of a body."""
+        return ScriptedFault(200, body, cut_at=at)
+
+    @staticmethod
+    def garbled() -> "ScriptedFault":
+        """Return bytes that are said to be compressed and are not."""
+        return ScriptedFault(200, b"\x1f\x8b\x08 no gzip", {"Content-Encoding": "gzip"})
+
+    @staticmethod
+    def twice() -> "ScriptedFault":
+        """Return an ordinary answer that is delivered twice over one connection."""
+        return ScriptedFault(copies=2)
+
+    @staticmethod
+    def late(seconds: float) -> "ScriptedFault":
+        """Return an ordinary answer after a while."""
+        return ScriptedFault(delay_s=seconds)

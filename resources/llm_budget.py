@@ -1,0 +1,37 @@
+"""Money that a process may spend on LLM calls; no call begins that might exceed it."""
+
+import asyncio
+
+from neuroscribe.errors import BudgetError
+
+VARIABLE = "NEUROSCRIBE_LLM_BUDGET_USD"
+_LOOK_S = 0.05
+
+
+class Budget:
+    """A limit in US dollars on all calls that share it."""
+
+    def __init__(self, limit_usd: float) -> None:
+        self.limit_usd = limit_usd
+        self.spent_usd = 0.0
+        self._under_way: list[float] = []
+
+    async def reserve(self, estimate_usd: float) -> None:
+        """Set money aside for a call, once there is enough; raises BudgetError when there never will be.
+
+        It is raised only after the calls under way have come back, so that none of their answers is lost.
+        """
+        while self.spent_usd + sum(self._under_way) + estimate_usd > self.limit_usd:
+            if not self._under_way:
+                raise BudgetError(
+                    f"the budget for LLM calls, ${self.limit_usd:.2f} ({VARIABLE}), is spent:"
+                    f" ${self.spent_usd:.4f} so far, and the next call may cost ${estimate_usd:.4f}; all"
+                    " answers are kept, and the same command continues from here with a new budget"
+                )
+            await asyncio.sleep(_LOOK_S)
+        self._under_way.append(estimate_usd)
+
+    def settle(self, estimate_usd: float, spent_usd: float) -> None:
+        """Book what a call has cost in place of what was set aside for it."""
+        self._under_way.remove(estimate_usd)
+        self.spent_usd += spent_usd

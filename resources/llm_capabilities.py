@@ -1,0 +1,42 @@
+"""What a server was found to be able to do, kept beside its answers from run to run.
+
+What was found saves the next run the trying. It is never the last word: a server that is said to lack
+something is tried again before it is refused.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields, replace
+from typing import Any
+
+from neuroscribe.capabilities import Capabilities
+from neuroscribe.fingerprint import fingerprint
+from neuroscribe.ports import CallStore
+from resources.llm_endpoints import Endpoint
+
+_VERSION = 1
+"""Raise when the code that tries servers finds other things."""
+
+
+class Found:
+    """The capabilities of one model at one address; without a store they are kept for this object's life."""
+
+    def __init__(self, endpoint: Endpoint, prompt_style: str, calls: CallStore | None) -> None:
+        self.length_limit = "max_tokens"
+        """The name by which the server knows the limit on an answer's length."""
+        self._calls = calls
+        self._key = fingerprint("capabilities", _VERSION, endpoint.url, endpoint.model, prompt_style)
+        stored = (calls.get(self._key) if calls else None) or {}
+        self.now = Capabilities(**_known(stored))
+
+    def record(self, **found: bool | int) -> None:
+        """Keep what was found, in place of what was found before."""
+        changed = replace(self.now, **found)
+        if changed != self.now:
+            self.now = changed
+            if self._calls is not None:
+                self._calls.put(self._key, asdict(changed))
+
+
+def _known(stored: Mapping[str, object]) -> dict[str, Any]:
+    names = {field.name for field in fields(Capabilities)}
+    return {name: value for name, value in stored.items() if name in names}

@@ -1,0 +1,106 @@
+"""Holds all calls back while a server is down, and finds out when it is back."""
+
+import asyncio
+import random
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from neuroscribe.errors import LLMError
+from neuroscribe.pace import duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from neuroscribe.ports import Progress
+
+FAILURES = 5
+"""Failures in a row, across all calls, after which a server counts as down."""
+_FIRST_PROBE_S, _LONGEST_S = 1.0, 60.0
+_LOOK_S = 0.5
+"""How often a waiting call looks whether the server is back."""
+
+
+class Circuit:
+    """The state of one server for all calls to it; times are those of the running event loop.
+
+    After five failures in a row calls wait, and one at a time tries the server, at growing intervals. A
+    server that is down for longer than `patience_s` ends the run with an LLMError.
+    """
+
+    def __init__(self, url: str, *, patience_s: float, generator: random.Random) -> None:
+        self._url, self._patience_s, self._generator = url, patience_s, generator
+        self._failures = 0
+        self._down_since: float | None = None
+        self._probe_at = self._interval = 0.0
+        self._probing = False
+        self._reason = ""
+        self._shown = ExitStack()
+        self._advance: Callable[..., None] | None = None
+        self._advanced_to = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the server counts as down."""
+        return self._down_since is not None
+
+    async def turn(self, progress: "Progress | None") -> bool:
+        """Return when a call may be tried, and whether it is the one that tries a server that is down.
+
+        Raises LLMError when the server stays down for too long.
+        """
+        while self._down_since is not None:
+            now = asyncio.get_running_loop().time()
+            self._show(now, progress)
+            if now - self._down_since > self._patience_s:
+                self._close()
+                raise LLMError(
+                    f"the LLM server at {self._url} has been down for {duration(self._patience_s)}"
+                    f" ({self._reason}); all answers so far are kept: run the same command again when it is"
+                    " well"
+                )
+            if not self._probing and now >= self._probe_at:
+                self._probing = True
+                return True
+            due = _LOOK_S if self._probing else self._probe_at - now
+            await asyncio.sleep(min(_LOOK_S, due))
+        return False
+
+    def failed(self, reason: str, *, probe: bool) -> None:
+        """Take note that a call found the server down."""
+        now = asyncio.get_running_loop().time()
+        self._failures += 1
+        self._reason = reason
+        if self._down_since is None and self._failures >= FAILURES:
+            self._down_since, self._interval = now, _FIRST_PROBE_S
+            self._probe_at = now + self._interval
+        elif probe:
+            self._probing = False
+            self._interval = min(2 * self._interval, _LONGEST_S)
+            self._probe_at = now + self._interval * self._generator.uniform(0.75, 1.0)
+
+    def passed(self) -> None:
+        """Take note that the server answered, be it with a refusal."""
+        self._failures = 0
+        if self._down_since is not None:
+            self._close()
+
+    def left(self, *, probe: bool) -> None:
+        """Take note that a call ended without showing whether the server is well."""
+        self._probing = self._probing and not probe
+
+    def _close(self) -> None:
+        self._down_since, self._probing, self._failures = None, False, 0
+        self._advance = None
+        self._shown.close()
+
+    def _show(self, now: float, progress: "Progress | None") -> None:
+        assert self._down_since is not None
+        if progress is None:
+            return
+        if self._advance is None:
+            label = f"wait for the LLM server at {self._url}"
+            task = progress.task(label, total=round(self._patience_s), unit="seconds")
+            self._advance, self._advanced_to = self._shown.enter_context(task), 0
+        gone = round(now - self._down_since)
+        self._advance(gone - self._advanced_to, note=f"down: {self._reason}")
+        self._advanced_to = gone

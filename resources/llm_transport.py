@@ -1,0 +1,185 @@
+"""One question to a server, with as many attempts as it takes: at the server's pace, within the budget.
+
+What the server may yet answer is tried again; what it will never answer raises at once.
+"""
+
+import asyncio
+import copy
+import random
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from neuroscribe.errors import LLMError
+from neuroscribe.pace import duration
+from neuroscribe.ports import Progress, Usage
+from resources.llm_budget import Budget
+from resources.llm_circuit import Circuit
+from resources.llm_faults import UnansweredError, WithheldError
+from resources.llm_pacing import Pace, TokenGuess
+from resources.llm_prices import Prices
+from resources.llm_retries import backoff_s
+from resources.llm_wire import Body, read_usage
+
+if TYPE_CHECKING:
+    import openai
+
+    from resources.llm_client import Client
+
+_HASTY_RETRIES = 2
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is sent, and how large it and its answer may be."""
+
+    path: str
+    body: dict[str, Any]
+    characters: int
+    max_tokens: int
+
+
+@dataclass
+class Drive:
+    """How hard a server may be driven; what is shared by all clients of one server and one account."""
+
+    pace: Pace = field(default_factory=Pace)
+    circuit: Circuit | None = None
+    budget: Budget | None = None
+    max_retries: int = 8
+    patience_s: float = 1800.0
+    """How long to wait for a server that is down, or that asks to wait."""
+
+
+class Transport:
+    """Questions to one server; `seed` varies the waits before retries."""
+
+    def __init__(
+        self, client: "Client", drive: Drive, *, prices: Prices, progress: Progress | None, seed: int = 0
+    ) -> None:
+        self._client, self._drive, self._prices, self._progress = client, drive, prices, progress
+        self._generator = random.Random(seed)  # noqa: S311 - spreads retries
+        self._guess = TokenGuess()
+        self._max_retries = drive.max_retries
+        url, patience_s = client.endpoint.url, drive.patience_s
+        self._circuit = drive.circuit or Circuit(url, patience_s=patience_s, generator=self._generator)
+        self._waits = True
+
+    @property
+    def attempts(self) -> int:
+        """The most attempts at one question."""
+        return self._max_retries + 1
+
+    def hasty(self) -> "Transport":
+        """Return the same with few retries and no wait for a server that is down, to find mistakes early."""
+        hasty = copy.copy(self)
+        hasty._max_retries, hasty._waits = min(_HASTY_RETRIES, self._max_retries), False
+        return hasty
+
+    async def answered(self, request: Request) -> tuple[Body, Usage]:
+        """Return a whole answer and what it took.
+
+        Raises UnansweredError after the last attempt, WithheldError for a prompt that is turned away,
+        BudgetError where money is short, and LLMError where no later attempt could succeed.
+        """
+        prompt = self._guess.tokens(request.characters)
+        worst = self._prices.cost(Usage(prompt_tokens=prompt, completion_tokens=request.max_tokens)) or 0.0
+        budget = self._drive.budget
+        if budget is not None:
+            await budget.reserve(worst)
+        spent = _Spent(worst)
+        try:
+            async with self._client.slot() as client:
+                begun = asyncio.get_running_loop().time()
+                body = await self._until_answered(client, request, prompt + request.max_tokens, spent, begun)
+                latency_s = asyncio.get_running_loop().time() - begun
+            usage = read_usage(body, prices=self._prices)
+            self._guess.learn(request.characters, usage.prompt_tokens)
+            spent.usd += worst if usage.cost_usd is None else usage.cost_usd
+            return body, replace(usage, latency_s=latency_s)
+        finally:
+            if budget is not None:
+                budget.settle(worst, spent.usd)
+
+    async def _until_answered(
+        self, client: "openai.AsyncOpenAI", request: Request, tokens: int, spent: "_Spent", begun: float
+    ) -> Body:
+        attempt = 0
+        while True:
+            try:
+                return await self._attempt(client, request, tokens)
+            except UnansweredError as error:
+                spent.add(error)
+                # A server that is down is not this question's fault.
+                attempt += not (self._waits and error.down and self._circuit.is_open)
+                if attempt > self._max_retries:
+                    raise self._given_up(error, spent, begun) from None
+                await self._pause(error, attempt)
+
+    async def _attempt(self, client: "openai.AsyncOpenAI", request: Request, tokens: int) -> Body:
+        probe = await self._circuit.turn(self._progress) if self._waits else False
+        await self._at_pace(tokens)
+        shown = False
+        try:
+            body = Body(await self._client.posted(client, request.path, request.body))
+            shown = True
+        except UnansweredError as error:
+            if error.down:
+                self._circuit.failed(str(error), probe=probe)
+            else:
+                shown = not error.billed
+            raise
+        except (LLMError, WithheldError):
+            shown = True
+            raise
+        finally:
+            if shown:
+                self._circuit.passed()
+            else:
+                self._circuit.left(probe=probe)
+        if body.is_truncated:
+            raise UnansweredError(body.text, billed=True)
+        self._correct(body, tokens)
+        return body
+
+    async def _at_pace(self, tokens: int) -> None:
+        loop = asyncio.get_running_loop()
+        start = self._drive.pace.start(loop.time(), tokens=tokens)
+        while (wait := max(start, self._drive.pace.held_until) - loop.time()) > 0:
+            await asyncio.sleep(wait)
+
+    def _correct(self, body: Body, tokens: int) -> None:
+        usage = read_usage(body, prices=self._prices)
+        if taken := usage.prompt_tokens + usage.completion_tokens:
+            self._drive.pace.correct(estimated=tokens, taken=taken)
+
+    async def _pause(self, error: UnansweredError, attempt: int) -> None:
+        """Wait before the next attempt; raises LLMError where the server asks to wait for too long."""
+        asked_s = error.retry_after_s
+        if asked_s is not None and asked_s > self._drive.patience_s:
+            raise LLMError(
+                f"{self._client.endpoint.url} asks to wait {duration(asked_s)} ({error}); all answers so far"
+                " are kept: run the same command again then"
+            )
+        wait_s = backoff_s(max(1, attempt), self._generator, asked_s=asked_s)
+        if asked_s is not None:
+            self._drive.pace.hold(asyncio.get_running_loop().time() + asked_s)
+        await asyncio.sleep(wait_s)
+
+    def _given_up(self, error: UnansweredError, spent: "_Spent", begun: float) -> Exception:
+        if error.unreachable:
+            return LLMError(error.unreachable)
+        cost = 0.0 if self._prices.known and not spent.usd else None
+        error.usage = Usage(cost_usd=cost, latency_s=asyncio.get_running_loop().time() - begun)
+        return error
+
+
+@dataclass
+class _Spent:
+    """What attempts at one question may have cost, in US dollars."""
+
+    worst: float
+    usd: float = 0.0
+
+    def add(self, error: UnansweredError) -> None:
+        if error.billed:
+            self.usd += self.worst
