@@ -4,6 +4,8 @@ import re
 import unicodedata
 
 _NAMED = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\\": "\\\\"}
+_MEANT = {written: character for character, written in _NAMED.items()}
+_ESCAPE = re.compile(r"\\(?:[ntr\\]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
 
 
 def escaped(token: bytes) -> str:
@@ -14,6 +16,11 @@ def escaped(token: bytes) -> str:
     """
     text = token.decode("utf-8", errors="surrogateescape")
     return "".join(_character(character) for character in text)
+
+
+def unescaped(text: str) -> str:
+    """Return the text that was `escaped`; bytes that are no UTF-8 become halves of surrogate pairs."""
+    return _ESCAPE.sub(lambda found: _MEANT.get(found[0]) or _meant(found[0]), text)
 
 
 def storable(text: str) -> str:
@@ -47,3 +54,11 @@ def _character(character: str) -> str:
     if unicodedata.category(character) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}:
         return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
     return character
+
+
+def _meant(escape: str) -> str:
+    """Return the character that a numbered escape stands for; numbers beyond Unicode stay as written."""
+    code = int(escape[2:], 16)
+    if code > 0x10FFFF:
+        return escape
+    return chr(code + 0xDC00 if escape[1] == "x" and code >= 0x80 else code)

@@ -1,27 +1,31 @@
-"""A causal language model in this process: continues text, and reads digit probabilities at known places.
+"""A causal language model in this process: continues text, and reads probabilities at known places.
 
 The beginning that prompts share is run once and kept. What is computed for one call depends on that call
 alone, never on the calls before it, so that a run that was killed and continued gives the same answers.
+All tensors are on the model's device; CUDA has not been tried here.
 """
 
-import copy
 import json
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from neuroscribe.errors import LLMError
-from neuroscribe.explain.messages import as_text
-from neuroscribe.ports import Message, Reply, Schema, Usage
+from neuroscribe.kv_cache import cached_length, forked
+from neuroscribe.local_prompts import PromptStyle, PromptTokens
+from neuroscribe.local_readings import check_questions, finite, look_back, row_probabilities
+from neuroscribe.local_rows import Row
+from neuroscribe.ports import Message, NextToken, Reply, Schema, Usage
 
 _KEPT_PREFIXES = 4
+_LIKELIEST = 50
 
 
 class LocalLLM:
-    """Fulfils the `LLM` port with a Hugging Face model and its tokenizer."""
+    """Fulfils the `LLM` and `NextTokenScorer` ports with a Hugging Face model and its tokenizer."""
 
     def __init__(
         self,
@@ -29,27 +33,36 @@ class LocalLLM:
         tokenizer: Any,
         *,
         identity: str,
-        style: Literal["completion", "chat"] = "completion",
+        style: PromptStyle = "completion",
+        batch_places: int = 4096,
     ) -> None:
         self._model = model
         self._tokenizer = tokenizer
         self._style = style
         self._identity = identity
-        self._prefixes: dict[str, Any] = {}
+        self._batch_places = batch_places
+        self._prompts = PromptTokens(tokenizer, style)
+        self._prefixes: dict[tuple[tuple[int, ...], ...], Any] = {}
 
     @property
     def identity(self) -> str:
-        """Model, revision, dtype and prompt style."""
-        return f"{self._identity} ({self._style})"
+        """Model, revision, dtype, prompt style and what prompts begin with."""
+        opening = self._prompts.opening
+        return f"{self._identity} ({self._style}{f', begins with token {opening[0]}' if opening else ''})"
 
     @property
     def calls_at_once(self) -> int:
-        """One: replies are computed here, one after the other."""
+        """One: calls are computed here, one after the other."""
         return 1
+
+    @property
+    def opening(self) -> list[int]:
+        """Token ids that every prompt of running text begins with; none for most models."""
+        return self._prompts.opening
 
     def encode(self, text: str) -> list[int]:
         """Return token ids of plain text; text that looks like a special token stays text."""
-        return self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+        return self._prompts.text(text)
 
     async def reply(
         self,
@@ -65,15 +78,34 @@ class LocalLLM:
         A schema is not enforced. Raises LLMError when prompt and answer are longer than the model can read.
         """
         del schema
-        shared, own = self._prompt(messages)
+        shared, own = self._prompts.prompt(messages)
+        self._check_length(len(shared) + len(own) + max_tokens)
         with torch.inference_mode():
-            cache, length = self.prefix(shared)
-            self._check_length(length + len(own) + max_tokens)
+            cache = forked(self.prefix(shared))
             tokens = self._continued(cache, own, max_tokens, temperature, torch.Generator().manual_seed(seed))
         text = self._tokenizer.decode(tokens, skip_special_tokens=True).strip()
         raw = json.dumps({"text": text, "tokens": tokens}, ensure_ascii=False)
         status = "truncated" if len(tokens) == max_tokens else "ok"
-        return Reply(text, status, raw, Usage(length + len(own), length, len(tokens)))
+        return Reply(text, status, raw, Usage(len(shared) + len(own), len(shared), len(tokens)))
+
+    async def next_token(self, messages: Sequence[Message]) -> NextToken:
+        """Return the 50 likeliest tokens right after the prompt; tokens with the same text count as one.
+
+        Raises LLMError when the prompt is longer than the model can read or the model's numbers overflow.
+        """
+        shared, own = self._prompts.prompt(messages)
+        self._check_length(len(shared) + len(own))
+        with torch.inference_mode():
+            logits = self._last_logits(own, forked(self.prefix(shared)))
+            logprobs = logits - finite(logits.logsumexp(-1))
+            likeliest = logprobs.topk(min(_LIKELIEST, len(logits)))
+        found: dict[str, float] = {}
+        for token, value in zip(likeliest.indices, likeliest.values, strict=True):
+            text = self._tokenizer.decode([int(token)])
+            before = torch.tensor(found.get(text, -torch.inf))
+            found[text] = float(torch.logaddexp(before, value))
+        raw = json.dumps(found, ensure_ascii=False)
+        return NextToken(found, "ok", raw, Usage(len(shared) + len(own), len(shared), 1))
 
     async def check(self) -> None:
         """Raise LLMError when chat is asked of a model that was not made for it."""
@@ -83,73 +115,63 @@ class LocalLLM:
                 " the study's [llm], or name another model there"
             )
 
-    def prefix(self, text: str) -> tuple[Any, int]:
-        """Return a key-value cache of `text` that the caller may extend, and its length in tokens."""
-        if text not in self._prefixes:
-            while len(self._prefixes) >= _KEPT_PREFIXES:
-                self._prefixes.pop(next(iter(self._prefixes)))
-            self._prefixes[text] = self.extended(None, self.encode(text))
-        cache = self._prefixes[text]
-        return copy.deepcopy(cache), (cache.get_seq_length() if cache is not None else 0)
+    async def probe_next_token(self) -> None:
+        """Raise LLMError, before anything is spent, where `check` does or the model's numbers overflow."""
+        await self.check()
+        await self.next_token([Message("user", "1 2 3")])
 
-    def extended(self, cache: Any, tokens: Sequence[int]) -> Any:
-        """Run more tokens into a cache (None: a fresh one) and return it.
+    def prefix(self, *parts: Sequence[int]) -> Any:
+        """Return the key-value cache of token ids, part after part; None where there are none.
 
-        Raises LLMError when that is longer than the model can read.
+        It is kept, with those of the first parts, and must not be extended: see `forked`. Raises LLMError
+        when it is longer than the model can read.
         """
-        if not tokens:
-            return cache
-        self._check_length((cache.get_seq_length() if cache is not None else 0) + len(tokens))
+        key = tuple(tuple(part) for part in parts if part)
+        if not key:
+            return None
+        if key not in self._prefixes:
+            before = self.prefix(*key[:-1])
+            self._check_length(cached_length(before) + len(key[-1]))
+            while len(self._prefixes) >= _KEPT_PREFIXES:
+                del self._prefixes[next(iter(self._prefixes))]
+            self._prefixes[key] = self._extended(forked(before), key[-1])
+        self._prefixes[key] = self._prefixes.pop(key)
+        return self._prefixes[key]
+
+    def probabilities(
+        self, prefix: Any, rows: Sequence[Row], values: Sequence[int]
+    ) -> list[Float[Tensor, "slot value"]]:
+        """Return, for each row, the probability of each value token right after each of the row's slots.
+
+        `prefix` is a cache that every row goes on from; `values` are token ids. What shares a batch with a
+        row changes its numbers only by rounding. Raises LLMError when a row goes beyond what the model can
+        read, or a question beyond what its layers see, or the model's numbers overflow.
+        """
+        for row in rows:
+            self._check_length(cached_length(prefix) + max(row.positions()) + 1, asked=bool(row.questions))
+        return row_probabilities(self._model, prefix, rows, values, places=self._batch_places)
+
+    def check_questions(self, tokens: Sequence[int]) -> None:
+        """Raise CapabilityError unless questions apart from each other can be read in one row.
+
+        `tokens` are eight or more ids for a sample.
+        """
+        check_questions(self._model, tokens, self.identity)
+
+    def _last_logits(self, tokens: Sequence[int], cache: Any) -> Float[Tensor, " token"]:
+        ids = torch.tensor([list(tokens)], device=self._model.device)
+        output = self._model(
+            input_ids=ids, past_key_values=cache, use_cache=cache is not None, logits_to_keep=1
+        )
+        return output.logits[0, -1].float().cpu()
+
+    def _extended(self, cache: Any, tokens: Sequence[int]) -> Any:
+        """Run more tokens into a cache (None: a fresh one) and return it."""
         ids = torch.tensor([list(tokens)], device=self._model.device)
         with torch.inference_mode():
             return self._model.base_model(
                 input_ids=ids, past_key_values=cache, use_cache=True
             ).past_key_values
-
-    def probabilities(
-        self,
-        cache: Any,
-        tokens: Sequence[int],
-        positions: Int[Tensor, " place"],
-        visible: Bool[Tensor, "place place"],
-        slots: Sequence[int],
-        values: Sequence[int],
-    ) -> Float[Tensor, "slot value"]:
-        """Return the probability of each value token right after each slot of a row with its own mask.
-
-        `cache` holds the prefix, which every place sees and which is left unchanged; `positions` count from
-        the prefix's end; `visible` says which place of the row sees which; `values` are token ids. Raises
-        LLMError when a position lies beyond what the model can read.
-        """
-        own = copy.deepcopy(cache)
-        length = own.get_seq_length()
-        self._check_length(length + int(positions.max()) + 1)
-        dtype = self._model.dtype
-        mask = torch.zeros(len(tokens), length + len(tokens), dtype=dtype)
-        mask[:, length:].masked_fill_(~visible, torch.finfo(dtype).min)
-        with torch.inference_mode():
-            hidden = self._model.base_model(
-                input_ids=torch.tensor([list(tokens)], device=self._model.device),
-                position_ids=(positions + length)[None].to(self._model.device),
-                attention_mask=mask[None, None].to(self._model.device),
-                past_key_values=own,
-                use_cache=True,
-            ).last_hidden_state[0, list(slots)]
-            logits = self._model.get_output_embeddings()(hidden)
-            return logits.float().softmax(-1)[:, list(values)].cpu()
-
-    def _prompt(self, messages: Sequence[Message]) -> tuple[str, list[int]]:
-        """Return the part that all prompts of a stage share, as text, and this prompt's own tokens."""
-        if self._style == "chat":
-            turns = [{"role": m.role, "content": m.content} for m in messages]
-            ends_open = messages[-1].role == "assistant"
-            text = self._tokenizer.apply_chat_template(
-                turns, tokenize=False, add_generation_prompt=not ends_open, continue_final_message=ends_open
-            )
-            return "", self._tokenizer.encode(text, add_special_tokens=False)
-        last_question = max(index for index, m in enumerate(messages) if m.role == "user")
-        shared = as_text(messages[:last_question])
-        return shared, self.encode(as_text(messages).removeprefix(shared))
 
     def _continued(
         self,
@@ -175,14 +197,21 @@ class LocalLLM:
             step = [token]
         return made
 
-    def _check_length(self, found: int) -> None:
-        """Raise LLMError for more tokens in a row than the model has positions."""
+    def _check_length(self, found: int, *, asked: bool = False) -> None:
+        """Raise LLMError for more tokens in a row than the model has positions, or questions can see."""
         allowed: Any = getattr(self._model.config, "max_position_embeddings", None)
         if isinstance(allowed, int) and found > allowed:
             raise LLMError(
                 f"{self.identity}: a prompt with its answer takes {found} tokens, and the model reads"
                 f" {allowed}; lower excerpts or excerpt_tokens under the study's explainers.* (for a"
                 " simulation corpus.sequence_length), or name another model in [llm]"
+            )
+        window = look_back(self._model) if asked else None
+        if window is not None and found > window:
+            raise LLMError(
+                f"{self.identity}: some of its layers look back {window} tokens, and a text with a question"
+                f' takes {found}; set layout = "hidden" for the simulator, lower corpus.sequence_length, or'
+                " name another model in [llm] or [simulator_llm]"
             )
 
     @property

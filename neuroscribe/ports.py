@@ -216,10 +216,12 @@ class Simulated:
     valid_fraction: float | None
     """Mean probability mass on valid values; None for simulators without a distribution."""
     status: ReadingStatus = "ok"
-    """Why there are no values, where there are none."""
+    """`ok` if every token has a value, else why some or all have none."""
     usage: Usage = Usage()
     raw: str = ""
-    """What came instead of values."""
+    """The answer as received, from simulators that read words; what came instead of values from others."""
+    unmatched_words: int | None = None
+    """Words that the answer copies and the text does not hold; None from simulators that copy none."""
 
 
 @runtime_checkable

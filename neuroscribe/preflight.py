@@ -7,7 +7,8 @@ from neuroscribe.errors import CapabilityError
 from neuroscribe.local_llm import LocalLLM
 from neuroscribe.ports import LLM, NextTokenScorer, Progress, PromptScorer
 from neuroscribe.sections import Capability
-from neuroscribe.simulate.specs import Embedding
+from neuroscribe.simulate.local import LocalSimulator
+from neuroscribe.simulate.specs import AllAtOnce, Embedding
 from neuroscribe.sources import EncoderSource, LLMSource
 from neuroscribe.studies import Study
 
@@ -33,6 +34,10 @@ async def check_models(
     for spec in study.simulators.values():
         if isinstance(spec, Embedding):
             encoders.open(spec, progress=progress)
+        if isinstance(spec, AllAtOnce):
+            model = llm.open(study.simulating_llm, progress=progress)
+            if isinstance(model, LocalLLM):
+                LocalSimulator(model, layout=spec.layout)  # refuses what it cannot read
 
 
 async def check_llm(llm: LLM, needs: Collection[Capability]) -> None:

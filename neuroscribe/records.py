@@ -31,7 +31,7 @@ EXPLANATION_STATUSES = (
 - `too_long`, `empty`, `unparsable`: not of the form that was asked for
 """
 READING_STATUSES = ("ok", "refused", "unparsable", "failed", "truncated")
-"""What becomes of an answer that should be a simulation or a judgement; only `ok` has values."""
+"""What becomes of an answer that should be a simulation or a judgement; only `ok` has all values."""
 
 SEQUENCES = Table(
     "corpus/sequences",
@@ -187,7 +187,13 @@ SIMULATIONS = Table(
         split_column(),
         Column("simulated", FLOATS, "expected activation per token, 0..10 (length T)"),
         Column("valid_fraction", pl.Float32(), "probability mass on valid values", nullable=True),
-        Column("status", pl.String(), "ok, or why there are no values: see READING_STATUSES"),
+        Column("status", pl.String(), "ok, or why some or all values are NaN: see READING_STATUSES"),
+        Column(
+            "unmatched_words",
+            pl.Int32(),
+            "words that the answer copies and the text does not hold, where words are copied",
+            nullable=True,
+        ),
         *usage_columns(),
         Column("simulator", pl.String(), "name of the simulator in the study"),
         Column("model", pl.String(), "model, revision and prompt version"),

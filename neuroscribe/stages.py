@@ -21,7 +21,7 @@ VERSIONS = {
     "token_lookup": 2,
     "connections": 2,
     "explanations": 3,
-    "simulations": 2,
+    "simulations": 3,
     "scores": 1,
     "neuron_dataset": 1,
 }
@@ -70,6 +70,12 @@ def provenance(study: Study, stage: str) -> dict[str, Any]:
     }
 
 
+def simulation_prompts(study: Study) -> list[str]:
+    """Return the identity of every prompt that the study's simulators may use, and of no other."""
+    layouts = {layout for spec in study.simulators.values() for layout in spec.prompts}
+    return [prompt_identity(layout) for layout in sorted(layouts)]
+
+
 def _settings(study: Study, stage: str) -> dict[str, Any]:
     """Return the parts of a study that a stage reads."""
     subject = study.subject.model_dump(exclude=set() if study.subject.compiled else {"compiled"})
@@ -96,12 +102,11 @@ def _settings(study: Study, stage: str) -> dict[str, Any]:
                 "wording": wordings([spec.kind for spec in study.explainers.values()]),
             }
         case "simulations":
-            prompts = [prompt_identity("hidden"), prompt_identity("asked")]
             per_split = study.scoring.sequences_per_split
             return {
                 "simulators": study.simulators,
                 "llm": _llm(study.simulating_llm),
-                "prompts": prompts,
+                "prompts": simulation_prompts(study),
                 "per_split": per_split,
             }
         case "scores":

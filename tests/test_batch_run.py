@@ -23,10 +23,7 @@ def test_a_layer_that_waits_for_its_job_holds_up_no_other_and_each_is_submitted_
     jobs = Batches()
     with ScriptedServer(PlantedScript(), batches=jobs) as server, dg.instance_for_test() as instance:
         path = write_planted_study(tmp_path, base_url=server.base_url)
-        own = f'provider = "openai"
-model = "scripted"
-base_url = "{server.base_url}"
-'
+        own = f'provider = "openai"\nmodel = "scripted"\nbase_url = "{server.base_url}"\n'
         path.write_text(path.read_text().replace("[llm]\n", f"[simulator_llm]\n{own}[llm]\nbatch = true\n"))
         study = read_study(path)
         environment = Environment.read(

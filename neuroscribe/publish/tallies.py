@@ -5,6 +5,7 @@ import polars as pl
 from neuroscribe.publish.summary import Headline, main_scores
 from neuroscribe.records import EXPLANATION_STATUSES, READING_STATUSES
 from neuroscribe.sampling import SET_ASIDE_REASONS
+from neuroscribe.simulate.specs import OneAtATime
 from neuroscribe.studies import Study
 
 Tally = dict[str, int | float | str]
@@ -41,6 +42,8 @@ def simulation_tally(simulations: pl.DataFrame) -> Tally:
         mass = rows["valid_fraction"].drop_nulls()
         if len(mass):
             tally[f"{name}/mean_valid_fraction"] = float(mass.to_numpy().mean())
+        if rows["unmatched_words"].count():
+            tally[f"{name}/unmatched_words"] = int(rows["unmatched_words"].sum())
     return tally
 
 
@@ -56,9 +59,16 @@ def score_tally(study: Study, scores: pl.DataFrame) -> Tally:
 
 
 def llm_calls(study: Study, explanations: pl.DataFrame, simulations: pl.DataFrame) -> int:
-    """Return how many LLM calls a layer's tables rest on: a prompt per explanation, a pass per sequence."""
-    asking = [name for name, spec in study.simulators.items() if spec.kind == "all_at_once"]
+    """Return how many LLM calls a layer's tables rest on.
+
+    That is a prompt per explanation and, for every asking simulator, one per text and sequence, or per token.
+    """
     texts = explanations.select("explanation_id", "text")
-    read = simulations.filter(pl.col("simulator").is_in(asking)).join(texts, on="explanation_id")
-    passes = read.select("simulator", "text", "sequence_id").n_unique() if len(read) else 0
-    return int((explanations["model"] != "none").sum()) + passes
+    asked = int((explanations["model"] != "none").sum())
+    for name, spec in study.simulators.items():
+        if spec.prompts:
+            own = simulations.filter(pl.col("simulator") == name).join(texts, on="explanation_id")
+            passes = own.unique(["text", "sequence_id"])
+            single = isinstance(spec, OneAtATime)
+            asked += int(passes["simulated"].list.len().sum()) if single else len(passes)
+    return asked

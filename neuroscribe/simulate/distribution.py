@@ -1,15 +1,19 @@
-"""From probabilities of digits to a simulated activation."""
+"""From probabilities of digits to simulated activations."""
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeGuard
 
 import numpy as np
 from jaxtyping import Float
 
+from neuroscribe.ports import ReadingStatus, Simulated
 from neuroscribe.simulate.prompts import DIGITS, LARGEST
 
+_GRAVEST: tuple[ReadingStatus, ...] = ("failed", "refused", "truncated", "unparsable", "ok")
+"""A failure comes first: asking again may help."""
+_SPACES = " \t\u2581\u0120"  # two vocabularies' signs for a space among them
 _ROUNDING = 0.01  # how far above 0 a server's arithmetic may put the logarithm of a probability
 
 
@@ -27,10 +31,43 @@ def expected_activations(
     return values * (10 / LARGEST), float(mass.mean())
 
 
+def expected_reading(
+    probabilities: Float[np.ndarray, "token digit"], statuses: Sequence[ReadingStatus]
+) -> Simulated:
+    """Return a reading of places, each with what became of its answer.
+
+    A place that was not answered, or has no mass on a digit (`unparsable`), has no value; the others keep
+    theirs. The reading's status is the first in `_GRAVEST` that any place has. The mass is the mean over the
+    places that were answered.
+    """
+    answered = np.array([status == "ok" for status in statuses], dtype=bool)
+    values, _ = expected_activations(np.where(answered[:, None], probabilities, 0.0))
+    found: set[ReadingStatus] = {
+        "unparsable" if status == "ok" and math.isnan(value) else status
+        for status, value in zip(statuses, values.tolist(), strict=True)
+    }
+    mass = float(probabilities[answered].sum(axis=1).mean()) if answered.any() else None
+    return Simulated(tuple(values.tolist()), mass, min(found, key=_GRAVEST.index))
+
+
+def without_values(length: int, status: ReadingStatus) -> Simulated:
+    """Return a reading of so many tokens that has no values, and why."""
+    return Simulated((math.nan,) * length, None, status)
+
+
 def digit_probabilities(top_logprobs: Mapping[str, object]) -> Float[np.ndarray, " digit"]:
     """Return the probability of each digit among a place's likeliest tokens; absent digits have none."""
     read = readable_logprobs(top_logprobs)
     return np.array([math.exp(read[digit]) if digit in read else 0.0 for digit in DIGITS])
+
+
+def answer_probabilities(top_logprobs: Mapping[str, object]) -> Float[np.ndarray, " digit"]:
+    """Return the probability of each digit as an answer's first token, with or without a space before it."""
+    shares = np.zeros(len(DIGITS))
+    for token, logprob in readable_logprobs(top_logprobs).items():
+        if (digit := token.strip(_SPACES)) in DIGITS:
+            shares[int(digit)] += math.exp(logprob)
+    return shares
 
 
 def readable_logprobs(sent: Mapping[str, object]) -> dict[str, float]:

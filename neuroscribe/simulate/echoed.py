@@ -1,14 +1,15 @@
 """The paper's all-at-once simulator over a server that echoes a prompt's log-probabilities."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from neuroscribe.errors import CapabilityError
-from neuroscribe.ports import EchoedPrompt, PromptScorer, Simulated
-from neuroscribe.simulate.distribution import digit_probabilities, expected_activations
-from neuroscribe.simulate.prompts import hidden_prompt, prompt_identity
+from neuroscribe.ports import EchoedPrompt, PromptScorer, ReadingStatus, Simulated
+from neuroscribe.simulate.distribution import digit_probabilities, expected_reading, without_values
+from neuroscribe.simulate.prompts import DIGITS, hidden_prompt, prompt_identity
 
 
 class EchoedSimulator:
@@ -38,21 +39,32 @@ class EchoedSimulator:
 
     async def _reading(self, explanation: str, tokens: Sequence[bytes]) -> Simulated:
         prompt, places = hidden_prompt(explanation, tokens)
-        echoed = await self._scorer.echoed(prompt)
-        values, mass = expected_activations(_probabilities(echoed, places, self._scorer.identity))
-        return Simulated(tuple(values.tolist()), mass, usage=echoed.usage)
+        try:
+            echoed = await self._scorer.echoed(prompt)
+        except CapabilityError as error:
+            # The server was probed before the run: what it cannot do now has to do with this text.
+            return replace(without_values(len(tokens), "failed"), raw=str(error))
+        return replace(_read(echoed, places, self._scorer.identity), usage=echoed.usage)
 
 
-def _probabilities(echoed: EchoedPrompt, places: Sequence[int], server: str) -> np.ndarray:
-    """Return the digit probabilities at each hidden place, found by its offset in the prompt.
+def _read(echoed: EchoedPrompt, places: Sequence[int], server: str) -> Simulated:
+    """Return the reading at the hidden places, each found by its offset in the prompt.
 
-    Raises CapabilityError where the server's tokenizer joins a hidden value to its neighbours, for then no
-    digit can stand in its place.
+    A place that begins no token has no value, for the server's tokenizer joins it to its neighbours; nor has
+    a place for which no log-probabilities came. Raises CapabilityError where the tokenizer joins all of them.
     """
     token_at = {offset: index for index, offset in enumerate(echoed.offsets)}
-    if missing := [place for place in places if place not in token_at]:
+    tops = [echoed.top_logprobs[token_at[place]] if place in token_at else None for place in places]
+    if places and not any(top is not None for top in tops):
         raise CapabilityError(
-            f"{server}: {len(missing)} of {len(places)} hidden values do not begin a token of the server's"
-            ' tokenizer; use provider = "local" in [llm], or only the embedding simulator'
+            f"{server}: none of {len(places)} hidden values begins a token of the server's tokenizer; use"
+            ' provider = "local" in [llm] or [simulator_llm], or the simulator matching_words'
         )
-    return np.array([digit_probabilities(echoed.top_logprobs[token_at[place]]) for place in places])
+    probabilities = np.array([digit_probabilities(top or {}) for top in tops]).reshape(
+        len(places), len(DIGITS)
+    )
+    return expected_reading(probabilities, [_status(top) for top in tops])
+
+
+def _status(top: Mapping[str, float] | None) -> ReadingStatus:
+    return "unparsable" if top is None else "ok" if top else "failed"

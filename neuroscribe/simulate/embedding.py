@@ -1,12 +1,12 @@
 """A cheap second opinion without an LLM: how similar each token in context is to the explanation."""
 
-import codecs
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
 
 from neuroscribe.ports import Simulated, TextEncoder
+from neuroscribe.simulate.spans import text_and_spans
 
 
 class EmbeddingSimulator:
@@ -41,7 +41,7 @@ class EmbeddingSimulator:
     def _similarities(
         self, target: Float[np.ndarray, " feature"], tokens: Sequence[bytes]
     ) -> Float[np.ndarray, " token"]:
-        text, spans = _text_and_spans(tokens)
+        text, spans = text_and_spans(tokens)
         pieces, vectors = self._encoder.pieces(text)
         cosines = (vectors @ target).clip(0, 1) if len(pieces) else np.zeros(0)
         similar = np.zeros(len(tokens))
@@ -51,19 +51,3 @@ class EmbeddingSimulator:
             ]
             similar[place] = 10 * max(touching, default=0.0)
         return similar
-
-
-def _text_and_spans(tokens: Sequence[bytes]) -> tuple[str, list[tuple[int, int]]]:
-    """Return the text of a sequence and each token's characters in it.
-
-    A character that several tokens make up together belongs to all of them.
-    """
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    spans: list[tuple[int, int]] = []
-    done = 0
-    for token in tokens:
-        start = done
-        done += len(decoder.decode(token))
-        begun = bool(decoder.getstate()[0])
-        spans.append((start, done + begun))
-    return b"".join(tokens).decode("utf-8", errors="replace"), spans

@@ -1,80 +1,47 @@
-"""The all-at-once simulator in this process: one pass asks about every token of a sequence by itself.
+"""The all-at-once simulator in this process: one pass reads the digits at every token of many sequences.
 
-A row holds the sequence as running text, then one short question per token. An attention mask lets each
-question see the explanation and the whole text, but no other question, so that answers do not drift along the
-text (a small model that reads hidden values one after the other mostly repeats itself). Places are known by
-position, never parsed out of text. A token that recurs in a sequence gets the same answer each time.
+Asked (see `local_layouts`), a row holds the sequence as running text, then one short question per token. An
+attention mask lets each question see the explanation and the whole text, but no other question, so that
+answers do not drift along the text (a small model that reads hidden values one after the other mostly repeats
+itself).
+
+Values run from 0 to 9, each a token of its own, and are stretched to 0..10: many tokenizers split "10".
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
-
-import torch
-from jaxtyping import Bool, Int
-from torch import Tensor
 
 from neuroscribe.errors import CapabilityError
-from neuroscribe.escaping import escaped
 from neuroscribe.local_llm import LocalLLM
-from neuroscribe.ports import Simulated
+from neuroscribe.ports import Simulated, Usage
 from neuroscribe.simulate.distribution import expected_activations
-from neuroscribe.simulate.prompts import (
-    ASKING,
-    DIGITS,
-    QUESTION,
-    asked_beginning,
-    asked_opening,
-    prompt_identity,
-)
-
-
-@dataclass(frozen=True)
-class AskedRow:
-    """One sequence as a row of LLM tokens: its text, then a question per token."""
-
-    tokens: list[int]
-    text_length: int
-    questions: list[tuple[int, int]]
-    """Per question: its first and one-past-last place in the row."""
-
-    @property
-    def slots(self) -> list[int]:
-        """The place of each question's last token, after which a digit would come."""
-        return [stop - 1 for _, stop in self.questions]
-
-    def positions(self) -> Int[Tensor, " place"]:
-        """Return each place's position after the prefix: every question stands right behind the text."""
-        positions = torch.arange(len(self.tokens))
-        for start, stop in self.questions:
-            positions[start:stop] = torch.arange(self.text_length, self.text_length + stop - start)
-        return positions
-
-    def visible(self) -> Bool[Tensor, "place place"]:
-        """Return which place may look at which: all is causal, and questions are apart from each other."""
-        visible = torch.ones(len(self.tokens), len(self.tokens), dtype=torch.bool).tril()
-        for start, _ in self.questions:
-            visible[start:, self.text_length : start] = False
-        return visible
+from neuroscribe.simulate.local_layouts import Asked, HiddenLines, Layout
+from neuroscribe.simulate.prompts import DIGITS
+from neuroscribe.simulate.specs import LocalLayout
 
 
 class LocalSimulator:
-    """Fulfils the `Simulator` port with a model in this process."""
+    """Fulfils the `Simulator` port with a model in this process.
 
-    def __init__(self, llm: LocalLLM) -> None:
+    Raises CapabilityError for a model whose tokenizer or attention cannot be read so.
+    """
+
+    def __init__(self, llm: LocalLLM, *, layout: LocalLayout = "asked") -> None:
         self._llm = llm
         self._digits = [self._one_token(digit) for digit in DIGITS]
-        self._opened: tuple[str, Any] | None = None
+        self._layout: Layout = Asked(llm.encode) if layout == "asked" else HiddenLines(llm.encode)
+        if layout == "asked":
+            llm.check_questions(self._digits)
+        self._beginning = [*llm.opening, *self._layout.beginning()]
 
     @property
     def identity(self) -> str:
         """Model and prompt."""
-        return f"{self._llm.identity}; all at once, {prompt_identity('asked')}"
+        return f"{self._llm.identity}; all at once, {self._layout.identity}"
 
     @property
     def sequences_per_call(self) -> int:
-        """One sequence fills a pass: its questions are the batch."""
-        return 1
+        """Sequences that are read side by side; what is computed for one follows from those of its call."""
+        return 16
 
     @property
     def calls_at_once(self) -> int:
@@ -82,42 +49,22 @@ class LocalSimulator:
         return 1
 
     async def simulate(self, explanation: str, sequences: Sequence[Sequence[bytes]]) -> list[Simulated]:
-        """Return the expected activation at every token of every sequence."""
-        return [self._reading(explanation, tokens) for tokens in sequences]
+        """Return the expected activation at every token of every sequence.
 
-    def texts(self, tokens: Sequence[bytes]) -> list[str]:
-        """Return the tokens as they stand in the prompt."""
-        return [escaped(token) for token in tokens]
-
-    def row(self, tokens: Sequence[bytes]) -> AskedRow:
-        """Lay out one sequence."""
-        texts = self.texts(tokens)
-        row = self._llm.encode("".join(texts) + ASKING)
-        text_length = len(row)
-        questions: list[tuple[int, int]] = []
-        for text in texts:
-            start = len(row)
-            row += self._llm.encode(text) + self._llm.encode(QUESTION)
-            questions.append((start, len(row)))
-        return AskedRow(row, text_length, questions)
-
-    def _reading(self, explanation: str, tokens: Sequence[bytes]) -> Simulated:
-        row = self.row(tokens)
-        probabilities = self._llm.probabilities(
-            self._opening(explanation), row.tokens, row.positions(), row.visible(), row.slots, self._digits
+        The prefix is counted as cached for every sequence, whether or not an earlier call had made it.
+        """
+        opening = self._layout.opening(explanation)
+        length = len(self._beginning) + len(opening)
+        laid_out = [self._layout.row(tokens) for tokens in sequences]
+        read = self._llm.probabilities(
+            self._llm.prefix(self._beginning, opening), [row for row, _ in laid_out], self._digits
         )
-        values, mass = expected_activations(probabilities.double().numpy())
-        return Simulated(tuple(values.tolist()), mass)
-
-    def _opening(self, explanation: str) -> Any:
-        """Return the cache of the prompt up to the text; kept while the explanation stays the same."""
-        if self._opened is None or self._opened[0] != explanation:
-            cache, _ = self._llm.prefix(asked_beginning())
-            self._opened = (
-                explanation,
-                self._llm.extended(cache, self._llm.encode(asked_opening(explanation))),
-            )
-        return self._opened[1]
+        found: list[Simulated] = []
+        for (row, slots), probabilities in zip(laid_out, read, strict=True):
+            values, mass = expected_activations(probabilities[slots].double().numpy())
+            usage = Usage(prompt_tokens=length + len(row.tokens), cached_tokens=length)
+            found.append(Simulated(tuple(values.tolist()), mass, usage=usage))
+        return found
 
     def _one_token(self, digit: str) -> int:
         ids = self._llm.encode(digit)

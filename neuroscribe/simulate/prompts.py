@@ -6,7 +6,8 @@ value is hidden; worked examples hide values up to a point, so that the model pu
 attention mask keeps the lines from seeing each other, so that one pass answers every question by itself.
 
 Values run from 0 to 9, because many tokenizers split "10" and its "1" would be taken for a 1; readings are
-stretched to 0..10. Wording and examples are data: `few_shot.toml`.
+stretched to 0..10. Wording and examples are data: `few_shot.toml` for these two, a file of its own name for
+every other layout.
 """
 
 import tomllib
@@ -17,6 +18,7 @@ from typing import Any
 
 from neuroscribe.escaping import escaped
 from neuroscribe.fingerprint import fingerprint
+from neuroscribe.ports import Message
 
 HIDDEN = "?"
 """Stands where a value is not shown."""
@@ -30,7 +32,7 @@ DIGITS = tuple(str(value) for value in range(LARGEST + 1))
 
 def hidden_prompt(explanation: str, tokens: Sequence[bytes]) -> tuple[str, list[int]]:
     """Return the prompt for a server, and the character offset of the hidden value of each token."""
-    text = _hidden_beginning() + _opening(explanation)
+    text = hidden_beginning() + hidden_opening(explanation)
     places: list[int] = []
     for token in tokens:
         text += f"{escaped(token)}\t"
@@ -39,9 +41,22 @@ def hidden_prompt(explanation: str, tokens: Sequence[bytes]) -> tuple[str, list[
     return text, places
 
 
+@cache
+def hidden_beginning() -> str:
+    """Return the instruction and worked examples that all hidden prompts begin with."""
+    data = wording("hidden")
+    blocks = [hidden_opening(example["explanation"]) + _lines(example) + "\n" for example in data["example"]]
+    return f"{data['instruction'].strip()}\n\n" + "".join(blocks)
+
+
+def hidden_opening(explanation: str) -> str:
+    """Return the lines that introduce one neuron's tokens, up to the first of them."""
+    return f"Explanation: {explanation}\nTokens:\n"
+
+
 def asked_beginning() -> str:
     """Return the instruction and worked examples that all asked prompts begin with."""
-    data = _data()["asked"]
+    data = wording("asked")
     blocks = [
         asked_opening(example["explanation"])
         + example["text"]
@@ -60,24 +75,25 @@ def asked_opening(explanation: str) -> str:
 
 def prompt_identity(layout: str) -> str:
     """Return version and content hash of a layout's wording; part of every simulation's identity."""
-    data = _data()[layout]
+    data = wording(layout)
     return f"{layout} prompt v{data['version']} {fingerprint(data, ASKING, QUESTION, HIDDEN, LARGEST)[:8]}"
 
 
-@cache
-def _data() -> dict[str, Any]:
-    return tomllib.loads(files("neuroscribe.simulate").joinpath("few_shot.toml").read_text(encoding="utf-8"))
+def conversation(instruction: str, worked: Sequence[tuple[str, str]], question: str) -> list[Message]:
+    """Return a prompt as turns: the instruction, worked questions with their answers, the question."""
+    turns = [Message("system", instruction.strip())]
+    for asked, answered in worked:
+        turns += [Message("user", asked), Message("assistant", answered)]
+    return [*turns, Message("user", question)]
 
 
 @cache
-def _hidden_beginning() -> str:
-    data = _data()["hidden"]
-    blocks = [_opening(example["explanation"]) + _lines(example) + "\n" for example in data["example"]]
-    return f"{data['instruction'].strip()}\n\n" + "".join(blocks)
-
-
-def _opening(explanation: str) -> str:
-    return f"Explanation: {explanation}\nTokens:\n"
+def wording(layout: str) -> dict[str, Any]:
+    """Return the data file of a layout, with a `version`."""
+    shared = layout in ("hidden", "asked")
+    file = files("neuroscribe.simulate").joinpath("few_shot.toml" if shared else f"{layout}.toml")
+    data = tomllib.loads(file.read_text(encoding="utf-8"))
+    return data[layout] if shared else data
 
 
 def _lines(example: dict[str, Any]) -> str:

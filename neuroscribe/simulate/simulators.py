@@ -6,13 +6,24 @@ import polars as pl
 
 from neuroscribe.errors import CapabilityError
 from neuroscribe.local_llm import LocalLLM
-from neuroscribe.ports import LLM, CallStore, Progress, PromptScorer, Simulator
+from neuroscribe.ports import LLM, CallStore, NextTokenScorer, Progress, PromptScorer, Simulator
 from neuroscribe.preflight import LLM_NEEDS, check_llm
 from neuroscribe.simulate.echoed import EchoedSimulator
 from neuroscribe.simulate.embedding import EmbeddingSimulator
 from neuroscribe.simulate.local import LocalSimulator
-from neuroscribe.simulate.specs import Embedding, SimulatorSpec
+from neuroscribe.simulate.matching_words import MatchingWordsLayout
+from neuroscribe.simulate.one_at_a_time import OneAtATimeSimulator
+from neuroscribe.simulate.replied import RepliedSimulator
+from neuroscribe.simulate.specs import (
+    AllAtOnce,
+    Embedding,
+    MatchingWords,
+    OneAtATime,
+    SimulatorSpec,
+    Structured,
+)
 from neuroscribe.simulate.stage import SimulatedTables, layer_simulations
+from neuroscribe.simulate.structured import StructuredLayout
 from neuroscribe.sources import EncoderSource, LLMSource
 from neuroscribe.studies import Study
 
@@ -37,16 +48,24 @@ async def simulated_layer(
     simulators: Mapping[str, Simulator] = {
         name: EmbeddingSimulator(encoders.open(spec, progress=progress))
         if isinstance(spec, Embedding)
-        else asking_simulator(spec, model)
+        else asking_simulator(spec, model, calls)
         for name, spec in study.simulators.items()
     }
     return await layer_simulations(study, tables, simulators=simulators, calls=calls, progress=progress)
 
 
-def asking_simulator(spec: SimulatorSpec, llm: LLM | None) -> Simulator:
+def asking_simulator(spec: SimulatorSpec, llm: LLM | None, calls: CallStore) -> Simulator:
     """Return a simulator that asks a model; raises CapabilityError where the model cannot be asked so."""
-    if isinstance(llm, LocalLLM):
-        return LocalSimulator(llm)
-    if isinstance(llm, PromptScorer):
-        return EchoedSimulator(llm)
-    raise CapabilityError(f"the simulator {spec.kind} cannot work with {llm and llm.identity}")
+    match spec:
+        case MatchingWords() if llm is not None:
+            return RepliedSimulator(llm, MatchingWordsLayout())
+        case Structured() if llm is not None:
+            return RepliedSimulator(llm, StructuredLayout())
+        case OneAtATime() if isinstance(llm, NextTokenScorer):
+            return OneAtATimeSimulator(llm, calls)
+        case AllAtOnce() if isinstance(llm, LocalLLM):
+            return LocalSimulator(llm, layout=spec.layout)
+        case AllAtOnce() if isinstance(llm, PromptScorer):
+            return EchoedSimulator(llm)
+        case _:
+            raise CapabilityError(f"the simulator {spec.kind} cannot work with {llm and llm.identity}")

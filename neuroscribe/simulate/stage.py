@@ -1,6 +1,5 @@
 """Simulates every explanation on sequences its explainer never saw, and on another neuron's as a control."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -173,7 +172,7 @@ async def _read(
         _check_readings(simulator, readings, sequences)
         return {"readings": [vars(reading) | {"usage": vars(reading.usage)} for reading in readings]}
 
-    answer = await answered_once(key, calls, call, keep=_is_readable, in_flight=in_flight)
+    answer = await answered_once(key, calls, call, keep=_is_kept, in_flight=in_flight)
     advance(1)
     return [_reading(**one) for one in answer["readings"]]
 
@@ -183,9 +182,13 @@ def _reading(*, activations: Sequence[float], usage: dict[str, Any], **rest: Any
     return Simulated(activations=tuple(activations), usage=Usage(**usage), **rest)
 
 
-def _is_readable(answer: Mapping[str, Any]) -> bool:
-    """Tell whether an answer holds any value, so that a server's bad day is not kept for good."""
-    return any(math.isfinite(value) for one in answer["readings"] for value in one["activations"])
+def _is_kept(answer: Mapping[str, Any]) -> bool:
+    """Tell whether asking again would give the same answer.
+
+    What was refused, cut off or is unreadable was answered so at temperature 0 and is kept; what failed is
+    not, so that a server's bad day is not kept for good.
+    """
+    return all(one["status"] != "failed" for one in answer["readings"])
 
 
 def _check_readings(
@@ -212,6 +215,7 @@ def _rows(task: Task, readings: Sequence[Simulated], name: str, identity: str) -
             "simulated": list(reading.activations),
             "valid_fraction": reading.valid_fraction,
             "status": reading.status,
+            "unmatched_words": reading.unmatched_words,
             **reading.usage.columns(),
             "simulator": name,
             "model": identity,

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from neuroscribe.escaping import escaped, unforged
 from neuroscribe.testing.asked import last_asked
+from neuroscribe.testing.planted_answers import simulation_answer
 
 if TYPE_CHECKING:
     from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
@@ -203,7 +204,9 @@ class PlantedScript:
     wrong: bool = False
 
     def reply(self, prompt_text: str) -> str:
-        """Explain the last neuron of a prompt by the truth that fits most of the tokens it shows."""
+        """Answer a simulation prompt, or explain the last neuron by the truth that fits most tokens."""
+        if (answer := simulation_answer(prompt_text, self.digits)) is not None:
+            return answer
         asked = last_asked(prompt_text)
         best = _agreeing(asked.pairs) if asked.pairs else _covering(asked.firing)
         said = _another(best) if self.wrong else best

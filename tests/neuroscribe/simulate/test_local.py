@@ -1,89 +1,279 @@
-"""The in-process simulator: one masked pass gives what separate questions would."""
+"""The in-process simulator: one masked pass over many sequences gives what separate questions would."""
 
 import asyncio
+import re
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
 
+from neuroscribe.errors import CapabilityError, LLMError
 from neuroscribe.local_llm import LocalLLM
-from neuroscribe.ports import Message
+from neuroscribe.ports import Simulated
 from neuroscribe.simulate.local import LocalSimulator
-from neuroscribe.simulate.prompts import ASKING, DIGITS, QUESTION, asked_beginning, asked_opening
+from neuroscribe.simulate.local_layouts import HiddenLines
+from neuroscribe.simulate.prompts import (
+    ASKING,
+    DIGITS,
+    QUESTION,
+    asked_beginning,
+    asked_opening,
+    hidden_beginning,
+    hidden_opening,
+    hidden_prompt,
+)
+from neuroscribe.simulate.specs import LocalLayout
 from neuroscribe.testing.random_subjects import random_subject
+from neuroscribe.testing.tokenizers import byte_tokenizer
 
 EXPLANATION = "words for colours"
-TOKENS = (b" red", b"\n", b"<script>", b" red", "\u200f".encode(), b" the", b"\xff")
+TOKENS = (b" red", b"\n", b"<|end|>", b" red", "\u200f".encode(), b" the", b"\xff")
+SEQUENCES = (
+    TOKENS,
+    (b"\t",),
+    (b" a", b" green", b" tree", b" and", b" a", b" blue", b" sky", b"."),
+    TOKENS[:2],
+)
+LAYOUTS: tuple[LocalLayout, ...] = ("asked", "hidden")
 
 
-class ByteTokenizer:
-    """A byte is a token; enough of Hugging Face's interface for a local LLM."""
+def model_of(family: str = "llama", dtype: torch.dtype = torch.float32, **changes: Any) -> Any:
+    sizes = {"vocab_size": 300, "max_position_embeddings": 4096, "n_positions": 4096}
+    known = {name: size for name, size in sizes.items() if name != "n_positions" or family == "gpt2"}
+    return random_subject(family, **known | changes).to(dtype)
 
-    eos_token_id = 0
 
-    def encode(self, text: str, **_: object) -> list[int]:
-        return list(text.encode())
-
-    def decode(self, tokens: list[int], **_: object) -> str:
-        return bytes(token % 256 for token in tokens).decode(errors="replace")
+def llm_of(model: Any, *, merges: Sequence[str] = (), **options: Any) -> LocalLLM:
+    return LocalLLM(model, byte_tokenizer(merges), identity="tiny", **options)
 
 
 @pytest.fixture(scope="module")
 def llm() -> LocalLLM:
-    model = random_subject("llama", vocab_size=256, max_position_embeddings=4096).eval()
-    model.generation_config.eos_token_id = 0
-    return LocalLLM(model, ByteTokenizer(), identity="tiny")
+    return llm_of(model_of())
 
 
-def test_each_question_is_answered_as_if_it_were_the_only_one(llm: LocalLLM) -> None:
-    simulator = LocalSimulator(llm)
-    (simulated,) = asyncio.run(simulator.simulate(EXPLANATION, [TOKENS]))
-
-    text = "".join(simulator.texts(TOKENS))
-    for token, activation in zip(simulator.texts(TOKENS), simulated.activations, strict=True):
-        prompt = asked_beginning() + asked_opening(EXPLANATION) + text + ASKING + token + QUESTION
-        alone = _digit_probabilities(llm, prompt)
-        expected = float(alone @ torch.arange(10.0) / alone.sum()) * 10 / 9
-        assert activation == pytest.approx(expected, abs=1e-3)
+def simulated(simulator: LocalSimulator, sequences: Sequence[Sequence[bytes]]) -> list[Simulated]:
+    return asyncio.run(simulator.simulate(EXPLANATION, sequences))
 
 
-def test_the_same_token_gets_the_same_answer_wherever_it_stands(llm: LocalLLM) -> None:
-    (simulated,) = asyncio.run(LocalSimulator(llm).simulate(EXPLANATION, [TOKENS]))
-
-    assert simulated.activations[0] == pytest.approx(simulated.activations[3], abs=1e-4)
-
-
-def test_what_was_asked_before_changes_nothing(llm: LocalLLM) -> None:
-    fresh = asyncio.run(LocalSimulator(llm).simulate(EXPLANATION, [TOKENS]))
-    used = LocalSimulator(llm)
-    asyncio.run(used.simulate("numbers", [TOKENS[:3]]))
-
-    assert asyncio.run(used.simulate(EXPLANATION, [TOKENS])) == fresh
-
-
-def test_a_reply_does_not_depend_on_the_replies_before_it(llm: LocalLLM) -> None:
-    def reply(question: str) -> str | None:
-        messages = [Message("system", "Say."), Message("user", question), Message("assistant", "It is")]
-        return asyncio.run(llm.reply(messages, max_tokens=5, temperature=0.0, seed=0)).text
-
-    first = reply("one?")
-    reply("two? three?")
-
-    assert reply("one?") == first
-
-
-def test_a_reply_ends_with_its_line(llm: LocalLLM) -> None:
-    messages = [Message("user", "go"), Message("assistant", "it")]
-
-    reply = asyncio.run(llm.reply(messages, max_tokens=30, temperature=1.0, seed=3))
-
-    assert reply.status == ("truncated" if reply.usage.completion_tokens == 30 else "ok")
-    assert reply.text is not None
-    assert "\n" not in reply.text
-    assert reply.usage.completion_tokens <= 30
-
-
-def _digit_probabilities(llm: LocalLLM, prompt: str) -> torch.Tensor:
-    ids = torch.tensor([list(prompt.encode())])
+def plain_value(model: Any, ids: Sequence[int]) -> float:
+    """Read a digit with the model itself: no cache, no mask, no batch; digits are byte tokens."""
+    digits = [byte_tokenizer().encode(digit)[0] for digit in DIGITS]
     with torch.inference_mode():
-        logits = llm._model(input_ids=ids, use_cache=False).logits[0, -1]
-    return logits.float().softmax(-1)[[ord(digit) for digit in DIGITS]]
+        logits = model(input_ids=torch.tensor([list(ids)]), use_cache=False).logits[0, -1]
+    read = logits.double().softmax(-1)[digits]
+    return float(read @ torch.arange(10.0).double() / read.sum()) * 10 / 9
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "qwen2"])
+def test_each_question_is_answered_as_if_it_were_the_only_one(family: str) -> None:
+    model = model_of(family)
+    found = simulated(LocalSimulator(llm_of(model)), SEQUENCES)
+
+    encode = byte_tokenizer().encode
+    for tokens, reading in zip(SEQUENCES, found, strict=True):
+        texts = [*map(shown, tokens)]
+        before = asked_beginning() + asked_opening(EXPLANATION) + "".join(texts) + ASKING
+        for text, activation in zip(texts, reading.activations, strict=True):
+            ids = encode(before + text + QUESTION, split_special_tokens=True)
+            assert activation == pytest.approx(plain_value(model, ids), abs=1e-4)
+
+
+def test_each_hidden_value_is_read_as_if_its_line_were_the_last() -> None:
+    model = model_of()
+    found = simulated(LocalSimulator(llm_of(model), layout="hidden"), SEQUENCES)
+
+    for tokens, reading in zip(SEQUENCES, found, strict=True):
+        prompt, places = hidden_prompt(EXPLANATION, tokens)
+        for place, activation in zip(places, reading.activations, strict=True):
+            ids = byte_tokenizer().encode(prompt[:place], split_special_tokens=True)
+            assert activation == pytest.approx(plain_value(model, ids), abs=1e-4)
+
+
+def test_a_tokenizer_that_merges_across_lines_leaves_the_hidden_slots_where_they_are() -> None:
+    merging = byte_tokenizer(("e\t", "\t?", "?\n", " r", " re", "9\n"))
+    layout = HiddenLines(lambda text: merging.encode(text, split_special_tokens=True))
+    tokens = (b" re", b"e", b"?", b"\n", b" re")
+
+    row, slots = layout.row(tokens)
+
+    assert [row.tokens[row.slots[slot]] for slot in slots] == merging.encode("\t") * len(tokens)
+    assert merging.decode(row.tokens) == " re\t?\ne\t?\n?\t?\n\\n\t?\n re\t"
+    assert [merging.decode(row.tokens[: row.slots[slot]]) for slot in slots][1] == " re\t?\ne"
+    assert len(merging.encode("e\t?\n")) < len(merging.encode("e")) + 1 + len(merging.encode("?\n"))
+
+
+def test_a_tab_in_an_explanation_is_no_slot() -> None:
+    layout = HiddenLines(byte_tokenizer().encode)
+    assert byte_tokenizer().decode(layout.opening("a\tb")) == hidden_opening("a\tb")
+    assert byte_tokenizer().decode(layout.beginning()) == hidden_beginning()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("dtype", "within"), [(torch.float32, 1e-4), (torch.bfloat16, 0.05)])
+def test_a_sequence_is_read_alike_alone_and_beside_others(
+    layout: LocalLayout, dtype: torch.dtype, within: float
+) -> None:
+    simulator = LocalSimulator(llm_of(model_of(dtype=dtype)), layout=layout)
+    together = simulated(simulator, SEQUENCES)
+
+    for tokens, reading in zip(SEQUENCES, together, strict=True):
+        (alone,) = simulated(simulator, [tokens])
+        assert reading.activations == pytest.approx(alone.activations, abs=within)
+        assert reading.valid_fraction == pytest.approx(alone.valid_fraction, rel=within)
+        assert reading.usage == alone.usage
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_what_stands_beside_a_sequence_is_not_seen_by_it(llm: LocalLLM, layout: LocalLayout) -> None:
+    simulator = LocalSimulator(llm, layout=layout)
+    lengths = (b" one", b" two", b" six")
+    (beside, _), (other, _) = (simulated(simulator, [lengths, [word] * 6]) for word in (b" xyz", b" uvw"))
+
+    assert beside == other
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_small_batches_read_what_large_ones_do(layout: LocalLayout) -> None:
+    model = model_of()
+    large, small = (llm_of(model, batch_places=places) for places in (4096, 1))
+
+    apart = [simulated(LocalSimulator(one, layout=layout), SEQUENCES) for one in (large, small)]
+
+    for one, other in zip(*apart, strict=True):
+        assert one.activations == pytest.approx(other.activations, abs=1e-4)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_what_was_asked_before_changes_no_bit(llm: LocalLLM, layout: LocalLayout) -> None:
+    fresh = simulated(LocalSimulator(llm_of(model_of()), layout=layout), SEQUENCES)
+    used = LocalSimulator(llm, layout=layout)
+    for explanation in ("numbers", EXPLANATION, "a", "b", "c", "d", "e"):
+        asyncio.run(used.simulate(explanation, [TOKENS[:3], TOKENS]))
+
+    assert simulated(used, SEQUENCES) == fresh
+    assert simulated(used, SEQUENCES) == fresh
+
+
+def test_a_token_that_recurs_is_asked_about_once(llm: LocalLLM) -> None:
+    once, twice = simulated(LocalSimulator(llm), [TOKENS, [*TOKENS, b" red"]])
+
+    assert twice.activations[0] == twice.activations[3] == twice.activations[-1]
+    assert twice.usage.prompt_tokens == once.usage.prompt_tokens + len(" red")
+
+
+def test_the_prefix_is_counted_as_cached(llm: LocalLLM) -> None:
+    (found,) = simulated(LocalSimulator(llm), [(b" ab", b" c", b" ab")])
+
+    shared = len((asked_beginning() + asked_opening(EXPLANATION)).encode())
+    own = len(" ab c ab" + ASKING) + len(" ab" + QUESTION + " c" + QUESTION)
+    assert (found.usage.cached_tokens, found.usage.prompt_tokens) == (shared, shared + own)
+    assert found.usage.completion_tokens == 0
+
+
+def test_values_run_from_0_to_9_and_are_stretched_to_10() -> None:
+    tokenizer, model = byte_tokenizer(), model_of(tie_word_embeddings=False)
+    nine = tokenizer.encode("9")[0]
+    with torch.no_grad():
+        # All states point into one direction, and so does the row of 9: nothing else is likely.
+        model.model.norm.weight.zero_()
+        model.lm_head.weight.zero_()
+        head = torch.nn.Linear(model.config.hidden_size, 300)
+        head.weight.zero_()
+        head.bias.zero_()
+        head.bias[nine] = 30
+        model.set_output_embeddings(head)
+
+    (found,) = simulated(LocalSimulator(llm_of(model)), [(b" a", b" b")])
+
+    assert found.activations == pytest.approx((10.0, 10.0))
+    assert found.valid_fraction == pytest.approx(1.0)
+
+
+def test_a_tokenizer_without_a_token_for_each_digit_is_refused() -> None:
+    class Spelling:
+        eos_token_id = None
+
+        def encode(self, text: str, **_: object) -> list[int]:
+            return [token for byte in text.encode() for token in ((byte, 0) if byte < 58 else (byte,))]
+
+    llm = LocalLLM(model_of(), Spelling(), identity="tiny")
+    with pytest.raises(CapabilityError, match=r"tiny .* writes '0' as 2 tokens.*another model for \[llm\]"):
+        LocalSimulator(llm)
+
+
+def test_a_family_that_scales_and_caps_its_logits_is_read_as_it_answers() -> None:
+    for family, changes in (
+        ("cohere", {"logit_scale": 3.0}),
+        ("granite", {"logits_scaling": 0.25}),
+        ("gemma2", {"final_logit_softcapping": 0.01, "sliding_window": 4096}),
+    ):
+        model = model_of(family, **changes)
+        (found,) = simulated(LocalSimulator(llm_of(model), layout="hidden"), [TOKENS])
+        prompt, places = hidden_prompt(EXPLANATION, TOKENS)
+        ids = byte_tokenizer().encode(prompt[: places[-1]], split_special_tokens=True)
+        assert found.activations[-1] == pytest.approx(plain_value(model, ids), abs=1e-4), family
+
+
+def test_attention_that_takes_no_positions_of_ours_is_refused_for_questions_and_read_by_lines() -> None:
+    model = model_of("bloom")
+    refusal = r'tiny .*cannot be asked about many tokens in one pass; set layout = "hidden"'
+    with pytest.raises(CapabilityError, match=refusal):
+        LocalSimulator(llm_of(model))
+
+    (found,) = simulated(LocalSimulator(llm_of(model), layout="hidden"), [TOKENS])
+
+    prompt, places = hidden_prompt(EXPLANATION, TOKENS)
+    ids = byte_tokenizer().encode(prompt[: places[-1]], split_special_tokens=True)
+    assert found.activations[-1] == pytest.approx(plain_value(model, ids), abs=1e-4)
+
+
+def test_logits_that_are_scaled_in_a_way_we_do_not_know_are_refused() -> None:
+    model = model_of()
+    plain = model.forward
+
+    def doubled(**given: Any) -> Any:
+        output = plain(**given)
+        output.logits = output.logits * 2
+        return output
+
+    model.forward = doubled
+    with pytest.raises(CapabilityError, match=r"tiny .*\(log-probabilities off by"):
+        LocalSimulator(llm_of(model))
+
+
+def test_a_question_beyond_the_window_of_some_layers_is_refused_and_lines_are_read() -> None:
+    model = model_of("mistral", sliding_window=64)
+    with pytest.raises(LLMError, match=r'look back 64 tokens.*set layout = "hidden"'):
+        simulated(LocalSimulator(llm_of(model)), [TOKENS])
+
+    found = simulated(LocalSimulator(llm_of(model), layout="hidden"), [TOKENS, TOKENS[:3]])
+
+    prompt, places = hidden_prompt(EXPLANATION, TOKENS)
+    for place, activation in zip(places, found[0].activations, strict=True):
+        ids = byte_tokenizer().encode(prompt[:place], split_special_tokens=True)
+        assert activation == pytest.approx(plain_value(model, ids), abs=1e-4)
+
+
+def test_a_model_whose_numbers_overflow_is_told_to_take_another_dtype() -> None:
+    model = model_of()
+    with torch.no_grad():
+        model.lm_head.weight.mul_(torch.inf)
+    with pytest.raises(LLMError, match=r"not finite; choose another dtype"):
+        LocalSimulator(llm_of(model))
+
+
+def test_the_two_layouts_are_told_apart(llm: LocalLLM) -> None:
+    identities = {LocalSimulator(llm, layout=layout).identity for layout in LAYOUTS}
+    assert len(identities) == 2
+    assert all(
+        re.match(r"tiny \(completion\); all at once, (asked|hidden) prompt v", one) for one in identities
+    )
+
+
+def shown(token: bytes) -> str:
+    """Spell out the escapes that these tests need."""
+    return {b"\n": "\\n", b"\t": "\\t", "\u200f".encode(): "\\u200f", b"\xff": "\\xff"}.get(
+        token, token.decode(errors="ignore")
+    )

@@ -7,7 +7,7 @@ import pytest
 
 from neuroscribe.errors import LLMError
 from neuroscribe.exemplars import Neuron
-from neuroscribe.ports import Simulated, Usage
+from neuroscribe.ports import ReadingStatus, Simulated, Usage
 from neuroscribe.records import EXPLANATIONS, NEURON_RECORDS
 from neuroscribe.simulate.stage import Task, controls, simulated, simulation_tasks
 from neuroscribe.studies import Study
@@ -223,11 +223,51 @@ def test_readings_of_another_length_are_refused_and_not_stored() -> None:
     assert calls.answers == {}
 
 
-def test_a_reading_without_a_value_is_kept_as_nan() -> None:
-    class Unreadable(Lengths):
-        async def simulate(self, explanation: str, sequences: Sequence[Sequence[bytes]]) -> list[Simulated]:
-            return [Simulated((float("nan"), 1.0, 2.0), 0.0)]
+class Answers(Lengths):
+    """Gives one reading whatever it is asked."""
 
-    table = simulations(Unreadable(), [Task("e1", "alpha", (1, 1), "test", (3,))])
-    first = table["simulated"][0]
-    assert first.is_nan().to_list() == [True, False, False]
+    def __init__(self, reading: Simulated) -> None:
+        super().__init__(per_call=1)
+        self._reading = reading
+
+    async def simulate(self, explanation: str, sequences: Sequence[Sequence[bytes]]) -> list[Simulated]:
+        self.asked.append((explanation, len(sequences)))
+        return [self._reading]
+
+
+NAN = float("nan")
+
+
+def test_a_reading_without_a_value_is_a_row_with_its_status_and_what_it_took() -> None:
+    partly = Simulated((NAN, 1.0, 2.0), 0.0, "unparsable", Usage(7, 2, 1, 0.5), "x", unmatched_words=4)
+    table = simulations(Answers(partly), [Task("e1", "alpha", (1, 1), "test", (3,))])
+
+    assert table["simulated"][0].is_nan().to_list() == [True, False, False]
+    assert table.select("status", "unmatched_words", "prompt_tokens", "cost_usd").rows() == [
+        ("unparsable", 4, 7, 0.5)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "times"), [("ok", 1), ("unparsable", 1), ("refused", 1), ("truncated", 1), ("failed", 2)]
+)
+def test_only_what_failed_is_asked_again(status: ReadingStatus, times: int) -> None:
+    calls, simulator = MemoryCalls(), Answers(Simulated((NAN, NAN, NAN), None, status))
+    own = [Task("e1", "alpha", (1, 1), "test", (3,))]
+
+    first, second = simulations(simulator, own, calls), simulations(simulator, own, calls)
+
+    assert first["status"].to_list() == second["status"].to_list() == [status]
+    assert len(simulator.asked) == times
+
+
+def test_the_sequences_of_an_explanation_are_asked_about_one_after_the_other() -> None:
+    simulator = Lengths(per_call=1)
+    own = [
+        Task("e1", "alpha", (1, 1), "test", (3, 4)),
+        Task("e1", "alpha", (1, 1), "valid", (5,)),
+        Task("e2", "the second", (2, 1), "test", (3, 6)),
+    ]
+    simulations(simulator, own)
+
+    assert [text for text, _ in simulator.asked] == ["alpha"] * 3 + ["the second"] * 2

@@ -1,0 +1,98 @@
+"""Finds the words that an answer copies out of a text (docs/decisions/0014-copied-words.md has the reasons).
+
+The rule: phrases are parted by commas with a space after them, or stand on lines of their own. A phrase
+counts wherever the text holds it and no word of the text goes on beyond its ends: as written if it occurs so,
+else in any case, else without the punctuation around it. All its occurrences count, for the answer says which
+word and not where. What the text does not hold is counted and says nothing.
+"""
+
+import re
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass
+
+from neuroscribe.escaping import unescaped
+from neuroscribe.simulate.spans import Span
+
+_LONGEST = 8
+"""Words of a phrase; a longer one that the text does not hold is prose."""
+_NOTHING = re.compile(
+    r"(nothing|n/a|none of [^,]*|no ((matching|fitting|such|relevant) )?words?\b[^,]*"
+    r"|there (is|are) no[^,]*)\W*",
+    re.IGNORECASE,
+)
+"""Other ways to say that no word fits; they count only where the text does not hold them."""
+_PARTING = re.compile(r",\s+|\s*\n\s*")
+_BULLET = re.compile(r"^(?:[-*•]|\d+[.)])\s+")
+_EDGES = " \t\r\n\"'`“”‘’«»*()[]{}.,;:!?…"
+
+
+@dataclass(frozen=True)
+class Copied:
+    """What an answer copied out of a text."""
+
+    spans: tuple[Span, ...] = ()
+    """Where the text holds what was copied."""
+    unmatched: tuple[str, ...] = ()
+    """Phrases that the text does not hold."""
+    circles: bool = False
+    """Whether a phrase is listed more often than the text holds it, so that the list has begun anew."""
+
+    @property
+    def has_prose(self) -> bool:
+        """Whether some phrase is too long to be a slip in copying."""
+        return any(len(phrase.split()) > _LONGEST for phrase in self.unmatched)
+
+
+def copied(answer: str, text: str, *, label: str, nothing: str, cut: bool = False) -> Copied:
+    """Return where `text` holds what an answer lists.
+
+    `label` may stand before the list, with a colon; `nothing` is the word for an empty list. Of an answer
+    that was `cut` off, the last phrase does not count.
+    """
+    said = re.sub(rf"^[*_\s]*{re.escape(label)}[*_\s]*:[*_\s]*", "", answer.strip(), flags=re.IGNORECASE)
+    if said.strip(_EDGES).lower() == nothing:
+        return Copied()
+    phrases = _listed(said)[: -1 if cut else None]
+    found = {phrase: _places(phrase, text) for phrase in dict.fromkeys(phrases)}
+    if _NOTHING.fullmatch(said) and not any(found.values()):
+        return Copied()
+    times = Counter(phrases)
+    return Copied(
+        tuple(dict.fromkeys(span for places in found.values() for span in places)),
+        tuple(phrase for phrase, places in found.items() if not places),
+        any(times[phrase] > max(1, len(places)) for phrase, places in found.items()),
+    )
+
+
+def _listed(said: str) -> list[str]:
+    """Return the phrases of a list; an item that is empty is a copied comma."""
+    return [_BULLET.sub("", item) or "," for item in _PARTING.split(said)]
+
+
+def _places(phrase: str, text: str) -> list[Span]:
+    for form in dict.fromkeys((phrase, unescaped(phrase), phrase.strip(_EDGES))):
+        for flags in (re.NOFLAG, re.IGNORECASE):
+            spans = [found.span() for found in re.finditer(re.escape(form), text, flags)] if form else []
+            if whole := [span for span in spans if _is_whole(span, text)]:
+                return whole
+    return []
+
+
+def _is_whole(span: Span, text: str) -> bool:
+    """Tell whether no word of the text goes on beyond either end of a span."""
+    start, stop = span
+    return not (
+        _joined(text[start - 1 : start], text[start]) or _joined(text[stop - 1], text[stop : stop + 1])
+    )
+
+
+def _joined(one: str, other: str) -> bool:
+    return _is_letter(one) and _is_letter(other)
+
+
+def _is_letter(character: str) -> bool:
+    """Tell whether a character is part of a word; in wide scripts, without spaces, every run is a word."""
+    if not character or unicodedata.east_asian_width(character) in "WF":
+        return False
+    return character == "_" or unicodedata.category(character)[0] in "LMN"

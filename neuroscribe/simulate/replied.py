@@ -1,0 +1,82 @@
+"""Simulators that need no log-probabilities: one prompt a sequence, and values read from what is answered.
+
+An answer that cannot be read is a reading without values and with a status, never a reading of zeros. What
+was asked at temperature 0 and answered unreadably would be answered so again: it is kept like any other.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol, runtime_checkable
+
+from neuroscribe.ports import LLM, Message, Reply, Schema, Simulated
+from neuroscribe.simulate.distribution import without_values
+from neuroscribe.simulate.prompts import prompt_identity
+
+
+@runtime_checkable
+class ReplyLayout(Protocol):
+    """How values are asked for in words, and read from the answer."""
+
+    @property
+    def name(self) -> str:
+        """Name of the prompt's wording."""
+        ...
+
+    @property
+    def schema(self) -> Schema | None:
+        """The JSON schema of answers, where they are JSON."""
+        ...
+
+    def messages(self, explanation: str, tokens: Sequence[bytes]) -> list[Message]:
+        """Return the prompt about one sequence: what all share first, then the explanation, then the text."""
+        ...
+
+    def longest_answer(self, tokens: Sequence[bytes]) -> int:
+        """Return how many of the model's tokens an answer may take."""
+        ...
+
+    def reading(self, reply: Reply, tokens: Sequence[bytes]) -> Simulated:
+        """Return the values of every token or what is wrong with the answer, which is ok or truncated."""
+        ...
+
+
+class RepliedSimulator:
+    """Fulfils the `Simulator` port with an LLM that only answers."""
+
+    def __init__(self, llm: LLM, layout: ReplyLayout) -> None:
+        self._llm = llm
+        self._layout = layout
+
+    @property
+    def identity(self) -> str:
+        """Model and prompt."""
+        return f"{self._llm.identity}; {prompt_identity(self._layout.name)}"
+
+    @property
+    def sequences_per_call(self) -> int:
+        """One sequence a prompt."""
+        return 1
+
+    @property
+    def calls_at_once(self) -> int:
+        """As many as the model takes."""
+        return self._llm.calls_at_once
+
+    async def simulate(self, explanation: str, sequences: Sequence[Sequence[bytes]]) -> list[Simulated]:
+        """Return what the model says about every token of every sequence."""
+        return list(await asyncio.gather(*(self._reading(explanation, tokens) for tokens in sequences)))
+
+    async def _reading(self, explanation: str, tokens: Sequence[bytes]) -> Simulated:
+        reply = await self._llm.reply(
+            self._layout.messages(explanation, tokens),
+            max_tokens=self._layout.longest_answer(tokens),
+            temperature=0.0,
+            seed=0,
+            schema=self._layout.schema,
+        )
+        if reply.status in ("ok", "truncated"):
+            reading = self._layout.reading(reply, tokens)
+        else:
+            reading = without_values(len(tokens), reply.status)
+        return replace(reading, usage=reply.usage, raw=reply.raw)

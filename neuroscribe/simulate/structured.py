@@ -1,0 +1,114 @@
+"""A simulator without log-probabilities: the model returns each token with its activation, as JSON.
+
+A whole number from 0 to 10 stands for every token. Tokens stand beside their values because small models lose
+count in a list of bare numbers. The answer is read strictly: a reading is all of it or nothing.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from neuroscribe.escaping import escaped, unescaped
+from neuroscribe.explain.parsing import explanation_text
+from neuroscribe.ports import Message, Reply, Schema, Simulated
+from neuroscribe.simulate.distribution import without_values
+from neuroscribe.simulate.prompts import conversation, wording
+
+_LARGEST = 10
+_FENCED = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL | re.IGNORECASE)
+_PAIR: Schema = {
+    "type": "object",
+    "properties": {
+        "token": {"type": "string"},
+        "activation": {"type": "integer", "enum": list(range(_LARGEST + 1))},
+    },
+    "required": ["token", "activation"],
+    "additionalProperties": False,
+}
+SCHEMA: Schema = {
+    "type": "object",
+    "properties": {"activations": {"type": "array", "items": _PAIR}},
+    "required": ["activations"],
+    "additionalProperties": False,
+}
+
+
+class StructuredLayout:
+    """Fulfils `ReplyLayout`."""
+
+    name = "structured"
+    schema = SCHEMA
+
+    def messages(self, explanation: str, tokens: Sequence[bytes]) -> list[Message]:
+        """Return the prompt; tokens are escaped and then written as JSON."""
+        data = wording(self.name)
+        worked = [
+            (
+                _question(each["explanation"], each["tokens"]),
+                _json({"activations": _pairs(each["tokens"], each["values"])}),
+            )
+            for each in data["example"]
+        ]
+        question = _question(explanation, [escaped(token) for token in tokens])
+        return conversation(data["instruction"], worked, question)
+
+    def longest_answer(self, tokens: Sequence[bytes]) -> int:
+        """Return enough for every pair, even where the model spells a token byte by byte."""
+        return 64 + sum(16 + len(token) for token in tokens)
+
+    def reading(self, reply: Reply, tokens: Sequence[bytes]) -> Simulated:
+        """Return the values of every token if all can be read, else none.
+
+        A fence around the JSON is taken off. Unreadable is: other text before or after, another length,
+        another order of tokens (white space around them aside), values that are no whole numbers from 0 to
+        10. Words for numbers are none: a model that breaks the form in one place is not to be trusted in the
+        others.
+        """
+        if reply.status == "truncated":
+            return without_values(len(tokens), "truncated")
+        answer = (reply.text or "").strip()
+        values = _values(answer, tokens)
+        if values is None:
+            refused = explanation_text(answer)[1] == "refused"
+            return without_values(len(tokens), "refused" if refused else "unparsable")
+        return Simulated(tuple(values), None)
+
+
+def _values(answer: str, tokens: Sequence[bytes]) -> list[float] | None:
+    fenced = _FENCED.fullmatch(answer)
+    try:
+        data: Any = json.loads(fenced[1] if fenced else answer, parse_constant=_refused)
+        pairs = [(pair["token"], pair["activation"]) for pair in data["activations"]]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    if len(pairs) != len(tokens) or not all(map(_fits, pairs, tokens)):
+        return None
+    return [float(value) for _, value in pairs]
+
+
+def _fits(pair: tuple[Any, Any], token: bytes) -> bool:
+    """Tell whether a pair holds a token, as it is or as it was shown, and a value."""
+    said, value = pair
+    if not isinstance(said, str) or isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    shown = escaped(token)
+    same = said.strip() in (shown.strip(), unescaped(shown).strip())
+    return same and 0 <= value <= _LARGEST and value == int(value)
+
+
+def _refused(constant: str) -> NoReturn:
+    """Refuse NaN and Infinity, which are no JSON."""
+    raise ValueError(constant)
+
+
+def _pairs(tokens: Sequence[str], values: Sequence[int]) -> list[dict[str, str | int]]:
+    return [{"token": token, "activation": value} for token, value in zip(tokens, values, strict=True)]
+
+
+def _question(explanation: str, tokens: Sequence[str]) -> str:
+    return f"Explanation: {explanation}\nTokens: {_json(tokens)}"
+
+
+def _json(data: object) -> str:
+    return json.dumps(data, ensure_ascii=False)

@@ -1,0 +1,108 @@
+"""Every simulator that asks a model, over a real HTTP server, on neurons whose activations are known."""
+
+import asyncio
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+
+from neuroscribe.explain.messages import as_text
+from neuroscribe.ports import Message, NextToken, Simulator
+from neuroscribe.score.correlation import correlation
+from neuroscribe.simulate.simulators import asking_simulator
+from neuroscribe.simulate.specs import AllAtOnce, MatchingWords, OneAtATime, SimulatorSpec, Structured
+from neuroscribe.testing.planted import (
+    PLANTED,
+    PlantedScript,
+    planted_activation,
+    planted_corpus,
+    planted_tokenizer,
+)
+from neuroscribe.testing.servers import ScriptedServer
+from neuroscribe.testing.stores import MemoryCalls
+from resources.llm import OpenAIServer
+
+WHO = ("token_pairs",)
+NEURONS = ((0, 0), (0, 3), (0, 4), (0, 8), (0, 11), (0, 14), (1, 13))
+"""Colours; breaks; markup; colours or numbers; stops; ordinary words; weather or days."""
+TEXTS = [*(PLANTED[place].explanation for place in NEURONS), "words for tools"]
+
+
+def sequences() -> list[list[str]]:
+    tokenizer = planted_tokenizer()
+    cut = [tokenizer(text).input_ids[:64] for text in planted_corpus(3, seed=4)]
+    return [[tokenizer.decode([token]) for token in ids] for ids in cut]
+
+
+SEQUENCES = sequences()
+FIRES = dict(PLANTED.values())
+
+
+class ScriptedScorer:
+    """The script's answers as likeliest first tokens; stands for a server with log-probabilities."""
+
+    identity = "scripted"
+    calls_at_once = 8
+
+    async def next_token(self, messages: Sequence[Message]) -> NextToken:
+        said = PlantedScript().reply(as_text(messages))
+        return NextToken({said: math.log(0.9), "...": math.log(0.05)}, "ok", "")
+
+    async def probe_next_token(self) -> None:
+        pass
+
+    async def reply(self, *_: object, **__: object) -> None:
+        raise AssertionError("only first tokens are read")
+
+    async def check(self) -> None:
+        pass
+
+
+@pytest.fixture(
+    params=[
+        ("chat", MatchingWords),
+        ("completion", MatchingWords),
+        ("chat", Structured),
+        ("completion", Structured),
+        ("completion", AllAtOnce),
+        ("", OneAtATime),
+    ],
+    ids=lambda param: f"{param[1].__name__} {param[0]}",
+)
+def simulator(request: pytest.FixtureRequest) -> Iterator[Simulator]:
+    style, kind = request.param
+    spec: SimulatorSpec = kind(explainers=WHO)
+    if not style:
+        yield asking_simulator(spec, ScriptedScorer(), MemoryCalls())  # type: ignore[arg-type]
+        return
+    with ScriptedServer(PlantedScript()) as server:
+        llm = OpenAIServer("scripted", base_url=server.base_url, prompt_style=style)
+        yield asking_simulator(spec, llm, MemoryCalls())
+
+
+def test_right_explanations_score_high_and_wrong_ones_low(simulator: Simulator) -> None:
+    tokens = [[token.encode() for token in sequence] for sequence in SEQUENCES]
+
+    async def simulated() -> dict[str, np.ndarray]:
+        readings = await asyncio.gather(*(simulator.simulate(text, tokens) for text in TEXTS))
+        return {
+            text: np.array([reading.activations for reading in own])
+            for text, own in zip(TEXTS, readings, strict=True)
+        }
+
+    values = asyncio.run(simulated())
+    for layer, neuron in NEURONS:
+        explanation, fires = PLANTED[layer, neuron]
+        truth = np.array([[planted_activation(layer, neuron, token) for token in own] for own in SEQUENCES])
+        wrong = [text for text in TEXTS if fires.isdisjoint(FIRES[text])]
+        assert truth.max() > 0, "the texts lack what the neuron fires on"
+        assert score(truth, values[explanation]) >= 0.95
+        assert len(wrong) >= 4
+        assert max(score(truth, values[text]) for text in wrong) <= 0.1
+
+
+def score(truth: np.ndarray, simulated: np.ndarray) -> float:
+    value = correlation(truth, simulated, samples=0, seed=0).value
+    assert value is not None
+    return value

@@ -1,0 +1,86 @@
+"""What a study's simulators need, what their results depend on, and which models they refuse."""
+
+from typing import Any
+
+import pytest
+
+from neuroscribe.errors import CapabilityError
+from neuroscribe.simulate.prompts import prompt_identity
+from neuroscribe.simulate.simulators import asking_simulator
+from neuroscribe.simulate.specs import AllAtOnce, MatchingWords, OneAtATime, Structured
+from neuroscribe.stages import UPSTREAM, simulation_prompts, stage_version
+from neuroscribe.studies import Study
+from neuroscribe.testing.stores import MemoryCalls
+from tests.neuroscribe.simulate.answering import Answering
+
+WHO = ("token_pairs",)
+
+
+def study(*kinds: str) -> Study:
+    return Study.model_validate(
+        {
+            "name": "s",
+            "description": "",
+            "subject": {"model": "m", "layers": 1, "neurons_per_layer": 8},
+            "corpus": {"files": "x", "sequences": 100},
+            "llm": {"model": "m"},
+            "explainers": {"token_pairs": {}},
+            "simulators": {kind: {"explainers": WHO} for kind in kinds},
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("kinds", "needs"),
+    [
+        (("all_at_once",), {"prompt_logprobs"}),
+        (("one_at_a_time",), {"next_token"}),
+        (("matching_words", "structured"), {"reply"}),
+        (("matching_words", "embedding"), {"reply", "encoder"}),
+    ],
+)
+def test_a_study_needs_what_its_simulators_need(kinds: tuple[str, ...], needs: set[str]) -> None:
+    assert study(*kinds).simulating_needs == needs
+
+
+@pytest.mark.parametrize(
+    ("kinds", "layouts"),
+    [
+        (("all_at_once",), ("asked", "hidden")),
+        (("one_at_a_time",), ("one_at_a_time",)),
+        (("structured", "matching_words"), ("matching_words", "structured")),
+        (("embedding",), ()),
+    ],
+)
+def test_simulations_depend_on_the_wording_of_their_own_prompts_alone(
+    kinds: tuple[str, ...], layouts: tuple[str, ...]
+) -> None:
+    assert simulation_prompts(study(*kinds)) == [prompt_identity(layout) for layout in layouts]
+
+
+def test_another_simulator_makes_only_simulations_new() -> None:
+    one, two = study("matching_words"), study("structured")
+
+    new = {stage for stage in UPSTREAM if stage_version(one, stage) != stage_version(two, stage)}
+
+    assert new == {"simulations"}
+
+
+def test_every_prompt_has_an_identity_of_its_own() -> None:
+    layouts = ("hidden", "asked", "one_at_a_time", "matching_words", "structured")
+
+    assert len({prompt_identity(layout) for layout in layouts}) == len(layouts)
+
+
+@pytest.mark.parametrize("spec", [AllAtOnce(explainers=WHO), OneAtATime(explainers=WHO)])
+def test_a_model_that_only_answers_is_refused_where_log_probabilities_are_read(spec: Any) -> None:
+    with pytest.raises(CapabilityError, match=f"{spec.kind} cannot work with script"):
+        asking_simulator(spec, Answering(lambda _: ""), MemoryCalls())
+
+
+@pytest.mark.parametrize("spec", [MatchingWords(explainers=WHO), Structured(explainers=WHO)])
+def test_a_model_that_only_answers_suffices_for_simulators_that_read_words(spec: Any) -> None:
+    simulator = asking_simulator(spec, Answering(lambda _: ""), MemoryCalls())
+
+    assert simulator.identity == f"script; {prompt_identity(spec.kind)}"
+    assert simulator.calls_at_once == 3
