@@ -131,7 +131,14 @@ async def simulated(
         simulator = simulators[name]
         pieces = [piece for task in own for piece in _pieces(task, simulator.sequences_per_call)]
         with progress.task(f"simulate {study.name} with {name}", total=len(pieces), unit="calls") as advance:
-            ask = partial(_read, simulator, tokens=tokens, calls=calls, in_flight={}, advance=advance)
+            about = {
+                "stage": "simulation",
+                "model": simulator.identity,
+                "study": study.name,
+                "of_calls": getattr(simulator, "keeps_calls", False),
+            }
+            kept = {"calls": calls, "in_flight": {}, "about": about}
+            ask = partial(_read, simulator, tokens=tokens, advance=advance, **kept)
             read = await worked_through(pieces, ask, at_once=simulator.calls_at_once)
             for piece, readings in zip(pieces, read, strict=True):
                 rows += _rows(piece, readings, name, simulator.identity)
@@ -162,6 +169,7 @@ async def _read(
     tokens: Mapping[int, Sequence[bytes]],
     calls: CallStore,
     in_flight: InFlight,
+    about: Mapping[str, Any],
     advance: Any,
 ) -> list[Simulated]:
     sequences = [tokens[sequence] for sequence in task.sequence_ids]
@@ -172,7 +180,7 @@ async def _read(
         _check_readings(simulator, readings, sequences)
         return {"readings": [vars(reading) | {"usage": vars(reading.usage)} for reading in readings]}
 
-    answer = await answered_once(key, calls, call, keep=_is_kept, in_flight=in_flight)
+    answer = await answered_once(key, calls, call, keep=_is_kept, in_flight=in_flight, about=about)
     advance(1)
     return [_reading(**one) for one in answer["readings"]]
 
