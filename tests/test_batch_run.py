@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 def test_a_layer_that_waits_for_its_job_holds_up_no_other_and_each_is_submitted_once(tmp_path: Path) -> None:
     jobs = Batches()
     with ScriptedServer(PlantedScript(), batches=jobs) as server, dg.instance_for_test() as instance:
-        path = write_planted_study(tmp_path, base_url=server.base_url)
+        path = write_planted_study(tmp_path, base_url=server.base_url, sequences=100, documents=60)
         own = f'provider = "openai"\nmodel = "scripted"\nbase_url = "{server.base_url}"\n'
         path.write_text(path.read_text().replace("[llm]\n", f"[simulator_llm]\n{own}[llm]\nbatch = true\n"))
         study = read_study(path)
