@@ -5,7 +5,6 @@ import polars as pl
 from neuroscribe.publish.summary import Headline, main_scores
 from neuroscribe.records import EXPLANATION_STATUSES, READING_STATUSES
 from neuroscribe.sampling import SET_ASIDE_REASONS
-from neuroscribe.simulate.specs import OneAtATime
 from neuroscribe.studies import Study
 
 Tally = dict[str, int | float | str]
@@ -66,9 +65,7 @@ def llm_calls(study: Study, explanations: pl.DataFrame, simulations: pl.DataFram
     texts = explanations.select("explanation_id", "text")
     asked = int((explanations["model"] != "none").sum())
     for name, spec in study.simulators.items():
-        if spec.prompts:
-            own = simulations.filter(pl.col("simulator") == name).join(texts, on="explanation_id")
-            passes = own.unique(["text", "sequence_id"])
-            single = isinstance(spec, OneAtATime)
-            asked += int(passes["simulated"].list.len().sum()) if single else len(passes)
+        own = simulations.filter(pl.col("simulator") == name).join(texts, on="explanation_id")
+        lengths = own.unique(["text", "sequence_id"])["simulated"].list.len()
+        asked += sum(spec.calls(1, tokens) for tokens in lengths)
     return asked
