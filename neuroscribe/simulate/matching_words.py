@@ -7,7 +7,7 @@ tokens one by one can still do this; what they cannot say is how well a word fit
 from collections.abc import Sequence
 
 from neuroscribe.escaping import escaped
-from neuroscribe.explain.parsing import explanation_text
+from neuroscribe.explain.faults import fault
 from neuroscribe.ports import Message, ReadingStatus, Reply, Simulated
 from neuroscribe.simulate.copied_words import Copied, copied
 from neuroscribe.simulate.distribution import without_values
@@ -63,7 +63,7 @@ def _fault(reply: Reply, found: Copied) -> ReadingStatus | None:
     """Return why an answer cannot be read, if it cannot."""
     if not (reply.text or "").strip():
         return "unparsable"
-    if found.unmatched and explanation_text(reply.text or "")[1] == "refused":
+    if found.unmatched and fault(reply.text or "") == "refused":
         return "refused"
     if reply.status == "truncated" and not found.circles:
         return "truncated"

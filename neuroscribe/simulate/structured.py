@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from neuroscribe.escaping import escaped, unescaped
-from neuroscribe.explain.parsing import explanation_text
+from neuroscribe.explain.faults import fault
 from neuroscribe.ports import Message, Reply, Schema, Simulated
 from neuroscribe.simulate.distribution import without_values
 from neuroscribe.simulate.prompts import conversation, wording
@@ -70,7 +70,7 @@ class StructuredLayout:
         answer = (reply.text or "").strip()
         values = _values(answer, tokens)
         if values is None:
-            refused = explanation_text(answer)[1] == "refused"
+            refused = fault(answer) == "refused"
             return without_values(len(tokens), "refused" if refused else "unparsable")
         return Simulated(tuple(values), None)
 
