@@ -204,7 +204,7 @@ class PlantedScript:
     wrong: bool = False
 
     def reply(self, prompt_text: str) -> str:
-        """Answer a simulation prompt, or explain a prompt's last neuron by the truth that fits most tokens."""
+        """Answer a simulation prompt, or explain the last neuron by the truth that fits most tokens."""
         if (answer := simulation_answer(prompt_text, self.digits)) is not None:
             return answer
         asked = last_asked(prompt_text)
