@@ -6,7 +6,7 @@ tokens one by one can still do this; what they cannot say is how well a word fit
 
 from collections.abc import Sequence
 
-from neuroscribe.escaping import escaped
+from neuroscribe.escaping import escaped, unforged
 from neuroscribe.explain.faults import fault
 from neuroscribe.ports import Message, ReadingStatus, Reply, Simulated
 from neuroscribe.simulate.copied_words import Copied, copied
@@ -33,8 +33,8 @@ class MatchingWordsLayout:
             )
             for each in data["example"]
         ]
-        text = escaped(text_and_spans(tokens)[0].encode()).strip()
-        turns = conversation(data["instruction"], worked, _question(explanation, text))
+        text = unforged(escaped(text_and_spans(tokens)[0].encode()).strip())
+        turns = conversation(data["instruction"], worked, _question(unforged(explanation), text))
         return [*turns, Message("assistant", f"{data['label']}:")]
 
     def longest_answer(self, tokens: Sequence[bytes]) -> int:
