@@ -21,17 +21,23 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 export TOKENIZERS_PARALLELISM = false
 run ui bench: export DAGSTER_HOME := $(DAGSTER_HOME)
-run ui bench: export NEUROSCRIBE_STORE := $(NEUROSCRIBE_STORE)
+run plan ledger ui bench: export NEUROSCRIBE_STORE := $(NEUROSCRIBE_STORE)
 
 .SILENT:
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint ui bench setup home clean
+.PHONY: help run plan ledger test check lint ui bench setup home clean
 
 help: ## show these targets
 	awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
 
 run: setup home ## capture, explain and score a study (STUDY=embedded)
 	$(BIN)/python -m dagster_project.run $(STUDY)
+
+plan: setup ## show calls, tokens and money of a study before it is run (STUDY=embedded)
+	$(BIN)/python -m dagster_project.plan $(STUDY)
+
+ledger: setup ## show what all LLM calls took, and write ledger.parquet into the store
+	$(BIN)/python -m dagster_project.ledger
 
 ui: setup home ## open the asset graph on 127.0.0.1 (PORT=3000)
 	echo "Dagster will answer at http://127.0.0.1:$(PORT) (Ctrl-C ends it)"

@@ -8,12 +8,14 @@ import dagster as dg
 import polars as pl
 
 from assets.partitions import layer_partitions
-from neuroscribe.errors import NeuroscribeError
+from neuroscribe.errors import BatchPendingError, NeuroscribeError
 from neuroscribe.records import TABLES, Table
 from neuroscribe.stages import provenance, stage_version
 from neuroscribe.studies import Study
 
 OWNERS = ["team:interpretability"]
+PENDING = "neuroscribe/pending"
+"""Marks the failure of a step whose answers are under way in a batch job."""
 LLM_RETRIES = 2
 """Further attempts at a layer whose step broke for a reason that nobody foresaw; answers so far are kept."""
 
@@ -113,7 +115,10 @@ def plain_failures(*, retries: int = 0) -> Iterator[None]:
     try:
         yield
     except NeuroscribeError as error:
-        raise dg.Failure(description=str(error), allow_retries=False) from error
+        pending = isinstance(error, BatchPendingError)
+        raise dg.Failure(
+            description=str(error), metadata={PENDING: True} if pending else {}, allow_retries=False
+        ) from error
     except Exception as error:
         if not retries:
             raise

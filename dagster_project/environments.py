@@ -13,6 +13,7 @@ NEUROSCRIBE_LLM_CONCURRENCY calls in flight at once (16)
 NEUROSCRIBE_LLM_REQUESTS_PER_MINUTE limit of each server, kept filled and never passed (0: none)
 NEUROSCRIBE_LLM_TOKENS_PER_MINUTE   the same for tokens (0: none)
 NEUROSCRIBE_LLM_WAIT_MINUTES        how long to wait for a server that is down (30)
+NEUROSCRIBE_LLM_BATCH_WAIT_MINUTES  how long to wait for a batch job (1440; 0: submit it and stop)
 NEUROSCRIBE_LLM_BUDGET_USD          money that one process may spend on calls (any)
 NEUROSCRIBE_SIMULATOR_LLM_BASE_URL  address of [simulator_llm]'s server (the study's own, else that of [llm])
 NEUROSCRIBE_SIMULATOR_LLM_API_KEY   key to it (that of [llm], if the address is the same)
@@ -64,6 +65,7 @@ class Environment:
     llm_requests_per_minute: int = 0
     llm_tokens_per_minute: int = 0
     llm_wait_minutes: int = 30
+    llm_batch_wait_minutes: int = 1440
     llm_budget_usd: float | None = None
     simulator_llm_base_url: str = ""
 
@@ -87,6 +89,7 @@ class Environment:
             llm_requests_per_minute=_number(given, "NEUROSCRIBE_LLM_REQUESTS_PER_MINUTE", 0, least=0),
             llm_tokens_per_minute=_number(given, "NEUROSCRIBE_LLM_TOKENS_PER_MINUTE", 0, least=0),
             llm_wait_minutes=_number(given, "NEUROSCRIBE_LLM_WAIT_MINUTES", 30),
+            llm_batch_wait_minutes=_number(given, "NEUROSCRIBE_LLM_BATCH_WAIT_MINUTES", 1440, least=0),
             llm_budget_usd=_dollars(given, "NEUROSCRIBE_LLM_BUDGET_USD"),
             simulator_llm_base_url=given.get("NEUROSCRIBE_SIMULATOR_LLM_BASE_URL", ""),
         )
@@ -120,6 +123,7 @@ class Environment:
                 requests_per_minute=self.llm_requests_per_minute,
                 tokens_per_minute=self.llm_tokens_per_minute,
                 patience_s=60.0 * self.llm_wait_minutes,
+                batch_wait_minutes=self.llm_batch_wait_minutes,
                 budget_usd=self.llm_budget_usd,
                 store=self.store,
                 store_endpoint_url=self.endpoint_url,

@@ -6,11 +6,12 @@ from typing import Any
 
 import dagster as dg
 
+from assets.stage import PENDING
 from dagster_project.alone import LAUNCHER
 from dagster_project.automation import span_tags, spans
 from dagster_project.environments import Environment
 from dagster_project.freshness import Freshness
-from neuroscribe.errors import NeuroscribeError
+from neuroscribe.errors import BatchPendingError, NeuroscribeError
 from neuroscribe.studies import Study, layer_key
 from resources.tables import Tables
 
@@ -53,6 +54,20 @@ class Launcher:
             self._run("explain", partition_key=layer_key(layer))
             self.seconds[layer] = time.monotonic() - started
 
+    def explain_all(self, layers: Sequence[int]) -> None:
+        """Do so with several layers; one whose answers are in a batch job does not hold up the others.
+
+        Raises BatchPendingError after the last.
+        """
+        pending: list[str] = []
+        for layer in layers:
+            try:
+                self.explain(layer)
+            except BatchPendingError as error:
+                pending.append(str(error))
+        if pending:
+            raise BatchPendingError("\n".join(dict.fromkeys(pending)))
+
     def publish(self) -> None:
         """Publish the dataset."""
         self._run("publish")
@@ -69,7 +84,14 @@ class Launcher:
             run_config=_QUIET,
         )
         if not result.success:
-            raise RunFailedError(_reason(result.all_events, f"{self._study.name}_{name}"))
+            kind = BatchPendingError if _is_pending(result.all_events) else RunFailedError
+            raise kind(_reason(result.all_events, f"{self._study.name}_{name}"))
+
+
+def _is_pending(events: Sequence[dg.DagsterEvent]) -> bool:
+    """Tell whether the first failed step waits for a batch job."""
+    data = next((event.step_failure_data for event in events if event.is_step_failure), None)
+    return bool(data and data.user_failure_data and PENDING in data.user_failure_data.metadata)
 
 
 def _reason(events: Sequence[dg.DagsterEvent], job: str) -> str:

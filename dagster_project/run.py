@@ -13,7 +13,8 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from threading import Event, Thread
 from typing import Any, TypeVar
 
@@ -28,7 +29,7 @@ from dagster_project.environments import Environment, use_dagster_home
 from dagster_project.launch import Launcher
 from dagster_project.outcome import outcome
 from neuroscribe.capture import check_size
-from neuroscribe.errors import NeuroscribeError, StoreError
+from neuroscribe.errors import BatchPendingError, NeuroscribeError, StoreError
 from neuroscribe.escaping import escaped
 from neuroscribe.preflight import check_models
 from neuroscribe.studies import Study, chosen_layers, chosen_study, read_studies
@@ -99,10 +100,20 @@ def _brought_up_to_date(
         close_runs_of_dead_processes(environment.dagster_home, instance)
         launcher = Launcher(study, defs, instance, environment)
         launcher.capture()
-        for layer in layers:
-            launcher.explain(layer)
+        if study.llm.batch or study.simulating_llm.batch:
+            _submit(study, instance, environment, layers)
+        launcher.explain_all(layers)
         launcher.publish()
     return launcher.seconds
+
+
+def _submit(
+    study: Study, instance: dg.DagsterInstance, environment: Environment, layers: Sequence[int]
+) -> None:
+    """Submit the batch jobs of all layers before any of them is waited for."""
+    at_once = replace(environment, llm_batch_wait_minutes=0)
+    with suppress(BatchPendingError):
+        Launcher(study, build_defs([study], environment=at_once), instance, at_once).explain_all(layers)
 
 
 def _in_thread(work: Callable[[], T]) -> T:

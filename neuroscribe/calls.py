@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from neuroscribe.ports import CallStore
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+ABOUT = "about"
+"""Under this name it is stored what a call was made for."""
 InFlight = dict[str, "asyncio.Task[dict[str, Any]]"]
 """Questions being asked, by key."""
 
@@ -19,19 +22,22 @@ async def answered_once(
     *,
     keep: Callable[[Mapping[str, Any]], bool] = lambda _: True,
     in_flight: InFlight | None = None,
+    about: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the stored answer for `key`, or make the call and store its answer.
 
     Answers that `keep` turns down (failures that may pass) are returned but not stored, so that the next
     run asks again. Callers that share `in_flight` share the answer to a question that several ask at once.
+    What the call was made for, `about`, is stored with the answer for the ledger, and is no part of it.
     """
     stored = calls.get(key)
     if stored is not None:
-        return dict(stored)
+        return {name: value for name, value in stored.items() if name != ABOUT}
+    asked = partial(_asked, key, calls, call, keep, about or {})
     if in_flight is None:
-        return await _asked(key, calls, call, keep)
+        return await asked()
     if key not in in_flight:
-        in_flight[key] = asyncio.ensure_future(_asked(key, calls, call, keep))
+        in_flight[key] = asyncio.ensure_future(asked())
         in_flight[key].add_done_callback(lambda _: in_flight.pop(key, None))
     return dict(await in_flight[key])
 
@@ -64,8 +70,9 @@ async def _asked(
     calls: CallStore,
     call: Callable[[], Awaitable[Mapping[str, Any]]],
     keep: Callable[[Mapping[str, Any]], bool],
+    about: Mapping[str, Any],
 ) -> dict[str, Any]:
     answer = dict(await call())
     if keep(answer):
-        calls.put(key, answer)
+        calls.put(key, {**answer, ABOUT: dict(about)} if about else answer)
     return answer

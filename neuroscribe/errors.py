@@ -7,7 +7,8 @@ NeuroscribeError
 │   └── CaptureError  activations that cannot be trusted (NaN, missing hooks)
 ├── ArtefactError     weights or text that cannot be had, or whose hash is wrong
 ├── LLMError          the explainer or simulator model
-│   └── CapabilityError   a server that lacks what a simulator needs
+│   ├── CapabilityError   a server that lacks what a simulator needs
+│   └── BatchPendingError answers that a server will give hours from now
 ├── BudgetError       money for LLM calls that is spent
 └── StoreError        a table or tensor that cannot be read or written
 
@@ -45,6 +46,10 @@ class LLMError(NeuroscribeError):
 
 class CapabilityError(LLMError):
     """The LLM server answers, but cannot do what the study asks of it."""
+
+
+class BatchPendingError(LLMError):
+    """Batch jobs that are under way and on record: nothing is wrong, the answers are not there yet."""
 
 
 class BudgetError(NeuroscribeError):

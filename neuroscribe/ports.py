@@ -280,6 +280,19 @@ class CallStore(Protocol):
 
 
 @runtime_checkable
+class KeptCalls(Protocol):
+    """A store of answers that can be gone through."""
+
+    def keys(self) -> Iterable[str]:
+        """Return the keys of all answers, in order."""
+        ...
+
+    def get(self, key: str) -> dict[str, object] | None:
+        """Return the stored answer, or None."""
+        ...
+
+
+@runtime_checkable
 class TensorStore(Protocol):
     """Keeps named tensors in safetensors files."""
 

@@ -156,9 +156,9 @@ def _beyond_test(study: Study) -> dict[str, Any]:
 
 
 def _llm(spec: LLMSpec) -> dict[str, Any]:
-    """Return an LLM without what only says where it is and what it costs."""
+    """Return an LLM without what only says where it is, how it is asked and what it costs."""
     prices = {name for name in LLMSpec.model_fields if name.startswith("usd_per_million_")}
-    return spec.model_dump(exclude={"base_url", *prices})
+    return spec.model_dump(exclude={"base_url", "batch", *prices})
 
 
 def _capture(study: Study) -> dict[str, Any]:

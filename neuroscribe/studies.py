@@ -124,9 +124,20 @@ class LLMSpec(ModelSpec):
         description="server; NEUROSCRIBE_LLM_BASE_URL overrides it (for [simulator_llm]:"
         " NEUROSCRIBE_SIMULATOR_LLM_BASE_URL)",
     )
+    batch: bool = Field(
+        default=False,
+        description="ask by batch jobs, answered within a day; they give replies and no log-probabilities",
+    )
     usd_per_million_prompt_tokens: float | None = None
     usd_per_million_cached_tokens: float | None = None
     usd_per_million_completion_tokens: float | None = None
+
+    @model_validator(mode="after")
+    def batch_of_a_server(self) -> "LLMSpec":
+        """Batch jobs are a server's."""
+        if self.batch and self.provider == "local":
+            raise ValueError('batch = true needs provider = "openai"; remove one of the two')
+        return self
 
 
 _KINDS: dict[str, type[BaseModel]] = {**EXPLAINER_KINDS, **SIMULATOR_KINDS, **SCORER_KINDS}
@@ -187,6 +198,11 @@ class Study(Section):
                 _check_names(f"scorers.{name}.simulators", scorer.simulators, self.simulators)
             else:
                 _check_names(f"scorers.{name}.explainers", scorer.explainers, self.explainers)
+        if self.simulating_llm.batch and (lacking := self._read_by_logprobs):
+            raise ValueError(
+                f"batch = true gives no log-probabilities, which {lacking[0]!r} reads; name the model in"
+                " [simulator_llm] without batch, or take batch out of [llm]"
+            )
         if self.sample.polarity != "positive" and self.capture.polarities == "positive":
             raise ValueError(f'sample.polarity = "{self.sample.polarity}" needs capture.polarities = "both"')
         return self
@@ -232,6 +248,12 @@ class Study(Section):
         specs = (*self.simulators.values(), *self.scorers.values())
         near = [spec.near_text for spec in self.scorers.values() if isinstance(spec, Detection)]
         return tuple(spec for spec in (*specs, *near) if isinstance(spec, EncoderSpec))
+
+    @property
+    def _read_by_logprobs(self) -> list[str]:
+        """Names of simulators and scorers that read log-probabilities."""
+        own = (*self.simulators.items(), *self.scorers.items())
+        return [name for name, spec in own if spec.needs in ("prompt_logprobs", "next_token")]
 
     @property
     def simulating_llm(self) -> LLMSpec:

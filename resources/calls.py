@@ -5,7 +5,7 @@ never guessed around.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 
 from upath import UPath
@@ -15,7 +15,7 @@ from resources.files import Files
 
 
 class FolderCalls:
-    """Answers below a local folder or `s3://bucket/prefix`; fulfils the port CallStore."""
+    """Answers below a local folder or `s3://bucket/prefix`; fulfils CallStore and KeptCalls."""
 
     def __init__(self, root: str | PurePath | UPath, *, endpoint_url: str | None = None) -> None:
         self._files = Files(str(root), endpoint_url=endpoint_url)
@@ -37,6 +37,13 @@ class FolderCalls:
         """Store an answer whole or not at all; raises StoreError when the store cannot be written."""
         # Escaped, because replies may hold lone surrogates, which UTF-8 cannot carry.
         self._files.write(_file(key), json.dumps(dict(answer), ensure_ascii=True).encode())
+
+    def keys(self) -> Iterator[str]:
+        """Yield the keys of all answers, in order."""
+        for folder in self._files.names(""):
+            if len(folder) == 2:
+                for name in self._files.names(folder):
+                    yield name.removesuffix(".json")
 
 
 def _file(key: str) -> str:

@@ -58,7 +58,7 @@ class OpenAIServer:
         self._concurrency = concurrency
         client = Client(self.endpoint, concurrency=concurrency, timeout_s=timeout_s, http_client=http_client)
         transport = Transport(client, drive or Drive(), prices=prices or Prices(), progress=progress)
-        self._asking = Asking(transport, Found(self.endpoint, prompt_style, calls), prompt_style)
+        self.asking = Asking(transport, Found(self.endpoint, prompt_style, calls), prompt_style)
 
     def __repr__(self) -> str:
         return f"OpenAIServer({self.identity} at {self.endpoint.url})"
@@ -66,7 +66,7 @@ class OpenAIServer:
     @property
     def identity(self) -> str:
         """Model and prompt style; not the address, for the same model may be served elsewhere."""
-        return f"{self.endpoint.model} ({self._asking.prompt_style})"
+        return f"{self.endpoint.model} ({self.asking.prompt_style})"
 
     @property
     def calls_at_once(self) -> int:
@@ -88,21 +88,21 @@ class OpenAIServer:
         server that takes no schema is asked for JSON, and one that knows nothing of that just by the prompt.
         Raises LLMError where no later attempt could succeed.
         """
-        return await _replied(self._asking, messages, max_tokens, schema, temperature=temperature, seed=seed)
+        return await _replied(self.asking, messages, max_tokens, schema, temperature=temperature, seed=seed)
 
     async def echoed(self, prompt: str) -> EchoedPrompt:
         """Score the tokens of `prompt`; offsets count its characters.
 
         Raises CapabilityError if the server does not echo log-probabilities, LLMError if it does not answer.
         """
-        return await self._echoed(self._asking, prompt)
+        return await self._echoed(self.asking, prompt)
 
     async def next_token(self, messages: Sequence[Message]) -> NextToken:
         """Return the likeliest first tokens of the answer; a text model continues a final assistant message.
 
         Raises CapabilityError if the server refuses to give log-probabilities at all.
         """
-        return await self._next_token(self._asking, messages)
+        return await self._next_token(self.asking, messages)
 
     async def check(self) -> None:
         """Make one tiny call; raises LLMError unless server, key, model and prompt style work.
@@ -111,7 +111,7 @@ class OpenAIServer:
         several serve names that they do not list.
         """
         question = [Message("user", "Say yes.")]
-        reply = await _replied(self._asking.hasty(), question, 16, None, temperature=0.0, seed=0)
+        reply = await _replied(self.asking.hasty(), question, 16, None, temperature=0.0, seed=0)
         if reply.status == "failed":
             raise LLMError(
                 f"{self.endpoint.url} gives no reply of {self.endpoint.model}: {reply.raw[:300]}; check"
@@ -123,26 +123,26 @@ class OpenAIServer:
 
         Raises CapabilityError where simulation by log-probabilities of prompts cannot work.
         """
-        if not self._asking.found.now.echoed_logprobs:
-            await self._echoed(self._asking.hasty(), _ECHO_PROBE)
+        if not self.asking.found.now.echoed_logprobs:
+            await self._echoed(self.asking.hasty(), _ECHO_PROBE)
 
     async def probe_next_token(self) -> None:
         """Ask for one token, unless that has worked before.
 
         Raises CapabilityError where its log-probabilities do not come, LLMError where no answer comes.
         """
-        if self._asking.found.now.answer_logprobs:
+        if self.asking.found.now.answer_logprobs:
             return
-        read = await self._next_token(self._asking.hasty(), _TOKEN_PROBE)
+        read = await self._next_token(self.asking.hasty(), _TOKEN_PROBE)
         if read.status == "failed":
             raise LLMError(f"{self.endpoint.url} gives no answer of {self.endpoint.model}: {read.raw[:300]}")
         if read.status != "ok":
-            self._asking.found.record(answer_logprobs=0)
+            self.asking.found.record(answer_logprobs=0)
             raise self.endpoint.incapable(_TOKEN, f"none came that can be read ({read.raw[:200]})")
 
     async def capabilities(self) -> Capabilities:
         """Try what has not been tried yet, and return what was found; raises LLMError without a server."""
-        asking, found = self._asking.hasty(), self._asking.found
+        asking, found = self.asking.hasty(), self.asking.found
         await try_styles(asking)
         await try_json(asking)
         for known, probe in (

@@ -13,6 +13,7 @@ from neuroscribe.ports import Usage
 from neuroscribe.studies import LLMSpec
 
 _LIST = Path(__file__).parent / "prices.toml"
+_NUMBERS = ("prompt", "cached", "completion", "batch")
 
 
 @dataclass(frozen=True)
@@ -41,16 +42,31 @@ class Prices:
 
 def prices(spec: LLMSpec, base_url: str) -> Prices:
     """Return the prices that hold for a study's model at an address; the study's own come first."""
+    return _prices(spec, _listed(spec.model, _host(base_url)))
+
+
+def batch_prices(spec: LLMSpec, base_url: str) -> Prices:
+    """Return the prices of batch jobs: the study's own as they stand, else the list's times its batch share.
+
+    A prompt that was in the cache is taken to cost like any other in a job, which is no less than it does.
+    """
     listed = _listed(spec.model, _host(base_url))
+    share = listed.pop("batch", None)
+    if share is not None:
+        listed = {name: share * listed[name] for name in ("prompt", "completion")}
+    return _prices(spec, listed)
+
+
+def _prices(spec: LLMSpec, listed: Mapping[str, float]) -> Prices:
     own = {
         "prompt": spec.usd_per_million_prompt_tokens,
         "completion": spec.usd_per_million_completion_tokens,
         "cached": spec.usd_per_million_cached_tokens,
     }
     stated = {name: price for name, price in own.items() if price is not None}
-    if "prompt" in stated:  # the list's rebate says nothing about another price of prompts
-        listed.pop("cached", None)
-    return Prices(**{**listed, **stated})
+    # The list's rebate says nothing about another price of prompts.
+    left_out = {"batch", "cached"} if "prompt" in stated else {"batch"}
+    return Prices(**{name: price for name, price in listed.items() if name not in left_out} | stated)
 
 
 def _host(base_url: str) -> str:
@@ -63,7 +79,7 @@ def _host(base_url: str) -> str:
 def _listed(model: str, host: str) -> dict[str, float]:
     for row in _rows():
         if row["host"] == host and any(fnmatchcase(model, pattern) for pattern in row["models"]):
-            return {name: float(row[name]) for name in ("prompt", "cached", "completion") if name in row}
+            return {name: float(row[name]) for name in _NUMBERS if name in row}
     return {}
 
 

@@ -112,13 +112,15 @@ class LLMServers(dg.ConfigurableResource):
             _DRIVES[settings] = Drive(
                 pace=Pace(requests_per_minute=limits[0], tokens_per_minute=limits[1]),
                 circuit=Circuit(found.url, patience_s=self.patience_s, generator=random.Random(0)),  # noqa: S311
-                budget=self._budget(),
+                budget=self.budget,
                 max_retries=self.max_retries,
                 patience_s=self.patience_s,
             )
         return _DRIVES[settings]
 
-    def _budget(self) -> Budget | None:
+    @property
+    def budget(self) -> Budget | None:
+        """What this process may spend, shared by all servers; None for any."""
         if self.budget_usd is None:
             return None
         return _BUDGETS.setdefault(self.budget_usd, Budget(self.budget_usd))

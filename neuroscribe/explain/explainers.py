@@ -4,6 +4,7 @@ Every answer is stored by the content of its question before anything else happe
 unreadable answer or a failed call is a row with its status, never text posing as an explanation.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
@@ -58,10 +59,11 @@ async def _asked(
     asked = [question for question in every if question.messages]
     label = f"explain {study.name} layer {evidence.layer}"
     in_flight: InFlight = {}
+    about = {"stage": "explanation", "model": llm.identity, "study": study.name, "layer": evidence.layer}
     with progress.task(label, total=len(asked), unit="explanations") as advance:
 
         async def ask(question: Question) -> Reply:
-            reply = await _reply(llm, question, spec, calls, in_flight)
+            reply = await _reply(llm, question, spec, calls, in_flight, about)
             advance(1, note=_cost(reply))
             return reply
 
@@ -79,7 +81,12 @@ async def _asked(
 
 
 async def _reply(
-    llm: LLM, question: Question, spec: AskingSpec, calls: CallStore, in_flight: InFlight
+    llm: LLM,
+    question: Question,
+    spec: AskingSpec,
+    calls: CallStore,
+    in_flight: InFlight,
+    about: Mapping[str, Any],
 ) -> Reply:
     seed = question.sample_index
     decoding = (spec.temperature, spec.answer_tokens, seed, spec.answer)
@@ -100,7 +107,12 @@ async def _reply(
         }
 
     answer = await answered_once(
-        key, calls, call, keep=lambda answer: answer["status"] != "failed", in_flight=in_flight
+        key,
+        calls,
+        call,
+        keep=lambda answer: answer["status"] != "failed",
+        in_flight=in_flight,
+        about=about,
     )
     return Reply(answer["text"], answer["status"], answer["raw"], Usage(**answer["usage"]))
 

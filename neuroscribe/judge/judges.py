@@ -69,7 +69,10 @@ class AskedJudge:
             found = await self._asked(messages)
             return {**vars(found), "usage": vars(found.usage), "prompt": turns}
 
-        stored = await answered_once(key, self._calls, call, keep=_is_final, in_flight=self._in_flight)
+        about = {"stage": "judgement", "model": self.identity}
+        stored = await answered_once(
+            key, self._calls, call, keep=_is_final, in_flight=self._in_flight, about=about
+        )
         return _restored(**stored)
 
     async def _asked(self, messages: Sequence[Message]) -> Judgement:

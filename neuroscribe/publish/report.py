@@ -1,22 +1,18 @@
 """The report at the end of a run as plain text for a terminal: aligned columns, hostile text escaped."""
 
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
+from neuroscribe.aligned import NOTHING, Format, aligned, counted, worded
 from neuroscribe.escaping import escaped
 from neuroscribe.glossary import WORDS
 from neuroscribe.publish.excerpts import Excerpt
 from neuroscribe.publish.judged import Judged
 from neuroscribe.publish.summary import Summary
 from neuroscribe.records import EXPLANATION_STATUSES
-
-NOTHING = "-"
-"""Stands for what is unknown or undefined."""
-
-Format = Callable[[Mapping[str, Any]], str]
 
 
 def report_text(summary: Summary, width: int, *, next_steps: Sequence[str] = ()) -> str:
@@ -35,11 +31,11 @@ def report_text(summary: Summary, width: int, *, next_steps: Sequence[str] = ())
             *_wrapped(
                 f"Layers: {headline.scorer} of {headline.explainer}, test split, top and random", width
             ),
-            *_table(summary.layers, _LAYERS, width),
+            *aligned(summary.layers, _LAYERS, width),
             *_silent(summary.silent_layers, width),
             *_wrapped(_LEGEND, width),
         ],
-        ["All scorers, test split", *_table(summary.scorers, _SCORERS, width)],
+        ["All scorers, test split", *aligned(summary.scorers, _SCORERS, width, left=_LEFT)],
         [
             *_set_aside(summary.set_aside, width),
             *_statuses(summary.statuses, width),
@@ -60,16 +56,8 @@ _LEGEND = (
 )
 
 
-def _count(column: str) -> Format:
-    return lambda row: NOTHING if row[column] is None else f"{row[column]:,}"
-
-
 def _mean(column: str) -> Format:
     return lambda row: _number(row[column])
-
-
-def _word(column: str) -> Format:
-    return lambda row: escaped(str(row[column]).encode())
 
 
 def _interval(row: Mapping[str, Any]) -> str:
@@ -84,55 +72,22 @@ def _number(value: float | None) -> str:
 
 _LAYERS: Mapping[str, Format] = {
     "layer": lambda row: "all" if row["layer"] is None else str(row["layer"]),
-    **{name: _count(name) for name in ("neurons", "dead", "explained", "scored")},
+    **{name: counted(name) for name in ("neurons", "dead", "explained", "scored")},
     "score": _mean("score"),
     "interval": _interval,
     **{name: _mean(name) for name in ("ceiling", "control")},
-    **{name: _count(name) for name in ("nulls", "calls", "tokens")},
+    **{name: counted(name) for name in ("nulls", "calls", "tokens")},
     "seconds": lambda row: NOTHING if row["seconds"] is None else f"{row['seconds']:,.0f}",
 }
 _SCORERS: Mapping[str, Format] = {
-    "scorer of explainer": lambda row: f"{_word('scorer')(row)} of {_word('explainer')(row)}",
-    "regime": _word("regime"),
-    "scored": _count("n"),
+    "scorer of explainer": lambda row: f"{worded('scorer')(row)} of {worded('explainer')(row)}",
+    "regime": worded("regime"),
+    "scored": counted("n"),
     **{name: _mean(name) for name in ("score", "ceiling", "control")},
-    "nulls": _count("nulls"),
+    "nulls": counted("nulls"),
 }
 _SET_ASIDE = {"dead": "dead", "near_dead": "near-dead", "silent": "silent on the side to be explained"}
 _LEFT = {"scorer of explainer", "regime"}
-
-
-def _table(frame: pl.DataFrame, columns: Mapping[str, Format], width: int) -> list[str]:
-    """Return aligned lines; columns that do not fit go into a further block, after the first column again."""
-    rows = list(frame.iter_rows(named=True))
-    cells = {name: [name, *(shown(row) for row in rows)] for name, shown in columns.items()}
-    padded = {name: _padded(name, column) for name, column in cells.items()}
-    gap = "  " if _size(padded.values(), "  ") <= width else " "
-    lines: list[str] = []
-    for place, block in enumerate(_blocks(padded, width, gap)):
-        lines += [""] if place else []
-        lines += [gap.join(line).rstrip() for line in zip(*block, strict=True)]
-    return lines
-
-
-def _padded(name: str, column: Sequence[str]) -> list[str]:
-    size = max(len(cell) for cell in column)
-    return [cell.ljust(size) if name in _LEFT else cell.rjust(size) for cell in column]
-
-
-def _size(columns: Iterable[Sequence[str]], gap: str) -> int:
-    return len(gap.join(column[0] for column in columns))
-
-
-def _blocks(padded: Mapping[str, Sequence[str]], width: int, gap: str) -> list[list[Sequence[str]]]:
-    first, *others = padded.values()
-    blocks = [[first]]
-    for column in others:
-        if len(blocks[-1]) == 1 or _size([*blocks[-1], column], gap) <= width:
-            blocks[-1].append(column)
-        else:
-            blocks.append([first, column])
-    return blocks
 
 
 def _silent(layers: Sequence[int], width: int) -> list[str]:
@@ -154,15 +109,15 @@ def _statuses(statuses: pl.DataFrame, width: int) -> list[str]:
         counts = ", ".join(
             f"{row[name]:,} {name}" for name in EXPLANATION_STATUSES if row[name] or name == "ok"
         )
-        lines += _wrapped(f"Explanations by {_word('explainer')(row)}: {counts}", width)
+        lines += _wrapped(f"Explanations by {worded('explainer')(row)}: {counts}", width)
     return lines
 
 
 def _null_reasons(reasons: pl.DataFrame, width: int) -> list[str]:
     lines: list[str] = []
     for row in reasons.iter_rows(named=True):
-        where = f"{_word('scorer')(row)} of {_word('explainer')(row)}"
-        lines += _wrapped(f"No score by {where}: {row['n']:,} x {_word('null_reason')(row)}", width)
+        where = f"{worded('scorer')(row)} of {worded('explainer')(row)}"
+        lines += _wrapped(f"No score by {where}: {row['n']:,} x {worded('null_reason')(row)}", width)
     return lines
 
 

@@ -29,6 +29,9 @@ _ANSWERS = 1
 class OneAtATimeSimulator:
     """Fulfils the `Simulator` port; every answer is kept in `calls` before its sequence is read."""
 
+    keeps_calls = True
+    """A reading's tokens and money are those of calls that are kept, and counted, by themselves."""
+
     def __init__(self, scorer: NextTokenScorer, calls: CallStore) -> None:
         self._scorer = scorer
         self._calls = calls
@@ -68,7 +71,10 @@ class OneAtATimeSimulator:
             answer = await self._scorer.next_token(messages)
             return {**vars(answer), "usage": vars(answer.usage)}
 
-        kept = await answered_once(key, self._calls, call, keep=lambda answer: answer["status"] != "failed")
+        about = {"stage": "simulation", "model": self.identity}
+        kept = await answered_once(
+            key, self._calls, call, keep=lambda answer: answer["status"] != "failed", about=about
+        )
         return NextToken(kept["top_logprobs"], kept["status"], kept["raw"], Usage(**kept["usage"]))
 
 

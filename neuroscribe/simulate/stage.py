@@ -72,7 +72,14 @@ async def simulated(
         simulator, size = simulators[name], simulators[name].sequences_per_call
         total = sum(-(-len(task.sequence_ids) // size) for task in own)
         with progress.task(f"simulate {study.name} with {name}", total=total, unit="calls") as advance:
-            ask = partial(_read, simulator, tokens=tokens, calls=calls, in_flight={}, advance=advance)
+            about = {
+                "stage": "simulation",
+                "model": simulator.identity,
+                "study": study.name,
+                "of_calls": getattr(simulator, "keeps_calls", False),
+            }
+            kept = {"calls": calls, "in_flight": {}, "about": about}
+            ask = partial(_read, simulator, tokens=tokens, advance=advance, **kept)
             if study.scoring.stop_width is None:
                 pieces = [piece for task in own for piece in task.pieces(size)]
                 read = await worked_through(pieces, ask, at_once=simulator.calls_at_once)
@@ -117,6 +124,7 @@ async def _read(
     tokens: Mapping[int, Sequence[bytes]],
     calls: CallStore,
     in_flight: InFlight,
+    about: Mapping[str, Any],
     advance: Any,
 ) -> list[Simulated]:
     sequences = [tokens[sequence] for sequence in task.sequence_ids]
@@ -127,7 +135,7 @@ async def _read(
         _check_readings(simulator, readings, sequences)
         return {"readings": [vars(reading) | {"usage": vars(reading.usage)} for reading in readings]}
 
-    answer = await answered_once(key, calls, call, keep=_is_kept, in_flight=in_flight)
+    answer = await answered_once(key, calls, call, keep=_is_kept, in_flight=in_flight, about=about)
     advance(1)
     return [_reading(**one) for one in answer["readings"]]
 

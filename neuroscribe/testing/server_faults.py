@@ -8,7 +8,7 @@ from neuroscribe.testing.server_bodies import error_body
 
 @dataclass(frozen=True)
 class ScriptedFault:
-    """What is sent instead of an answer; with neither status nor reset, an answer that is late or doubled."""
+    """What is sent instead of an answer; with neither status nor reset, a late, doubled or cut answer."""
 
     status: int | None = None
     body: str | bytes = ""

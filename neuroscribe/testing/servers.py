@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import Any, Protocol, cast, runtime_checkable
 
+from neuroscribe.testing.server_batches import Batches, multipart
 from neuroscribe.testing.server_bodies import (
     Dialect,
     chat_body,
@@ -56,6 +57,7 @@ class ScriptedServer:
     With `api_key`, requests without it are refused, in words that quote the key that was sent. `json_forms`
     are the kinds of `response_format` that are taken; a script's reply that is no JSON becomes JSON then.
     First tokens have at most `most_logprobs` log-probabilities, and none in the dialect `no_logprobs`.
+    Without `batches` it knows no batch jobs.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class ScriptedServer:
         most_logprobs: int = 20,
         faults: Iterable[ScriptedFault] = (),
         api_key: str = "",
+        batches: Batches | None = None,
     ) -> None:
         self.faults = list(faults)
         self.calls: list[tuple[str, dict[str, Any]]] = []
@@ -77,6 +80,7 @@ class ScriptedServer:
         self._script, self._model, self._api_key = script, model, api_key
         self._dialect: Dialect = dialect
         self._json_forms, self._most_logprobs = json_forms, most_logprobs
+        self._batches = batches
         self._lock = threading.Lock()
         self._in_work = 0
         self._closing = threading.Event()
@@ -115,7 +119,7 @@ class ScriptedServer:
                 return fault
             if self._api_key and authorization != f"Bearer {self._api_key}":
                 return ScriptedFault.error(401, f"Incorrect API key provided: {authorization}")
-            return replace(self._scripted(path, body), copies=fault.copies)
+            return replace(self._scripted(path, body), copies=fault.copies, cut_at=fault.cut_at)
         finally:
             with self._lock:
                 self._in_work -= 1
@@ -136,6 +140,8 @@ class ScriptedServer:
                     )
                 case "/v1/completions", {"prompt": str(prompt)}:
                     return self._replied(prompt, body, chat=False)
+                case _ if self._batches is not None and path.startswith(("/v1/files", "/v1/batches")):
+                    return self._batches.answer(path, body, self._scripted)
                 case _:
                     return ScriptedFault.error(404, f"there is nothing at {path}")
         except Exception as error:
@@ -200,7 +206,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer({})
 
     def do_POST(self) -> None:
-        self._answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        data = self.rfile.read(int(self.headers["Content-Length"]))
+        kind = self.headers["Content-Type"]
+        self._answer(multipart(kind, data) if kind.startswith("multipart/") else json.loads(data))
 
     def _answer(self, body: dict[str, Any]) -> None:
         scripted = cast(_HTTPServer, self.server).scripted

@@ -1,7 +1,7 @@
 """Stores in memory and a progress that says nothing, for runs that need neither disk nor terminal."""
 
 import json
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import cycle
 
@@ -63,7 +63,7 @@ class MemoryTensors:
 
 
 class MemoryCalls:
-    """Fulfils the port `CallStore`."""
+    """Fulfils the ports `CallStore` and `KeptCalls`."""
 
     def __init__(self) -> None:
         self.answers: dict[str, dict[str, object]] = {}
@@ -75,6 +75,10 @@ class MemoryCalls:
     def put(self, key: str, answer: Mapping[str, object]) -> None:
         """Store an answer as JSON carries it: tuples come back as lists."""
         self.answers[key] = json.loads(json.dumps(dict(answer)))
+
+    def keys(self) -> Iterator[str]:
+        """Yield the keys of all answers, in order."""
+        yield from sorted(self.answers)
 
 
 class SilentProgress:

@@ -1,0 +1,154 @@
+"""Batch jobs at an OpenAI-compatible server: submitted, found again, looked at and downloaded.
+
+What the server may yet do is tried again. A job carries our name for it, so that one whose submission was cut
+off in the middle is found instead of being submitted twice.
+"""
+
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from neuroscribe.errors import LLMError
+from resources.llm_client import Client
+from resources.llm_faults import RejectedError, UnansweredError, of_connection, of_status
+from resources.llm_retries import backoff_s
+
+if TYPE_CHECKING:
+    import openai
+    from openai.types import Batch
+
+Result = TypeVar("Result")
+Sleep = Callable[[float], Awaitable[None]]
+_LABEL = "neuroscribe_job"
+_WINDOW = "24h"
+_LISTED = 1000
+"""Newest jobs of the account among which one is looked for."""
+_ENDED = ("failed", "completed", "expired", "cancelled")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as the server last described it."""
+
+    id: str
+    status: str
+    done: int
+    """Requests that were answered or have failed."""
+    total: int
+    files: tuple[str, ...]
+    """Ids of its output and error files, as far as there are any."""
+    errors: str
+    """What is wrong with the job as a whole."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing further will come of it."""
+        return self.status in _ENDED
+
+
+class BatchJobs:
+    """The jobs of one account; `sleep` waits between attempts."""
+
+    def __init__(self, client: Client, *, max_retries: int, sleep: Sleep) -> None:
+        self._client, self._max_retries, self._sleep = client, max_retries, sleep
+        self._generator = random.Random(0)  # noqa: S311 - spreads retries
+
+    async def check(self) -> None:
+        """Raise LLMError where the server knows no batch jobs."""
+        try:
+            await self._tried(lambda client: client.batches.list(limit=1))
+        except RejectedError as rejected:
+            raise LLMError(
+                f"{self._client.endpoint.url} has no batch jobs (HTTP {rejected.status}: {rejected.said});"
+                f" take batch = true out of the study's {self._client.endpoint.place.section}"
+            ) from None
+
+    async def submitted(self, name: str, path: str, data: bytes) -> Job:
+        """Return the job that answers the lines in `data`, under our `name` for it."""
+        file = await self._tried(
+            lambda client: client.files.create(file=(f"{name}.jsonl", data), purpose="batch")
+        )
+        attempts = iter(range(self._max_retries + 1))
+
+        async def create(client: "openai.AsyncOpenAI") -> "Batch":
+            # An attempt that brought no answer may have brought about the job.
+            there = await _named(client, name) if next(attempts) else None
+            endpoint: Any = f"/v1{path}"
+            return there or await client.batches.create(
+                completion_window=_WINDOW,
+                endpoint=endpoint,
+                input_file_id=file.id,
+                metadata={_LABEL: name},
+            )
+
+        return _job(await self._tried(create))
+
+    async def named(self, name: str) -> Job | None:
+        """Return the job of that name, or None if the server has none."""
+        found = await self._tried(lambda client: _named(client, name))
+        return _job(found) if found else None
+
+    async def looked_at(self, job_id: str) -> Job | None:
+        """Return a job as it stands, or None if this account has none of that id."""
+        try:
+            return _job(await self._tried(lambda client: client.batches.retrieve(job_id)))
+        except RejectedError as rejected:
+            if rejected.status == 404:
+                return None
+            raise
+
+    async def output(self, job: Job) -> list[str]:
+        """Return the texts of a job's output and error files."""
+        return [await self._tried(lambda client, file=file: _text(client, file)) for file in job.files]
+
+    async def _tried(self, send: Callable[["openai.AsyncOpenAI"], Awaitable[Result]]) -> Result:
+        import openai
+
+        attempt = 0
+        while True:
+            try:
+                async with self._client.slot() as client:
+                    return await send(client)
+            except openai.APIStatusError as error:
+                met = of_status(error, self._client.endpoint)
+            except openai.APIConnectionError as error:
+                met = of_connection(error, self._client.endpoint)
+            attempt += 1
+            if not isinstance(met, UnansweredError):
+                raise met
+            if attempt > self._max_retries:
+                raise LLMError(
+                    met.unreachable
+                    or f"{self._client.endpoint.url} says nothing of its batch jobs in {attempt} attempts"
+                    f" ({met}); they are on record: run the same command again when it is well"
+                )
+            await self._sleep(backoff_s(attempt, self._generator, asked_s=met.retry_after_s))
+
+
+async def _named(client: "openai.AsyncOpenAI", name: str) -> "Batch | None":
+    seen = 0
+    async for batch in client.batches.list(limit=100):
+        if (batch.metadata or {}).get(_LABEL) == name:
+            return batch
+        seen += 1
+        if seen == _LISTED:
+            break
+    return None
+
+
+async def _text(client: "openai.AsyncOpenAI", file: str) -> str:
+    return (await client.files.content(file)).text
+
+
+def _job(batch: "Batch") -> Job:
+    counts = batch.request_counts
+    errors = (batch.errors.data if batch.errors else None) or []
+    return Job(
+        id=batch.id,
+        status=batch.status,
+        done=counts.completed + counts.failed if counts else 0,
+        total=counts.total if counts else 0,
+        files=tuple(file for file in (batch.output_file_id, batch.error_file_id) if file),
+        errors="; ".join(str(error.message or error.code) for error in errors[:3]),
+    )
