@@ -50,8 +50,8 @@ test: lint ## lint, types, import rules and all tests
 check: lint ## the same without the slow tests
 	$(PYTEST) -m "not slow"
 
-bench: setup home ## measure, and write benchmarks/latest.json
-	$(BIN)/python -m benchmarks
+bench: setup home ## measure, and write benchmarks/latest.json (PARTS="capture peers": some of it)
+	$(BIN)/python -m benchmarks $(PARTS)
 
 lint: setup
 	$(BIN)/ruff check -q .

@@ -4,6 +4,7 @@ import dagster as dg
 import polars as pl
 
 from assets.stage import ins, per_layer, plain_failures, stage, table_metadata
+from neuroscribe.stages import upstream_of
 from neuroscribe.studies import Study
 
 _LINEAGE = {
@@ -15,19 +16,26 @@ _LINEAGE = {
 }
 
 
+_OTHERS = {
+    "judgements": (("judgements", "answer"), ("judgements", "probability")),
+    "ablations": (("ablations", "simulated_divergence"), ("ablations", "mean_divergence")),
+}
+"""Columns that make up a score where the study has such scorers."""
+
+
 def scores(study: Study) -> dg.AssetsDefinition:
     """Return the asset `scores` of a study."""
 
     @stage(
         study,
         "scores",
-        description="Correlation of simulation and truth per explanation, scorer, split and regime,"
-        " with interval,"
-        " token-lookup ceiling and shuffled control; undefined scores are null with their reason.",
+        description="Agreement of simulation and truth, and what the study's other scorers found, per"
+        " explanation, scorer, split and regime, with interval, token-lookup ceiling and shuffled control;"
+        " undefined scores are null with their reason.",
         kinds={"polars", "parquet"},
         tables=("scores",),
-        lineage=_LINEAGE,
-        ins=ins(study, "corpus", "neuron_records", "token_lookup", "explanations", "simulations"),
+        lineage=_lineage(study),
+        ins=ins(study, *upstream_of(study, "scores")),
         **per_layer(study, one_run=False),
     )
     def asset(
@@ -36,14 +44,15 @@ def scores(study: Study) -> dg.AssetsDefinition:
         token_lookup: pl.DataFrame,
         explanations: pl.DataFrame,
         simulations: pl.DataFrame,
+        **others: pl.DataFrame,
     ) -> dg.MaterializeResult:
         from neuroscribe.publish.pictures import data_uri_markdown, score_histogram_png
         from neuroscribe.publish.summary import scorer_table
-        from neuroscribe.publish.tallies import score_tally
+        from neuroscribe.publish.tallies import score_tally, tokens_per_scored_neuron
         from neuroscribe.score.stage import LayerResults, scored
 
         results = LayerResults(
-            explanations, simulations, neuron_records, token_lookup, corpus["corpus/sequences"]
+            explanations, simulations, neuron_records, token_lookup, corpus["corpus/sequences"], **others
         )
         with plain_failures():
             frame = scored(study, results)
@@ -53,8 +62,14 @@ def scores(study: Study) -> dg.AssetsDefinition:
             metadata={
                 **score_tally(study, frame),
                 "by_scorer": table_metadata(scorer_table(frame)),
+                "tokens_per_scored_neuron": table_metadata(tokens_per_scored_neuron(study, results, frame)),
                 "distribution": dg.MetadataValue.md(picture),
             },
         )
 
     return asset
+
+
+def _lineage(study: Study) -> dict[str, tuple[tuple[str, str], ...]]:
+    there = [_OTHERS[stage] for stage in upstream_of(study, "scores") if stage in _OTHERS]
+    return {**_LINEAGE, "value": sum(there, _LINEAGE["value"])}

@@ -43,9 +43,18 @@ def figure(name: str, values: Sequence[float], unit: str, *, n: int, detail: str
     return Figure(name, round(value, 6), unit, n, f"{_processor()}{detail}", today, _commit())
 
 
-def write(figures: Iterable[Figure]) -> None:
-    """Write latest.json, and the table in RESULTS.md between its marks; each file whole or not at all."""
-    rows = [asdict(one) for one in figures]
+def write(figures: Iterable[Figure], *, part: str) -> None:
+    """Write one part's figures in the place of its earlier ones, to latest.json and to RESULTS.md's table.
+
+    Each file is written whole or not at all.
+    """
+    fresh = [{**asdict(one), "part": part} for one in figures]
+    names = {row["name"] for row in fresh}
+    before: list[dict[str, object]] = (
+        json.loads(LATEST.read_text(encoding="utf-8")) if LATEST.exists() else []
+    )
+    kept = [row for row in before if row["name"] not in names and row.get("part") != part]
+    rows = sorted([*kept, *fresh], key=lambda row: str(row["name"]))
     _replace(LATEST, json.dumps(rows, indent=1) + "\n")
     head, _, rest = RESULTS.read_text(encoding="utf-8").partition(BEGIN)
     tail = rest.partition(END)[2]

@@ -15,10 +15,11 @@ from assets.stage import key
 from neuroscribe.lineage import Lineage
 from neuroscribe.rules import rules_for
 from neuroscribe.sources import TableReader
+from neuroscribe.stages import stages_of
 from neuroscribe.studies import Study, layer_key, layer_of
 
 _CAPTURED = ("activations", "neuron_records", "token_lookup", "connections")
-_EXPLAINED = ("explanations", "simulations", "scores")
+_EXPLAINED = ("explanations", "simulations", "judgements", "ablations", "scores")
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Freshness:
     def _fresh(self, stages: Sequence[str]) -> set[int]:
         lineage = Lineage(self.study.name, self.tables)
         layers = set(range(self.study.subject.layers))
-        for stage in stages:
+        for stage in (stage for stage in stages if stage in stages_of(self.study)):
             layers &= self._materialised(stage)
             layers = {layer for layer in layers if lineage.is_current(self.study, stage, layer)}
         return layers
@@ -54,8 +55,9 @@ class Freshness:
         return {layer_of(partition) for partition in keys}
 
     def _has_failed_calls(self, layer: int) -> bool:
-        explanations = self.tables.read(self.study.name, "explanations", layer)
-        return bool(((explanations["status"] == "failed") & (explanations["model"] != "none")).any())
+        asked = [name for name in ("explanations", "judgements") if name in stages_of(self.study)]
+        frames = [self.tables.read(self.study.name, name, layer) for name in asked]
+        return any(((frame["status"] == "failed") & (frame["model"] != "none")).any() for frame in frames)
 
     def _is_blocked(self, layer: int) -> bool:
         """Tell whether the last evaluation of a blocking check on the layer's scores failed."""

@@ -5,12 +5,13 @@ from typing import Any
 import dagster as dg
 
 from assets.stage import key
+from neuroscribe.stages import stages_of
 from neuroscribe.studies import Study
 
 AssetJob = Any
 """A job that Dagster resolves when it loads the definitions; it exports no name for the type."""
 CAPTURE = ("corpus", "activations", "neuron_records", "token_lookup", "connections")
-EXPLAIN = ("explanations", "simulations", "scores")
+EXPLAIN = ("explanations", "simulations", "judgements", "ablations", "scores")
 PUBLISH = ("neuron_dataset",)
 
 
@@ -24,7 +25,8 @@ def study_jobs(study: Study) -> dict[str, AssetJob]:
 
 
 def _job(study: Study, name: str, assets: tuple[str, ...], description: str) -> AssetJob:
-    selected = dg.AssetSelection.assets(*(key(study, asset) for asset in assets))
+    there = [asset for asset in assets if asset in stages_of(study)]
+    selected = dg.AssetSelection.assets(*(key(study, asset) for asset in there))
     checks = selected | dg.AssetSelection.checks_for_assets(key(study, "scores"))
     return dg.define_asset_job(
         f"{study.name}_{name}",

@@ -48,8 +48,12 @@ def outcome(
 
 
 def _calls(study: Study, tables: Tables, layer: int) -> int:
+    judged = tables.read(study.name, "judgements", layer) if study.judging else None
     return llm_calls(
-        study, tables.read(study.name, "explanations", layer), tables.read(study.name, "simulations", layer)
+        study,
+        tables.read(study.name, "explanations", layer),
+        tables.read(study.name, "simulations", layer),
+        judged,
     )
 
 

@@ -31,10 +31,10 @@ def storable(text: str) -> str:
 def unforged(text: str) -> str:
     """Return corpus text that can form neither marks (<< >>) nor a model's special tokens.
 
-    A space goes after each "<", between ">" and ">" and into "[INST]" and its like: servers read such strings
-    as turns even inside a message.
+    Spaces go between "<" and "<" and between ">" and ">", and into "<|im_end|>", "</s>", "[INST]" and their
+    like: servers may read such strings as turns even inside a message.
     """
-    text = re.sub(r"<(?=\S)", "< ", text)
+    text = re.sub(r"<(?=<|[^<>\s]*>)", "< ", text)
     text = re.sub(r"(?<=>)>", " >", text)
     return re.sub(r"\[(?=/?[A-Z_]+\])", "[ ", text)
 

@@ -1,5 +1,6 @@
 """Reads a neuron's exemplars out of the table of neuron records."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,15 @@ class Exemplars:
     kinds: tuple[str, ...]
     truth: Float[np.ndarray, "sequence token"]
     """Activation on the explained side."""
+
+    def only(self, sequence_ids: Container[int]) -> "Exemplars":
+        """Return those of some sequences, in the same order."""
+        keep = [place for place, sequence in enumerate(self.sequence_ids) if sequence in sequence_ids]
+        return Exemplars(
+            tuple(self.sequence_ids[place] for place in keep),
+            tuple(self.kinds[place] for place in keep),
+            self.truth[keep],
+        )
 
 
 def by_neuron(records: pl.DataFrame) -> dict[Neuron, pl.DataFrame]:

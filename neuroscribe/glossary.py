@@ -14,7 +14,16 @@ WORDS: dict[str, str] = {
     " is in two of them.",
     "explanation": "A text by an explainer about one neuron and polarity.",
     "simulation": "Activations predicted from an explanation alone, on a scale from 0 to 10.",
-    "score": "Pearson correlation of simulated and true activations over all tokens of a split and regime.",
+    "score": "How far an explanation can be trusted, by a named measure, on a split and regime.",
+    "correlation": "Pearson correlation of simulated and true activations over all tokens, from -1 to 1.",
+    "r2": "Share of the variance that calibrated simulated activations explain, at most 1.",
+    "deviation": "Share of the absolute deviation from 0 that they explain, at most 1.",
+    "contrast": "Correlation of the truth with the simulation minus that under the control's explanation.",
+    "balanced accuracy": "Mean of the shares of firing and of silent excerpts that a judge told rightly;"
+    " one half by guessing.",
+    "AUC": "Chance that a firing excerpt is held likelier than a silent one; one half by guessing.",
+    "ablation": "Share of what replacing the neuron by its mean does to the subject's predictions that its"
+    " simulation avoids, at most 1.",
     "regime": "top_and_random (top exemplars and as many random ones) or random_only.",
     "ceiling": "The score of the mean activation per token, learned on held-out sequences: a mark to"
     " compare with, which a score may pass.",

@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 from neuroscribe.fingerprint import fingerprint
 from neuroscribe.parquet import Stamp
 from neuroscribe.records import TABLES
-from neuroscribe.stages import UPSTREAM, stage_identity
+from neuroscribe.stages import UPSTREAM, stage_identity, stages_of, upstream_of
 from neuroscribe.studies import Study
 
 TABLES_OF: Mapping[str, tuple[str, ...]] = {
@@ -52,12 +52,14 @@ class Lineage:
 
     def is_current(self, study: Study, stage: str, layer: int | None) -> bool:
         """Tell whether a stage's tables, and all before them, are what the study makes of what is there."""
+        if stage not in stages_of(study):
+            return False
         identity = stage_identity(study, stage)
         stamps = [self._stamp(name, layer) for name in TABLES_OF[stage]]
         return (
             all(stamp is not None and stamp.identity == identity for stamp in stamps)
             and self.holds(stage, layer)
-            and all(self.is_current(study, upstream, layer) for upstream in UPSTREAM[stage])
+            and all(self.is_current(study, upstream, layer) for upstream in upstream_of(study, stage))
         )
 
     def _stamp(self, table: str, layer: int | None) -> Stamp | None:

@@ -8,7 +8,7 @@ from neuroscribe.local_llm import LocalLLM
 from neuroscribe.ports import LLM, NextTokenScorer, Progress, PromptScorer
 from neuroscribe.sections import Capability
 from neuroscribe.simulate.local import LocalSimulator
-from neuroscribe.simulate.specs import AllAtOnce, Embedding
+from neuroscribe.simulate.specs import AllAtOnce
 from neuroscribe.sources import EncoderSource, LLMSource
 from neuroscribe.studies import Study
 
@@ -32,12 +32,12 @@ async def check_models(
     if simulating:
         await check_llm(llm.open(study.simulating_llm, progress=progress, beside=study.llm), simulating)
     for spec in study.simulators.values():
-        if isinstance(spec, Embedding):
-            encoders.open(spec, progress=progress)
         if isinstance(spec, AllAtOnce):
             model = llm.open(study.simulating_llm, progress=progress)
             if isinstance(model, LocalLLM):
                 LocalSimulator(model, layout=spec.layout)  # refuses what it cannot read
+    for spec in study.encoders:
+        encoders.open(spec, progress=progress)
 
 
 async def check_llm(llm: LLM, needs: Collection[Capability]) -> None:

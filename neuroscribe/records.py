@@ -202,7 +202,7 @@ SIMULATIONS = Table(
 
 SCORES = Table(
     "scores",
-    "Agreement of simulation and truth, one row per explanation, scorer, split and regime.",
+    "How far each explanation can be trusted, one row per explanation, scorer, split and regime.",
     ("explanation_id", "scorer", "split", "regime"),
     (
         explanation_id_column(),
@@ -210,14 +210,21 @@ SCORES = Table(
         neuron_column(),
         polarity_column(),
         Column("explainer", pl.String(), "name of the explainer in the study"),
-        Column("scorer", pl.String(), "measure and simulator, as in correlation_all_at_once"),
+        Column(
+            "scorer",
+            pl.String(),
+            "measure and simulator, as in r2_all_at_once, or scorer and measure",
+        ),
         split_column(),
         Column("regime", pl.String(), "top_and_random or random_only"),
-        Column("value", pl.Float64(), "Pearson correlation over all tokens, in [-1, 1]", nullable=True),
-        Column("ci_low", pl.Float64(), "2.5 % bound of the bootstrap over sequences", nullable=True),
-        Column("ci_high", pl.Float64(), "97.5 % bound of the bootstrap over sequences", nullable=True),
-        Column("n_sequences", pl.Int32(), "sequences scored"),
-        Column("n_tokens", pl.Int32(), "tokens scored"),
+        Column("value", pl.Float64(), "the score; what it measures, the scorer's name says", nullable=True),
+        Column(
+            "ci_low", pl.Float64(), "2.5 % bound of the bootstrap over sequences or excerpts", nullable=True
+        ),
+        Column("ci_high", pl.Float64(), "97.5 % bound of the same", nullable=True),
+        Column("n_sequences", pl.Int32(), "sequences scored, or excerpts judged"),
+        Column("n_tokens", pl.Int32(), "tokens of these"),
+        Column("n_unreadable", pl.Int32(), "excerpts without a readable answer, which are not scored"),
         Column("ceiling", pl.Float64(), "the same for the direct token-lookup table", nullable=True),
         Column("control", pl.Float64(), "the same for another neuron's explanation", nullable=True),
         Column("null_reason", pl.String(), "why there is no value", nullable=True),
@@ -232,15 +239,27 @@ JUDGEMENTS = Table(
     ("explanation_id", "scorer", "neuron", "polarity", "sequence_id", "item"),
     (
         explanation_id_column(),
-        neuron_column(),
+        Column("neuron", pl.Int32(), "the neuron on whose excerpts the question was asked"),
         polarity_column(),
         Column("scorer", pl.String(), "name of the scorer in the study"),
         sequence_id_column(),
         split_column(),
         Column("item", pl.Int32(), "number of the excerpt among those of its sequence, from 0"),
-        Column("kind", pl.String(), "why the excerpt was chosen, as in firing, random or same_token"),
-        Column("label", pl.Boolean(), "whether the neuron fires as shown"),
-        Column("probability", pl.Float32(), "how likely the judge holds the label true", nullable=True),
+        Column("start", pl.Int16(), "the excerpt's first token in the sequence"),
+        Column("stop", pl.Int16(), "the token after its last one"),
+        Column("marked", pl.List(pl.Int16()), "tokens of the sequence that were marked, for fuzzing"),
+        Column(
+            "kind",
+            pl.String(),
+            "why the excerpt was chosen: firing, random, same_token, near_text or other_tokens",
+        ),
+        Column("label", pl.Boolean(), "whether the neuron fires there (on the marked tokens)"),
+        Column(
+            "probability",
+            pl.Float32(),
+            "how likely the judge holds that it does; for retrieval the cosine similarity",
+            nullable=True,
+        ),
         Column("answer", pl.Boolean(), "what the judge said; null without a readable answer", nullable=True),
         Column("status", pl.String(), "ok, or why there is no answer: see READING_STATUSES"),
         *usage_columns(),
@@ -250,11 +269,12 @@ JUDGEMENTS = Table(
 
 ABLATIONS = Table(
     "ablations",
-    "How far the subject's predictions move when a neuron is replaced by its simulation, and by its mean.",
+    "How far the subject's predictions move when a neuron is replaced by its simulation, and by its mean;"
+    " rows whose neuron is not the explanation's own are the shuffled control.",
     ("explanation_id", "simulator", "neuron", "polarity", "sequence_id"),
     (
         explanation_id_column(),
-        neuron_column(),
+        Column("neuron", pl.Int32(), "the neuron that was replaced"),
         polarity_column(),
         sequence_id_column(),
         split_column(),

@@ -4,12 +4,14 @@ A rule says what must hold and how bad a breach is; a `Validator` (adapter in `r
 An `error` stops publication, a `warn` is recorded.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 import polars as pl
 
+from neuroscribe.score.scorers import RANGES, dues
+from neuroscribe.score.specs import MEASURES
 from neuroscribe.studies import Study
 
 Severity = Literal["error", "warn"]
@@ -25,7 +27,15 @@ Kind = Literal["unique", "within", "value_or_reason", "null_share", "difference"
 - `mean_difference`: over rows that have both, the mean of first minus second lies strictly between the bounds
 """
 
-REGIMES = ("top_and_random", "random_only")
+Frame = Literal["scores", "simulated", "due", "correlations", "explained", "shares", "coverage"]
+"""Which rows a rule is about.
+
+- `scores`: all rows of that table
+- `simulated`: those that rest on simulations, without a run of the subject
+- `due`: those that a scored neuron has in any case; an AUC wants probabilities, a contrast wants a control
+- `correlations`, `explained`, `shares`: those that lie between -1 and 1, up to 1, and between 0 and 1
+- `coverage`: see the function of that name
+"""
 
 ROUNDING = 1e-9
 """Slack for bounds that are computed in another order than the value they hold."""
@@ -42,7 +52,7 @@ class Rule:
     low: float | None = None
     high: float | None = None
     severity: Severity = "error"
-    frame: Literal["scores", "coverage"] = "scores"
+    frame: Frame = "scores"
 
 
 @dataclass(frozen=True)
@@ -81,7 +91,13 @@ class Validator(Protocol):
 def rules_for(study: Study) -> tuple[Rule, ...]:
     """Return the rules of a study's scores."""
     limit = study.scoring.max_unscored_share
+    shares = Rule(
+        "share_in_range", "within", ("value",),
+        "A balanced accuracy, or AUC, is from 0 to 1.",
+        low=-ROUNDING, high=1 + ROUNDING, frame="shares",
+    )  # fmt: skip
     return (
+        *((shares,) if study.judging else ()),
         Rule(
             "one_row_each", "unique", ("explanation_id", "scorer", "split", "regime"),
             "An explanation has one row per scorer, split and regime.",
@@ -93,8 +109,13 @@ def rules_for(study: Study) -> tuple[Rule, ...]:
         ),
         Rule(
             "value_in_range", "within", ("value",),
-            "A score is a correlation, from -1 to 1.",
-            low=-1 - ROUNDING, high=1 + ROUNDING,
+            "A correlation, or contrast, is from -1 to 1.",
+            low=-1 - ROUNDING, high=1 + ROUNDING, frame="correlations",
+        ),
+        Rule(
+            "explained_in_range", "within", ("value",),
+            "A share explained (r2, deviation, ablation) is at most 1.",
+            high=1 + ROUNDING, frame="explained",
         ),
         Rule(
             "value_or_reason", "value_or_reason", ("value", "null_reason"),
@@ -103,12 +124,12 @@ def rules_for(study: Study) -> tuple[Rule, ...]:
         Rule(
             "unscored_share", "null_share", ("value",),
             f"At most {limit:.0%} of the rows have no value (scoring.max_unscored_share).",
-            high=limit,
+            high=limit, frame="due",
         ),
         Rule(
             "tokens_scored", "within", ("n_tokens",),
-            "A score rests on at least one token.",
-            low=1.0,
+            "A score by simulation rests on at least one token.",
+            low=1.0, frame="simulated",
         ),
         Rule(
             "interval_ordered", "difference", ("ci_high", "ci_low"),
@@ -128,8 +149,8 @@ def rules_for(study: Study) -> tuple[Rule, ...]:
         ),
         Rule(
             "value_above_control", "mean_difference", ("value", "control"),
-            "On average a score is above the score of another neuron's explanation.",
-            low=0.0, severity="warn",
+            "On average a correlation is above that of another neuron's explanation.",
+            low=0.0, severity="warn", frame="correlations",
         ),
     )  # fmt: skip
 
@@ -151,24 +172,42 @@ def verdicts(
     validator: Validator, *, scores: pl.DataFrame, explanations: pl.DataFrame, study: Study, name: str
 ) -> list[Verdict]:
     """Examine the scores of one or more layers by all rules of the study; `name` says which they are."""
-    frames = {"scores": scores, "coverage": coverage(scores, explanations, study)}
+    frames = {**_frames(scores, study), "coverage": coverage(scores, explanations, study)}
+    rules = {which: [rule for rule in rules_for(study) if rule.frame == which] for which in frames}
     return [
         verdict
         for which, frame in frames.items()
-        for verdict in validator.validate(
-            frame, [rule for rule in rules_for(study) if rule.frame == which], name=f"{name} {which}"
-        )
+        if rules[which]
+        for verdict in validator.validate(frame, rules[which], name=f"{name} {which}")
     ]
+
+
+def _frames(scores: pl.DataFrame, study: Study) -> dict[str, pl.DataFrame]:
+    """Return the rows of scores that rules are about, by name."""
+    measures = {due.scorer: due.measure for due in dues(study)}
+
+    def of(wanted: Iterable[str]) -> pl.DataFrame:
+        names = [scorer for scorer, measure in measures.items() if measure in set(wanted)]
+        return scores.filter(pl.col("scorer").is_in(names))
+
+    by_range = {bounds: [name for name, own in RANGES.items() if own == bounds] for bounds in RANGES.values()}
+    return {
+        "scores": scores,
+        "simulated": of(MEASURES),
+        "due": of(set(RANGES) - {"auc", "contrast"}),
+        "correlations": of(by_range[-1.0, 1.0]),
+        "explained": of(by_range[None, 1.0]),
+        "shares": of(by_range[0.0, 1.0]),
+    }
 
 
 def _assigned(study: Study) -> pl.DataFrame:
     """Return which scorers and regimes each explainer's explanations are due."""
     return pl.DataFrame(
         [
-            {"explainer": explainer, "scorer": f"correlation_{simulator}", "regime": regime}
-            for simulator, spec in study.simulators.items()
-            for explainer in spec.explainers
-            for regime in REGIMES
+            {"explainer": due.explainer, "scorer": due.scorer, "regime": regime}
+            for due in dues(study)
+            for regime in due.regimes
         ],
         schema={"explainer": pl.String, "scorer": pl.String, "regime": pl.String},
     )

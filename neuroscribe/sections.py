@@ -34,3 +34,16 @@ class ModelSpec(Section):
     def is_pinned(self) -> bool:
         """Whether the same weights are loaded every time."""
         return self.artefact is not None or self.revision is not None
+
+
+class EncoderSpec(Section):
+    """Which sentence encoder to load."""
+
+    model: str = "sentence-transformers/all-MiniLM-L6-v2"
+    revision: str | None = None
+    artefact: str | None = None
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether the same weights are loaded every time."""
+        return self.artefact is not None or self.revision is not None

@@ -6,7 +6,7 @@ import polars as pl
 
 from neuroscribe.parquet import Stamp
 from neuroscribe.ports import LLM, CorpusSource, Progress, TextEncoder
-from neuroscribe.simulate.specs import Embedding
+from neuroscribe.sections import EncoderSpec
 from neuroscribe.studies import CorpusSpec, LLMSpec, SubjectSpec
 from neuroscribe.subjects import Subject, TokenizerFacts
 
@@ -49,7 +49,7 @@ class LLMSource(Protocol):
 class EncoderSource(Protocol):
     """Opens a sentence encoder."""
 
-    def open(self, spec: Embedding, *, progress: Progress | None = None) -> TextEncoder:
+    def open(self, spec: EncoderSpec, *, progress: Progress | None = None) -> TextEncoder:
         """Return the encoder."""
         ...
 

@@ -11,6 +11,7 @@ from neuroscribe.capture.state import histogram_edges
 from neuroscribe.capture.statistics import QUANTILE_LEVELS
 from neuroscribe.explain.wording import wordings
 from neuroscribe.fingerprint import fingerprint
+from neuroscribe.judge.prompts import prompt_identity as judging_prompt_identity
 from neuroscribe.simulate.prompts import prompt_identity
 from neuroscribe.studies import LLMSpec, Study
 
@@ -22,7 +23,9 @@ VERSIONS = {
     "connections": 2,
     "explanations": 3,
     "simulations": 3,
-    "scores": 1,
+    "judgements": 1,
+    "ablations": 1,
+    "scores": 2,
     "neuron_dataset": 1,
 }
 """Raise a stage's number when its code gives other results than before."""
@@ -35,9 +38,26 @@ UPSTREAM: dict[str, tuple[str, ...]] = {
     "connections": ("corpus",),
     "explanations": ("corpus", "activations", "neuron_records", "token_lookup", "connections"),
     "simulations": ("corpus", "neuron_records", "explanations"),
-    "scores": ("corpus", "neuron_records", "token_lookup", "explanations", "simulations"),
+    "judgements": ("corpus", "neuron_records", "explanations"),
+    "ablations": ("corpus", "activations", "neuron_records", "token_lookup", "explanations", "simulations"),
+    "scores": (
+        "corpus", "neuron_records", "token_lookup", "explanations", "simulations", "judgements", "ablations",
+    ),
     "neuron_dataset": ("corpus", "activations", "neuron_records", "token_lookup", "connections", "scores"),
-}
+}  # fmt: skip
+"""The stages before each one; `judgements` and `ablations` exist only for studies with such scorers."""
+
+
+def stages_of(study: Study) -> tuple[str, ...]:
+    """Return the stages of a study, in order."""
+    optional = {"judgements": study.judging, "ablations": study.ablating}
+    return tuple(stage for stage in UPSTREAM if optional.get(stage, True))
+
+
+def upstream_of(study: Study, stage: str) -> tuple[str, ...]:
+    """Return the stages before one, of those that the study has."""
+    there = stages_of(study)
+    return tuple(name for name in UPSTREAM[stage] if name in there)
 
 
 def stage_version(study: Study, stage: str) -> str:
@@ -48,7 +68,7 @@ def stage_version(study: Study, stage: str) -> str:
 def stage_identity(study: Study, stage: str) -> str:
     """Return 16 hex digits naming a stage together with all stages before it."""
     return fingerprint(
-        stage_version(study, stage), [stage_identity(study, name) for name in UPSTREAM[stage]]
+        stage_version(study, stage), [stage_identity(study, name) for name in upstream_of(study, stage)]
     )[:16]
 
 
@@ -108,11 +128,31 @@ def _settings(study: Study, stage: str) -> dict[str, Any]:
                 "llm": _llm(study.simulating_llm),
                 "prompts": simulation_prompts(study),
                 "per_split": per_split,
+                **_beyond_test(study),
             }
+        case "judgements":
+            return {
+                "scorers": study.judging,
+                "llm": _llm(study.simulating_llm),
+                "prompts": [judging_prompt_identity("detection"), judging_prompt_identity("fuzzing")],
+                "per_split": study.scoring.sequences_per_split,
+                "seed": study.scoring.seed,
+            }
+        case "ablations":
+            subject = {"subject": subject, "both_sides": study.capture.polarities == "both"}
+            return {"scorers": study.ablating, **subject}
         case "scores":
             return {"scoring": study.scoring.model_dump(exclude={"max_unscored_share"})}
         case _:
             return {"description": study.description, "licences": study.corpus.artefact}
+
+
+def _beyond_test(study: Study) -> dict[str, Any]:
+    """Return settings by which more or fewer sequences than those of `test` are simulated, if any."""
+    scoring = study.scoring
+    fitted = {"fitted": sorted(study.fitted_simulators)} if study.fitted_simulators else {}
+    stop = [scoring.stop_width, scoring.bootstrap_samples, scoring.seed]
+    return {**fitted, **({} if scoring.stop_width is None else {"stop": stop})}
 
 
 def _llm(spec: LLMSpec) -> dict[str, Any]:

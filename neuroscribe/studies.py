@@ -13,9 +13,17 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from neuroscribe.errors import StudyError
 from neuroscribe.explain.specs import EXPLAINER_KINDS, ExplainerSpec
-from neuroscribe.score.specs import ScoringSpec
-from neuroscribe.sections import Capability, FromList, ModelSpec, Name, Positive, Section
-from neuroscribe.simulate.specs import SIMULATOR_KINDS, Embedding, SimulatorSpec
+from neuroscribe.score.specs import (
+    MEASURES,
+    SCORER_KINDS,
+    Ablation,
+    Detection,
+    Judging,
+    ScorerSpec,
+    ScoringSpec,
+)
+from neuroscribe.sections import Capability, EncoderSpec, FromList, ModelSpec, Name, Positive, Section
+from neuroscribe.simulate.specs import SIMULATOR_KINDS, SimulatorSpec
 from neuroscribe.study_errors import explained
 
 
@@ -132,7 +140,7 @@ class LLMSpec(ModelSpec):
         return self
 
 
-_KINDS: dict[str, type[BaseModel]] = {**EXPLAINER_KINDS, **SIMULATOR_KINDS}
+_KINDS: dict[str, type[BaseModel]] = {**EXPLAINER_KINDS, **SIMULATOR_KINDS, **SCORER_KINDS}
 
 
 class Study(Section):
@@ -150,9 +158,12 @@ class Study(Section):
     )
     explainers: Annotated[Mapping[Name, ExplainerSpec], Field(min_length=1)]
     simulators: Annotated[Mapping[Name, SimulatorSpec], Field(min_length=1)]
+    scorers: Mapping[Name, ScorerSpec] = Field(
+        default={}, description="scorers beside the measures that come with every simulator"
+    )
     scoring: ScoringSpec = ScoringSpec()
 
-    @field_validator("explainers", "simulators", mode="before")
+    @field_validator("explainers", "simulators", "scorers", mode="before")
     @classmethod
     def kind_from_name(cls, value: object) -> object:
         """Let a table whose name is a kind leave the kind out."""
@@ -177,13 +188,16 @@ class Study(Section):
                 f" {self.subject.layers - 1}; remove it or correct subject.layers"
             )
         for name, simulator in self.simulators.items():
-            if len(set(simulator.explainers)) < len(simulator.explainers):
-                raise ValueError(f"simulators.{name}.explainers names one twice; remove it")
-            if unknown := set(simulator.explainers) - set(self.explainers):
-                raise ValueError(
-                    f"simulators.{name}.explainers names {sorted(unknown)[0]!r}, which is not among the"
-                    f" explainers {sorted(self.explainers)}"
-                )
+            _check_names(f"simulators.{name}.explainers", simulator.explainers, self.explainers)
+        if taken := set(self.scorers) & set(MEASURES):
+            raise ValueError(
+                f"scorers.{sorted(taken)[0]} has the name of a measure; rename it, and keep `kind`"
+            )
+        for name, scorer in self.scorers.items():
+            if isinstance(scorer, Ablation):
+                _check_names(f"scorers.{name}.simulators", scorer.simulators, self.simulators)
+            else:
+                _check_names(f"scorers.{name}.explainers", scorer.explainers, self.explainers)
         if self.simulating_llm.batch and (lacking := self._read_by_logprobs):
             raise ValueError(
                 f"batch = true gives no log-probabilities, which {lacking[0]!r} reads; name the model in"
@@ -208,12 +222,37 @@ class Study(Section):
     @property
     def simulating_needs(self) -> frozenset[Capability]:
         """What the study's simulators and scorers need."""
-        return frozenset(spec.needs for spec in self.simulators.values())
+        specs = (*self.simulators.values(), *self.scorers.values())
+        return frozenset(spec.needs for spec in specs)
+
+    @property
+    def judging(self) -> dict[str, Judging]:
+        """The scorers that ask about excerpts, by name."""
+        return {name: spec for name, spec in self.scorers.items() if isinstance(spec, Judging)}
+
+    @property
+    def ablating(self) -> dict[str, Ablation]:
+        """The scorers that run the subject on simulated activations, by name."""
+        return {name: spec for name, spec in self.scorers.items() if isinstance(spec, Ablation)}
+
+    @property
+    def fitted_simulators(self) -> frozenset[str]:
+        """Simulators whose values are fitted to the truth on `valid`, and so are asked there, too."""
+        if self.scoring.calibration != "none":
+            return frozenset(self.simulators)
+        return frozenset(name for spec in self.ablating.values() for name in spec.simulators)
+
+    @property
+    def encoders(self) -> tuple[EncoderSpec, ...]:
+        """The sentence encoders of simulators and scorers."""
+        specs = (*self.simulators.values(), *self.scorers.values())
+        near = [spec.near_text for spec in self.scorers.values() if isinstance(spec, Detection)]
+        return tuple(spec for spec in (*specs, *near) if isinstance(spec, EncoderSpec))
 
     @property
     def _read_by_logprobs(self) -> list[str]:
         """Names of simulators and scorers that read log-probabilities."""
-        own = self.simulators.items()
+        own = (*self.simulators.items(), *self.scorers.items())
         return [name for name, spec in own if spec.needs in ("prompt_logprobs", "next_token")]
 
     @property
@@ -232,10 +271,9 @@ class Study(Section):
 
         A server's model cannot be pinned; its name stands for it.
         """
-        encoders = [spec for spec in self.simulators.values() if isinstance(spec, Embedding)]
         llms = (self.llm, self.simulating_llm)
         pinned = all(spec.provider == "openai" or spec.is_pinned for spec in llms)
-        return self.pins_capture and pinned and all(spec.is_pinned for spec in encoders)
+        return self.pins_capture and pinned and all(spec.is_pinned for spec in self.encoders)
 
     @property
     def polarities(self) -> tuple[int, ...]:
@@ -295,6 +333,15 @@ def chosen_layers(study: Study, given: str) -> tuple[int, ...]:
             f"--layers names {wrong[0]!r}; study {study.name} has layers 0 to {study.subject.layers - 1}"
         )
     return tuple(sorted({int(name) for name in names}))
+
+
+def _check_names(key: str, names: tuple[str, ...], there: Mapping[str, object]) -> None:
+    """Raise ValueError for a name that is given twice or is not there."""
+    if len(set(names)) < len(names):
+        raise ValueError(f"{key} names one twice; remove it")
+    if unknown := set(names) - set(there):
+        kind = key.rpartition(".")[2]
+        raise ValueError(f"{key} names {sorted(unknown)[0]!r}, which is not among the {kind} {sorted(there)}")
 
 
 def _with_kind(name: str, table: object) -> object:

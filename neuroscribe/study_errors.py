@@ -58,7 +58,7 @@ def _line(path: Path, problem: Any, study: type[BaseModel], kinds: Mapping[str, 
 
 def _key(location: tuple[str | int, ...]) -> str:
     """Return a key as the file spells it: pydantic puts a table's kind in after its name."""
-    tagged = location[:1] in (("explainers",), ("simulators",))
+    tagged = location[:1] in (("explainers",), ("simulators",), ("scorers",))
     parts = (*location[:2], *location[3:]) if tagged else location
     return ".".join(str(part) for part in parts) or "the file"
 

@@ -12,8 +12,7 @@ from pydantic import Field
 
 from neuroscribe.errors import ArtefactError
 from neuroscribe.ports import Progress
-from neuroscribe.sections import ModelSpec
-from neuroscribe.simulate.specs import Embedding
+from neuroscribe.sections import EncoderSpec, ModelSpec
 from resources.artefacts import Artefacts
 from resources.weights import Location, Warm, located, quiet, revision_of
 
@@ -81,7 +80,7 @@ class TextEncoders(dg.ConfigurableResource):
     cache_dir: str = Field(default=".cache/neuroscribe", description="folder of fetched models")
     hub: bool = Field(default=True, description="whether a model hub may be asked")
 
-    def open(self, spec: Embedding, *, progress: Progress | None = None) -> MiniLM:
+    def open(self, spec: EncoderSpec, *, progress: Progress | None = None) -> MiniLM:
         """Return the encoder; it stays loaded for the next run in this process.
 
         Raises ArtefactError when it cannot be had.

@@ -9,7 +9,7 @@ from assets.stage import key
 from dagster_project.build import build_defs
 from dagster_project.environments import ROOT, Environment
 from neuroscribe.errors import StudyError
-from neuroscribe.stages import UPSTREAM
+from neuroscribe.stages import UPSTREAM, stages_of
 from neuroscribe.studies import read_studies
 
 STUDIES = read_studies(ROOT / "studies")
@@ -30,7 +30,7 @@ def test_all_studies_load_side_by_side(defs: dg.Definitions) -> None:
 
     keys = {spec.key for spec in defs.resolve_all_asset_specs()}
 
-    assert keys == {key(study, name) for study in STUDIES.values() for name in UPSTREAM}
+    assert keys == {key(study, name) for study in STUDIES.values() for name in stages_of(study)}
 
 
 def test_every_asset_says_what_it_is_whose_and_of_which_study(defs: dg.Definitions) -> None:
@@ -64,7 +64,7 @@ def test_a_backfill_of_the_capture_is_one_run_and_of_the_explanations_a_run_per_
 
 def test_the_gpu_and_the_llm_have_pools(defs: dg.Definitions) -> None:
     graph = defs.resolve_asset_graph()
-    pools = {name: graph.get(key(STUDIES["embedded"], name)).pools for name in UPSTREAM}
+    pools = {name: graph.get(key(STUDIES["embedded"], name)).pools for name in stages_of(STUDIES["embedded"])}
 
     assert pools["activations"] == {"gpu"}
     assert pools["explanations"] == pools["simulations"] == {"llm"}
@@ -87,7 +87,7 @@ def test_another_explainer_setting_makes_only_explanations_new() -> None:
         update={"llm": study.llm.model_copy(update={"model": "another"})},
     )
 
-    new = {name for name in UPSTREAM if stage_version(study, name) != stage_version(changed, name)}
+    new = {name for name in stages_of(study) if stage_version(study, name) != stage_version(changed, name)}
 
     assert new == {"explanations", "simulations"}
 

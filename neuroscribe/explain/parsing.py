@@ -7,10 +7,11 @@ explanation again changes nothing.
 import json
 import re
 from dataclasses import dataclass
-from typing import Any, Literal, NoReturn, cast
+from typing import Literal, cast
 
 from neuroscribe.escaping import storable
 from neuroscribe.explain.faults import fault, without_thoughts
+from neuroscribe.json_answers import CutOffError, json_answer
 from neuroscribe.ports import Schema
 
 LONGEST, LONGEST_LONG = 300, 2000
@@ -30,7 +31,6 @@ _LEAD_IN = re.compile(
     re.IGNORECASE,
 )
 _WRAPPED = re.compile(r"""(?P<mark>["'`*]+)(?P<inside>(?:(?!(?P=mark)).)+)(?P=mark)""")
-_FENCED = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -77,16 +77,12 @@ def _short_and_long(said: str, prefix: str) -> ParsedAnswer:
 
 def _json_fields(said: str) -> tuple[str, str] | ParsedAnswer:
     """Return the short and the long text of a JSON answer as they stand there."""
-    fenced = _FENCED.fullmatch(said)
-    written = fenced[1] if fenced else said
     try:
-        data: Any = json.loads(written, parse_constant=_no_json)
-    except json.JSONDecodeError as error:
-        ended = error.pos >= len(written) or error.msg.startswith("Unterminated")
-        cut_off = written.startswith("{") and ended
-        return _without_text("truncated" if cut_off else fault(said) or "unparsable")
-    except (ValueError, RecursionError):
-        return _without_text("unparsable")
+        data = json_answer(said)
+    except CutOffError:
+        return _without_text("truncated")
+    except ValueError:
+        return _without_text(fault(said) or "unparsable")
     fields = cast(dict[str, object], data) if isinstance(data, dict) else {}
     short, long = fields.get("short"), fields.get("long")
     if len(fields) != 2 or not isinstance(short, str) or not isinstance(long, str):
@@ -134,10 +130,6 @@ def _is_json(text: str) -> bool:
         return isinstance(json.loads(text), dict | list)
     except (ValueError, RecursionError):
         return False
-
-
-def _no_json(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")
 
 
 def _without_text(status: Status) -> ParsedAnswer:

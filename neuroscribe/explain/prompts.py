@@ -93,7 +93,7 @@ def _listed(pairs: Sequence[Pair], line: Callable[[Pair], str]) -> str:
 
 
 def _token_first(pair: Pair) -> str:
-    return f"{pair[0]}\t{pair[1]}"
+    return f"{unforged(pair[0])}\t{pair[1]}"
 
 
 def _activation_first(pair: Pair) -> str:

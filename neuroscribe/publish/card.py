@@ -46,10 +46,9 @@ def credits_of(study: Study, licences: Mapping[str, str]) -> list[Credit]:
     found = [Credit("text", corpus, known.get(corpus, UNKNOWN))]
     for part, spec in models:
         found.append(Credit(part, spec.model, known.get(spec.artefact or "", known.get(spec.model, UNKNOWN))))
-    for simulator in study.simulators.values():
-        if simulator.kind == "embedding":
-            licence = known.get(simulator.artefact or "", known.get(simulator.model, UNKNOWN))
-            found.append(Credit("encoder", simulator.model, licence))
+    for encoder in study.encoders:
+        licence = known.get(encoder.artefact or "", known.get(encoder.model, UNKNOWN))
+        found.append(Credit("encoder", encoder.model, licence))
     return list(dict.fromkeys(found))
 
 
@@ -102,6 +101,7 @@ def _making(study: Study) -> list[str]:
     named = {
         "Explainers": ", ".join(f"{name} ({spec.kind})" for name, spec in study.explainers.items()),
         "Simulators": ", ".join(f"{name} ({spec.kind})" for name, spec in study.simulators.items()),
+        "Scorers": ", ".join(f"{name} ({spec.kind})" for name, spec in study.scorers.items()),
     }
     lines = [
         f"Subject: {subject.model} ({copy}) in {subject.dtype}.",
@@ -112,8 +112,9 @@ def _making(study: Study) -> list[str]:
         f"Explained: {study.sample.neurons_per_layer} neurons in each of {len(study.sampled_layers)} layers,"
         f" polarity {study.sample.polarity}, seed {study.sample.seed}.",
         f"Language model: {study.llm.model} ({study.llm.provider}).",
-        *(f"{word}: {names}." for word, names in named.items()),
-        f"Scored on {study.scoring.sequences_per_split} top and as many random sequences per split.",
+        *(f"{word}: {names}." for word, names in named.items() if names),
+        f"Scored on {study.scoring.sequences_per_split} top and as many random sequences per split;"
+        f" simulated values become activations by calibration {study.scoring.calibration!r}.",
         "Made with Neuroscribe; all settings stand in `manifest.json` under `study`.",
     ]
     return [f"- {_plain(line)}" for line in lines]

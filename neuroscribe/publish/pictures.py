@@ -149,13 +149,16 @@ def _line(shown: Excerpt) -> str:
 
 def _score_row(axes: "Axes", group: pl.DataFrame) -> None:
     values = group["value"].drop_nulls().to_numpy()
-    axes.hist(values, bins=_BINS.tolist(), color=_BAR, edgecolor="white", linewidth=0.3)
+    # What explains less than nothing has no least value; it stands in the first bin.
+    axes.hist(values.clip(-1, 1), bins=_BINS.tolist(), color=_BAR, edgecolor="white", linewidth=0.3)
     axes.axvline(0, color=_FAINT, linewidth=0.6)
     found = {column: group[column].drop_nulls() for column, *_ in _MARKS}
     for column, name, colour, style in _MARKS:
         if len(found[column]):
             mean = float(np.mean(found[column].to_numpy()))
-            axes.axvline(mean, color=colour, linestyle=style, linewidth=1.8, label=f"{name} {mean:.2f}")
+            axes.axvline(
+                max(-1.0, mean), color=colour, linestyle=style, linewidth=1.8, label=f"{name} {mean:.2f}"
+            )
     _plain(axes)
     axes.locator_params(axis="y", nbins=3, integer=True)
     counted = f"{len(values)} scored, {group['value'].null_count()} undefined"

@@ -13,7 +13,7 @@ import polars as pl
 from neuroscribe.publish.judged import Judged, best_and_worst
 from neuroscribe.records import EXPLANATION_STATUSES
 from neuroscribe.sampling import SET_ASIDE_REASONS, set_aside
-from neuroscribe.score.stage import REGIMES, scorer_name
+from neuroscribe.score.scorers import REGIMES, scorer_name
 from neuroscribe.studies import Study
 
 DRAWS = 2000

@@ -24,6 +24,8 @@ _NOTHING = re.compile(
 """Other ways to say that no word fits; they count only where the text does not hold them."""
 _PARTING = re.compile(r",\s+|\s*\n\s*")
 _BULLET = re.compile(r"^(?:[-*•]|\d+[.)])\s+")
+_FORGED = re.compile(r"(?<=[<\[]) |(?<=>) (?=>)")
+"""The spaces that keep corpus text from forming marks (neuroscribe/escaping.py)."""
 _EDGES = " \t\r\n\"'`“”‘’«»*()[]{}.,;:!?…"
 
 
@@ -71,7 +73,7 @@ def _listed(said: str) -> list[str]:
 
 
 def _places(phrase: str, text: str) -> list[Span]:
-    for form in dict.fromkeys((phrase, unescaped(phrase), phrase.strip(_EDGES))):
+    for form in dict.fromkeys((phrase, unescaped(phrase), _FORGED.sub("", phrase), phrase.strip(_EDGES))):
         for flags in (re.NOFLAG, re.IGNORECASE):
             spans = [found.span() for found in re.finditer(re.escape(form), text, flags)] if form else []
             if whole := [span for span in spans if _is_whole(span, text)]:

@@ -6,8 +6,8 @@ tokens one by one can still do this; what they cannot say is how well a word fit
 
 from collections.abc import Sequence
 
-from neuroscribe.escaping import escaped
-from neuroscribe.explain.parsing import explanation_text
+from neuroscribe.escaping import escaped, unforged
+from neuroscribe.explain.faults import fault
 from neuroscribe.ports import Message, ReadingStatus, Reply, Simulated
 from neuroscribe.simulate.copied_words import Copied, copied
 from neuroscribe.simulate.distribution import without_values
@@ -33,8 +33,8 @@ class MatchingWordsLayout:
             )
             for each in data["example"]
         ]
-        text = escaped(text_and_spans(tokens)[0].encode()).strip()
-        turns = conversation(data["instruction"], worked, _question(explanation, text))
+        text = unforged(escaped(text_and_spans(tokens)[0].encode()).strip())
+        turns = conversation(data["instruction"], worked, _question(unforged(explanation), text))
         return [*turns, Message("assistant", f"{data['label']}:")]
 
     def longest_answer(self, tokens: Sequence[bytes]) -> int:
@@ -63,7 +63,7 @@ def _fault(reply: Reply, found: Copied) -> ReadingStatus | None:
     """Return why an answer cannot be read, if it cannot."""
     if not (reply.text or "").strip():
         return "unparsable"
-    if found.unmatched and explanation_text(reply.text or "")[1] == "refused":
+    if found.unmatched and fault(reply.text or "") == "refused":
         return "refused"
     if reply.status == "truncated" and not found.circles:
         return "truncated"

@@ -15,7 +15,7 @@ from operator import add
 import numpy as np
 
 from neuroscribe.calls import answered_once
-from neuroscribe.escaping import escaped
+from neuroscribe.escaping import escaped, unforged
 from neuroscribe.fingerprint import fingerprint
 from neuroscribe.ports import CallStore, Message, NextToken, NextTokenScorer, Simulated, Usage
 from neuroscribe.simulate.distribution import answer_probabilities, expected_reading
@@ -86,12 +86,12 @@ def prompts(explanation: str, tokens: Sequence[bytes]) -> Iterator[list[Message]
     ]
     shown = [escaped(token) for token in tokens]
     for place in range(len(shown)):
-        question = _question(explanation, shown[: place + 1])
+        question = _question(unforged(explanation), shown[: place + 1])
         yield conversation(data["instruction"], worked, question)
 
 
 def _question(explanation: str, shown: Sequence[str]) -> str:
     """Return the question about the last of some tokens."""
-    last = shown[-1].strip() or shown[-1]
-    text = "".join(shown).lstrip()
+    last = unforged(shown[-1].strip() or shown[-1])
+    text = unforged("".join(shown).lstrip())
     return f"Explanation: {explanation}\nText: {text}\nLast token: {last}\nActivation, 0 to 9:"

@@ -16,7 +16,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from neuroscribe.escaping import escaped
+from neuroscribe.escaping import escaped, unforged
 from neuroscribe.fingerprint import fingerprint
 from neuroscribe.ports import Message
 
@@ -32,10 +32,10 @@ DIGITS = tuple(str(value) for value in range(LARGEST + 1))
 
 def hidden_prompt(explanation: str, tokens: Sequence[bytes]) -> tuple[str, list[int]]:
     """Return the prompt for a server, and the character offset of the hidden value of each token."""
-    text = hidden_beginning() + hidden_opening(explanation)
+    text = hidden_beginning() + hidden_opening(unforged(explanation))
     places: list[int] = []
     for token in tokens:
-        text += f"{escaped(token)}\t"
+        text += f"{unforged(escaped(token))}\t"
         places.append(len(text))
         text += f"{HIDDEN}\n"
     return text, places

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
+from neuroscribe.explain.faults import without_thoughts
 from neuroscribe.ports import LLM, Message, Reply, Schema, Simulated
 from neuroscribe.simulate.distribution import without_values
 from neuroscribe.simulate.prompts import prompt_identity
@@ -76,7 +77,8 @@ class RepliedSimulator:
             schema=self._layout.schema,
         )
         if reply.status in ("ok", "truncated"):
-            reading = self._layout.reading(reply, tokens)
+            said = replace(reply, text=without_thoughts(reply.text or ""))
+            reading = self._layout.reading(said, tokens)
         else:
             reading = without_values(len(tokens), reply.status)
         return replace(reading, usage=reply.usage, raw=reply.raw)

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, Field
 
-from neuroscribe.sections import Capability, FromList, Name, Section
+from neuroscribe.sections import Capability, EncoderSpec, FromList, Name, Section
 
 LocalLayout = Literal["asked", "hidden"]
 
@@ -84,21 +84,13 @@ class Structured(Simulating):
         return sequences
 
 
-class Embedding(Simulating):
+class Embedding(EncoderSpec, Simulating):
     """A cheap second opinion: similarity of the explanation to each token in context."""
 
     needs: ClassVar[Capability] = "encoder"
     prompts: ClassVar[tuple[str, ...]] = ()
 
     kind: Literal["embedding"] = "embedding"
-    model: str = "sentence-transformers/all-MiniLM-L6-v2"
-    revision: str | None = None
-    artefact: str | None = None
-
-    @property
-    def is_pinned(self) -> bool:
-        """Whether the same weights are loaded every time."""
-        return self.artefact is not None or self.revision is not None
 
     def calls(self, sequences: int, tokens: int) -> int:
         """Return none: no LLM is asked."""

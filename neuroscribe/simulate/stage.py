@@ -1,6 +1,6 @@
 """Simulates every explanation on sequences its explainer never saw, and on another neuron's as a control."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,10 +11,11 @@ from neuroscribe.calls import InFlight, answered_once, worked_through
 from neuroscribe.corpus import token_bytes_by_sequence
 from neuroscribe.errors import LLMError
 from neuroscribe.exemplars import Neuron, by_neuron, scored_exemplars
-from neuroscribe.explain.specs import Asking
 from neuroscribe.fingerprint import fingerprint
 from neuroscribe.ports import CallStore, Progress, Simulated, Simulator, Usage
 from neuroscribe.records import SIMULATIONS
+from neuroscribe.simulate.sequential import Ask, Sequentially, Truth, in_pieces
+from neuroscribe.simulate.tasks import Task, simulation_tasks
 from neuroscribe.studies import Study
 
 _ANSWERS = 2
@@ -31,12 +32,14 @@ async def layer_simulations(
 ) -> pl.DataFrame:
     """Return the SIMULATIONS of one layer's explanations by every simulator of the study."""
     tasks = {
-        name: simulation_tasks(study, tables.explanations, tables.records, spec.explainers)
-        for name, spec in study.simulators.items()
+        name: simulation_tasks(study, tables.explanations, tables.records, name) for name in study.simulators
     }
     ids = {sequence for own in tasks.values() for task in own for sequence in task.sequence_ids}
     tokens = token_bytes_by_sequence(tables.sequences, tables.vocabulary, ids)
-    return await simulated(study, tasks, tokens, simulators=simulators, calls=calls, progress=progress)
+    truth = None if study.scoring.stop_width is None else _truth(study, tables.records, tasks)
+    return await simulated(
+        study, tasks, tokens, truth=truth, simulators=simulators, calls=calls, progress=progress
+    )
 
 
 @dataclass(frozen=True)
@@ -49,88 +52,26 @@ class SimulatedTables:
     explanations: pl.DataFrame
 
 
-@dataclass(frozen=True)
-class Task:
-    """One explanation to be simulated on some exemplars of one neuron."""
-
-    explanation_id: str
-    text: str
-    neuron: Neuron
-    split: str
-    sequence_ids: tuple[int, ...]
-
-
-def simulation_tasks(
-    study: Study, explanations: pl.DataFrame, records: pl.DataFrame, explainers: Sequence[str]
-) -> list[Task]:
-    """Return what is to be simulated: each explanation on its own neuron, then on the control's.
-
-    No explanation is simulated on a sequence that its explainer saw.
-    """
-    rows = by_neuron(records)
-    tasks: list[Task] = []
-    for explainer in explainers:
-        usable = explanations.filter((pl.col("explainer") == explainer) & (pl.col("status") == "ok"))
-        usable = usable.sort("neuron", "polarity", "sample_index")
-        for own in usable.iter_rows(named=True):
-            neuron = (own["neuron"], own["polarity"])
-            for split in scored_splits(study, explainer):
-                for ids in _units(study, rows[neuron], split):
-                    tasks.append(Task(own["explanation_id"], own["text"], neuron, split, ids))
-        neurons = dict.fromkeys(usable.select("neuron", "polarity").iter_rows())
-        tested = {neuron: list(_units(study, rows[neuron], "test")) for neuron in neurons}
-        for neuron, other in controls(usable, tested).items():
-            for ids in tested[neuron]:
-                tasks.append(Task(other["explanation_id"], other["text"], neuron, "test", ids))
-    return tasks
-
-
-def scored_splits(study: Study, explainer: str) -> tuple[str, ...]:
-    """Return the splits that are scored: `valid` only serves to choose among candidates."""
-    spec = study.explainers[explainer]
-    several = isinstance(spec, Asking) and spec.candidates > 1
-    return ("valid", "test") if several else ("test",)
-
-
-def controls(
-    usable: pl.DataFrame, tested: Mapping[Neuron, Sequence[tuple[int, ...]]]
-) -> dict[Neuron, dict[str, Any]]:
-    """Return for each neuron the explanation that serves as its control, if there is one.
-
-    It is the first explanation of the next neuron, in order, whose text differs and whose explainer saw none
-    of the sequences on which this neuron is tested.
-    """
-    first = usable.unique(["neuron", "polarity"], keep="first", maintain_order=True).to_dicts()
-    found: dict[Neuron, dict[str, Any]] = {}
-    for place, own in enumerate(first):
-        neuron = own["neuron"], own["polarity"]
-        sequences = {sequence for ids in tested.get(neuron, ()) for sequence in ids}
-        for other in first[place + 1 :] + first[:place]:
-            foreign = other["text"] != own["text"] and other["neuron"] != own["neuron"]
-            if foreign and sequences.isdisjoint(other["sequence_ids"]):
-                found[neuron] = other
-                break
-    return found
-
-
 async def simulated(
     study: Study,
     tasks: Mapping[str, Sequence[Task]],
     tokens: Mapping[int, Sequence[bytes]],
     *,
+    truth: Truth | None = None,
     simulators: Mapping[str, Simulator],
     calls: CallStore,
     progress: Progress,
 ) -> pl.DataFrame:
     """Return the simulations of every task by every simulator that has tasks.
 
-    `tokens` are the token bytes of every sequence. Calls answered in an earlier run are read from `calls`.
+    `tokens` are the token bytes of every sequence, `truth` the activations that a study with a stop_width
+    looks at. Calls answered in an earlier run are read from `calls`.
     """
     rows: list[dict[str, Any]] = []
     for name, own in tasks.items():
-        simulator = simulators[name]
-        pieces = [piece for task in own for piece in _pieces(task, simulator.sequences_per_call)]
-        with progress.task(f"simulate {study.name} with {name}", total=len(pieces), unit="calls") as advance:
+        simulator, size = simulators[name], simulators[name].sequences_per_call
+        total = sum(-(-len(task.sequence_ids) // size) for task in own)
+        with progress.task(f"simulate {study.name} with {name}", total=total, unit="calls") as advance:
             about = {
                 "stage": "simulation",
                 "model": simulator.identity,
@@ -139,27 +80,41 @@ async def simulated(
             }
             kept = {"calls": calls, "in_flight": {}, "about": about}
             ask = partial(_read, simulator, tokens=tokens, advance=advance, **kept)
-            read = await worked_through(pieces, ask, at_once=simulator.calls_at_once)
-            for piece, readings in zip(pieces, read, strict=True):
-                rows += _rows(piece, readings, name, simulator.identity)
+            if study.scoring.stop_width is None:
+                pieces = [piece for task in own for piece in task.pieces(size)]
+                read = await worked_through(pieces, ask, at_once=simulator.calls_at_once)
+                done = list(zip(pieces, read, strict=True))
+            else:
+                work = _sequentially(study, ask, simulator, truth or {}, advance)
+                done = await work.readings(own)
+        for piece, readings in done:
+            rows += _rows(piece, readings, name, simulator.identity)
     return SIMULATIONS.frame(rows)
 
 
-def _units(study: Study, rows: pl.DataFrame, split: str) -> Iterator[tuple[int, ...]]:
-    """Yield a neuron's top sequences of a split, then its random ones: the latter recur among neurons."""
-    exemplars = scored_exemplars(
-        rows, split, per_kind=study.scoring.sequences_per_split, polarities=study.polarities
+def _sequentially(study: Study, ask: Ask, simulator: Simulator, truth: Truth, advance: Any) -> Sequentially:
+    """Return the way to work through tasks only as far as they have to be simulated."""
+    size = simulator.sequences_per_call
+    return Sequentially(
+        partial(in_pieces, ask, size=size),
+        truth,
+        study.scoring,
+        batch=max(2, size),
+        at_once=simulator.calls_at_once,
+        skip=lambda spared: advance(spared // size, note="stopped early" if spared else ""),
     )
-    for kind in ("top", "random"):
-        pairs = zip(exemplars.sequence_ids, exemplars.kinds, strict=True)
-        if ids := tuple(sequence for sequence, own in pairs if own == kind):
-            yield ids
 
 
-def _pieces(task: Task, size: int) -> Iterator[Task]:
-    for start in range(0, len(task.sequence_ids), size):
-        ids = task.sequence_ids[start : start + size]
-        yield Task(task.explanation_id, task.text, task.neuron, task.split, ids)
+def _truth(study: Study, records: pl.DataFrame, tasks: Mapping[str, Sequence[Task]]) -> Truth:
+    """Return the activations of the neurons of all tasks on their sequences."""
+    rows = by_neuron(records)
+    asked = dict.fromkeys((task.neuron, task.split) for own in tasks.values() for task in own)
+    found: dict[tuple[Neuron, int], Any] = {}
+    for neuron, split in asked:
+        per_kind, polarities = study.scoring.sequences_per_split, study.polarities
+        shown = scored_exemplars(rows[neuron], split, per_kind=per_kind, polarities=polarities)
+        found |= {(neuron, own): shown.truth[place] for place, own in enumerate(shown.sequence_ids)}
+    return found
 
 
 async def _read(

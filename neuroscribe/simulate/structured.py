@@ -5,18 +5,17 @@ count in a list of bare numbers. The answer is read strictly: a reading is all o
 """
 
 import json
-import re
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
-from neuroscribe.escaping import escaped, unescaped
-from neuroscribe.explain.parsing import explanation_text
+from neuroscribe.escaping import escaped, unescaped, unforged
+from neuroscribe.explain.faults import fault
+from neuroscribe.json_answers import CutOffError, json_answer
 from neuroscribe.ports import Message, Reply, Schema, Simulated
 from neuroscribe.simulate.distribution import without_values
 from neuroscribe.simulate.prompts import conversation, wording
 
 _LARGEST = 10
-_FENCED = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL | re.IGNORECASE)
 _PAIR: Schema = {
     "type": "object",
     "properties": {
@@ -50,7 +49,7 @@ class StructuredLayout:
             )
             for each in data["example"]
         ]
-        question = _question(explanation, [escaped(token) for token in tokens])
+        question = _question(unforged(explanation), [unforged(escaped(token)) for token in tokens])
         return conversation(data["instruction"], worked, question)
 
     def longest_answer(self, tokens: Sequence[bytes]) -> int:
@@ -67,24 +66,24 @@ class StructuredLayout:
         """
         if reply.status == "truncated":
             return without_values(len(tokens), "truncated")
-        answer = (reply.text or "").strip()
-        values = _values(answer, tokens)
-        if values is None:
-            refused = explanation_text(answer)[1] == "refused"
+        try:
+            pairs = _answered(json_answer(reply.text or ""))
+        except CutOffError:
+            return without_values(len(tokens), "truncated")
+        except ValueError:
+            refused = fault(reply.text or "") == "refused"
             return without_values(len(tokens), "refused" if refused else "unparsable")
-        return Simulated(tuple(values), None)
+        if len(pairs) != len(tokens) or not all(map(_fits, pairs, tokens)):
+            return without_values(len(tokens), "unparsable")
+        return Simulated(tuple(float(value) for _, value in pairs), None)
 
 
-def _values(answer: str, tokens: Sequence[bytes]) -> list[float] | None:
-    fenced = _FENCED.fullmatch(answer)
+def _answered(data: Any) -> list[tuple[Any, Any]]:
+    """Return the pairs of an answer, none if it has another form."""
     try:
-        data: Any = json.loads(fenced[1] if fenced else answer, parse_constant=_refused)
-        pairs = [(pair["token"], pair["activation"]) for pair in data["activations"]]
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return None
-    if len(pairs) != len(tokens) or not all(map(_fits, pairs, tokens)):
-        return None
-    return [float(value) for _, value in pairs]
+        return [(pair["token"], pair["activation"]) for pair in data["activations"]]
+    except (TypeError, KeyError):
+        return []
 
 
 def _fits(pair: tuple[Any, Any], token: bytes) -> bool:
@@ -93,13 +92,8 @@ def _fits(pair: tuple[Any, Any], token: bytes) -> bool:
     if not isinstance(said, str) or isinstance(value, bool) or not isinstance(value, int | float):
         return False
     shown = escaped(token)
-    same = said.strip() in (shown.strip(), unescaped(shown).strip())
+    same = said.strip() in {form.strip() for form in (unforged(shown), shown, unescaped(shown))}
     return same and 0 <= value <= _LARGEST and value == int(value)
-
-
-def _refused(constant: str) -> NoReturn:
-    """Refuse NaN and Infinity, which are no JSON."""
-    raise ValueError(constant)
 
 
 def _pairs(tokens: Sequence[str], values: Sequence[int]) -> list[dict[str, str | int]]:

@@ -11,7 +11,7 @@ from neuroscribe.simulate.prompts import wording
 
 Digits = Callable[[str, list[str]], list[int]]
 """The values, 0 to 9, that an explanation gives tokens."""
-_PIECE = re.compile(r"<\w+>|\\u[0-9a-f]{4}|\\x[0-9a-f]{2}|\\[ntr\\]|\w+|[^\w\s]")
+_PIECE = re.compile(r"< ?\w+>|\\u[0-9a-f]{4}|\\x[0-9a-f]{2}|\\[ntr\\]|\w+|[^\w\s]")
 
 
 def simulation_answer(prompt: str, digits: Digits) -> str | None:

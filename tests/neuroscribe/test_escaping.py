@@ -36,8 +36,3 @@ def test_a_token_is_shown_as_it_reads(token: bytes, shown: str) -> None:
 
 def test_text_with_half_a_surrogate_pair_becomes_storable() -> None:
     assert storable("a\ud83d ü") == "a\\ud83d ü"
-
-
-def test_backslashes_that_escape_nothing_stay() -> None:
-    assert unescaped("\\d \\x4 \\") == "\\d \\x4 \\"
-    assert unescaped("\\Uffffffff") == "\\Uffffffff"

@@ -11,6 +11,7 @@ from neuroscribe.preflight import check_models
 from neuroscribe.simulate.simulators import asking_simulator
 from neuroscribe.studies import Study
 from neuroscribe.testing.random_subjects import random_subject
+from neuroscribe.testing.stores import MemoryCalls
 from neuroscribe.testing.tokenizers import byte_tokenizer
 
 
@@ -53,6 +54,6 @@ def test_a_local_model_that_cannot_be_read_is_refused_with_the_layout_that_would
 
 @pytest.mark.parametrize("layout", ["asked", "hidden"])
 def test_a_simulator_shows_the_layout_that_the_study_names(layout: str) -> None:
-    simulator = asking_simulator(study(layout).simulators["all_at_once"], Local("llama").llm)
+    simulator = asking_simulator(study(layout).simulators["all_at_once"], Local("llama").llm, MemoryCalls())
 
     assert f"all at once, {layout} prompt" in simulator.identity

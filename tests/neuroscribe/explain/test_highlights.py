@@ -60,7 +60,7 @@ def test_a_marked_space_is_shown() -> None:
 
 
 def test_marks_in_the_text_are_taken_apart() -> None:
-    assert question([[("<", 0), ("<", 0), ("x", 0), (">>", 9)]]) == '1. < < x<< > > >>\nMarked: "> >"'
+    assert question([[("<", 0), ("<", 0), ("x", 0), (">>", 9)]]) == '1. < <x<< > > >>\nMarked: "> >"'
     assert marked([[("<", 0), ("x", 9), (">", 0)]]) == ["< << x >> >"]
 
 
@@ -101,7 +101,7 @@ def test_no_excerpt_forges_a_line_a_mark_or_a_turn(excerpts: list[list[tuple[byt
     strong = max(1, min(5, (max(value for own in pairs for _, value in own) + 1) // 2))
     for line, own in zip(lines, pairs, strict=False):
         assert line.count("<<") == line.count(">>") <= sum(value >= strong for _, value in own)
-    assert not re.search(r"<[|/A-Za-z]|\[/?INST\]", content)
+    assert not re.search(r"<[^<>\s]+>|\[/?INST\]", content)
 
 
 @given(st.lists(HOSTILE | st.binary(max_size=3), min_size=1, max_size=8))
@@ -111,7 +111,7 @@ def test_no_token_of_a_list_forges_its_end(tokens: list[bytes]) -> None:
 
     assert content.splitlines() == [content]
     assert re.fullmatch(r'Tokens: ("([^"\\]|\\.)*"(, )?)+', content)
-    assert not re.search(r"<[|/A-Za-z]|\[/?INST\]", content)
+    assert not re.search(r"<[^<>\s]+>|\[/?INST\]", content)
 
 
 @pytest.mark.parametrize("kind", ["highlights", "logit_lens"])

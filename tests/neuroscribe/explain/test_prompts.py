@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,9 +17,8 @@ from neuroscribe.explain.prompts import (
 )
 from neuroscribe.explain.wording import wording
 
-TOKENS = st.binary(max_size=4) | st.sampled_from([" red", "\n", "\t", "\u200f", "\x00", "0", "Neuron 5"]).map(
-    str.encode
-)
+ODD = [" red", "\n", "\t", "\u200f", "\x00", "0", "Neuron 5", "</s>", "<|im_end|>", "[INST]"]
+TOKENS = st.binary(max_size=4) | st.sampled_from(ODD).map(str.encode)
 EXCERPT = st.lists(st.tuples(TOKENS, st.integers(0, 10)), min_size=1, max_size=12)
 FLOATS = arrays(np.float32, st.integers(1, 20), elements=st.floats(-1e6, 1e6, width=32))
 
@@ -54,7 +55,10 @@ def test_the_last_question_reads_back_to_the_pairs(shown: list[list[tuple[bytes,
     sparse = [firing] if firing and len(firing) < 0.2 * len(every) else []
     lines = last_question(excerpts).split("\n")
     assert lines == "\n".join(lines).splitlines()
-    assert parsed(lines[1:]) == excerpts + sparse
+    assert parsed(lines[1:]) == [
+        [(unforged(token), value) for token, value in own] for own in excerpts + sparse
+    ]
+    assert not re.search(r"<[^<>\s]+>|\[/?INST\]", "\n".join(lines))
 
 
 @given(st.lists(EXCERPT, min_size=1, max_size=3))
@@ -77,6 +81,7 @@ def test_the_last_question_of_next_tokens_reads_back_to_what_follows(
         elif line:  # nothing follows the only token of an excerpt
             read.append([])
     assert not [line for line in lines if len(line.splitlines()) > 1]
+    assert not re.search(r"<[^<>\s]+>|\[/?INST\]", "\n".join(lines))
     assert read == [[(unforged(token), value) for token, value in own] for own in after + sparse]
 
 

@@ -4,13 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from neuroscribe.score.correlation import Correlation, correlation
+from neuroscribe.score.estimates import Estimate
+from neuroscribe.score.measures import correlation
 
 VALUES = arrays(np.float64, (6, 4), elements=st.floats(-100, 100).map(lambda value: round(value, 3)))
 TRUTH = np.array([[0.0, 0, 6, 0], [0, 0, 0, 3], [0, 0, 0, 0]])
 
 
-def value(truth: np.ndarray, simulated: np.ndarray) -> Correlation:
+def value(truth: np.ndarray, simulated: np.ndarray) -> Estimate:
     return correlation(truth, simulated, samples=200, seed=0)
 
 
@@ -116,7 +117,7 @@ def test_one_sequence_has_a_value_and_no_interval() -> None:
 def test_an_undefined_score_is_null_with_its_reason(
     truth: np.ndarray, simulated: np.ndarray, reason: str
 ) -> None:
-    assert value(truth, simulated) == Correlation(None, None, None, reason)
+    assert value(truth, simulated) == Estimate(None, None, None, reason)
 
 
 def test_activations_of_any_size_are_scored() -> None:

@@ -7,7 +7,8 @@ import pytest
 from neuroscribe.exemplars import Neuron
 from neuroscribe.ports import Usage
 from neuroscribe.records import EXPLANATIONS, NEURON_RECORDS, SCORES, SEQUENCES, SIMULATIONS, TOKEN_LOOKUP
-from neuroscribe.score.stage import LayerResults, scored, scorer_name
+from neuroscribe.score.scorers import scorer_name
+from neuroscribe.score.stage import LayerResults, scored
 from neuroscribe.studies import Study
 
 ONE, OTHER = (1, 1), (2, 1)
@@ -116,9 +117,17 @@ def scores(
 
 
 def only(
-    table: pl.DataFrame, explanation_id: str, split: str = "test", regime: str = "top_and_random"
+    table: pl.DataFrame,
+    explanation_id: str,
+    split: str = "test",
+    regime: str = "top_and_random",
+    measure: str = "correlation",
 ) -> dict[str, Any]:
-    return table.filter(explanation_id=explanation_id, split=split, regime=regime).row(0, named=True)
+    own = table.filter(
+        explanation_id=explanation_id, split=split, regime=regime, scorer=scorer_name("all_at_once", measure)
+    )
+    assert len(own) == 1
+    return own.row(0, named=True)
 
 
 def test_an_oracle_scores_one_and_an_anti_oracle_minus_one() -> None:
@@ -135,9 +144,11 @@ def test_each_explanation_has_one_row_for_each_scorer_split_and_regime() -> None
     simulations = [row for name in ("e10", "e11") for row in agreeing(name, ONE, ORACLE, ("valid", "test"))]
     table = scores(own, explanations, simulations)
     assert not table.select(SCORES.key).is_duplicated().any()
-    assert len(table) == 3 * 2 * 2
-    assert table["scorer"].unique().to_list() == [scorer_name("all_at_once")] == ["correlation_all_at_once"]
-    assert len(scores(study(), [explanation(ONE)], agreeing("e10", ONE, ORACLE))) == 2
+    assert len(table) == 3 * 2 * 2 * 4
+    assert table["scorer"].unique(maintain_order=True).to_list() == [
+        f"{measure}_all_at_once" for measure in ("correlation", "r2", "deviation", "contrast")
+    ]
+    assert len(scores(study(), [explanation(ONE)], agreeing("e10", ONE, ORACLE))) == 2 * 4
 
 
 def test_the_random_regime_leaves_the_top_sequences_out() -> None:
@@ -212,7 +223,7 @@ def test_no_more_sequences_are_scored_than_asked_for() -> None:
 
 def chosen(table: pl.DataFrame) -> list[str]:
     own = table.filter("chosen")
-    assert own.group_by("explanation_id").len()["len"].to_list() == [4]
+    assert own.group_by("explanation_id").len()["len"].to_list() == [4 * 4]
     return own["explanation_id"].unique().to_list()
 
 

@@ -111,10 +111,11 @@ def test_a_prompt_that_the_server_cannot_echo_fails_alone() -> None:
 
 
 def test_hostile_tokens_keep_to_their_lines() -> None:
-    tokens = [b"a\nb", b"\t", b"Explanation: all", "\u202e".encode(), b"\xff"]
+    tokens = [b"a\nb", b"\t", b"Explanation: all", "\u202e".encode(), b"\xff", b"<|im_end|>"]
 
     prompt, places = hidden_prompt("red", tokens)
     block = prompt[prompt.rindex("Tokens:\n") + len("Tokens:\n") :]
 
     assert len(block.splitlines()) == len(tokens)
+    assert block.splitlines()[-1] == "< |im_end|>\t?"
     assert [prompt[place] for place in places] == ["?"] * len(tokens)

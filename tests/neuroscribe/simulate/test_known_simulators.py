@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-
 from neuroscribe.score.correlation import Correlation, correlation
+
 from neuroscribe.testing.simulators import KnownSimulator, anti_oracle, blind, noisy, oracle
 
 SEQUENCES = [[bytes([letter]) for letter in b"a red car and a blue one, " * 20], [b"x"] * 520]

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
+from neuroscribe.score.correlation import correlation
 
 from neuroscribe.explain.messages import as_text
 from neuroscribe.ports import Message, NextToken, Simulator
-from neuroscribe.score.correlation import correlation
 from neuroscribe.simulate.simulators import asking_simulator
 from neuroscribe.simulate.specs import AllAtOnce, MatchingWords, OneAtATime, SimulatorSpec, Structured
 from neuroscribe.testing.planted import (

@@ -9,7 +9,8 @@ from neuroscribe.errors import LLMError
 from neuroscribe.exemplars import Neuron
 from neuroscribe.ports import ReadingStatus, Simulated, Usage
 from neuroscribe.records import EXPLANATIONS, NEURON_RECORDS
-from neuroscribe.simulate.stage import Task, controls, simulated, simulation_tasks
+from neuroscribe.simulate.stage import simulated
+from neuroscribe.simulate.tasks import Task, controls, simulation_tasks
 from neuroscribe.studies import Study
 from neuroscribe.testing.stores import Interrupted, MemoryCalls, SilentProgress
 
@@ -62,7 +63,7 @@ def study(candidates: int = 1) -> Study:
 
 def tasks(rows: list[dict[str, Any]], candidates: int = 1) -> list[Task]:
     neurons = list(dict.fromkeys((row["neuron"], row["polarity"]) for row in rows))
-    return simulation_tasks(study(candidates), EXPLANATIONS.frame(rows), records(neurons), ["token_pairs"])
+    return simulation_tasks(study(candidates), EXPLANATIONS.frame(rows), records(neurons), "all_at_once")
 
 
 ALPHA, BETA, GAMMA = (explanation((n, 1), text) for n, text in ((1, "alpha"), (2, "beta"), (3, "gamma")))

@@ -54,7 +54,6 @@ def test_what_says_the_same_in_another_form_is_read(said: str) -> None:
     "said",
     [
         "",
-        GOOD[:-3],
         f"Here it is: {GOOD}",
         f"{GOOD}\nI hope this helps.",
         f"```json\n{GOOD}",
@@ -91,12 +90,27 @@ def test_whatever_breaks_the_form_gives_no_value_at_all(said: str) -> None:
 
 
 def test_json_that_was_cut_off_is_truncated_even_where_it_can_be_read() -> None:
+    assert reading(GOOD[:20]).status == reading(GOOD[:-3]).status == "truncated"
     assert reading(GOOD[:20], status="truncated").status == "truncated"
     assert reading(GOOD, status="truncated").status == "truncated"
 
 
 def test_a_refusal_in_words_is_one() -> None:
     assert reading("I'm sorry, I can't do that.").status == "refused"
+
+
+def test_tokens_that_a_server_might_read_as_turns_are_shown_apart_and_read_either_way() -> None:
+    tokens = (b"<|im_end|>",)
+    llm = Answering(lambda _: "")
+    asyncio.run(RepliedSimulator(llm, StructuredLayout()).simulate("turns", [tokens]))
+
+    assert llm.asked[0][-1].content.endswith('Tokens: ["< |im_end|>"]')
+    assert reading(body(("< |im_end|>", 4)), tokens=tokens).activations == (4,)
+    assert reading(body(("<|im_end|>", 4)), tokens=tokens).activations == (4,)
+
+
+def test_thoughts_before_the_answer_are_left_out() -> None:
+    assert reading(f"<think>{GOOD[:9]}</think>\n{GOOD}").activations == (10, 0, 3)
 
 
 def test_bytes_that_are_no_text_can_be_answered() -> None:

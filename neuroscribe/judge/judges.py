@@ -1,0 +1,139 @@
+"""Who judges: an LLM by its first token or by its answer, or a sentence encoder by similarity."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from neuroscribe.calls import InFlight, answered_once
+from neuroscribe.errors import CapabilityError
+from neuroscribe.fingerprint import fingerprint
+from neuroscribe.judge.answers import Judgement, judged_by_first_token, judged_by_text
+from neuroscribe.judge.prompts import Layout, judging_messages, prompt_identity
+from neuroscribe.ports import LLM, CallStore, Message, NextTokenScorer, TextEncoder, Usage
+
+_ANSWERS = 1
+"""Raise when the code that asks or reads changes what the same prompt is answered with."""
+_MAX_TOKENS = 8
+"""Room for one word and whatever a model puts before it."""
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """Says of one excerpt whether it fits an explanation."""
+
+    @property
+    def identity(self) -> str:
+        """Everything that changes its answers: model, revision, prompt version."""
+        ...
+
+    @property
+    def calls_at_once(self) -> int:
+        """Questions that may be under way together."""
+        ...
+
+    async def judgement(
+        self, explanation: str, tokens: Sequence[bytes], marked: Collection[int]
+    ) -> Judgement:
+        """Judge an excerpt; `marked` are places among its tokens."""
+        ...
+
+
+class AskedJudge:
+    """Fulfils the port `Judge` with an LLM, one question a call; every answer is stored."""
+
+    def __init__(self, llm: LLM, layout: Layout, calls: CallStore, *, by_first_token: bool) -> None:
+        self._llm, self._calls = llm, calls
+        self._layout: Layout = layout
+        self._scorer = llm if by_first_token and isinstance(llm, NextTokenScorer) else None
+        self._in_flight: InFlight = {}
+
+    @property
+    def identity(self) -> str:
+        """Model, prompt and way of asking."""
+        way = "answers" if self._scorer is None else "first token"
+        return f"{self._llm.identity}; {way}, {prompt_identity(self._layout)}"
+
+    @property
+    def calls_at_once(self) -> int:
+        """As many as the model takes."""
+        return self._llm.calls_at_once
+
+    async def judgement(
+        self, explanation: str, tokens: Sequence[bytes], marked: Collection[int]
+    ) -> Judgement:
+        """Ask, or return what was answered before; failures are not stored, so the next run asks again."""
+        messages = judging_messages(self._layout, explanation, tokens, marked)
+        turns = [[message.role, message.content] for message in messages]
+        key = fingerprint("judgement", _ANSWERS, self.identity, turns)
+
+        async def call() -> dict[str, Any]:
+            found = await self._asked(messages)
+            return {**vars(found), "usage": vars(found.usage), "prompt": turns}
+
+        about = {"stage": "judgement", "model": self.identity}
+        stored = await answered_once(
+            key, self._calls, call, keep=_is_final, in_flight=self._in_flight, about=about
+        )
+        return _restored(**stored)
+
+    async def _asked(self, messages: Sequence[Message]) -> Judgement:
+        if self._scorer is not None:
+            return judged_by_first_token(await self._scorer.next_token(messages))
+        reply = await self._llm.reply(messages, max_tokens=_MAX_TOKENS, temperature=0.0, seed=0)
+        return judged_by_text(reply)
+
+
+class SimilarityJudge:
+    """Fulfils the port `Judge` with a sentence encoder: cosine of explanation and excerpt, and no answer."""
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        self._encoder = encoder
+        self._vectors: dict[str, Any] = {}
+
+    @property
+    def identity(self) -> str:
+        """The encoder."""
+        return f"{self._encoder.identity}; cosine of explanation and excerpt"
+
+    @property
+    def calls_at_once(self) -> int:
+        """One: vectors are computed here, one after the other."""
+        return 1
+
+    async def judgement(
+        self, explanation: str, tokens: Sequence[bytes], marked: Collection[int]
+    ) -> Judgement:
+        """Return the cosine similarity."""
+        del marked
+        return Judgement(None, self.similarity(explanation, excerpt_text(tokens)))
+
+    def similarity(self, one: str, other: str) -> float:
+        """Return the cosine of two texts; vectors are kept, for excerpts and explanations recur."""
+        for text in (one, other):
+            if text not in self._vectors:
+                self._vectors[text] = self._encoder.sentence(text)
+        return float(self._vectors[one] @ self._vectors[other])
+
+
+def excerpt_text(tokens: Sequence[bytes]) -> str:
+    """Return an excerpt as text for an encoder; bytes that are no UTF-8 become replacement characters."""
+    return b"".join(tokens).decode("utf-8", errors="replace")
+
+
+async def gives_first_tokens(llm: LLM) -> bool:
+    """Tell whether a model gives the log-probabilities of an answer's first token."""
+    if not isinstance(llm, NextTokenScorer):
+        return False
+    try:
+        await llm.probe_next_token()
+    except CapabilityError:
+        return False
+    return True
+
+
+def _is_final(answer: Mapping[str, Any]) -> bool:
+    return answer["status"] != "failed"
+
+
+def _restored(*, usage: dict[str, Any], prompt: object, **rest: Any) -> Judgement:
+    del prompt
+    return Judgement(usage=Usage(**usage), **rest)

@@ -1,0 +1,238 @@
+"""Scores from simulations: every measure of every simulator, with ceiling and control on the same tokens."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float
+
+from neuroscribe.corpus import token_rows
+from neuroscribe.exemplars import Exemplars, Neuron, by_neuron, scored_exemplars
+from neuroscribe.explain.evidence import all_time_maximum
+from neuroscribe.score.calibration import Calibrated, linear, percentile, stretched
+from neuroscribe.score.estimates import Estimate
+from neuroscribe.score.measures import contrasts, correlations, deviations_explained, variances_explained
+from neuroscribe.score.rows import Basis, batched, score_row
+from neuroscribe.score.scorers import REGIMES, Due
+from neuroscribe.score.simulations import Simulations
+from neuroscribe.score.specs import Calibration
+from neuroscribe.simulate.tasks import scored_splits
+from neuroscribe.studies import Study
+from neuroscribe.token_lookup import looked_up
+
+Values = Float[np.ndarray, "sequence token"]
+_SCORES = {
+    "correlation": correlations,
+    "r2": variances_explained,
+    "deviation": deviations_explained,
+}
+_CALIBRATED = ("r2", "deviation")
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """What is compared for one score, and what is subtracted first in a contrast."""
+
+    truth: Values
+    predicted: Values
+    control: Values | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """One explanation on the exemplars of one split and regime."""
+
+    explanation: dict[str, Any]
+    split: str
+    regime: str
+    truth: Values
+    n_sequences: int
+    reason: str | None
+    """Why there is no simulation to score."""
+    simulated: Values | None
+    control: Values | None
+    """The simulation under the control's explanation."""
+    looked_up: Values | None
+    calibrated: Calibrated | None
+    """None without a fit; the control's simulation is held against the same map."""
+
+    def own(self, measure: str) -> _Pair | None:
+        """Return what the explanation is scored on by a measure."""
+        if self.simulated is None or (measure == "contrast" and self.control is None):
+            return None
+        if measure in _CALIBRATED:
+            return None if self.calibrated is None else _Pair(self.truth, self.calibrated(self.simulated))
+        return _Pair(self.truth, self.simulated, self.control)
+
+    def others(self, measure: str) -> _Pair | None:
+        """Return what the control is scored on; a contrast has none, for it is one with the control."""
+        if self.control is None or measure == "contrast":
+            return None
+        if measure in _CALIBRATED:
+            return None if self.calibrated is None else _Pair(self.truth, self.calibrated(self.control))
+        return _Pair(self.truth, self.control)
+
+    def table(self, measure: str) -> _Pair | None:
+        """Return what the token-lookup table, which is in activations already, is scored on."""
+        return None if self.looked_up is None or measure == "contrast" else _Pair(self.truth, self.looked_up)
+
+    def why_not(self, measure: str) -> str:
+        """Return why a measure is not defined here."""
+        if self.reason is not None:
+            return self.reason
+        return "no control to contrast with" if measure == "contrast" else "no simulation on valid to fit"
+
+
+class Agreement:
+    """Scores one layer's simulations."""
+
+    def __init__(
+        self,
+        study: Study,
+        explanations: pl.DataFrame,
+        simulations: Simulations,
+        records: pl.DataFrame,
+        lookup: pl.DataFrame,
+        sequences: pl.DataFrame,
+    ) -> None:
+        self._study, self._explanations, self._simulations = study, explanations, simulations
+        self._records = by_neuron(records)
+        self._lookup = by_neuron(lookup)
+        self._sequences = sequences
+        self._cases: dict[tuple[str, str], list[Case]] = {}
+
+    def rows(self, due: Due) -> list[dict[str, Any]]:
+        """Return the rows of one scorer and explainer."""
+        key = (due.source, due.explainer)
+        if key not in self._cases:
+            self._cases[key] = self._all_cases(*key)
+        cases, measure = self._cases[key], due.measure
+        samples = self._study.scoring.bootstrap_samples
+        found = self._scored(measure, [case.own(measure) for case in cases], samples)
+        ceilings = self._scored(measure, [case.table(measure) for case in cases], 0)
+        controls = self._scored(measure, [case.others(measure) for case in cases], 0)
+        return [
+            score_row(
+                due,
+                Basis(case.explanation, case.split, case.regime, case.n_sequences, case.truth.size),
+                own or Estimate.missing(case.why_not(measure)),
+                ceiling=ceiling.value if ceiling else None,
+                control=control.value if control else None,
+            )
+            for case, own, ceiling, control in zip(cases, found, ceilings, controls, strict=True)
+        ]
+
+    def _scored(self, measure: str, pairs: Sequence[_Pair | None], samples: int) -> list[Estimate | None]:
+        seed = self._study.scoring.seed
+
+        def score(together: Sequence[_Pair]) -> list[Estimate]:
+            truth = np.stack([pair.truth for pair in together])
+            predicted = np.stack([pair.predicted for pair in together])
+            if measure != "contrast":
+                return _SCORES[measure](truth, predicted, samples=samples, seed=seed)
+            control = np.stack([pair.control for pair in together if pair.control is not None])
+            return contrasts(truth, predicted, control, samples=samples, seed=seed)
+
+        return batched(pairs, lambda pair: pair.truth.shape, score)
+
+    def _all_cases(self, simulator: str, explainer: str) -> list[Case]:
+        own = self._explanations.filter(pl.col("explainer") == explainer)
+        return [
+            case
+            for explanation in own.sort("neuron", "polarity", "sample_index").iter_rows(named=True)
+            for split in scored_splits(self._study, explainer)
+            for case in self._split_cases(explanation, simulator, split)
+        ]
+
+    def _split_cases(self, explanation: dict[str, Any], simulator: str, split: str) -> list[Case]:
+        neuron = (explanation["neuron"], explanation["polarity"])
+        exemplars = self._exemplars(neuron, split)
+        place = (explanation["explanation_id"], simulator, neuron)
+        done = self._simulations.sequences(*place)
+        if self._study.scoring.stop_width is not None and done:
+            exemplars = exemplars.only(done)
+        control = self._simulations.control(explanation["explainer"], simulator, neuron)
+        facts: dict[str, Any] = {
+            "calibrated": self._calibrated(explanation, simulator),
+            "simulated": self._simulations.values(*place, exemplars.sequence_ids),
+            "control": control and self._simulations.values(*control, exemplars.sequence_ids),
+            "looked_up": self._table_values(neuron, exemplars),
+        }
+        random = np.array([kind == "random" for kind in exemplars.kinds], dtype=bool)
+        return [
+            _case(explanation, split, regime, exemplars, facts, random | (regime == REGIMES[0]))
+            for regime in REGIMES
+        ]
+
+    def _exemplars(self, neuron: Neuron, split: str) -> Exemplars:
+        per_kind, polarities = self._study.scoring.sequences_per_split, self._study.polarities
+        return scored_exemplars(self._records[neuron], split, per_kind=per_kind, polarities=polarities)
+
+    def _table_values(self, neuron: Neuron, exemplars: Exemplars) -> Values | None:
+        """Return the direct token-lookup table read on the same tokens."""
+        if neuron not in self._lookup or not exemplars.sequence_ids:
+            return None
+        tokens = np.array([self._tokens[sequence] for sequence in exemplars.sequence_ids])
+        return looked_up(self._lookup[neuron], tokens)
+
+    @cached_property
+    def _tokens(self) -> dict[int, list[int]]:
+        return token_rows(self._sequences)
+
+    def _calibrated(self, explanation: dict[str, Any], simulator: str) -> Calibrated | None:
+        neuron = (explanation["neuron"], explanation["polarity"])
+        kind = self._study.scoring.calibration
+        if kind == "none":
+            return stretched(all_time_maximum(self._records[neuron], neuron))
+        place = (explanation["explanation_id"], simulator, neuron)
+        return fitted(kind, self._exemplars(neuron, "valid"), self._simulations, *place)
+
+
+def fitted(
+    kind: Calibration,
+    valid: Exemplars,
+    simulations: Simulations,
+    explanation_id: str,
+    simulator: str,
+    neuron: Neuron,
+) -> Calibrated | None:
+    """Return the map from simulated values to activations that `valid` gives, None if it has no values."""
+    place = (explanation_id, simulator, neuron)
+    shown = valid.only(simulations.sequences(*place))
+    simulated = simulations.values(*place, shown.sequence_ids)
+    if simulated is None or not simulated.size or not np.isfinite(simulated).all():
+        return None
+    fit = percentile if kind == "percentile" else linear
+    return fit(simulated.ravel(), shown.truth.ravel())
+
+
+def _case(
+    explanation: dict[str, Any],
+    split: str,
+    regime: str,
+    exemplars: Exemplars,
+    facts: dict[str, Any],
+    keep: np.ndarray,
+) -> Case:
+    """Return the part of a split's values that belongs to a regime."""
+    parts = {
+        name: facts[name][keep] if facts[name] is not None and keep.size else facts[name]
+        for name in ("simulated", "control", "looked_up")
+    }
+    truth = exemplars.truth[keep] if keep.size else exemplars.truth
+    reason = None
+    if explanation["status"] != "ok":
+        reason = f"explanation {explanation['status']}"
+    elif not truth.size:
+        reason = "no sequences to score on"
+    elif parts["simulated"] is None:
+        reason = "not simulated"
+    if reason is not None:
+        parts["simulated"] = None
+    if not truth.size:
+        parts["control"] = None
+    calibrated = facts["calibrated"]
+    return Case(explanation, split, regime, truth, int(keep.sum()), reason, calibrated=calibrated, **parts)

@@ -1,0 +1,263 @@
+import asyncio
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from neuroscribe.errors import LLMError
+from neuroscribe.exemplars import Neuron
+from neuroscribe.judge.stage import JudgedTables, judged_layer
+from neuroscribe.ports import Usage
+from neuroscribe.records import EXPLANATIONS, JUDGEMENTS, NEURON_RECORDS, SEQUENCES, VOCABULARY
+from neuroscribe.studies import Study
+from neuroscribe.testing.stores import Interrupted, MemoryCalls, SilentProgress
+
+LENGTH = 16
+TOP = {"train": (0, 4), "valid": (1, 2), "test": (3, 5)}
+RANDOM = {"valid": (90, 91), "test": (92, 93)}
+"""Sequences by split; the top ones of neuron n are 10 n higher."""
+
+
+class Said:
+    """An LLM that says yes, and remembers what it was shown."""
+
+    identity, calls_at_once = "said", 3
+
+    def __init__(self) -> None:
+        self.shown: list[str] = []
+        self.checked = 0
+
+    async def reply(self, messages: Any, **_: Any) -> Any:
+        from neuroscribe.ports import Reply
+
+        self.shown.append(messages[-1].content)
+        await asyncio.sleep(0)
+        return Reply("yes", "ok", "", Usage(100, 0, 1))
+
+    async def check(self) -> None:
+        self.checked += 1
+
+
+class Models:
+    """Opens that LLM and an encoder; counts."""
+
+    def __init__(self) -> None:
+        self.llm, self.opened = Said(), 0
+
+    def open(self, spec: Any, *, progress: Any = None) -> Any:
+        del spec, progress
+        self.opened += 1
+        return self.llm
+
+
+class Encoders:
+    identity = "hash"
+
+    def open(self, spec: Any, *, progress: Any = None) -> Any:
+        del spec, progress
+        return self
+
+    def sentence(self, text: str) -> np.ndarray:
+        return np.array([len(text) % 7, 1.0]) / np.linalg.norm([len(text) % 7, 1.0])
+
+    def pieces(self, text: str) -> Any:
+        return [], np.zeros((0, 2))
+
+
+def study(scorers: dict[str, Any], candidates: int = 1) -> Study:
+    return Study.model_validate(
+        {
+            "name": "s",
+            "description": "",
+            "subject": {"model": "m", "layers": 1, "neurons_per_layer": 8},
+            "corpus": {"files": "x", "sequences": 100, "sequence_length": LENGTH},
+            "llm": {"model": "m"},
+            "explainers": {"token_pairs": {"candidates": candidates}},
+            "simulators": {"embedding": {"explainers": ["token_pairs"]}},
+            "scorers": scorers,
+        }
+    )
+
+
+def tables(explanations: list[dict[str, Any]]) -> JudgedTables:
+    rows: list[dict[str, Any]] = []
+    for neuron in (1, 2):
+        for kind, splits, shift in (("top", TOP, 10 * neuron), ("random", RANDOM, 0)):
+            pairs = [(split, sequence + shift) for split, ids in splits.items() for sequence in ids]
+            for rank, (split, sequence) in enumerate(pairs):
+                values = [0.0] * LENGTH
+                values[neuron] = 5.0 if kind == "top" else 0.1
+                rows.append(
+                    {
+                        "layer": 0, "neuron": neuron, "polarity": 1, "kind": kind, "quantile_low": None,
+                        "quantile_high": None, "rank": rank, "split": split, "sequence_id": sequence,
+                        "peak": max(values), "peak_position": neuron, "activations": values,
+                    }
+                )  # fmt: skip
+    sequences = {
+        "sequence_id": list(range(100)), "document_id": [0] * 100, "source": [""] * 100,
+        "token_ids": [[(place + own) % 26 for place in range(LENGTH)] for own in range(100)],
+    }  # fmt: skip
+    vocabulary = {
+        "token_id": list(range(26)),
+        "bytes": [b" " + bytes([97 + token]) for token in range(26)],
+        "text": [""] * 26,
+    }
+    return JudgedTables(
+        SEQUENCES.frame(sequences),
+        VOCABULARY.frame(vocabulary),
+        NEURON_RECORDS.frame(rows),
+        EXPLANATIONS.frame(explanations),
+    )
+
+
+def explanation(neuron: int, index: int = 0, status: str = "ok", **given: Any) -> dict[str, Any]:
+    return {
+        "explanation_id": f"e{neuron}{index}", "layer": 0, "neuron": neuron, "polarity": 1,
+        "text": f"text {neuron} {index}" if status == "ok" else None, "status": status,
+        "explainer": "token_pairs", "model": "m", "prompt_sha256": "", "sample_index": index,
+        "sequence_ids": [own + 10 * neuron for own in TOP["train"]], "long_text": None, "raw_response": "",
+        **Usage().columns(),
+    } | given  # fmt: skip
+
+
+DETECTION = {"detection": {"explainers": ["token_pairs"], "excerpt_tokens": 8}}
+BOTH = [explanation(1), explanation(2)]
+
+
+def judgements(
+    own: Study,
+    explanations: list[dict[str, Any]],
+    models: Models | None = None,
+    calls: MemoryCalls | None = None,
+    progress: SilentProgress | None = None,
+) -> pl.DataFrame:
+    return asyncio.run(
+        judged_layer(
+            own,
+            tables(explanations),
+            llm=models or Models(),
+            encoders=Encoders(),
+            calls=calls or MemoryCalls(),
+            progress=progress or SilentProgress(),
+        )
+    )
+
+
+def owner(name: str) -> Neuron:
+    return (int(name[1]), 1)
+
+
+def test_each_explanation_is_judged_on_its_test_excerpts_and_then_on_its_controls() -> None:
+    found = judgements(study(DETECTION), BOTH)
+    assert not found.select(JUDGEMENTS.key).is_duplicated().any()
+    pairs = found.select("explanation_id", "neuron", "split").unique(maintain_order=True).rows()
+    assert pairs == [("e10", 1, "test"), ("e20", 2, "test"), ("e20", 1, "test"), ("e10", 2, "test")]
+    own = found.filter(explanation_id="e10", neuron=1)
+    control = found.filter(explanation_id="e20", neuron=1)
+    same = ["sequence_id", "item", "start", "stop", "kind", "label"]
+    assert own.select(same).equals(control.select(same))
+    assert own["label"].to_list() == [True, True, False, False]
+
+
+def test_no_excerpt_is_of_a_sequence_that_an_explainer_saw_or_of_another_split() -> None:
+    rows = [explanation(neuron, index) for neuron in (1, 2) for index in (0, 1)]
+    scorers = DETECTION | {"fuzzing": {"explainers": ["token_pairs"], "excerpt_tokens": 8}}
+    found = judgements(study(scorers, candidates=2), rows)
+    seen = {row["explanation_id"]: set(row["sequence_ids"]) for row in rows}
+    for row in found.iter_rows(named=True):
+        assert row["sequence_id"] not in seen[row["explanation_id"]]
+        shift = 10 * row["neuron"]
+        there = {own + shift for own in TOP[row["split"]]} | set(RANDOM[row["split"]])
+        assert row["sequence_id"] in there
+    assert set(found["split"]) == {"valid", "test"}
+    control = found.filter(pl.col("explanation_id").str.slice(1, 1).cast(pl.Int32) != pl.col("neuron"))
+    assert set(control["split"]) == {"test"}
+
+
+def test_a_control_that_saw_a_tested_sequence_is_not_used() -> None:
+    other = explanation(2, sequence_ids=[20, 13, 15])
+    assert not len(
+        judgements(study(DETECTION), [explanation(1), other]).filter(neuron=1, explanation_id="e20")
+    )
+
+
+def test_explanations_without_a_text_are_not_judged_and_nothing_is_asked_in_vain() -> None:
+    models = Models()
+    found = judgements(study(DETECTION), [explanation(1, status="refused")], models)
+    assert len(found) == 0
+    assert models.llm.shown == []
+
+
+def test_what_was_shown_is_what_the_table_says() -> None:
+    models = Models()
+    found = judgements(study(DETECTION), [explanation(1)], models)
+    letters = [
+        "".join(
+            f" {chr(97 + (place + row['sequence_id']) % 26)}" for place in range(row["start"], row["stop"])
+        )
+        for row in found.iter_rows(named=True)
+    ]
+    assert set(models.llm.shown) == {f"Excerpt: {text.strip()}" for text in letters}
+    assert len(models.llm.shown) == len(set(letters))
+    assert found["answer"].to_list() == [True] * len(found)
+    assert found["prompt_tokens"].to_list() == [100] * len(found)
+
+
+def test_fuzzing_marks_the_firing_token_and_then_another() -> None:
+    models = Models()
+    scorers = {"fuzzing": {"explainers": ["token_pairs"], "excerpt_tokens": 8}}
+    found = judgements(study(scorers), [explanation(1)], models)
+    right = found.filter("label")
+    assert right["marked"].to_list() == [[1], [1]]
+    assert found.filter(~pl.col("label"))["marked"].list.len().to_list() == [1, 1]
+    assert all(shown.count("<<") == 1 for shown in models.llm.shown)
+
+
+def test_retrieval_asks_no_llm() -> None:
+    models = Models()
+    scorers = {"retrieval": {"explainers": ["token_pairs"], "excerpt_tokens": 8}}
+    found = judgements(study(scorers), BOTH, models)
+    assert (models.opened, models.llm.checked) == (0, 0)
+    assert found["answer"].null_count() == len(found) > 0
+    assert found["probability"].null_count() == 0
+
+
+def test_near_texts_are_found_by_their_encoder() -> None:
+    near = {"detection": DETECTION["detection"] | {"near_text": {}, "same_token": False}}
+    kinds = judgements(study(near), [explanation(1)])["kind"].to_list()
+    assert kinds == ["firing", "firing", "near_text", "random"]
+
+
+def test_two_runs_ask_the_same_and_the_second_asks_nothing_new() -> None:
+    calls, models = MemoryCalls(), Models()
+    first = judgements(study(DETECTION), BOTH, models, calls)
+    asked = len(models.llm.shown)
+    assert judgements(study(DETECTION), BOTH, models, calls).equals(first)
+    assert len(models.llm.shown) == asked
+    other = study(DETECTION).model_copy(update={"scoring": study({}).scoring.model_copy(update={"seed": 5})})
+    assert not judgements(other, BOTH).select("start").equals(first.select("start"))
+
+
+def test_a_killed_run_asks_only_what_was_not_answered() -> None:
+    calls, models = MemoryCalls(), Models()
+    whole = judgements(study(DETECTION), BOTH)
+    with pytest.raises(Interrupted):
+        judgements(study(DETECTION), BOTH, models, calls, SilentProgress(fail_at=6))
+    answered = len(calls.answers)
+    assert 5 <= answered < len(whole)
+    assert judgements(study(DETECTION), BOTH, models, calls).equals(whole)
+    assert len(models.llm.shown) <= len(whole) + models.llm.calls_at_once
+
+
+def test_a_model_that_does_not_answer_ends_the_run_before_anything_is_asked() -> None:
+    class Dead(Said):
+        async def check(self) -> None:
+            raise LLMError("no server")
+
+    models = Models()
+    models.llm = Dead()
+    with pytest.raises(LLMError, match="no server"):
+        judgements(study(DETECTION), BOTH, models)
+    assert models.llm.shown == []

@@ -1,0 +1,169 @@
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from neuroscribe.ports import Usage
+from neuroscribe.records import EXPLANATIONS, JUDGEMENTS, SEQUENCES, TOKEN_LOOKUP
+from neuroscribe.score.judgements import Answers, Judgements, auc, balanced_accuracies
+from neuroscribe.score.scorers import Due
+from neuroscribe.studies import Study
+
+ACCURACY = Due("token_pairs", "detection_balanced_accuracy", "balanced_accuracy", "detection", ("a",), "x")
+AUC = Due("token_pairs", "detection_auc", "auc", "detection", ("a",), "x")
+
+
+def study(**detection: Any) -> Study:
+    return Study.model_validate(
+        {
+            "name": "s",
+            "description": "",
+            "subject": {"model": "m", "layers": 1, "neurons_per_layer": 8},
+            "corpus": {"files": "x", "sequences": 100},
+            "llm": {"model": "m"},
+            "explainers": {"token_pairs": {}},
+            "simulators": {"embedding": {"explainers": ["token_pairs"]}},
+            "scorers": {"detection": {"explainers": ["token_pairs"], **detection}},
+            "scoring": {"bootstrap_samples": 50},
+        }
+    )
+
+
+def explanation(neuron: int, status: str = "ok") -> dict[str, Any]:
+    return {
+        "explanation_id": f"e{neuron}", "layer": 0, "neuron": neuron, "polarity": 1,
+        "text": "text" if status == "ok" else None, "status": status, "explainer": "token_pairs",
+        "model": "m", "prompt_sha256": "", "sample_index": 0, "sequence_ids": [], "long_text": None,
+        "raw_response": "", **Usage().columns(),
+    }  # fmt: skip
+
+
+def judgement(
+    item: int,
+    label: bool,
+    said: bool | None,
+    probability: float | None = None,
+    *,
+    of: str = "e1",
+    **given: Any,
+) -> dict[str, Any]:
+    return {
+        "explanation_id": of, "neuron": 1, "polarity": 1, "scorer": "detection", "sequence_id": 0,
+        "split": "test", "item": item, "start": item, "stop": item + 1, "marked": [], "kind": "",
+        "label": label, "probability": probability, "answer": said,
+        "status": "unparsable" if said is None else "ok", "model": "j", **Usage().columns(), **given,
+    }  # fmt: skip
+
+
+def rows(
+    due: Due, asked: list[dict[str, Any]], means: dict[int, float] | None = None
+) -> list[dict[str, Any]]:
+    lookup = [
+        {"layer": 0, "neuron": 1, "polarity": 1, "token_id": token, "count": 1, "mean": mean}
+        for token, mean in (means or {}).items()
+    ]
+    sequences = {"sequence_id": [0], "document_id": [0], "source": [""], "token_ids": [list(range(8))]}
+    scored = Judgements(
+        study(),
+        EXPLANATIONS.frame([explanation(1), explanation(2, "refused"), explanation(3)]),
+        JUDGEMENTS.frame(asked),
+        TOKEN_LOOKUP.frame(lookup),
+        SEQUENCES.frame(sequences),
+    )
+    return scored.rows(due)
+
+
+def answers(labels: list[int], values: list[float]) -> Answers:
+    own = np.array(labels, dtype=bool)
+    return Answers(own, np.array(values) > 0.5, np.array(values), len(labels))
+
+
+def test_a_balanced_accuracy_and_an_auc_worked_by_hand() -> None:
+    # Firing .9 .4, silent .6 .1 .2: one of two and two of three told rightly; 5 of 6 pairs in order
+    own = answers([1, 1, 0, 0, 0], [0.9, 0.4, 0.6, 0.1, 0.2])
+    accuracy = balanced_accuracies([own], samples=0, seed=0)[0]
+    assert accuracy.value == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert auc(own, samples=0, seed=0).value == pytest.approx(5 / 6)
+
+
+def test_equal_probabilities_count_half_and_say_nothing() -> None:
+    assert auc(answers([1, 0, 0], [0.5, 0.5, 0.5]), samples=0, seed=0).value == 0.5
+
+
+def test_the_interval_of_an_auc_is_that_of_draws_of_excerpts() -> None:
+    generator = np.random.default_rng(0)
+    labels, noise = generator.random(12) > 0.5, generator.random(12)
+    own = answers(labels.astype(int).tolist(), ((labels + noise) / 2).tolist())
+    draws: list[float] = []
+    for picked in generator.integers(0, 12, size=(4000, 12)):
+        firing, silent = own.probabilities[picked][labels[picked]], own.probabilities[picked][~labels[picked]]
+        if len(firing) and len(silent):
+            draws.append(float((firing[:, None] > silent).mean() + 0.5 * (firing[:, None] == silent).mean()))
+    found = auc(own, samples=4000, seed=0)
+    assert [found.ci_low, found.ci_high] == pytest.approx(np.quantile(draws, (0.025, 0.975)), abs=0.03)
+
+
+def test_an_oracle_scores_one_its_opposite_nothing_and_one_who_always_agrees_half() -> None:
+    for value, firing, silent in ((1.0, 0.9, 0.1), (0.0, 0.1, 0.9), (0.5, 0.9, 0.9)):
+        own = answers([1, 1, 0, 0, 0], [firing, firing, silent, silent, silent])
+        assert balanced_accuracies([own], samples=20, seed=0)[0].value == value
+        assert auc(own, samples=20, seed=0).value == value
+
+
+def test_unreadable_answers_are_counted_and_left_out() -> None:
+    asked = [judgement(0, True, True), judgement(1, False, None), judgement(2, False, True)]
+    row = rows(ACCURACY, asked)[0]
+    assert (row["value"], row["n_sequences"], row["n_tokens"], row["n_unreadable"]) == (0.5, 2, 2, 1)
+
+
+def test_with_fewer_than_half_of_the_answers_readable_there_is_no_score() -> None:
+    asked = [judgement(0, True, True), judgement(1, False, None), judgement(2, False, None)]
+    row = rows(ACCURACY, asked)[0]
+    assert (row["value"], row["null_reason"]) == (None, "only 1 of 3 answers can be read")
+    assert row["n_unreadable"] == 2
+
+
+def test_without_answers_of_both_kinds_there_is_no_score() -> None:
+    reasons = [
+        rows(ACCURACY, asked)[0]["null_reason"]
+        for asked in ([], [judgement(0, True, True)], [judgement(0, False, True)])
+    ]
+    assert reasons == ["nothing to judge", "no silent excerpt was judged", "no firing excerpt was judged"]
+
+
+def test_plain_answers_have_no_auc_and_say_why() -> None:
+    asked = [judgement(0, True, True), judgement(1, False, False)]
+    row = rows(AUC, asked)[0]
+    assert (row["value"], row["null_reason"]) == (None, "the judge gives no probabilities")
+    assert rows(ACCURACY, asked)[0]["value"] == 1.0
+
+
+def test_a_score_stands_beside_the_control_and_the_token_lookup_table() -> None:
+    own = [judgement(0, True, True, 0.9), judgement(1, False, False, 0.2), judgement(2, False, True, 0.6)]
+    control = [
+        judgement(0, True, False, 0.1, of="e3"), judgement(1, False, True, 0.8, of="e3"),
+        judgement(2, False, True, 0.7, of="e3"),
+    ]  # fmt: skip
+    first, refused, third = rows(AUC, [*own, *control], {0: 1.0, 1: 2.0, 2: 0.0})
+    assert (first["value"], first["control"], first["ceiling"]) == (1.0, 0.0, 0.5)
+    assert refused["null_reason"] == "explanation refused"
+    assert (third["explanation_id"], third["value"]) == ("e3", None)
+    accuracy = rows(ACCURACY, [*own, *control])[0]
+    assert (accuracy["value"], accuracy["control"], accuracy["ceiling"]) == (0.75, 0.0, None)
+
+
+def test_the_table_reads_the_marked_tokens_where_tokens_are_marked() -> None:
+    asked = [
+        judgement(0, True, True, 0.9, start=0, stop=4, marked=[0]),
+        judgement(1, False, False, 0.2, start=0, stop=4, marked=[2, 3]),
+    ]
+    assert rows(AUC, asked, {0: 5.0, 1: 9.0, 2: 1.0, 3: 1.0})[0]["ceiling"] == 1.0
+
+
+def test_every_row_fits_the_table_of_scores() -> None:
+    from neuroscribe.records import SCORES
+
+    asked = [judgement(0, True, True, 0.9), judgement(1, False, False, 0.2)]
+    assert len(SCORES.frame(rows(AUC, asked))) == 3
+    assert SCORES.frame(rows(AUC, asked))["value"].dtype == pl.Float64
