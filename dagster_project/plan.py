@@ -18,9 +18,11 @@ from dagster_project.environments import Environment
 from neuroscribe.errors import CapabilityError, LLMError, NeuroscribeError
 from neuroscribe.escaping import escaped
 from neuroscribe.explain.stage import LayerTables
+from neuroscribe.judge.judges import AskedJudge
+from neuroscribe.judge.stage import layout_of
 from neuroscribe.lineage import Lineage
 from neuroscribe.plan import Asked, Found, layer_plan, plan_text
-from neuroscribe.ports import CallStore, Usage
+from neuroscribe.ports import LLM, CallStore, Usage
 from neuroscribe.simulate.simulators import asking_simulator
 from neuroscribe.studies import LLMSpec, Study, chosen_layers, chosen_study, read_studies
 from resources.llm_prices import batch_prices, prices
@@ -108,10 +110,11 @@ def _asked(study: Study, spec: LLMSpec, resources: Mapping[str, Any]) -> Asked:
         own = prices(spec, spec.base_url or "")
         return Asked(own.cost)
     known = (batch_prices if spec.batch else prices)(spec, llm.endpoint.url)
-    return Asked(known.cost, llm.identity, _simulators(study, llm, resources["calls"]))
+    calls = resources["calls"]
+    return Asked(known.cost, llm.identity, _simulators(study, llm, calls), _judges(study, llm, calls))
 
 
-def _simulators(study: Study, llm: Any, calls: CallStore) -> dict[str, str]:
+def _simulators(study: Study, llm: LLM, calls: CallStore) -> dict[str, str]:
     """Return the identities of the simulators that ask this model."""
     identities: dict[str, str] = {}
     for name, spec in study.simulators.items():
@@ -121,6 +124,15 @@ def _simulators(study: Study, llm: Any, calls: CallStore) -> dict[str, str]:
             except CapabilityError:  # a run says so before it begins
                 continue
     return identities
+
+
+def _judges(study: Study, llm: LLM, calls: CallStore) -> dict[str, list[str]]:
+    """Return the identities that the judges of the study may have with this model."""
+    return {
+        name: [AskedJudge(llm, layout_of(spec), calls, by_first_token=way).identity for way in (True, False)]
+        for name, spec in study.judging.items()
+        if spec.calls(1)
+    }
 
 
 def _free(usage: Usage) -> float:

@@ -14,6 +14,9 @@ from neuroscribe.connections import connections_of
 from neuroscribe.corpus import tokenised
 from neuroscribe.explain.specs import EXPLAINER_KINDS
 from neuroscribe.explain.stage import LayerTables, layer_explanations
+from neuroscribe.judge.judges import AskedJudge
+from neuroscribe.judge.prompts import Layout
+from neuroscribe.judge.stage import Evidence, JudgedTables, judged
 from neuroscribe.ledger import ledger
 from neuroscribe.plan import Asked, Found, layer_plan, plan_text
 from neuroscribe.ports import Document, Simulator, Usage
@@ -37,7 +40,7 @@ ASKING = sorted(set(EXPLAINER_KINDS) - {"token_list"})
 SIMULATING = sorted(set(SIMULATOR_KINDS) - {"embedding"})
 
 
-def study(explainers: dict[str, Any], simulators: dict[str, Any]) -> Study:
+def study(explainers: dict[str, Any], simulators: dict[str, Any], scorers: dict[str, Any]) -> Study:
     return Study.model_validate(
         {
             "name": "planted",
@@ -53,6 +56,7 @@ def study(explainers: dict[str, Any], simulators: dict[str, Any]) -> Study:
             "llm": {"provider": "openai", "model": "scripted"},
             "explainers": explainers,
             "simulators": simulators,
+            "scorers": scorers,
         }
     )
 
@@ -64,6 +68,7 @@ EVERY = study(
         "token_list": {},
     },
     {kind: {"explainers": ["token_pairs", "highlights", "token_list"]} for kind in SIMULATOR_KINDS},
+    {kind: {"explainers": ["highlights", "token_list"]} for kind in ("detection", "fuzzing", "retrieval")},
 )
 
 
@@ -123,12 +128,21 @@ def simulated(
     kind: str, tables: LayerTables, explanations: pl.DataFrame, llm: OpenAIServer, calls: MemoryCalls
 ) -> None:
     spec = EVERY.simulators[kind].model_dump()
-    own = study({name: EVERY.explainers[name].model_dump() for name in EVERY.explainers}, {kind: spec})
+    own = study({name: EVERY.explainers[name].model_dump() for name in EVERY.explainers}, {kind: spec}, {})
     shown = SimulatedTables(tables.sequences, tables.vocabulary, tables.records, explanations)
     work = layer_simulations(
         own, shown, simulators=simulators(llm, calls), calls=calls, progress=SilentProgress()
     )
     asyncio.run(work)
+
+
+async def judged_by(
+    name: Layout, tables: LayerTables, explanations: pl.DataFrame, llm: OpenAIServer, calls: MemoryCalls
+) -> None:
+    shown = JudgedTables(tables.sequences, tables.vocabulary, tables.records, explanations)
+    asked = Evidence(EVERY, name, EVERY.judging[name], shown, None)
+    judge = AskedJudge(llm, name, calls, by_first_token=True)
+    await judged(EVERY, name, asked.questions(), asked.tokens, judge, SilentProgress())
 
 
 def test_planned_calls_are_those_that_the_server_counts(tables: LayerTables) -> None:
@@ -154,6 +168,12 @@ def test_planned_calls_are_those_that_the_server_counts(tables: LayerTables) -> 
                 assert 0.8 * expected < counted <= expected
             else:
                 assert counted == expected > 0
+        counted = len(server.calls)
+        for name in ("detection", "fuzzing"):
+            asyncio.run(judged_by(name, tables, made.explanations, llm, calls))
+            expected = before[f"judgement {name}"]["calls"]
+            assert after[f"judgement {name}"]["calls"] == len(server.calls) - counted == expected > 0
+            counted = len(server.calls)
         # All is answered now, and nothing is left to be asked.
         asked = Asked(
             cost, llm.identity, {name: own.identity for name, own in simulators(llm, calls).items()}
@@ -173,7 +193,7 @@ def test_planned_calls_are_those_that_the_server_counts(tables: LayerTables) -> 
     counts = ledger(calls)["stage"].value_counts()
     stages = dict(counts.rows())
     assert stages["explanation"] == sum(explaining)
-    assert stages["explanation"] + stages["simulation"] == len(server.calls) - 1
+    assert sum(stages.values()) == len(server.calls) - 1
 
 
 def test_tokens_and_money_are_at_most_what_is_said(tables: LayerTables) -> None:
