@@ -111,7 +111,9 @@ def test_a_tab_in_an_explanation_is_no_slot() -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize(("dtype", "within"), [(torch.float32, 1e-4), (torch.bfloat16, 0.05)])
+@pytest.mark.parametrize(
+    ("dtype", "within"), [(torch.float32, 1e-4), (torch.float16, 0.02), (torch.bfloat16, 0.05)]
+)
 def test_a_sequence_is_read_alike_alone_and_beside_others(
     layout: LocalLayout, dtype: torch.dtype, within: float
 ) -> None:
