@@ -274,7 +274,7 @@ def test_the_two_layouts_are_told_apart(llm: LocalLLM) -> None:
 
 
 def prompt_with_places(tokens: Sequence[bytes]) -> tuple[str, list[int]]:
-    """Return the paper's prompt and where its hidden values stand; no text is changed against servers here."""
+    """Return the paper's prompt and where its hidden values stand; no text is changed for servers."""
     text, places = hidden_beginning() + hidden_opening(EXPLANATION), list[int]()
     for token in tokens:
         text += f"{shown(token)}\t"
