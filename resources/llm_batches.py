@@ -62,6 +62,7 @@ class BatchedServer:
     ) -> None:
         client = Client(server.endpoint, concurrency=4, timeout_s=_TRANSFER_S, http_client=http_client)
         self._server, self._progress = server, progress
+        self.endpoint = server.endpoint
         self._records = BatchRecords(calls, server.endpoint.url)
         self._jobs = BatchJobs(client, max_retries=max_retries, sleep=sleep)
         self._wait_s, self._prices, self._budget = wait_s, prices or Prices(), budget
@@ -122,7 +123,7 @@ class BatchedServer:
     ) -> BatchRequest:
         asking = self._server.asking
         path, question = asking.question(messages)
-        body = {"model": self._server.endpoint.model, **question, "temperature": temperature, "seed": seed}
+        body = {"model": self.endpoint.model, **question, "temperature": temperature, "seed": seed}
         body[asking.found.length_limit] = max_tokens
         if asking.prompt_style == "completion":
             body["stop"] = "\n"
@@ -215,9 +216,9 @@ class BatchedServer:
         del self._open[job.id]
         if job.status == "failed":
             raise LLMError(
-                f"{self._server.endpoint.url} refuses the batch job {job.id}"
-                f" ({self._server.endpoint.without_key(job.errors) or 'no reason given'}); correct that, or"
-                f" take batch = true out of the study's {self._server.endpoint.place.section}, and run again"
+                f"{self.endpoint.url} refuses the batch job {job.id}"
+                f" ({self.endpoint.without_key(job.errors) or 'no reason given'}); correct that, or"
+                f" take batch = true out of the study's {self.endpoint.place.section}, and run again"
             )
         return job
 
@@ -226,7 +227,7 @@ class BatchedServer:
             f"{job.id} ({job.done:,} of {job.total:,} requests done)" for job in self._open.values()
         )
         return BatchPendingError(
-            f"batch jobs are under way at {self._server.endpoint.url}: {jobs}; they go on without this"
+            f"batch jobs are under way at {self.endpoint.url}: {jobs}; they go on without this"
             " run, and the same command continues with what they have answered by then"
             f" ({WAIT_VARIABLE} says how long it waits)"
         )

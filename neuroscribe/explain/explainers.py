@@ -80,6 +80,12 @@ async def _asked(
     ]
 
 
+def reply_key(model: str, question: Question, spec: AskingSpec) -> str:
+    """Return the key under which the answer of a model, by its identity, to a question is stored."""
+    decoding = (spec.temperature, spec.answer_tokens, question.sample_index, spec.answer)
+    return fingerprint("explanation", _ANSWERS, model, question.prompt_sha256, *decoding)
+
+
 async def _reply(
     llm: LLM,
     question: Question,
@@ -88,16 +94,14 @@ async def _reply(
     in_flight: InFlight,
     about: Mapping[str, Any],
 ) -> Reply:
-    seed = question.sample_index
-    decoding = (spec.temperature, spec.answer_tokens, seed, spec.answer)
-    key = fingerprint("explanation", _ANSWERS, llm.identity, question.prompt_sha256, *decoding)
+    key = reply_key(llm.identity, question, spec)
 
     async def call() -> dict[str, Any]:
         reply = await llm.reply(
             question.messages,
             max_tokens=spec.answer_tokens,
             temperature=spec.temperature,
-            seed=seed,
+            seed=question.sample_index,
             schema=SCHEMA if spec.answer == "schema" else None,
         )
         return {

@@ -39,6 +39,10 @@ class Asking(Section):
         """Tokens that an answer may take."""
         return self.max_tokens or _TOKENS_OF_ANSWER[self.answer]
 
+    def calls(self, neurons: int) -> int:
+        """Return how many calls so many neurons take."""
+        return self.candidates * neurons
+
 
 class Showing(Asking):
     """An explainer that shows an LLM a neuron's excerpts."""
@@ -103,6 +107,11 @@ class TokenList(Section):
 
     kind: Literal["token_list"] = "token_list"
     tokens: Positive = 10
+
+    def calls(self, neurons: int) -> int:
+        """Return none: no LLM is asked."""
+        del neurons
+        return 0
 
 
 AskingSpec = TokenPairs | NextToken | Highlights | LogitLens | TokenSummary

@@ -12,7 +12,7 @@ from neuroscribe.ports import LLM, CallStore, Message, NextTokenScorer, TextEnco
 
 _ANSWERS = 1
 """Raise when the code that asks or reads changes what the same prompt is answered with."""
-_MAX_TOKENS = 8
+MAX_TOKENS = 8
 """Room for one word and whatever a model puts before it."""
 
 
@@ -63,7 +63,7 @@ class AskedJudge:
         """Ask, or return what was answered before; failures are not stored, so the next run asks again."""
         messages = judging_messages(self._layout, explanation, tokens, marked)
         turns = [[message.role, message.content] for message in messages]
-        key = fingerprint("judgement", _ANSWERS, self.identity, turns)
+        key = judgement_key(self.identity, messages)
 
         async def call() -> dict[str, Any]:
             found = await self._asked(messages)
@@ -78,8 +78,14 @@ class AskedJudge:
     async def _asked(self, messages: Sequence[Message]) -> Judgement:
         if self._scorer is not None:
             return judged_by_first_token(await self._scorer.next_token(messages))
-        reply = await self._llm.reply(messages, max_tokens=_MAX_TOKENS, temperature=0.0, seed=0)
+        reply = await self._llm.reply(messages, max_tokens=MAX_TOKENS, temperature=0.0, seed=0)
         return judged_by_text(reply)
+
+
+def judgement_key(judge: str, messages: Sequence[Message]) -> str:
+    """Return the key under which a judge's answer, by its identity, to a question is stored."""
+    turns = [[message.role, message.content] for message in messages]
+    return fingerprint("judgement", _ANSWERS, judge, turns)
 
 
 class SimilarityJudge:

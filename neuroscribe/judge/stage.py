@@ -12,6 +12,7 @@ from neuroscribe.exemplars import Exemplars, Neuron, by_neuron, scored_exemplars
 from neuroscribe.judge.answers import Judgement
 from neuroscribe.judge.excerpts import Excerpt, Negatives, marked_excerpts, plain_excerpts
 from neuroscribe.judge.judges import AskedJudge, Judge, SimilarityJudge, excerpt_text, gives_first_tokens
+from neuroscribe.judge.prompts import Layout
 from neuroscribe.ports import LLM, CallStore, Progress
 from neuroscribe.preflight import LLM_NEEDS
 from neuroscribe.records import JUDGEMENTS
@@ -67,7 +68,7 @@ async def judged_layer(
         judge = _judge(spec, model, encoders, calls, progress, by_first_token=by_first_token)
         sought = spec.near_text if isinstance(spec, Detection) else None
         near = SimilarityJudge(encoders.open(sought, progress=progress)) if sought else None
-        evidence = _Evidence(study, name, spec, tables, near)
+        evidence = Evidence(study, name, spec, tables, near)
         rows += await judged(study, name, evidence.questions(), evidence.tokens, judge, progress)
     return JUDGEMENTS.frame(rows)
 
@@ -96,7 +97,12 @@ async def judged(
     return [_row(question, answer, name, judge.identity) for question, answer in pairs]
 
 
-class _Evidence:
+def layout_of(spec: Judging) -> Layout:
+    """Return which prompt a scorer uses."""
+    return "fuzzing" if isinstance(spec, Fuzzing) else "detection"
+
+
+class Evidence:
     """What one scorer is to ask about a layer."""
 
     def __init__(
@@ -182,8 +188,7 @@ def _judge(
     if isinstance(spec, Retrieval):
         return SimilarityJudge(encoders.open(spec, progress=progress))
     assert model is not None, "a scorer that asks has its model opened"
-    layout = "fuzzing" if isinstance(spec, Fuzzing) else "detection"
-    return AskedJudge(model, layout, calls, by_first_token=by_first_token)
+    return AskedJudge(model, layout_of(spec), calls, by_first_token=by_first_token)
 
 
 def _row(question: Question, found: Judgement, name: str, identity: str) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from neuroscribe.records import EXPLANATION_STATUSES, READING_STATUSES
 from neuroscribe.sampling import SET_ASIDE_REASONS
 from neuroscribe.score.scorers import dues
 from neuroscribe.score.stage import LayerResults
-from neuroscribe.simulate.specs import OneAtATime
 from neuroscribe.studies import Study
 
 Tally = dict[str, int | float | str]
@@ -126,11 +125,9 @@ def llm_calls(
     texts = explanations.select("explanation_id", "text")
     asked = int((explanations["model"] != "none").sum())
     for name, spec in study.simulators.items():
-        if spec.prompts:
-            own = simulations.filter(pl.col("simulator") == name).join(texts, on="explanation_id")
-            passes = own.unique(["text", "sequence_id"])
-            single = isinstance(spec, OneAtATime)
-            asked += int(passes["simulated"].list.len().sum()) if single else len(passes)
+        own = simulations.filter(pl.col("simulator") == name).join(texts, on="explanation_id")
+        lengths = own.unique(["text", "sequence_id"])["simulated"].list.len()
+        asked += sum(spec.calls(1, tokens) for tokens in lengths)
     if judgements is not None:
         names = [name for name, spec in study.judging.items() if spec.needs == "reply"]
         put = judgements.filter(pl.col("scorer").is_in(names)).join(texts, on="explanation_id")

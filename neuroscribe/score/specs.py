@@ -3,6 +3,7 @@
 The measures of agreement between simulation and truth come with every simulator and need no scorer.
 """
 
+from abc import abstractmethod
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, Field
@@ -40,6 +41,10 @@ class Judging(Section):
     explainers: Annotated[tuple[Name, ...], FromList]
     excerpt_tokens: Annotated[int, Field(ge=4)] = Field(default=32, description="tokens of an excerpt")
 
+    @abstractmethod
+    def calls(self, excerpts: int) -> int:
+        """Return how many LLM calls judge so many excerpts."""
+
 
 class Detection(Judging):
     """Does the excerpt contain what the explanation describes? (Paulo et al. 2024)."""
@@ -54,6 +59,10 @@ class Detection(Judging):
         default=None, description="encoder by which silent excerpts nearest to the firing ones are found"
     )
 
+    def calls(self, excerpts: int) -> int:
+        """Return one an excerpt."""
+        return excerpts
+
 
 class Fuzzing(Judging):
     """Are the marked tokens those on which the neuron fires? (Paulo et al. 2024)."""
@@ -61,6 +70,10 @@ class Fuzzing(Judging):
     needs: ClassVar[Capability] = "reply"
 
     kind: Literal["fuzzing"] = "fuzzing"
+
+    def calls(self, excerpts: int) -> int:
+        """Return one an excerpt."""
+        return excerpts
 
 
 class Retrieval(EncoderSpec, Judging):
@@ -70,6 +83,11 @@ class Retrieval(EncoderSpec, Judging):
 
     kind: Literal["retrieval"] = "retrieval"
     same_token: bool = True
+
+    def calls(self, excerpts: int) -> int:
+        """Return none: no LLM is asked."""
+        del excerpts
+        return 0
 
 
 class Ablation(Section):

@@ -1,5 +1,6 @@
 """The simulators that a study can name, and their settings."""
 
+from abc import abstractmethod
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, Field
@@ -18,6 +19,10 @@ class Simulating(Section):
 
     explainers: Annotated[tuple[Name, ...], FromList]
 
+    @abstractmethod
+    def calls(self, sequences: int, tokens: int) -> int:
+        """Return how many LLM calls read so many sequences, of so many tokens each, under one explanation."""
+
 
 class AllAtOnce(Simulating):
     """The paper's simulator: one pass reads a digit distribution at every token."""
@@ -32,6 +37,11 @@ class AllAtOnce(Simulating):
         " hidden (as in the paper; cheaper); a server is always shown hidden",
     )
 
+    def calls(self, sequences: int, tokens: int) -> int:
+        """Return one a sequence."""
+        del tokens
+        return sequences
+
 
 class OneAtATime(Simulating):
     """The paper's other simulator: each token is asked about by itself, at the end of the text before it."""
@@ -40,6 +50,10 @@ class OneAtATime(Simulating):
     prompts: ClassVar[tuple[str, ...]] = ("one_at_a_time",)
 
     kind: Literal["one_at_a_time"] = "one_at_a_time"
+
+    def calls(self, sequences: int, tokens: int) -> int:
+        """Return one a token."""
+        return sequences * tokens
 
 
 class MatchingWords(Simulating):
@@ -50,6 +64,11 @@ class MatchingWords(Simulating):
 
     kind: Literal["matching_words"] = "matching_words"
 
+    def calls(self, sequences: int, tokens: int) -> int:
+        """Return one a sequence."""
+        del tokens
+        return sequences
+
 
 class Structured(Simulating):
     """The model returns every token with its activation as JSON: without log-probabilities."""
@@ -59,6 +78,11 @@ class Structured(Simulating):
 
     kind: Literal["structured"] = "structured"
 
+    def calls(self, sequences: int, tokens: int) -> int:
+        """Return one a sequence."""
+        del tokens
+        return sequences
+
 
 class Embedding(EncoderSpec, Simulating):
     """A cheap second opinion: similarity of the explanation to each token in context."""
@@ -67,6 +91,11 @@ class Embedding(EncoderSpec, Simulating):
     prompts: ClassVar[tuple[str, ...]] = ()
 
     kind: Literal["embedding"] = "embedding"
+
+    def calls(self, sequences: int, tokens: int) -> int:
+        """Return none: no LLM is asked."""
+        del sequences, tokens
+        return 0
 
 
 SimulatorSpec = Annotated[

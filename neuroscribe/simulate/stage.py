@@ -128,7 +128,7 @@ async def _read(
     advance: Any,
 ) -> list[Simulated]:
     sequences = [tokens[sequence] for sequence in task.sequence_ids]
-    key = fingerprint("simulation", _ANSWERS, simulator.identity, task.text, sequences)
+    key = reading_key(simulator.identity, task.text, sequences)
 
     async def call() -> dict[str, Any]:
         readings = await simulator.simulate(task.text, sequences)
@@ -138,6 +138,11 @@ async def _read(
     answer = await answered_once(key, calls, call, keep=_is_kept, in_flight=in_flight, about=about)
     advance(1)
     return [_reading(**one) for one in answer["readings"]]
+
+
+def reading_key(simulator: str, text: str, sequences: Sequence[Sequence[bytes]]) -> str:
+    """Return the key under which a simulator's readings, by its identity, under a text are stored."""
+    return fingerprint("simulation", _ANSWERS, simulator, text, sequences)
 
 
 def _reading(*, activations: Sequence[float], usage: dict[str, Any], **rest: Any) -> Simulated:

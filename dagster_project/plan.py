@@ -1,0 +1,145 @@
+"""What a study will ask of language models: calls, tokens and money per layer, before anything is spent.
+
+    python -m dagster_project.plan STUDY
+
+What is captured already is planned by its records, the rest by the study's numbers. No server is asked, and
+no model is loaded.
+"""
+
+import argparse
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from dagster_project.environments import Environment
+from neuroscribe.errors import CapabilityError, LLMError, NeuroscribeError
+from neuroscribe.escaping import escaped
+from neuroscribe.explain.stage import LayerTables
+from neuroscribe.judge.judges import AskedJudge
+from neuroscribe.judge.stage import layout_of
+from neuroscribe.lineage import Lineage
+from neuroscribe.plan import Asked, Found, layer_plan, plan_text
+from neuroscribe.ports import LLM, CallStore, Usage
+from neuroscribe.simulate.simulators import asking_simulator
+from neuroscribe.studies import LLMSpec, Study, chosen_layers, chosen_study, read_studies
+from resources.llm_prices import batch_prices, prices
+from resources.tables import Tables
+
+
+def main(arguments: Sequence[str] | None = None, variables: Mapping[str, str] | None = None) -> int:
+    """Print a study's plan; returns 0, or 1 after one message about what went wrong.
+
+    `variables` stand in for the process's environment variables.
+    """
+    parser = argparse.ArgumentParser(prog="python -m dagster_project.plan", description=__doc__)
+    parser.add_argument(
+        "study", nargs="?", default="embedded", help="name of a file in studies/, without .toml"
+    )
+    parser.add_argument("--layers", help="plan these layers instead of the study's, as in 0,6,12")
+    options = parser.parse_args(arguments)
+    try:
+        environment = Environment.read(variables)
+        study = chosen_study(read_studies(environment.studies), options.study)
+        layers = study.sampled_layers if options.layers is None else chosen_layers(study, options.layers)
+        plan = study_plan(study, environment, layers)
+    except NeuroscribeError as error:
+        lines = [escaped(line.encode(errors="replace")) for line in str(error).splitlines()]
+        sys.stderr.write("\nerror: " + "\n".join(lines) + "\n")
+        return 1
+    width = max(80, min(132, shutil.get_terminal_size((110, 40)).columns))
+    sys.stdout.write(f"study {study.name}: {study.description}\n\n{plan_text(plan, width)}")
+    return 0
+
+
+def study_plan(study: Study, environment: Environment, layers: Sequence[int]) -> pl.DataFrame:
+    """Return the plans of some layers."""
+    resources = environment.resources()
+    tables = Tables(environment.store, endpoint_url=environment.endpoint_url)
+    explaining = _asked(study, study.llm, resources)
+    simulating = _asked(study, study.simulating_llm, resources)
+    plans = [
+        layer_plan(
+            study,
+            layer,
+            found(study, tables, layer),
+            explaining=explaining,
+            simulating=simulating,
+            calls=resources["calls"],
+        )
+        for layer in layers
+    ]
+    return pl.concat(plans)
+
+
+def found(study: Study, tables: Tables, layer: int) -> Found:
+    """Return what is there of a layer and still belongs to the study."""
+    lineage = Lineage(study.name, tables)
+
+    def current(*stages: str) -> bool:
+        return all(lineage.is_current(study, stage, layer) for stage in stages)
+
+    def read(table: str) -> pl.DataFrame:
+        return tables.read(study.name, table, layer)
+
+    if not current("activations"):
+        return Found()
+    statistics = read("activations/statistics")
+    if not current("neuron_records", "token_lookup", "connections"):
+        return Found(statistics)
+    shown = LayerTables(
+        tables.read(study.name, "corpus/sequences"),
+        tables.read(study.name, "corpus/vocabulary"),
+        statistics,
+        read("neuron_records"),
+        read("token_lookup"),
+        read("connections"),
+    )
+    return Found(statistics, shown, read("explanations") if current("explanations") else None)
+
+
+def _asked(study: Study, spec: LLMSpec, resources: Mapping[str, Any]) -> Asked:
+    """Return what a plan needs of a model, without loading or asking it."""
+    if spec.provider == "local":
+        return Asked(_free)
+    try:
+        llm = resources["llm"].open(spec, beside=study.llm)
+    except LLMError:  # without an address; a run says what to do
+        own = prices(spec, spec.base_url or "")
+        return Asked(own.cost)
+    known = (batch_prices if spec.batch else prices)(spec, llm.endpoint.url)
+    calls = resources["calls"]
+    return Asked(known.cost, llm.identity, _simulators(study, llm, calls), _judges(study, llm, calls))
+
+
+def _simulators(study: Study, llm: LLM, calls: CallStore) -> dict[str, str]:
+    """Return the identities of the simulators that ask this model."""
+    identities: dict[str, str] = {}
+    for name, spec in study.simulators.items():
+        if spec.prompts:
+            try:
+                identities[name] = asking_simulator(spec, llm, calls).identity
+            except CapabilityError:  # a run says so before it begins
+                continue
+    return identities
+
+
+def _judges(study: Study, llm: LLM, calls: CallStore) -> dict[str, list[str]]:
+    """Return the identities that the judges of the study may have with this model."""
+    return {
+        name: [AskedJudge(llm, layout_of(spec), calls, by_first_token=way).identity for way in (True, False)]
+        for name, spec in study.judging.items()
+        if spec.calls(1)
+    }
+
+
+def _free(usage: Usage) -> float:
+    """Return what a model in this process charges."""
+    del usage
+    return 0.0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""What a study will probably show and read, before there is any: stands in where a plan knows no better."""
+
+import polars as pl
+
+from neuroscribe.explain.evidence import LayerEvidence
+from neuroscribe.explain.questions import Question, questions
+from neuroscribe.explain.specs import AskingSpec, ExplainerSpec, Showing, TokenList, TokenSummary
+from neuroscribe.studies import Study
+
+TEXT = "words about a subject, and the words that often stand before or after them"
+"""An explanation of usual length."""
+TOKEN = b" token"
+_FIRING = 0.3
+"""Share of the tokens around a peak on which a neuron fires."""
+_PROMOTED = 10
+
+
+def likely_question(study: Study, spec: AskingSpec) -> Question:
+    """Return a question of the length that the explainer's questions have."""
+    return questions(_evidence(study, spec), spec)[0]
+
+
+def likely_explanations(evidence: LayerEvidence, name: str, spec: ExplainerSpec) -> pl.DataFrame:
+    """Return explanations such as an explainer will give: one that says something else for every question."""
+    if isinstance(spec, TokenList):
+        asked = [(neuron, (), 0) for neuron in evidence.neurons]
+    else:
+        own = questions(evidence, spec)
+        asked = [(one.neuron, one.sequence_ids, one.sample_index) for one in own if one.messages]
+    rows = [
+        {
+            "explanation_id": f"{name} {neuron} {index}",
+            "neuron": neuron[0],
+            "polarity": neuron[1],
+            "text": f"{TEXT} {neuron} {index}",
+            "status": "ok",
+            "explainer": name,
+            "sample_index": index,
+            "sequence_ids": list(sequence_ids),
+        }
+        for neuron, sequence_ids, index in asked
+    ]
+    return pl.DataFrame(rows, schema=_EXPLANATIONS)
+
+
+_EXPLANATIONS = {
+    "explanation_id": pl.String(),
+    "neuron": pl.Int32(),
+    "polarity": pl.Int8(),
+    "text": pl.String(),
+    "status": pl.String(),
+    "explainer": pl.String(),
+    "sample_index": pl.Int32(),
+    "sequence_ids": pl.List(pl.UInt32()),
+}
+
+
+def _evidence(study: Study, spec: AskingSpec) -> LayerEvidence:
+    """Return what one neuron with enough of everything would show."""
+    length = study.corpus.sequence_length
+    shown = spec.excerpts if isinstance(spec, Showing) else 1
+    ranks = spec.among if isinstance(spec, TokenSummary) else 1
+    firing = max(1, round(_FIRING * length))
+    activations = [1.0] * firing + [0.0] * (length - firing)
+    records = pl.DataFrame(
+        {
+            "neuron": [0] * shown, "polarity": [1] * shown, "kind": ["top"] * shown,
+            "split": ["train"] * shown, "rank": range(shown), "sequence_id": range(shown),
+            "peak": [1.0] * shown, "peak_position": [0] * shown, "activations": [activations] * shown,
+        }
+    )  # fmt: skip
+    occurrences = spec.occurrences if isinstance(spec, TokenSummary) else 1
+    lookup = pl.DataFrame(
+        {
+            "neuron": [0] * ranks, "polarity": [1] * ranks, "mean": [1.0] * ranks,
+            "count": [occurrences] * ranks, "token_id": range(ranks),
+        }
+    )  # fmt: skip
+    promoted = pl.DataFrame(
+        {
+            "neuron": [0] * _PROMOTED, "direction": ["output_token"] * _PROMOTED, "sign": [1] * _PROMOTED,
+            "rank": range(_PROMOTED), "token_id": range(_PROMOTED),
+        }
+    )  # fmt: skip
+    # Tokens that are alike would be listed once.
+    spelled = [TOKEN[:-3] + f"{token:03}".encode() for token in range(max(ranks, _PROMOTED))]
+    vocabulary = pl.DataFrame({"bytes": spelled})
+    tokens = dict.fromkeys(range(shown), (TOKEN,) * length)
+    return LayerEvidence(0, ((0, 1),), records, lookup, promoted, tokens, vocabulary)

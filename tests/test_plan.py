@@ -1,0 +1,266 @@
+"""A plan's number of calls is the number that a server then counts, for every kind that a study can name."""
+
+import asyncio
+import itertools
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from dagster_project.plan import main
+from neuroscribe.capture.stage import captured, layer_lookup, layer_records
+from neuroscribe.connections import connections_of
+from neuroscribe.corpus import tokenised
+from neuroscribe.explain.specs import EXPLAINER_KINDS
+from neuroscribe.explain.stage import LayerTables, layer_explanations
+from neuroscribe.judge.judges import AskedJudge
+from neuroscribe.judge.prompts import Layout
+from neuroscribe.judge.stage import Evidence, JudgedTables, judged
+from neuroscribe.ledger import ledger
+from neuroscribe.plan import Asked, Found, layer_plan, plan_text
+from neuroscribe.ports import Document, Simulator, Usage
+from neuroscribe.sampling import sampled_neurons
+from neuroscribe.simulate.requests import requests
+from neuroscribe.simulate.simulators import asking_simulator
+from neuroscribe.simulate.specs import SIMULATOR_KINDS
+from neuroscribe.simulate.stage import SimulatedTables, layer_simulations
+from neuroscribe.studies import Study
+from neuroscribe.subjects import Subject
+from neuroscribe.testing.planted import LAYERS, NEURONS, planted_corpus, planted_subject, planted_tokenizer
+from neuroscribe.testing.planted_study import write_planted_study
+from neuroscribe.testing.servers import ScriptedServer
+from neuroscribe.testing.stores import MemoryCalls, MemoryTensors, SilentProgress
+from neuroscribe.token_bytes import tokenizer_facts
+from resources.llm import OpenAIServer
+
+pytestmark = pytest.mark.slow
+LAYER = 1
+ASKING = sorted(set(EXPLAINER_KINDS) - {"token_list"})
+SIMULATING = sorted(set(SIMULATOR_KINDS) - {"embedding"})
+
+
+def study(explainers: dict[str, Any], simulators: dict[str, Any], scorers: dict[str, Any]) -> Study:
+    return Study.model_validate(
+        {
+            "name": "planted",
+            "description": "",
+            "subject": {
+                "model": "planted",
+                "dtype": "float32",
+                "layers": LAYERS,
+                "neurons_per_layer": NEURONS,
+            },
+            "corpus": {"files": "x", "sequences": 60, "sequence_length": 16},
+            "capture": {"random_sequences": 20, "random_exemplars": 12},
+            "llm": {"provider": "openai", "model": "scripted"},
+            "explainers": explainers,
+            "simulators": simulators,
+            "scorers": scorers,
+        }
+    )
+
+
+EVERY = study(
+    {
+        **{kind: {"candidates": 2} for kind in ASKING},
+        "long": {"kind": "token_pairs", "answer": "schema"},
+        "token_list": {},
+    },
+    {kind: {"explainers": ["token_pairs", "highlights", "token_list"]} for kind in SIMULATOR_KINDS},
+    {kind: {"explainers": ["highlights", "token_list"]} for kind in ("detection", "fuzzing", "retrieval")},
+)
+
+
+class Different:
+    """Says something else every time."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count()
+
+    def reply(self, prompt: str) -> str:
+        del prompt
+        return f"subject {next(self._numbers)}"
+
+    def digits(self, explanation: str, tokens: list[str]) -> list[int]:
+        return [len(explanation) % 9] * len(tokens)
+
+
+@pytest.fixture(scope="module")
+def tables() -> LayerTables:
+    """The tables of a layer, captured from the planted subject."""
+    import torch
+
+    facts = tokenizer_facts(planted_tokenizer())
+    documents = [Document(f"{place}", text) for place, text in enumerate(planted_corpus(40, seed=1))]
+    corpus = tokenised(documents, facts, EVERY.corpus)
+    subject = Subject(
+        model=planted_subject(), tokenizer=facts, name="planted", revision="1", dtype=torch.float32,
+        device=torch.device("cpu"), prefix_ids=(), batch_tokens=4096,
+    )  # fmt: skip
+    store, progress = MemoryTensors(), SilentProgress()
+    done = captured(EVERY, subject, corpus.sequences, layers=[LAYER], store=store, progress=progress)
+    return LayerTables(
+        corpus.sequences,
+        corpus.vocabulary,
+        done.statistics[LAYER],
+        layer_records(EVERY, LAYER, corpus.sequences, store),
+        layer_lookup(EVERY, LAYER, corpus.sequences, store),
+        connections_of(subject, layers=[LAYER], progress=progress).frames[LAYER],
+    )
+
+
+def cost(usage: Usage) -> float:
+    return usage.prompt_tokens + 100.0 * usage.completion_tokens
+
+
+def planned(found: Found, **options: Any) -> dict[str, dict[str, Any]]:
+    asked = Asked(cost)
+    plan = layer_plan(EVERY, LAYER, found, **{"explaining": asked, "simulating": asked, **options})
+    return {row["stage"] + " " + row["name"]: row for row in plan.iter_rows(named=True)}
+
+
+def simulators(llm: OpenAIServer, calls: MemoryCalls) -> dict[str, Simulator]:
+    return {kind: asking_simulator(EVERY.simulators[kind], llm, calls) for kind in SIMULATING}
+
+
+def simulated(
+    kind: str, tables: LayerTables, explanations: pl.DataFrame, llm: OpenAIServer, calls: MemoryCalls
+) -> None:
+    spec = EVERY.simulators[kind].model_dump()
+    own = study({name: EVERY.explainers[name].model_dump() for name in EVERY.explainers}, {kind: spec}, {})
+    shown = SimulatedTables(tables.sequences, tables.vocabulary, tables.records, explanations)
+    work = layer_simulations(
+        own, shown, simulators=simulators(llm, calls), calls=calls, progress=SilentProgress()
+    )
+    asyncio.run(work)
+
+
+async def judged_by(
+    name: Layout, tables: LayerTables, explanations: pl.DataFrame, llm: OpenAIServer, calls: MemoryCalls
+) -> None:
+    shown = JudgedTables(tables.sequences, tables.vocabulary, tables.records, explanations)
+    asked = Evidence(EVERY, name, EVERY.judging[name], shown, None)
+    judge = AskedJudge(llm, name, calls, by_first_token=True)
+    await judged(EVERY, name, asked.questions(), asked.tokens, judge, SilentProgress())
+
+
+def test_planned_calls_are_those_that_the_server_counts(tables: LayerTables) -> None:
+    before, calls = planned(Found(tables.statistics, tables)), MemoryCalls()
+    with ScriptedServer(Different()) as server:
+        llm = OpenAIServer("scripted", base_url=server.base_url)
+        made = asyncio.run(
+            layer_explanations(EVERY, LAYER, tables, llm=llm, calls=calls, progress=SilentProgress())
+        )
+        explaining = [row["calls"] for name, row in before.items() if name.startswith("explanation")]
+        assert len(server.calls) - 1 == sum(explaining) > 0  # and one to see whether the server is there
+        for explainer in EVERY.explainers:
+            asked = made.explanations.filter(pl.col("explainer") == explainer, pl.col("model") != "none")
+            assert before[f"explanation {explainer}"]["calls"] == len(asked)
+        after = planned(Found(tables.statistics, tables, made.explanations))
+        for kind in SIMULATING:
+            counted = len(server.calls)
+            simulated(kind, tables, made.explanations, llm, calls)
+            counted = len(server.calls) - counted
+            expected = before[f"simulation {kind}"]["calls"]
+            assert after[f"simulation {kind}"]["calls"] == expected
+            if kind == "one_at_a_time":  # sequences that begin alike share their first questions
+                assert 0.8 * expected < counted <= expected
+            else:
+                assert counted == expected > 0
+        counted = len(server.calls)
+        for name in ("detection", "fuzzing"):
+            asyncio.run(judged_by(name, tables, made.explanations, llm, calls))
+            expected = before[f"judgement {name}"]["calls"]
+            assert after[f"judgement {name}"]["calls"] == len(server.calls) - counted == expected > 0
+            counted = len(server.calls)
+        # All is answered now, and nothing is left to be asked.
+        asked = Asked(
+            cost, llm.identity, {name: own.identity for name, own in simulators(llm, calls).items()}
+        )
+        left = planned(
+            Found(tables.statistics, tables, made.explanations),
+            explaining=asked,
+            simulating=asked,
+            calls=calls,
+        )
+    assert {row["calls"] for row in left.values()} == {0}
+    assert {row["cost_usd"] for row in left.values()} == {0.0}
+    assert {name: row["answered"] for name, row in left.items()} == {
+        name: row["calls"] for name, row in before.items()
+    }
+    # The ledger has them all, by stage.
+    counts = ledger(calls)["stage"].value_counts()
+    stages = dict(counts.rows())
+    assert stages["explanation"] == sum(explaining)
+    assert sum(stages.values()) == len(server.calls) - 1
+
+
+def test_tokens_and_money_are_at_most_what_is_said(tables: LayerTables) -> None:
+    plan = planned(Found(tables.statistics, tables))
+    pairs = plan["explanation token_pairs"]
+    neurons = len(sampled_neurons(EVERY, LAYER, tables.statistics))
+    assert pairs["neurons"] == neurons
+    assert pairs["calls"] == 2 * neurons
+    assert pairs["completion_tokens"] == 2 * neurons * 60
+    assert plan["explanation long"]["completion_tokens"] == neurons * 800
+    assert pairs["cost_usd"] == pairs["prompt_tokens"] + 100 * pairs["completion_tokens"]
+    assert pairs["set_aside"] == NEURONS - neurons
+    assert 0.3 < pairs["shared"] < 1
+    assert plan["simulation embedding"]["calls"] == plan["explanation token_list"]["calls"] == 0
+
+
+def test_without_a_capture_the_studys_numbers_stand_in(tables: LayerTables) -> None:
+    guess, known = planned(Found()), planned(Found(tables.statistics, tables))
+    assert guess["explanation highlights"]["calls"] == 2 * NEURONS
+    assert guess["explanation highlights"]["set_aside"] is None
+    assert {row["known_from"] for row in guess.values()} == {"study", "no LLM"}
+    for name, row in guess.items():
+        # Never less than what turns out, and of the same size.
+        assert known[name]["calls"] <= row["calls"] <= 3 * known[name]["calls"]
+        if row["calls"]:
+            per_call = row["prompt_tokens"] / row["calls"]
+            assert per_call == pytest.approx(known[name]["prompt_tokens"] / known[name]["calls"], rel=0.5)
+    counted = planned(Found(tables.statistics))["explanation highlights"]
+    assert (counted["calls"], counted["known_from"]) == (
+        known["explanation highlights"]["calls"],
+        "statistics",
+    )
+
+
+@pytest.mark.parametrize("kind", sorted(SIMULATOR_KINDS))
+def test_a_kind_sends_as_many_requests_as_it_states(kind: str) -> None:
+    spec = EVERY.simulators[kind]
+    assert len(requests(spec, "dogs", [b" a", b" dog", b" ran"])) == spec.calls(1, 3)
+    assert spec.calls(5, 3) == 5 * spec.calls(1, 3)
+
+
+def test_a_simulator_that_does_not_state_its_calls_cannot_be_named() -> None:
+    from neuroscribe.simulate.specs import Simulating
+
+    class Silent(Simulating):
+        needs = "reply"
+        prompts = ()
+
+    with pytest.raises(TypeError, match="abstract"):
+        Silent(explainers=("token_pairs",))
+
+
+def test_the_plan_is_printed_with_a_total_and_unknown_prices_as_such(tables: LayerTables) -> None:
+    asked, unknown = Asked(cost), Asked(lambda usage: None)
+    plan = layer_plan(EVERY, LAYER, Found(tables.statistics, tables), explaining=asked, simulating=unknown)
+    lines = plan_text(plan, 132).splitlines()
+    assert lines[0].split()[:3] == ["layer", "name", "neurons"]
+    total = next(line for line in lines if line.split()[:1] == ["all"]).split()
+    assert f"{plan['calls'].sum():,}" in total
+    assert "$" not in " ".join(total)
+
+
+def test_the_command_plans_a_study_without_any_server_or_capture(tmp_path: Path, capsys: Any) -> None:
+    path = write_planted_study(tmp_path, base_url="http://127.0.0.1:1/v1")
+    variables = {"NEUROSCRIBE_STORE": str(tmp_path / "store"), "NEUROSCRIBE_STUDIES": str(path.parent)}
+    assert main(["planted"], variables) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("token_pairs") == LAYERS
+    assert main(["planted", "--layers", "7"], variables) == 1
+    assert "has layers 0 to 1" in capsys.readouterr().err
