@@ -33,7 +33,7 @@ async def check_models(
         await check_llm(llm.open(study.simulating_llm, progress=progress, beside=study.llm), simulating)
     for spec in study.simulators.values():
         if isinstance(spec, AllAtOnce):
-            model = llm.open(study.simulating_llm, progress=progress)
+            model = llm.open(study.simulating_llm, progress=progress, beside=study.llm)
             if isinstance(model, LocalLLM):
                 LocalSimulator(model, layout=spec.layout)  # refuses what it cannot read
     for spec in study.encoders:

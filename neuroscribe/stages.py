@@ -22,10 +22,10 @@ VERSIONS = {
     "token_lookup": 2,
     "connections": 2,
     "explanations": 3,
-    "simulations": 3,
+    "simulations": 4,
     "judgements": 1,
     "ablations": 1,
-    "scores": 2,
+    "scores": 3,
     "neuron_dataset": 1,
 }
 """Raise a stage's number when its code gives other results than before."""

@@ -71,7 +71,7 @@ def _finished(process: subprocess.Popen[bytes]) -> int:
 
 
 def _killed_when_a_checkpoint_is_there(process: subprocess.Popen[bytes], folder: Path) -> None:
-    pattern = "planted/activations/tensors/*.open_*.safetensors"
+    pattern = "planted/activations/tensors/*.open.safetensors"
     tick = threading.Event()
     while process.poll() is None and len(list(folder.glob(pattern))) < LAYERS:
         tick.wait(0.01)

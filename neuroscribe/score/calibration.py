@@ -10,6 +10,8 @@ from jaxtyping import Float
 
 Calibrated = Callable[[Float[np.ndarray, "*shape"]], Float[np.ndarray, "*shape"]]
 """From simulated values to activations."""
+_TINY = 1e-12
+"""Spread, relative to size, below which a simulation counts as constant, as it does for the correlation."""
 
 
 def stretched(maximum: float) -> Calibrated:
@@ -24,8 +26,9 @@ def linear(simulated: Float[np.ndarray, " token"], truth: Float[np.ndarray, " to
     right one.
     """
     centred = simulated - simulated.mean()
-    spread = float((centred**2).sum())
-    slope = max(0.0, float((centred * truth).sum()) / spread) if spread > 0 else 0.0
+    # A constant's mean is off by a rounding, so that its spread is no test of whether it is one.
+    is_constant = np.ptp(simulated) <= _TINY * np.abs(simulated).max()
+    slope = 0.0 if is_constant else max(0.0, float((centred * truth).sum() / (centred**2).sum()))
     intercept = float(truth.mean()) - slope * float(simulated.mean())
     return lambda values: intercept + slope * values
 

@@ -32,9 +32,10 @@ class Task:
 def simulation_tasks(
     study: Study, explanations: pl.DataFrame, records: pl.DataFrame, simulator: str
 ) -> list[Task]:
-    """Return what a simulator is asked: each explanation on its own neuron, then on the control's.
+    """Return what a simulator is asked: each explanation on its own neuron, then where it is the control.
 
-    No explanation is simulated on a sequence that its explainer saw.
+    No explanation is simulated on a sequence that its explainer saw. Tasks of one text adjoin: their prompts
+    begin alike, and servers read a beginning that they have just seen from their cache.
     """
     rows = by_neuron(records)
     tasks: list[Task] = []
@@ -52,7 +53,8 @@ def simulation_tasks(
                 tasks.append(
                     Task(other["explanation_id"], other["text"], neuron, "test", ids, is_control=True)
                 )
-    return tasks
+    place = {text: place for place, text in enumerate(dict.fromkeys(task.text for task in tasks))}
+    return sorted(tasks, key=lambda task: place[task.text])
 
 
 def usable_explanations(explanations: pl.DataFrame, explainer: str) -> pl.DataFrame:

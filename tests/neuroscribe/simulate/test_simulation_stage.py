@@ -76,12 +76,12 @@ def test_an_explanation_is_simulated_on_its_test_sequences_and_on_its_controls()
     assert found == [
         ("e1+10", (1, 1), "test", (113,)),
         ("e1+10", (1, 1), "test", (22,)),
+        ("e1+10", (2, 1), "test", (213,)),
+        ("e1+10", (2, 1), "test", (22,)),
         ("e2+10", (2, 1), "test", (213,)),
         ("e2+10", (2, 1), "test", (22,)),
         ("e2+10", (1, 1), "test", (113,)),
         ("e2+10", (1, 1), "test", (22,)),
-        ("e1+10", (2, 1), "test", (213,)),
-        ("e1+10", (2, 1), "test", (22,)),
     ]
 
 
@@ -260,6 +260,14 @@ def test_only_what_failed_is_asked_again(status: ReadingStatus, times: int) -> N
 
     assert first["status"].to_list() == second["status"].to_list() == [status]
     assert len(simulator.asked) == times
+
+
+def test_tasks_of_one_text_adjoin_even_where_several_neurons_are_explained_by_it() -> None:
+    again = explanation((3, 1), "alpha")
+    texts = [task.text for task in tasks([ALPHA, BETA, again])]
+
+    assert texts == sorted(texts)
+    assert texts.count("alpha") > 4
 
 
 def test_the_sequences_of_an_explanation_are_asked_about_one_after_the_other() -> None:
