@@ -32,7 +32,7 @@ def likely_explanations(evidence: LayerEvidence, name: str, spec: ExplainerSpec)
             "explanation_id": f"{name} {neuron} {index}",
             "neuron": neuron[0],
             "polarity": neuron[1],
-            "text": f"{TEXT} {neuron} {index}",
+            "text": f"{TEXT} {name} {neuron} {index}",
             "status": "ok",
             "explainer": name,
             "sample_index": index,
