@@ -21,7 +21,8 @@ from neuroscribe.explain.stage import LayerTables
 from neuroscribe.judge.judges import AskedJudge
 from neuroscribe.judge.stage import layout_of
 from neuroscribe.lineage import Lineage
-from neuroscribe.plan import Asked, Found, layer_plan, plan_text
+from neuroscribe.plan import layer_plan, plan_text
+from neuroscribe.planned_calls import Asked, Found
 from neuroscribe.ports import LLM, CallStore, Usage
 from neuroscribe.simulate.simulators import asking_simulator
 from neuroscribe.studies import LLMSpec, Study, chosen_layers, chosen_study, read_studies

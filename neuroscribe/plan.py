@@ -5,6 +5,7 @@ too little: every explanation is taken to be readable and unlike the others, eve
 may be, and no prompt to be cheaper for having been in a cache.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,7 +17,9 @@ from neuroscribe.ports import CallStore
 from neuroscribe.studies import Study
 
 CHARACTERS_PER_TOKEN = 3.5
-"""Rather few, so that tokens are rather too many: English prose has 4 or more, lists of tokens fewer."""
+"""Rather few, so that tokens are rather too many: English prose has 4 or more."""
+_PIECE = re.compile(r" ?\w+|[^\w ]")
+"""What is a token at least in lists of tokens and numbers, which have far fewer characters to a token."""
 _SCHEMA = {
     "layer": pl.Int16(), "stage": pl.String(), "name": pl.String(), "neurons": pl.Int64(),
     "set_aside": pl.Int64(), "calls": pl.Int64(), "answered": pl.Int64(), "prompt_tokens": pl.Int64(),
@@ -36,10 +39,13 @@ def layer_plan(
     explaining: Asked,
     simulating: Asked,
     calls: CallStore | None = None,
-    tokens_in: Callable[[str], float] = lambda text: len(text) / CHARACTERS_PER_TOKEN,
+    tokens_in: Callable[[str], float] | None = None,
 ) -> pl.DataFrame:
-    """Return one row per explainer and simulator: what it will ask about a layer; see `_SCHEMA`."""
-    view = LayerView(study, layer, found, calls, tokens_in)
+    """Return one row per explainer, simulator and judge: what it will ask about a layer; see `_SCHEMA`.
+
+    `tokens_in` counts tokens as the model does; without it they are estimated by `likely_tokens`.
+    """
+    view = LayerView(study, layer, found, calls, tokens_in or likely_tokens)
     rows = [
         view.row("explanation", name, explaining, view.explaining(spec, explaining))
         for name, spec in study.explainers.items()
@@ -53,6 +59,11 @@ def layer_plan(
         for name, spec in study.judging.items()
     ]
     return pl.DataFrame(rows, schema=_SCHEMA)
+
+
+def likely_tokens(text: str) -> float:
+    """Return about how many tokens a prompt has: rather too many than too few."""
+    return max(len(text) / CHARACTERS_PER_TOKEN, sum(1 for _ in _PIECE.finditer(text)))
 
 
 def plan_text(plan: pl.DataFrame, width: int) -> str:
@@ -82,7 +93,7 @@ _COLUMNS: Mapping[str, Format] = {
     "known from": worded("known_from"),
 }
 _LEGEND = (
-    "Calls: still to be made; answered: in the store. Tokens and money: at most, from lengths of prompts.",
+    "Calls: still to be made; answered: in the store. Tokens and money: estimates, rather too high.",
     "Shared: what prompts begin with in common, which many servers read once and some charge less for.",
     f"Known from: what a layer's numbers rest on; `study`: nothing is captured yet. {NOTHING}: unknown.",
 )

@@ -18,7 +18,8 @@ from neuroscribe.judge.judges import AskedJudge
 from neuroscribe.judge.prompts import Layout
 from neuroscribe.judge.stage import Evidence, JudgedTables, judged
 from neuroscribe.ledger import ledger
-from neuroscribe.plan import Asked, Found, layer_plan, plan_text
+from neuroscribe.plan import layer_plan, likely_tokens, plan_text
+from neuroscribe.planned_calls import Asked, Found
 from neuroscribe.ports import Document, Simulator, Usage
 from neuroscribe.sampling import sampled_neurons
 from neuroscribe.simulate.requests import requests
@@ -226,6 +227,11 @@ def test_without_a_capture_the_studys_numbers_stand_in(tables: LayerTables) -> N
         known["explanation highlights"]["calls"],
         "statistics",
     )
+
+
+def test_tokens_of_lists_are_counted_by_their_pieces_and_those_of_prose_by_its_length() -> None:
+    assert likely_tokens(" dog\t?\n cat\t?\n") == 8
+    assert likely_tokens("abcdefg") == 2
 
 
 @pytest.mark.parametrize("kind", sorted(SIMULATOR_KINDS))
