@@ -97,8 +97,8 @@ def load_causal_lm(spec: ModelSpec, *, artefacts: Artefacts, device: "torch.devi
 def computing_dtype(wanted: "torch.dtype", device: "torch.device") -> "torch.dtype":
     """Return the dtype in which a device computes: float32 instead of bfloat16 on processors without it.
 
-    Without instructions for it (AVX-512 on x86) bfloat16 was measured to be 8 times slower than float32, which
-    holds the same weights exactly. Results differ by rounding, and say in which dtype they were computed.
+    Without instructions for it (AVX-512 on x86) bfloat16 was measured to be 8 times slower than float32,
+    which holds the same weights exactly. Results differ by rounding, and say in which dtype they were made.
     """
     import torch
 
