@@ -131,7 +131,10 @@ def _settings(study: Study, stage: str) -> dict[str, Any]:
                 **_beyond_test(study),
             }
         case "judgements":
+            # Batch jobs give answers without the log-probabilities by which a judge says how sure it is.
+            batched = {"batch": True} if study.simulating_llm.batch else {}
             return {
+                **batched,
                 "scorers": study.judging,
                 "llm": _llm(study.simulating_llm),
                 "prompts": [judging_prompt_identity("detection"), judging_prompt_identity("fuzzing")],

@@ -7,7 +7,7 @@ or ended jobs and submits none of them again.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -148,15 +148,20 @@ class BatchedServer:
     async def _dispatch(self, requests: Sequence[BatchRequest]) -> None:
         """Answer from ended jobs, and have the rest followed in open and new ones."""
         new: list[BatchRequest] = []
-        followed: list[tuple[Job, list[BatchRequest], float]] = []
+        followed: list[tuple[Job, list[BatchRequest], float | None]] = []
         for name, own in (await asyncio.to_thread(self._records.by_job, requests)).items():
             job = await self._on_record(name) if name else None
             if job is not None and not job.has_ended:
-                followed.append((job, own, 0.0))
+                followed.append((job, own, None))
             else:
                 new += own if job is None else await self._unanswered(job, own)
-        for group in self._groups(new):
-            followed.append((await self._submitted(group), group, self._worst(group)))
+        try:
+            for group in self._groups(new):
+                followed.append((await self._submitted(group), group, self._worst(group)))
+        except BaseException:
+            # Those that were submitted go on without this run, and may cost what was set aside for them.
+            self._book(reserved for _, _, reserved in followed if reserved is not None)
+            raise
         for job, own, reserved in followed:
             self._open[job.id] = job
             task = asyncio.ensure_future(self._follow(job, own, reserved))
@@ -177,16 +182,22 @@ class BatchedServer:
 
     async def _submitted(self, group: Sequence[BatchRequest]) -> Job:
         """Put a job on record, then submit it; raises BudgetError where it may cost too much."""
+        worst = self._worst(group)
         if self._budget is not None:
-            await self._budget.reserve(self._worst(group))
-        name = await asyncio.to_thread(self._records.begin, group)
-        data = "".join(f"{request.line}\n" for request in group).encode()
-        job = await self._jobs.submitted(name, group[0].path, data)
-        self._records.submitted(name, group, job.id)
+            await self._budget.reserve(worst)
+        try:
+            name = await asyncio.to_thread(self._records.begin, group)
+            data = "".join(f"{request.line}\n" for request in group).encode()
+            job = await self._jobs.submitted(name, group[0].path, data)
+            self._records.submitted(name, group, job.id)
+        except BaseException:
+            self._book([worst])
+            raise
         return job
 
-    async def _follow(self, job: Job, requests: Sequence[BatchRequest], reserved: float) -> None:
-        spent = reserved
+    async def _follow(self, job: Job, requests: Sequence[BatchRequest], reserved: float | None) -> None:
+        """Resolve the requests of a job; `reserved` is None for one that an earlier run submitted."""
+        spent = reserved or 0.0
         try:
             job = await self._ended(job)
             answers = read_answers(await self._jobs.output(job), prices=self._prices)
@@ -196,7 +207,9 @@ class BatchedServer:
         except Exception as error:
             self._fail(requests, error)
         finally:
-            if self._budget is not None and reserved:
+            if self._budget is not None and reserved is None:
+                self._budget.spent_usd += spent
+            elif self._budget is not None and reserved is not None:
                 self._budget.settle(reserved, spent)
 
     async def _ended(self, job: Job) -> Job:
@@ -221,6 +234,12 @@ class BatchedServer:
                 f" take batch = true out of the study's {self.endpoint.place.section}, and run again"
             )
         return job
+
+    def _book(self, amounts: Iterable[float]) -> None:
+        """Count what was set aside as spent, so that nobody waits for it to be settled."""
+        for amount in amounts:
+            if self._budget is not None:
+                self._budget.settle(amount, amount)
 
     def _pending(self) -> BatchPendingError:
         jobs = ", ".join(

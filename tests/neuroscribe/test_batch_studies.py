@@ -39,3 +39,15 @@ def test_how_a_model_is_asked_is_no_part_of_what_a_study_is(planted: Path):
     batched = changed(planted, "[llm]\n", f"{second}[llm]\nbatch = true\n")
     for stage in ("explanations", "simulations", "scores"):
         assert stage_identity(batched, stage) == stage_identity(plain, stage)
+
+
+def test_judges_without_log_probabilities_are_other_judges(planted: Path):
+    scorer = '[scorers.detection]\nexplainers = ["token_pairs"]\n'
+    second = '[simulator_llm]\nprovider = "openai"\nmodel = "scripted"\n'
+    replies = changed(planted, "[simulators.all_at_once]", f"{scorer}{second}[simulators.matching_words]")
+    text = planted.with_name("changed.toml").read_text()
+    batched = planted.with_name("batched.toml")
+    batched.write_text(text.replace(second, f"{second}batch = true\n"))
+    own = read_study(batched)
+    assert stage_identity(own, "judgements") != stage_identity(replies, "judgements")
+    assert stage_identity(own, "simulations") == stage_identity(replies, "simulations")

@@ -254,6 +254,21 @@ def test_a_job_that_may_exceed_the_budget_is_not_submitted_and_others_are_booked
     assert budget.spent_usd == pytest.approx(2 * (2 * 1000 + 2000) / 1e6)
 
 
+def test_a_job_of_an_earlier_run_is_booked_when_it_is_collected_and_an_open_one_holds_up_no_budget():
+    jobs, calls, budget = Batches(looks=2), MemoryCalls(), Budget(1.0)
+    with ScriptedServer(Echo(), batches=jobs) as server:
+        with pytest.raises(BatchPendingError):
+            asked(batched(server, calls, wait_s=0.0, budget=budget), ["one"])
+        set_aside = budget.spent_usd
+        assert set_aside > (2 * 1000 + 2000) / 1e6
+        later = Budget(0.0)
+        asked(batched(server, calls, budget=later), ["one"])
+        assert later.spent_usd == pytest.approx((2 * 1000 + 2000) / 1e6)
+        # Nothing is under way any more, so that what cannot be paid is refused instead of waited for.
+        with pytest.raises(BudgetError):
+            asked(batched(server, calls, budget=later), ["two"])
+
+
 def test_batch_jobs_cost_their_share_of_a_listed_price_and_a_studys_own_price_as_it_stands():
     spec = LLMSpec(provider="openai", model="gpt-4o-mini", batch=True)
     found = batch_prices(spec, "https://api.openai.com/v1")
