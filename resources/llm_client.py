@@ -128,7 +128,8 @@ class _Known:
         import httpx2
 
         named = client.api()
-        self.headers = {name: sent for name, sent in named.default_headers.items() if isinstance(sent, str)}
+        headers = {**named.default_headers, **named.auth_headers}
+        self.headers = {name: sent for name, sent in headers.items() if isinstance(sent, str)}
         self.timeout = client.time_outs
         self._base, self._urls = str(named.base_url).rstrip("/"), dict[str, httpx2.URL]()
 
