@@ -3,6 +3,7 @@
 
 STUDY ?= embedded
 PORT ?= 3000
+KIND ?= llama
 PYTHON ?= python3.11 python3.12 python3.13 python3
 DAGSTER_HOME ?= $(CURDIR)/.dagster
 NEUROSCRIBE_STORE ?= store
@@ -25,7 +26,7 @@ run plan ledger ui bench: export NEUROSCRIBE_STORE := $(NEUROSCRIBE_STORE)
 
 .SILENT:
 .DEFAULT_GOAL := help
-.PHONY: help run plan ledger test check lint ui bench setup home clean
+.PHONY: help run plan ledger server test check lint ui bench setup home clean
 
 help: ## show these targets
 	awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +53,9 @@ check: lint ## the same without the slow tests
 
 bench: setup home ## measure, and write benchmarks/latest.json (PARTS="capture peers": some of it)
 	$(BIN)/python -m benchmarks $(PARTS)
+
+server: setup ## run a small study on a real LLM server, installed below the cache (KIND=llama or vllm)
+	$(BIN)/python deploy/servers/real_server.py $(KIND)
 
 lint: setup
 	$(BIN)/ruff check -q .

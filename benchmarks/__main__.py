@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from benchmarks.capture import capture_figures
 from benchmarks.figures import LATEST, Figure, write
 from benchmarks.growth import growth_figures
+from benchmarks.llm import llm_figures
 from benchmarks.local_simulator import local_simulator_figures
 from benchmarks.memory import memory_figures
 from benchmarks.peers import peer_figures
@@ -23,6 +24,7 @@ PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
     "whole": whole_figures,
     "local": local_simulator_figures,
     "scoring": scoring_figures,
+    "llm": llm_figures,
 }
 
 

@@ -74,5 +74,6 @@ async def _asked(
 ) -> dict[str, Any]:
     answer = dict(await call())
     if keep(answer):
-        calls.put(key, {**answer, ABOUT: dict(about)} if about else answer)
+        # In a thread: the disk takes longer than all else here, and the other calls go on meanwhile.
+        await asyncio.to_thread(calls.put, key, {**answer, ABOUT: dict(about)} if about else answer)
     return answer

@@ -190,9 +190,7 @@ class Study(Section):
         for name, simulator in self.simulators.items():
             _check_names(f"simulators.{name}.explainers", simulator.explainers, self.explainers)
         if taken := set(self.scorers) & set(MEASURES):
-            raise ValueError(
-                f"scorers.{sorted(taken)[0]} has the name of a measure; rename it, and keep `kind`"
-            )
+            raise ValueError(f"scorers.{sorted(taken)[0]} has a measure's name; rename it and keep `kind`")
         for name, scorer in self.scorers.items():
             if isinstance(scorer, Ablation):
                 _check_names(f"scorers.{name}.simulators", scorer.simulators, self.simulators)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
@@ -71,5 +71,6 @@ def _known_keys(
     for part in location[:-1]:
         field = model.model_fields.get(str(part))
         inner: Any = field.annotation if field is not None else kinds.get(str(part))
-        model = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else model
+        for kind in (inner, *get_args(inner)):  # an optional table is a union
+            model = kind if isinstance(kind, type) and issubclass(kind, BaseModel) else model
     return sorted(model.model_fields)

@@ -108,12 +108,13 @@ class BatchJobs:
         attempt = 0
         while True:
             try:
-                async with self._client.slot() as client:
-                    return await send(client)
+                async with self._client.slot() as http_client:
+                    return await send(self._client.api(http_client))
             except openai.APIStatusError as error:
-                met = of_status(error, self._client.endpoint)
+                met = of_status(error.response, self._client.endpoint)
             except openai.APIConnectionError as error:
-                met = of_connection(error, self._client.endpoint)
+                cause = error.__cause__
+                met = of_connection(cause if isinstance(cause, Exception) else error, self._client.endpoint)
             attempt += 1
             if not isinstance(met, UnansweredError):
                 raise met

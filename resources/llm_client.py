@@ -1,6 +1,12 @@
-"""Sends one request to an OpenAI-compatible server through the `openai` client, and says how it ended."""
+"""Sends one request to an OpenAI-compatible server, and says how it ended.
+
+The `openai` client knows address, key and headers; requests go straight through its HTTP client, for what it
+does to each of them costs as much as sending it (docs/decisions/0017-requests-without-models.md).
+"""
 
 import asyncio
+import json
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,8 +17,6 @@ from resources.llm_endpoints import Endpoint
 from resources.llm_faults import of_connection, of_status
 
 if TYPE_CHECKING:
-    import ssl
-
     import httpx2
     import openai
 
@@ -37,11 +41,12 @@ class Client:
     ) -> None:
         self.endpoint, self.concurrency = endpoint, concurrency
         self._timeout_s, self._http_client = timeout_s, http_client
+        self._known: _Known | None = None
         self._sessions: dict[asyncio.AbstractEventLoop, _Session] = {}
 
     @asynccontextmanager
-    async def slot(self) -> AsyncIterator["openai.AsyncOpenAI"]:
-        """Lend a client of the running event loop for one call; the last call to end closes them all.
+    async def slot(self) -> AsyncIterator["httpx2.AsyncClient"]:
+        """Lend an HTTP client of the running event loop for one call; the last call to end closes them all.
 
         Each call has a client, that is a connection, to itself: one that is shared by all looks through all
         its connections at every request.
@@ -63,40 +68,78 @@ class Client:
             if not session.users:
                 del self._sessions[loop]
                 if self._http_client is None:
-                    await asyncio.gather(*(client.close() for client in session.idle))
+                    await asyncio.gather(*(client.aclose() for client in session.idle))
 
-    async def posted(self, client: "openai.AsyncOpenAI", path: str, body: dict[str, Any]) -> str:
+    async def posted(self, client: "httpx2.AsyncClient", path: str, body: dict[str, Any]) -> str:
         """Return the body of a success; raises LLMError, UnansweredError or WithheldError for all else."""
+        import anyio
         import httpx2
-        import openai
 
+        if self._known is None:
+            self._known = _Known(self)
         try:
             response = await client.post(
-                path, cast_to=httpx2.Response, body={"model": self.endpoint.model, **body}
+                self._known.url(path),
+                # Escaped, because prompts may hold lone surrogates, which UTF-8 cannot carry.
+                content=json.dumps({"model": self.endpoint.model, **body}).encode("ascii"),
+                headers=self._known.headers,
+                timeout=self._known.timeout,
+                follow_redirects=True,
             )
-        except openai.APIStatusError as error:
-            raise of_status(error, self.endpoint) from None
-        except openai.APIConnectionError as error:
+        except (httpx2.RequestError, ssl.SSLError, anyio.EndOfStream) as error:
             raise of_connection(error, self.endpoint) from None
+        if not response.is_success:
+            raise of_status(response, self.endpoint)
         return self.endpoint.without_key(response.text)
 
-    def _opened(self) -> "openai.AsyncOpenAI":
-        import httpx2
+    def api(self, http_client: "httpx2.AsyncClient | None" = None) -> "openai.AsyncOpenAI":
+        """Return the `openai` client for this server, for what is more than a question."""
         import openai
 
-        http_client = self._http_client or httpx2.AsyncClient(
-            verify=_trusted(),
-            limits=httpx2.Limits(max_connections=1),
-            trust_env=not self.endpoint.is_local,
-            follow_redirects=True,
-        )
         return openai.AsyncOpenAI(
             api_key=self.endpoint.key or _NO_KEY,
             base_url=self.endpoint.url,
-            timeout=httpx2.Timeout(self._timeout_s, connect=min(_CONNECT_S, self._timeout_s)),
+            timeout=self.time_outs,
             http_client=http_client,
             max_retries=0,  # retries are ours: the client's own ignore a Retry-After of more than a minute
         )
+
+    @property
+    def time_outs(self) -> "httpx2.Timeout":
+        """How long to wait for a connection, and for an answer."""
+        import httpx2
+
+        return httpx2.Timeout(self._timeout_s, connect=min(_CONNECT_S, self._timeout_s))
+
+    def _opened(self) -> "httpx2.AsyncClient":
+        import httpx2
+
+        return self._http_client or httpx2.AsyncClient(
+            verify=_trusted(),
+            limits=httpx2.Limits(max_connections=1),
+            trust_env=not self.endpoint.is_local,
+        )
+
+
+class _Known:
+    """What all requests to a server share: address, key and other headers as `openai` has them, time-outs."""
+
+    def __init__(self, client: Client) -> None:
+        import httpx2
+
+        named = client.api()
+        headers = {**named.default_headers, **named.auth_headers}
+        self.headers = {name: sent for name, sent in headers.items() if isinstance(sent, str)}
+        self.timeout = client.time_outs
+        self._base, self._urls = str(named.base_url).rstrip("/"), dict[str, httpx2.URL]()
+
+    def url(self, path: str) -> "httpx2.URL":
+        """Return the address of a path, which is parsed once."""
+        import httpx2
+
+        if path not in self._urls:
+            self._urls[path] = httpx2.URL(self._base + path)
+        return self._urls[path]
 
 
 @dataclass
@@ -105,11 +148,11 @@ class _Session:
 
     slots: asyncio.Semaphore
     users: int = 0
-    idle: "list[openai.AsyncOpenAI]" = field(default_factory=list)
+    idle: "list[httpx2.AsyncClient]" = field(default_factory=list)
 
 
 @cache
-def _trusted() -> "ssl.SSLContext":
+def _trusted() -> ssl.SSLContext:
     """Return the certificates to trust; reading them takes longer than opening a client."""
     import httpx2
 

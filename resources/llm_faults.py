@@ -4,6 +4,7 @@ A refused key, an unknown model and a request the server will never accept raise
 `UnansweredError`. Texts never hold the key, even where a server quotes it.
 """
 
+import json
 import math
 import time
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from neuroscribe.ports import Usage
 from resources.llm_endpoints import Endpoint
 
 if TYPE_CHECKING:
-    import openai
+    import httpx2
 
 _CONTENT_FILTERS = ("content_filter", "content_policy_violation")
 _PASSING = (408, 409, 429)  # with 5xx, what another attempt may cure
@@ -60,18 +61,20 @@ class RejectedError(LLMError):
         self.said = said
 
 
-def of_status(error: "openai.APIStatusError", endpoint: Endpoint) -> Exception:
+def of_status(response: "httpx2.Response", endpoint: Endpoint) -> Exception:
     """Return what an HTTP error status means for the run."""
-    status, said = error.status_code, endpoint.without_key(_said(error))
-    if error.code in _CONTENT_FILTERS:
+    status, sent = response.status_code, _sent(response)
+    said = endpoint.without_key(_said(sent or response.text))
+    code = sent.get("code") if isinstance(sent, Mapping) else None
+    if code in _CONTENT_FILTERS:
         return WithheldError(said)
-    if error.code == "insufficient_quota" or status == 402:
+    if code == "insufficient_quota" or status == 402:
         return LLMError(f"the account at {endpoint.url} has no credit left ({said}); top it up and run again")
     if status in _PASSING or (status >= 500 and status != 501):
         return UnansweredError(
             f"HTTP {status}: {said}",
             down=status in _DOWN,
-            retry_after_s=retry_after_s(error.response.headers, now=time.time()),
+            retry_after_s=retry_after_s(response.headers, now=time.time()),
         )
     place = endpoint.place
     if status in (401, 403):
@@ -87,11 +90,10 @@ def of_status(error: "openai.APIStatusError", endpoint: Endpoint) -> Exception:
     return RejectedError(message, status=status, said=said)
 
 
-def of_connection(error: "openai.APIConnectionError", endpoint: Endpoint) -> UnansweredError:
+def of_connection(cause: Exception, endpoint: Endpoint) -> UnansweredError:
     """Return what a connection without a whole answer means for the run."""
     import httpx2
 
-    cause = error.__cause__
     found = endpoint.without_key(f"{type(cause).__name__}: {cause}".rstrip(": "))
     if isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.ProxyError):
         remedy = (
@@ -144,9 +146,17 @@ def without_logprobs(refusal: RejectedError | UnansweredError) -> str:
     raise refusal
 
 
-def _said(error: "openai.APIStatusError") -> str:
+def _sent(response: "httpx2.Response") -> object:
+    """Return the error that a server sent as JSON, or None."""
+    try:
+        body = json.loads(response.text)
+    except (ValueError, RecursionError):
+        return None
+    return body.get("error", body) if isinstance(body, Mapping) else body
+
+
+def _said(sent: object) -> str:
     """Return a server's own words in one short line."""
-    body = error.body
-    if isinstance(body, Mapping):
-        body = body.get("message") or body.get("detail") or body
-    return " ".join(str(body or error.response.text or "no reason given").split())[:300]
+    if isinstance(sent, Mapping):
+        sent = sent.get("message") or sent.get("detail") or sent
+    return " ".join(str(sent or "no reason given").split())[:300]

@@ -21,7 +21,7 @@ from resources.llm_retries import backoff_s
 from resources.llm_wire import Body, read_usage
 
 if TYPE_CHECKING:
-    import openai
+    import httpx2
 
     from resources.llm_client import Client
 
@@ -101,7 +101,7 @@ class Transport:
                 budget.settle(worst, spent.usd)
 
     async def _until_answered(
-        self, client: "openai.AsyncOpenAI", request: Request, tokens: int, spent: "_Spent", begun: float
+        self, client: "httpx2.AsyncClient", request: Request, tokens: int, spent: "_Spent", begun: float
     ) -> Body:
         attempt = 0
         while True:
@@ -115,7 +115,7 @@ class Transport:
                     raise self._given_up(error, spent, begun) from None
                 await self._pause(error, attempt)
 
-    async def _attempt(self, client: "openai.AsyncOpenAI", request: Request, tokens: int) -> Body:
+    async def _attempt(self, client: "httpx2.AsyncClient", request: Request, tokens: int) -> Body:
         probe = await self._circuit.turn(self._progress) if self._waits else False
         await self._at_pace(tokens)
         shown = False

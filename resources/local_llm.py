@@ -43,6 +43,7 @@ class LocalModels(dg.ConfigurableResource):
         tokenizer = load_tokenizer(spec, artefacts=artefacts)
         model = load_causal_lm(spec, artefacts=artefacts, device=chosen_device(self.device))
         revision = revision_of(model, spec, artefacts=artefacts)
+        dtype = str(model.dtype).removeprefix("torch.")
         return LocalLLM(
-            model, tokenizer, identity=f"{spec.model}@{revision} {spec.dtype}", style=spec.prompt_style
+            model, tokenizer, identity=f"{spec.model}@{revision} {dtype}", style=spec.prompt_style
         )

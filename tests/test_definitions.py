@@ -89,7 +89,7 @@ def test_another_explainer_setting_makes_only_explanations_new() -> None:
 
     new = {name for name in stages_of(study) if stage_version(study, name) != stage_version(changed, name)}
 
-    assert new == {"explanations", "simulations"}
+    assert new == {"explanations"}  # another model simulates
 
 
 @pytest.mark.parametrize(

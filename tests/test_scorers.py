@@ -108,11 +108,10 @@ def test_ablation_scores_neurons_that_write_and_is_null_for_those_that_write_not
     assert set(silent["null_reason"]) == {"ablation to the mean changes nothing"}
 
 
-def test_plain_answers_have_no_auc(run: Judged) -> None:
-    scores = reported(run, "detection_auc")
-    assert scores["value"].null_count() == len(scores) > 0
-    judged = scores.filter(pl.col("n_sequences") > 0)
-    assert set(judged["null_reason"]) == {"the judge gives no probabilities"}
+def test_first_tokens_give_an_auc(run: Judged) -> None:
+    scores = reported(run, "detection_auc").filter(pl.col("value").is_not_null())
+    assert len(scores) >= 8
+    assert scores["value"].median() >= 0.95
 
 
 def test_no_sequence_is_in_two_splits_and_no_explainer_saw_a_scored_one(run: Judged) -> None:

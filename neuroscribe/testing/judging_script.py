@@ -30,7 +30,7 @@ def fits(description: str, excerpt: str) -> bool:
     groups = [GROUPS[name] for name in description.split(" or ") if name in GROUPS]
     tokens = {token for group in groups for token in group}
     known = tokens | {escaped(token.encode()) for token in tokens}
-    marked = re.findall(r"<<(.*?)>>", excerpt)
+    marked = re.findall(r"<< (.*?) >>", excerpt)
     if marked:
         return sum(token in known for token in marked) * 2 > len(marked)
     return any(token in known for token in _TOKEN.findall(excerpt))

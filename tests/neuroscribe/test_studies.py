@@ -139,7 +139,7 @@ def test_only_numbers_pass_for_numbers(place: tuple[str, ...], value: object, tm
 
 def test_all_sections_with_numbers_are_tried() -> None:
     tried = {".".join(place) for place in NUMBERS}
-    assert len(tried) == 30
+    assert len(tried) == 32
     assert {
         "sample.layers",
         "corpus.seed",
@@ -273,3 +273,69 @@ def test_an_unknown_study_is_answered_with_those_there_are(tmp_path: Path) -> No
 def test_keys_of_layers_follow_their_order() -> None:
     assert [layer_key(layer) for layer in (0, 9, 47)] == ["layer_00", "layer_09", "layer_47"]
     assert [layer_of(layer_key(layer)) for layer in range(130)] == list(range(130))
+
+
+SCORERS = """
+[scorers.detection]
+explainers = ["token_pairs"]
+[scorers.near]
+kind = "detection"
+explainers = ["token_pairs", "listed"]
+[scorers.near.near_text]
+artefact = "all-minilm-l6-v2"
+[scorers.retrieval]
+explainers = ["listed"]
+[scorers.ablation]
+simulators = ["all_at_once"]
+"""
+
+
+def test_scorers_are_read_and_say_what_they_need(tmp_path: Path) -> None:
+    study = read(tmp_path, GOOD + SCORERS)
+    assert isinstance(study, Study)
+    assert list(study.judging) == ["detection", "near", "retrieval"]
+    assert list(study.ablating) == ["ablation"]
+    assert study.simulating_needs == {"prompt_logprobs", "reply", "encoder", "subject"}
+    assert [spec.artefact for spec in study.encoders] == [None, "all-minilm-l6-v2"]
+    assert study.fitted_simulators == {"all_at_once"}
+    plain = read(tmp_path, GOOD)
+    assert isinstance(plain, Study)
+    assert (plain.scorers, plain.encoders, plain.fitted_simulators) == ({}, (), frozenset())
+
+
+def test_an_encoder_that_is_not_pinned_unpins_the_study(tmp_path: Path) -> None:
+    pinned = GOOD.replace('model = "org/model"', 'model = "org/model"\nrevision = "1"').replace(
+        'files = "x.txt"', 'artefact = "a"'
+    )
+    pinned = pinned.replace('model = "m"', 'model = "m"\nrevision = "1"')
+    near = SCORERS.replace("[scorers.retrieval]", '[scorers.retrieval]\nrevision = "1"')
+    for text, wanted in ((pinned, True), (pinned + near, True), (pinned + SCORERS, False)):
+        study = read(tmp_path, text)
+        assert isinstance(study, Study)
+        assert study.pins_all == wanted
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ('["listed"]', '["nobody"]', "scorers.retrieval.explainers names 'nobody', which is not among the"
+         " explainers ['listed', 'token_pairs']"),
+        ('simulators = ["all_at_once"]', 'simulators = ["embedding"]', "scorers.ablation.simulators names"
+         " 'embedding', which is not among the simulators ['all_at_once']"),
+        ('["token_pairs", "listed"]', '["listed", "listed"]', "scorers.near.explainers names one twice"),
+        ("[scorers.retrieval]", "[scorers.r2]\nkind = \"retrieval\"", "scorers.r2 has a measure's name"),
+        ("[scorers.retrieval]", "[scorers.recall]", "scorers.recall: unknown kind 'recall'; give kind ="
+         " 'detection', 'fuzzing', 'retrieval', 'ablation'"),
+        ('artefact = "all-minilm-l6-v2"', 'artifact = "x"', "unknown key `scorers.near.near_text.artifact`;"
+         " known keys here: artefact, model, revision"),
+        ("[scorers.ablation]", "[scorers.ablation]\nwidth = 2", "unknown key `scorers.ablation.width`; known"
+         " keys here: kind, simulators"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_scorer_is_answered_with_what_is_known(
+    before: str, after: str, message: str, tmp_path: Path
+) -> None:
+    assert SCORERS.count(before) == 1
+    with pytest.raises(StudyError) as caught:
+        read(tmp_path, GOOD + SCORERS.replace(before, after))
+    assert message in str(caught.value)

@@ -20,7 +20,14 @@ from resources.artefacts import Artefacts
 from resources.conversions import converted
 from resources.local_llm import LocalModels
 from resources.subject import SubjectModels
-from resources.weights import Warm, chosen_device, load_causal_lm, load_tokenizer, revision_of
+from resources.weights import (
+    Warm,
+    chosen_device,
+    computing_dtype,
+    load_causal_lm,
+    load_tokenizer,
+    revision_of,
+)
 
 VOCABULARY = 300
 CPU = torch.device("cpu")
@@ -85,7 +92,14 @@ def test_any_causal_lm_loads_by_the_same_path(tmp_path: Path, store: Artefacts, 
 def test_weights_take_the_dtype_of_the_spec(tmp_path: Path, store: Artefacts) -> None:
     spec = ModelSpec(model=str(saved(tmp_path / "model", tiny_llama())), dtype="bfloat16")
 
-    assert load_causal_lm(spec, artefacts=store, device=CPU).dtype == torch.bfloat16
+    half = spec.model_copy(update={"dtype": "float16"})
+
+    assert load_causal_lm(half, artefacts=store, device=CPU).dtype == torch.float16
+    # A processor without arithmetic for bfloat16 computes in float32.
+    own = computing_dtype(torch.bfloat16, CPU)
+    assert load_causal_lm(spec, artefacts=store, device=CPU).dtype == own
+    assert own in (torch.bfloat16, torch.float32)
+    assert computing_dtype(torch.bfloat16, torch.device("cuda")) == torch.bfloat16
 
 
 def test_missing_weights_are_never_made_up(tmp_path: Path, store: Artefacts) -> None:

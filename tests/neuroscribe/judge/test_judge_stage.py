@@ -45,8 +45,8 @@ class Models:
     def __init__(self) -> None:
         self.llm, self.opened = Said(), 0
 
-    def open(self, spec: Any, *, progress: Any = None) -> Any:
-        del spec, progress
+    def open(self, spec: Any, *, progress: Any = None, beside: Any = None) -> Any:
+        del spec, progress, beside
         self.opened += 1
         return self.llm
 

@@ -203,7 +203,8 @@ def simulation(of: str, neuron: int, sequence: int, values: list[float]) -> dict
     return {
         "explanation_id": of, "neuron": neuron, "polarity": 1, "sequence_id": sequence,
         "split": "valid" if sequence in VALID else "test", "simulated": values, "valid_fraction": 1.0,
-        "simulator": "all_at_once", "model": "m", "status": "ok", **Usage().columns(),
+        "simulator": "all_at_once", "model": "m", "status": "ok", "unmatched_words": None,
+        **Usage().columns(),
     }  # fmt: skip
 
 

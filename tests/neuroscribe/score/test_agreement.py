@@ -51,7 +51,7 @@ def simulation(of: str, neuron: Neuron, sequence: int, values: list[float]) -> d
     return {
         "explanation_id": of, "neuron": neuron[0], "polarity": neuron[1], "sequence_id": sequence,
         "split": "test", "simulated": values, "valid_fraction": 1.0, "simulator": "all_at_once",
-        "model": "m", "status": "ok", **Usage().columns(),
+        "model": "m", "status": "ok", "unmatched_words": None, **Usage().columns(),
     }  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -66,6 +66,7 @@ def test_a_constant_truth_is_given_back(fit) -> None:
 
 
 @pytest.mark.parametrize("fit", [linear, percentile])
+@settings(deadline=None, max_examples=60)
 @given(pairs=PAIRS)
 def test_more_never_becomes_less_and_the_mean_is_kept(fit, pairs: np.ndarray) -> None:
     values = fit(pairs[0], pairs[1])(pairs[0])

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from neuroscribe.score.correlation import Correlation, correlation
 
+from neuroscribe.score.estimates import Estimate
+from neuroscribe.score.measures import correlation
 from neuroscribe.testing.simulators import KnownSimulator, anti_oracle, blind, noisy, oracle
 
 SEQUENCES = [[bytes([letter]) for letter in b"a red car and a blue one, " * 20], [b"x"] * 520]
@@ -16,7 +17,7 @@ def truth(explanation: str, tokens: Sequence[bytes]) -> list[float]:
     return [10.0 if token in explanation.encode() else 0.0 for token in tokens]
 
 
-def score(simulator: KnownSimulator) -> Correlation:
+def score(simulator: KnownSimulator) -> Estimate:
     readings = asyncio.run(simulator.simulate("ab", SEQUENCES))
     values = np.array([reading.activations for reading in readings])
     return correlation(np.array([truth("ab", tokens) for tokens in SEQUENCES]), values, samples=0, seed=0)
@@ -28,7 +29,9 @@ def test_the_oracle_scores_one_and_its_opposite_minus_one() -> None:
 
 
 def test_the_blind_has_no_score_and_it_is_said_why() -> None:
-    assert score(blind()) == Correlation(None, None, None, "constant simulation")
+    unscored = score(blind())
+
+    assert (unscored.value, unscored.null_reason) == (None, "constant simulation")
 
 
 def test_noise_lowers_the_score_by_its_share_and_none_leaves_it() -> None:

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 
+from neuroscribe.errors import CapabilityError
 from neuroscribe.explain.messages import as_text
 from neuroscribe.ports import Message, NextToken, ReadingStatus, Usage
 from neuroscribe.simulate.one_at_a_time import OneAtATimeSimulator
@@ -122,6 +123,19 @@ def test_after_a_failure_only_the_failed_question_is_asked_again() -> None:
     scorer.failing = ""
     assert simulate(scorer, calls).activations == pytest.approx((0, 6 * 10 / 9, 0, 0))
     assert len(scorer.asked) == len(TOKENS) + 1
+
+
+def test_a_question_that_the_server_cannot_answer_so_fails_alone() -> None:
+    class Sometimes(Scorer):
+        async def next_token(self, messages: Sequence[Message]) -> NextToken:
+            if "\nLast token: car\n" in messages[-1].content:
+                raise CapabilityError("no log-probabilities came")
+            return await super().next_token(messages)
+
+    simulated = simulate(Sometimes())
+
+    assert (simulated.status, simulated.raw) == ("failed", "no log-probabilities came")
+    assert simulated.activations[:3] == pytest.approx((0, 6 * 10 / 9, 0))
 
 
 def test_a_refusal_is_kept() -> None:

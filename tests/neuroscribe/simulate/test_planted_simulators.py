@@ -1,15 +1,13 @@
 """Every simulator that asks a model, over a real HTTP server, on neurons whose activations are known."""
 
 import asyncio
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from neuroscribe.score.correlation import correlation
 
-from neuroscribe.explain.messages import as_text
-from neuroscribe.ports import Message, NextToken, Simulator
+from neuroscribe.ports import Simulator
+from neuroscribe.score.measures import correlation
 from neuroscribe.simulate.simulators import asking_simulator
 from neuroscribe.simulate.specs import AllAtOnce, MatchingWords, OneAtATime, SimulatorSpec, Structured
 from neuroscribe.testing.planted import (
@@ -39,26 +37,6 @@ SEQUENCES = sequences()
 FIRES = dict(PLANTED.values())
 
 
-class ScriptedScorer:
-    """The script's answers as likeliest first tokens; stands for a server with log-probabilities."""
-
-    identity = "scripted"
-    calls_at_once = 8
-
-    async def next_token(self, messages: Sequence[Message]) -> NextToken:
-        said = PlantedScript().reply(as_text(messages))
-        return NextToken({said: math.log(0.9), "...": math.log(0.05)}, "ok", "")
-
-    async def probe_next_token(self) -> None:
-        pass
-
-    async def reply(self, *_: object, **__: object) -> None:
-        raise AssertionError("only first tokens are read")
-
-    async def check(self) -> None:
-        pass
-
-
 @pytest.fixture(
     params=[
         ("chat", MatchingWords),
@@ -66,16 +44,14 @@ class ScriptedScorer:
         ("chat", Structured),
         ("completion", Structured),
         ("completion", AllAtOnce),
-        ("", OneAtATime),
+        ("chat", OneAtATime),
+        ("completion", OneAtATime),
     ],
     ids=lambda param: f"{param[1].__name__} {param[0]}",
 )
 def simulator(request: pytest.FixtureRequest) -> Iterator[Simulator]:
     style, kind = request.param
     spec: SimulatorSpec = kind(explainers=WHO)
-    if not style:
-        yield asking_simulator(spec, ScriptedScorer(), MemoryCalls())  # type: ignore[arg-type]
-        return
     with ScriptedServer(PlantedScript()) as server:
         llm = OpenAIServer("scripted", base_url=server.base_url, prompt_style=style)
         yield asking_simulator(spec, llm, MemoryCalls())
