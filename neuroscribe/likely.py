@@ -1,8 +1,11 @@
 """What a study will probably show and read, before there is any: stands in where a plan knows no better."""
 
+from typing import Any
+
 import polars as pl
 
 from neuroscribe.explain.evidence import LayerEvidence
+from neuroscribe.explain.explainers import listed_tokens
 from neuroscribe.explain.questions import Question, questions
 from neuroscribe.explain.specs import AskingSpec, ExplainerSpec, Showing, TokenList, TokenSummary
 from neuroscribe.studies import Study
@@ -21,26 +24,30 @@ def likely_question(study: Study, spec: AskingSpec) -> Question:
 
 
 def likely_explanations(evidence: LayerEvidence, name: str, spec: ExplainerSpec) -> pl.DataFrame:
-    """Return explanations such as an explainer will give: one that says something else for every question."""
+    """Return explanations such as an explainer will give: one that says something else for every question.
+
+    Those that need no LLM are given as they are.
+    """
     if isinstance(spec, TokenList):
-        asked = [(neuron, (), 0) for neuron in evidence.neurons]
+        rows = [listed_tokens(evidence, neuron, name, spec) for neuron in evidence.neurons]
     else:
         own = questions(evidence, spec)
-        asked = [(one.neuron, one.sequence_ids, one.sample_index) for one in own if one.messages]
-    rows = [
-        {
-            "explanation_id": f"{name} {neuron} {index}",
-            "neuron": neuron[0],
-            "polarity": neuron[1],
-            "text": f"{TEXT} {name} {neuron} {index}",
-            "status": "ok",
-            "explainer": name,
-            "sample_index": index,
-            "sequence_ids": list(sequence_ids),
-        }
-        for neuron, sequence_ids, index in asked
-    ]
-    return pl.DataFrame(rows, schema=_EXPLANATIONS)
+        rows = [_answered(name, question) for question in own if question.messages]
+    return pl.DataFrame([{column: row[column] for column in _EXPLANATIONS} for row in rows], _EXPLANATIONS)
+
+
+def _answered(name: str, question: Question) -> dict[str, Any]:
+    neuron, index = question.neuron, question.sample_index
+    return {
+        "explanation_id": f"{name} {neuron} {index}",
+        "neuron": neuron[0],
+        "polarity": neuron[1],
+        "text": f"{TEXT} {name} {neuron} {index}",
+        "status": "ok",
+        "explainer": name,
+        "sample_index": index,
+        "sequence_ids": list(question.sequence_ids),
+    }
 
 
 _EXPLANATIONS = {

@@ -21,7 +21,7 @@ from neuroscribe.ledger import ledger
 from neuroscribe.plan import layer_plan, likely_tokens, plan_text
 from neuroscribe.planned_calls import Asked, Found
 from neuroscribe.ports import Document, Simulator, Usage
-from neuroscribe.sampling import sampled_neurons
+from neuroscribe.sampling import sampled_neurons, set_aside
 from neuroscribe.simulate.requests import requests
 from neuroscribe.simulate.simulators import asking_simulator
 from neuroscribe.simulate.specs import SIMULATOR_KINDS
@@ -36,7 +36,7 @@ from neuroscribe.token_bytes import tokenizer_facts
 from resources.llm import OpenAIServer
 
 pytestmark = pytest.mark.slow
-LAYER = 1
+LAYER, SAMPLED = 1, 5
 ASKING = sorted(set(EXPLAINER_KINDS) - {"token_list"})
 SIMULATING = sorted(set(SIMULATOR_KINDS) - {"embedding"})
 
@@ -54,6 +54,8 @@ def study(explainers: dict[str, Any], simulators: dict[str, Any], scorers: dict[
             },
             "corpus": {"files": "x", "sequences": 60, "sequence_length": 16},
             "capture": {"random_sequences": 20, "random_exemplars": 12},
+            "sample": {"neurons_per_layer": SAMPLED},
+            "scoring": {"sequences_per_split": 2},
             "llm": {"provider": "openai", "model": "scripted"},
             "explainers": explainers,
             "simulators": simulators,
@@ -206,19 +208,19 @@ def test_tokens_and_money_are_at_most_what_is_said(tables: LayerTables) -> None:
     assert pairs["completion_tokens"] == 2 * neurons * 60
     assert plan["explanation long"]["completion_tokens"] == neurons * 800
     assert pairs["cost_usd"] == pairs["prompt_tokens"] + 100 * pairs["completion_tokens"]
-    assert pairs["set_aside"] == NEURONS - neurons
+    assert pairs["set_aside"] == len(set_aside(EVERY, LAYER, tables.statistics))
     assert 0.3 < pairs["shared"] < 1
     assert plan["simulation embedding"]["calls"] == plan["explanation token_list"]["calls"] == 0
 
 
 def test_without_a_capture_the_studys_numbers_stand_in(tables: LayerTables) -> None:
     guess, known = planned(Found()), planned(Found(tables.statistics, tables))
-    assert guess["explanation highlights"]["calls"] == 2 * NEURONS
+    assert guess["explanation highlights"]["calls"] == 2 * SAMPLED
     assert guess["explanation highlights"]["set_aside"] is None
     assert {row["known_from"] for row in guess.values()} == {"study", "no LLM"}
     for name, row in guess.items():
-        # Never less than what turns out, and of the same size.
-        assert known[name]["calls"] <= row["calls"] <= 3 * known[name]["calls"]
+        # Never less than what turns out, and of its size, though some neurons of a small text fire seldom.
+        assert known[name]["calls"] <= row["calls"] <= 5 * known[name]["calls"]
         if row["calls"]:
             per_call = row["prompt_tokens"] / row["calls"]
             assert per_call == pytest.approx(known[name]["prompt_tokens"] / known[name]["calls"], rel=0.5)

@@ -38,7 +38,7 @@ async def explained(
     rows: list[dict[str, Any]] = []
     for name, spec in study.explainers.items():
         if isinstance(spec, TokenList):
-            rows += [_listed_tokens(evidence, neuron, name, spec) for neuron in evidence.neurons]
+            rows += [listed_tokens(evidence, neuron, name, spec) for neuron in evidence.neurons]
             continue
         if llm is None:
             raise LLMError(f"study {study.name}: explainer {name!r} asks an LLM, and none was given")
@@ -151,7 +151,7 @@ def _row(
     }
 
 
-def _listed_tokens(evidence: LayerEvidence, neuron: Neuron, name: str, spec: TokenList) -> dict[str, Any]:
+def listed_tokens(evidence: LayerEvidence, neuron: Neuron, name: str, spec: TokenList) -> dict[str, Any]:
     """Return the baseline explanation: the tokens whose mean activation is largest on the explained side."""
     tokens = strongest_tokens(evidence, neuron, count=spec.tokens)
     texts = dict.fromkeys(token.strip() or token for token in tokens)
