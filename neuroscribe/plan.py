@@ -7,6 +7,7 @@ may be, and no prompt to be cheaper for having been in a cache.
 
 import re
 from collections.abc import Callable, Mapping
+from math import ceil
 from typing import Any
 
 import polars as pl
@@ -39,7 +40,7 @@ def layer_plan(
     explaining: Asked,
     simulating: Asked,
     calls: CallStore | None = None,
-    tokens_in: Callable[[str], float] | None = None,
+    tokens_in: Callable[[str], int] | None = None,
 ) -> pl.DataFrame:
     """Return one row per explainer, simulator and judge: what it will ask about a layer; see `_SCHEMA`.
 
@@ -61,9 +62,9 @@ def layer_plan(
     return pl.DataFrame(rows, schema=_SCHEMA)
 
 
-def likely_tokens(text: str) -> float:
+def likely_tokens(text: str) -> int:
     """Return about how many tokens a prompt has: rather too many than too few."""
-    return max(len(text) / CHARACTERS_PER_TOKEN, sum(1 for _ in _PIECE.finditer(text)))
+    return max(ceil(len(text) / CHARACTERS_PER_TOKEN), sum(1 for _ in _PIECE.finditer(text)))
 
 
 def plan_text(plan: pl.DataFrame, width: int) -> str:

@@ -76,7 +76,7 @@ class LayerView:
     layer: int
     found: Found
     calls: CallStore | None
-    tokens_in: Callable[[str], float]
+    tokens_in: Callable[[str], int]
 
     def row(self, stage: str, name: str, model: Asked, asked: PlannedCalls) -> dict[str, Any]:
         """Return one row of the plan."""
@@ -215,7 +215,7 @@ def _some(items: Sequence[Any]) -> Iterator[Any]:
     return (items[place * len(items) // count] for place in range(count))
 
 
-def _scaled(amounts: Iterable[float], number: int, looked_at: int) -> int:
+def _scaled(amounts: Iterable[int], number: int, looked_at: int) -> int:
     return round(sum(amounts) * number / looked_at) if looked_at else 0
 
 

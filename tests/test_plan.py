@@ -178,15 +178,14 @@ def test_planned_calls_are_those_that_the_server_counts(tables: LayerTables) -> 
             assert after[f"judgement {name}"]["calls"] == len(server.calls) - counted == expected > 0
             counted = len(server.calls)
         # All is answered now, and nothing is left to be asked.
-        asked = Asked(
-            cost, llm.identity, {name: own.identity for name, own in simulators(llm, calls).items()}
-        )
-        left = planned(
-            Found(tables.statistics, tables, made.explanations),
-            explaining=asked,
-            simulating=asked,
-            calls=calls,
-        )
+        own = {name: simulator.identity for name, simulator in simulators(llm, calls).items()}
+        judges = {
+            name: [AskedJudge(llm, name, calls, by_first_token=True).identity]
+            for name in ("detection", "fuzzing")
+        }
+        asked = Asked(cost, llm.identity, own, judges)
+        there = Found(tables.statistics, tables, made.explanations)
+        left = planned(there, explaining=asked, simulating=asked, calls=calls)
     assert {row["calls"] for row in left.values()} == {0}
     assert {row["cost_usd"] for row in left.values()} == {0.0}
     assert {name: row["answered"] for name, row in left.items()} == {

@@ -14,7 +14,7 @@ from operator import add
 
 import numpy as np
 
-from neuroscribe.calls import answered_once
+from neuroscribe.calls import InFlight, answered_once
 from neuroscribe.errors import CapabilityError
 from neuroscribe.escaping import escaped, unforged
 from neuroscribe.fingerprint import fingerprint
@@ -36,6 +36,7 @@ class OneAtATimeSimulator:
     def __init__(self, scorer: NextTokenScorer, calls: CallStore) -> None:
         self._scorer = scorer
         self._calls = calls
+        self._in_flight: InFlight = {}
 
     @property
     def identity(self) -> str:
@@ -74,7 +75,12 @@ class OneAtATimeSimulator:
 
         about = {"stage": "simulation", "model": self.identity}
         kept = await answered_once(
-            key, self._calls, call, keep=lambda answer: answer["status"] != "failed", about=about
+            key,
+            self._calls,
+            call,
+            keep=lambda answer: answer["status"] != "failed",
+            in_flight=self._in_flight,  # sequences that begin alike share their first questions
+            about=about,
         )
         return NextToken(kept["top_logprobs"], kept["status"], kept["raw"], Usage(**kept["usage"]))
 
