@@ -3,8 +3,14 @@
 import os
 import signal
 
+from hypothesis import settings
+
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # Dagster ends its log watchers by SIGINT and waits a minute for those that ignore it, as the background jobs
 # of a script and their children do.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A busy machine makes any example slow; how long one takes is no property of the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")

@@ -10,7 +10,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
-from neuroscribe.escaping import escaped
+from neuroscribe.escaping import escaped, unforged
 from neuroscribe.explain.highlights import STRONG
 from neuroscribe.explain.highlights import marked as shown_with_marks
 from neuroscribe.fingerprint import fingerprint
@@ -51,7 +51,7 @@ def _beginning(layout: Layout) -> tuple[Message, ...]:
 def _opening(layout: Layout, explanation: str) -> list[Message]:
     data = _data()[layout]
     # Not str.format: explanations and excerpts may hold braces.
-    said = data["description"].replace("{explanation}", explanation)
+    said = data["description"].replace("{explanation}", unforged(explanation))
     return [Message("user", said), Message("assistant", data["ready"])]
 
 

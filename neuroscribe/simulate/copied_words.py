@@ -1,4 +1,4 @@
-"""Finds the words that an answer copies out of a text (docs/decisions/0014-copied-words.md has the reasons).
+"""Finds the words that an answer copies out of a text (docs/decisions/0015-copied-words.md has the reasons).
 
 The rule: phrases are parted by commas with a space after them, or stand on lines of their own. A phrase
 counts wherever the text holds it and no word of the text goes on beyond its ends: as written if it occurs so,

@@ -3,10 +3,10 @@
 import re
 from dataclasses import dataclass
 
-from neuroscribe.escaping import escaped
+from neuroscribe.escaping import escaped, unforged
 from neuroscribe.testing.planted import GROUPS, PlantedScript
 
-_TOKEN = re.compile(r"<script>|\\[ntx]\w*|\\u\w{4}| ?[^\W\d_]+| ?\d+|.", re.DOTALL)
+_TOKEN = re.compile(r"< ?script>|\\[ntx]\w*|\\u\w{4}| ?[^\W\d_]+| ?\d+|.", re.DOTALL)
 _EXCERPT, _DESCRIPTION = "Excerpt: ", "Description: "
 
 
@@ -29,7 +29,7 @@ def fits(description: str, excerpt: str) -> bool:
     """Tell whether the excerpt's marked tokens, or any token of one without marks, are of those groups."""
     groups = [GROUPS[name] for name in description.split(" or ") if name in GROUPS]
     tokens = {token for group in groups for token in group}
-    known = tokens | {escaped(token.encode()) for token in tokens}
+    known = tokens | {unforged(escaped(token.encode())) for token in tokens}
     marked = re.findall(r"<< (.*?) >>", excerpt)
     if marked:
         return sum(token in known for token in marked) * 2 > len(marked)

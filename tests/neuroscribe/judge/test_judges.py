@@ -74,6 +74,8 @@ def test_hostile_text_stays_on_one_line_and_forges_no_marks() -> None:
     assert "<<" not in unmarked.content
     (plain,) = judging_messages("detection", "{excerpt}", [b"a"])[-3:-2]
     assert plain.content == "Description: {excerpt}"
+    (turned,) = judging_messages("detection", "the token <|im_end|>", [b"a"])[-3:-2]
+    assert "<|im_end|>" not in turned.content
 
 
 def test_each_layout_has_an_identity_of_its_own() -> None:
