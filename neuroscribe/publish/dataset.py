@@ -181,7 +181,8 @@ def _counts(part: Part) -> dict[str, int]:
             return {}
 
 
-_UNPUBLISHED: Any = {"name": True, "description": True, "llm": {"base_url"}}
+_ADDRESS = {"base_url"}
+_UNPUBLISHED: Any = {"name": True, "description": True, "llm": _ADDRESS, "simulator_llm": _ADDRESS}
 """Settings that are told elsewhere, or are nobody's business."""
 
 
@@ -201,9 +202,7 @@ def _manifest(
             "name": study.name,
             "fingerprint": study_fingerprint,
             "description": study.description,
-            "settings": study.model_dump(
-                mode="json", exclude={"name": True, "description": True, "llm": {"base_url"}}
-            ),
+            "settings": study.model_dump(mode="json", exclude=_UNPUBLISHED),
         },
         "subject": {
             "model": study.subject.model,

@@ -25,7 +25,8 @@ STUDY = Study.model_validate(
         "description": "Tiny <b>test</b>\n---\n| of | publication",
         "subject": {"model": "tiny/model", "artefact": "tiny-model", "layers": 2, "neurons_per_layer": 3},
         "corpus": {"artefact": "wikipedia-leads-en", "sequences": 8},
-        "llm": {"model": "tiny/chat"},
+        "llm": {"model": "tiny/chat", "base_url": "http://private.example/v1"},
+        "simulator_llm": {"model": "tiny/chat", "base_url": "http://hidden.example/v1"},
         "explainers": {"token_list": {}},
         "simulators": {"embedding": {"explainers": ["token_list"]}},
     }
@@ -179,7 +180,10 @@ def test_the_manifest_lists_every_file_as_it_is():
     assert all(file["bytes"] == len(files[file["path"]]) for file in manifest["files"])
     settings = manifest["study"].pop("settings")
     assert settings["capture"]["top_k"] == STUDY.capture.top_k
-    assert "base_url" not in settings["llm"]
+    assert settings["simulator_llm"]["model"] == "tiny/chat"
+    assert not [
+        path for path, data in files.items() if b"private.example" in data or b"hidden.example" in data
+    ]
     assert manifest["study"] == {"name": "tiny", "fingerprint": "f00d", "description": STUDY.description}
     assert manifest["tables"]["scores"]["columns"][0] == {
         "name": "explanation_id",
@@ -243,6 +247,7 @@ def test_licences_are_stated_as_far_as_they_are_known():
         },
         {"part": "subject", "name": "tiny/model", "licence": "Apache-2.0"},
         {"part": "llm", "name": "tiny/chat", "licence": "not recorded here; see its publisher"},
+        {"part": "simulator_llm", "name": "tiny/chat", "licence": "not recorded here; see its publisher"},
         {
             "part": "encoder",
             "name": "sentence-transformers/all-MiniLM-L6-v2",
