@@ -8,6 +8,7 @@ import pytest
 
 from neuroscribe.ports import Simulator
 from neuroscribe.score.measures import correlation
+from neuroscribe.simulate.one_at_a_time import OneAtATimeSimulator
 from neuroscribe.simulate.simulators import asking_simulator
 from neuroscribe.simulate.specs import AllAtOnce, MatchingWords, OneAtATime, SimulatorSpec, Structured
 from neuroscribe.testing.planted import (
@@ -24,16 +25,19 @@ from resources.llm import OpenAIServer
 WHO = ("token_pairs",)
 NEURONS = ((0, 0), (0, 3), (0, 4), (0, 8), (0, 11), (0, 14), (1, 13))
 """Colours; breaks; markup; colours or numbers; stops; ordinary words; weather or days."""
-TEXTS = [*(PLANTED[place].explanation for place in NEURONS), "words for tools"]
+FEW = ((0, 3), (0, 11), (0, 14))
+"""Enough, on short texts, where every token is a request."""
+OTHER = (1, 13)
+"""Its explanation is wrong for all others, and right for some tokens of every text."""
 
 
-def sequences() -> list[list[str]]:
+def planted_sequences() -> list[list[str]]:
     tokenizer = planted_tokenizer()
     cut = [tokenizer(text).input_ids[:64] for text in planted_corpus(3, seed=4)]
     return [[tokenizer.decode([token]) for token in ids] for ids in cut]
 
 
-SEQUENCES = sequences()
+SEQUENCES = planted_sequences()
 FIRES = dict(PLANTED.values())
 
 
@@ -58,23 +62,26 @@ def simulator(request: pytest.FixtureRequest) -> Iterator[Simulator]:
 
 
 def test_right_explanations_score_high_and_wrong_ones_low(simulator: Simulator) -> None:
-    tokens = [[token.encode() for token in sequence] for sequence in SEQUENCES]
+    single = isinstance(simulator, OneAtATimeSimulator)
+    neurons, sequences = (FEW, [own[:32] for own in SEQUENCES[1:]]) if single else (NEURONS, SEQUENCES)
+    texts = list(dict.fromkeys(PLANTED[place].explanation for place in (*neurons, OTHER)))
+    tokens = [[token.encode() for token in sequence] for sequence in sequences]
 
     async def simulated() -> dict[str, np.ndarray]:
-        readings = await asyncio.gather(*(simulator.simulate(text, tokens) for text in TEXTS))
+        readings = await asyncio.gather(*(simulator.simulate(text, tokens) for text in texts))
         return {
             text: np.array([reading.activations for reading in own])
-            for text, own in zip(TEXTS, readings, strict=True)
+            for text, own in zip(texts, readings, strict=True)
         }
 
     values = asyncio.run(simulated())
-    for layer, neuron in NEURONS:
+    for layer, neuron in neurons:
         explanation, fires = PLANTED[layer, neuron]
-        truth = np.array([[planted_activation(layer, neuron, token) for token in own] for own in SEQUENCES])
-        wrong = [text for text in TEXTS if fires.isdisjoint(FIRES[text])]
+        truth = np.array([[planted_activation(layer, neuron, token) for token in own] for own in sequences])
+        wrong = [text for text in texts if fires.isdisjoint(FIRES[text])]
         assert truth.max() > 0, "the texts lack what the neuron fires on"
         assert score(truth, values[explanation]) >= 0.95
-        assert len(wrong) >= 4
+        assert len(wrong) >= 3
         assert max(score(truth, values[text]) for text in wrong) <= 0.1
 
 
