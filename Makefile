@@ -21,15 +21,15 @@ PYTEST := $(BARE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadf
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 export TOKENIZERS_PARALLELISM = false
-run ui bench: export DAGSTER_HOME := $(DAGSTER_HOME)
-run plan ledger ui bench: export NEUROSCRIBE_STORE := $(NEUROSCRIBE_STORE)
+run ui bench bench-puzzles: export DAGSTER_HOME := $(DAGSTER_HOME)
+run plan ledger ui bench bench-puzzles: export NEUROSCRIBE_STORE := $(NEUROSCRIBE_STORE)
 
 .SILENT:
 .DEFAULT_GOAL := help
-.PHONY: help run plan ledger server test check lint ui bench setup home clean
+.PHONY: help run plan ledger server test check lint ui bench bench-puzzles setup home clean
 
 help: ## show these targets
-	awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+	awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
 run: setup home ## capture, explain and score a study (STUDY=embedded)
 	$(BIN)/python -m dagster_project.run $(STUDY)
@@ -53,6 +53,10 @@ check: lint ## the same without the slow tests
 
 bench: setup home ## measure, and write benchmarks/latest.json (PARTS="capture peers": some of it)
 	$(BIN)/python -m benchmarks $(PARTS)
+
+bench-puzzles: setup ## try a study's LLM on neuron puzzles (DATA=puzzles.json STUDY=embedded)
+	test -n "$(DATA)" || { echo "make: name a file of puzzles: make bench-puzzles DATA=puzzles.json"; exit 1; }
+	$(BIN)/python -m benchmarks.puzzles "$(DATA)" --study $(STUDY)
 
 server: setup ## run a small study on a real LLM server, installed below the cache (KIND=llama or vllm)
 	$(BIN)/python deploy/servers/real_server.py $(KIND)

@@ -28,6 +28,10 @@ class CorpusError(NeuroscribeError):
     """The corpus holds no text, too little of it, or bytes that are not text."""
 
 
+class PuzzleError(NeuroscribeError):
+    """A file of neuron puzzles is wrong."""
+
+
 class SubjectError(NeuroscribeError):
     """The subject cannot be loaded or has no neurons of the kind studied here."""
 

@@ -118,22 +118,27 @@ def started(store: Store, shard: int) -> subprocess.Popen[bytes]:
     )
 
 
-def killed_under_way(store: Store, process: subprocess.Popen[bytes], shard: int) -> None:
-    """Kill a shard's process once it has written a checkpoint, and blocks of whole activations."""
-    pattern = f"planted/activations/tensors/layer_01.shard_{shard}_of_2.open.safetensors"
-    tick = threading.Event()
-    while process.poll() is None and not (store.root / pattern).exists():
+def killed_under_way(store: Store, processes: list[subprocess.Popen[bytes]]) -> None:
+    """Kill each shard's process as soon as it has written a checkpoint, and blocks of whole activations."""
+    tensors = store.root / "planted/activations/tensors"
+    going, tick = dict(enumerate(processes)), threading.Event()
+    while going:
         tick.wait(0.01)
-    process.kill()
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == -signal.SIGKILL, errors.decode()[-2000:]
+        for shard, process in list(going.items()):
+            if (
+                process.poll() is not None
+                or (tensors / f"layer_01.shard_{shard}_of_{len(processes)}.open.safetensors").exists()
+            ):
+                going.pop(shard).kill()
+    for process in processes:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == -signal.SIGKILL, errors.decode()[-2000:]
 
 
 def test_two_shards_killed_under_way_with_whole_activations_end_in_the_bytes_of_a_calm_run(
     alone: Store, begun: Store
 ) -> None:
-    for shard, process in [(shard, started(begun, shard)) for shard in (0, 1)]:
-        killed_under_way(begun, process, shard)
+    killed_under_way(begun, [started(begun, shard) for shard in (0, 1)])
     tensors, blocks = begun.tensors(), begun.whole()
     assert [name for name in tensors if not name.startswith(".") and "open" not in name] == []
     assert 0 < len(blocks) < len(alone.whole())

@@ -41,17 +41,27 @@ async def simulated_layer(
 
     Raises CapabilityError or LLMError, before anything is spent, for a model that cannot do what is needed.
     """
+    simulators = await opened_simulators(study, llm=llm, encoders=encoders, calls=calls, progress=progress)
+    return await layer_simulations(study, tables, simulators=simulators, calls=calls, progress=progress)
+
+
+async def opened_simulators(
+    study: Study, *, llm: LLMSource, encoders: EncoderSource, calls: CallStore, progress: Progress
+) -> Mapping[str, Simulator]:
+    """Return the study's simulators by name, ready to be asked.
+
+    Raises CapabilityError or LLMError, before anything is spent, for a model that cannot do what is needed.
+    """
     model: LLM | None = None
     if needs := study.simulating_needs & LLM_NEEDS:
         model = llm.open(study.simulating_llm, progress=progress, beside=study.llm)
         await check_llm(model, needs)
-    simulators: Mapping[str, Simulator] = {
+    return {
         name: EmbeddingSimulator(encoders.open(spec, progress=progress))
         if isinstance(spec, Embedding)
         else asking_simulator(spec, model, calls)
         for name, spec in study.simulators.items()
     }
-    return await layer_simulations(study, tables, simulators=simulators, calls=calls, progress=progress)
 
 
 def asking_simulator(spec: SimulatorSpec, llm: LLM | None, calls: CallStore) -> Simulator:

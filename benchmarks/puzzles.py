@@ -1,0 +1,166 @@
+"""Tries a study's LLM on neuron puzzles: whether it finds the explanation and scores the true one highest.
+
+python -m benchmarks.puzzles DATA [--study NAME]
+
+DATA is a JSON file of puzzles (neuroscribe/puzzles.py). Answers are kept in the store like those of a run, so
+that a second try asks nothing twice. An explanation counts as found when a sentence encoder holds it nearer
+to the true one than to any false one; both are printed, for people to judge.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+
+from benchmarks.figures import Figure, figure, write
+from dagster_project.environments import Environment
+from neuroscribe.errors import NeuroscribeError, StudyError
+from neuroscribe.escaping import escaped
+from neuroscribe.explain.explainers import explained
+from neuroscribe.explain.specs import LogitLens
+from neuroscribe.ports import TextEncoder
+from neuroscribe.puzzles import POLARITY, PuzzleLayer, is_first, likeness, read_puzzles
+from neuroscribe.score.specs import ScoringSpec
+from neuroscribe.sections import EncoderSpec
+from neuroscribe.simulate.simulators import opened_simulators
+from neuroscribe.simulate.stage import simulated
+from neuroscribe.studies import Study, chosen_study, read_studies
+
+ENCODER = EncoderSpec(artefact="all-minilm-l6-v2")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One explanation of a puzzle."""
+
+    neuron: int
+    origin: Literal["true", "false", "found"]
+    text: str
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Try the puzzles and write the figures; returns 0, or 1 after one message about what went wrong."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.puzzles", description=__doc__)
+    parser.add_argument("data", type=Path, help="JSON file of puzzles")
+    parser.add_argument("--study", default="embedded", help="whose LLM, explainers and simulators are tried")
+    options = parser.parse_args(arguments)
+    try:
+        layer = PuzzleLayer(read_puzzles(options.data))
+        environment = Environment.read()
+        study = puzzle_study(chosen_study(read_studies(environment.studies), options.study))
+        figures = asyncio.run(tried(layer, study, environment.resources()))
+    except NeuroscribeError as error:
+        sys.stderr.write(f"\nerror: {escaped(str(error).encode(errors='replace'))}\n")
+        return 1
+    write(figures, part=f"puzzles.{study.name}")
+    return 0
+
+
+def puzzle_study(study: Study) -> Study:
+    """Return the study without what puzzles have no data for: weights of a subject, and several splits."""
+    explainers = {name: spec for name, spec in study.explainers.items() if not isinstance(spec, LogitLens)}
+    if not explainers:
+        raise StudyError(f"study {study.name}: puzzles have no output weights for its explainers to show")
+    return study.model_copy(update={"explainers": explainers, "scorers": {}, "scoring": ScoringSpec()})
+
+
+async def tried(layer: PuzzleLayer, study: Study, resources: dict[str, Any]) -> list[Figure]:
+    """Return the figures of one study on the puzzles, and print every explanation with its scores."""
+    shared = {"calls": resources["calls"], "progress": resources["progress"]}
+    llm = None
+    if study.explaining_needs:
+        llm = resources["llm"].open(study.llm, progress=resources["progress"])
+        await llm.check()
+    simulators = await opened_simulators(
+        study, llm=resources["llm"], encoders=resources["encoders"], **shared
+    )
+    explanations = await explained(study, layer.evidence(), llm=llm, **shared)
+    every = candidates(layer, explanations)
+    wanted = layer.tasks({identity: (one.neuron, one.text) for identity, one in every.items()})
+    tasks = dict.fromkeys(study.simulators, wanted)
+    simulations = await simulated(study, tasks, layer.tokens, simulators=simulators, **shared)
+    encoder = resources["encoders"].open(ENCODER, progress=resources["progress"])
+    figures = list(solved(layer, study, explanations, encoder))
+    for name in study.simulators:
+        own = simulations.filter(pl.col("simulator") == name)
+        scores = layer.correlations(own, {identity: one.neuron for identity, one in every.items()})
+        figures += ranked(layer, study, name, every, scores)
+    return figures
+
+
+def candidates(layer: PuzzleLayer, explanations: pl.DataFrame) -> dict[str, Candidate]:
+    """Return the true, the false and the found explanations of every puzzle, by id."""
+    every: list[Candidate] = []
+    for neuron, puzzle in enumerate(layer.puzzles):
+        every.append(Candidate(neuron, "true", puzzle.explanation))
+        every += [Candidate(neuron, "false", text) for text in puzzle.false_explanations]
+    usable = explanations.filter(pl.col("status") == "ok")
+    every += [Candidate(row["neuron"], "found", row["text"]) for row in usable.iter_rows(named=True)]
+    return {str(place): one for place, one in enumerate(every)}
+
+
+def solved(
+    layer: PuzzleLayer, study: Study, explanations: pl.DataFrame, encoder: TextEncoder
+) -> Iterator[Figure]:
+    """Yield, for each explainer, the share of puzzles whose first candidate is nearest to the true text."""
+    for explainer in study.explainers:
+        right = 0
+        for neuron, puzzle in enumerate(layer.puzzles):
+            own = explanations.filter(
+                (pl.col("explainer") == explainer)
+                & (pl.col("neuron") == neuron)
+                & (pl.col("polarity") == POLARITY)
+            ).sort("sample_index")
+            text, status = own["text"][0], own["status"][0]
+            near = likeness(encoder, text, puzzle.candidates) if text else [0.0, 0.0]
+            right += is_first(near)
+            print(
+                f"{puzzle.name:28} {explainer:14} {'solved' if is_first(near) else 'missed'}"
+                f" (cosine {near[0]:.2f}, false ones to {max(near[1:]):.2f}): {text or status}"
+            )
+        yield _figure(study, f"solved.{explainer}", right / len(layer.puzzles), layer)
+
+
+def ranked(
+    layer: PuzzleLayer,
+    study: Study,
+    simulator: str,
+    every: Mapping[str, Candidate],
+    scores: Mapping[str, float | None],
+) -> Iterator[Figure]:
+    """Yield how often a simulator scores the true explanation highest, and what it scores on average."""
+    firsts, true = 0, list[float | None]()
+    for neuron, puzzle in enumerate(layer.puzzles):
+        own = {
+            origin: [scores[i] for i, one in every.items() if (one.neuron, one.origin) == (neuron, origin)]
+            for origin in ("true", "false", "found")
+        }
+        firsts += is_first([*own["true"], *own["false"]])
+        true += own["true"]
+        shown = ", ".join(f"{origin} {' '.join(map(_shown, values))}" for origin, values in own.items())
+        print(f"{puzzle.name:28} {simulator:16} {shown}")
+    yield _figure(study, f"truth_first.{simulator}", firsts / len(layer.puzzles), layer)
+    if defined := [score for score in true if score is not None]:
+        mean = sum(defined) / len(defined)
+        unit = f"mean correlation of {len(defined)} true explanations"
+        yield _figure(study, f"true_score.{simulator}", mean, layer, unit)
+
+
+def _shown(score: float | None) -> str:
+    return "none" if score is None else f"{score:.2f}"
+
+
+def _figure(
+    study: Study, name: str, value: float, layer: PuzzleLayer, unit: str = "of the puzzles"
+) -> Figure:
+    models = f", {study.llm.model}, simulating {study.simulating_llm.model}"
+    return figure(f"puzzles.{study.name}.{name}", [value], unit, n=len(layer.puzzles), detail=models)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
