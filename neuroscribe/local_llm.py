@@ -6,7 +6,9 @@ All tensors are on the model's device; CUDA has not been tried here.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +17,7 @@ from torch import Tensor
 
 from neuroscribe.errors import LLMError
 from neuroscribe.kv_cache import cached_length, forked
+from neuroscribe.local_answers import Draw, can_batch, continued
 from neuroscribe.local_prompts import PromptStyle, PromptTokens
 from neuroscribe.local_readings import check_questions, finite, look_back, row_probabilities
 from neuroscribe.local_rows import Row
@@ -22,6 +25,7 @@ from neuroscribe.ports import Message, NextToken, Reply, Schema, Usage
 
 _KEPT_PREFIXES = 4
 _LIKELIEST = 50
+_REPLIES = 8
 
 
 class LocalLLM:
@@ -77,15 +81,59 @@ class LocalLLM:
 
         A schema is not enforced. Raises LLMError when prompt and answer are longer than the model can read.
         """
+        (reply,) = await self.replies(
+            [messages], max_tokens=max_tokens, temperature=temperature, seed=seed, schema=schema
+        )
+        return reply
+
+    @property
+    def replies_at_once(self) -> int:
+        """Prompts that one call of `replies` should hold; one where the model cannot batch them."""
+        return _REPLIES if can_batch(self._model, look_back(self._model)) else 1
+
+    async def replies(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        *,
+        max_tokens: int,
+        temperature: float,
+        seed: int,
+        schema: Schema | None = None,
+        enough: Sequence[Callable[[str], bool]] = (),
+    ) -> list[Reply]:
+        """Continue several prompts as `reply` does, at once where all begin alike and the model can."""
         del schema
-        shared, own = self._prompts.prompt(messages)
-        self._check_length(len(shared) + len(own) + max_tokens)
-        with torch.inference_mode():
-            cache = forked(self.prefix(shared))
-            tokens = self._continued(cache, own, max_tokens, temperature, torch.Generator().manual_seed(seed))
+        tokens = [self._prompts.prompt(messages) for messages in prompts]
+        for shared, own in tokens:
+            self._check_length(len(shared) + len(own) + max_tokens)
+        alike = all(shared == tokens[0][0] and own for shared, own in tokens)
+        size = self.replies_at_once if alike else 1
+        found: list[Reply] = []
+        for start in range(0, len(tokens), size):
+            batch, wanted = tokens[start : start + size], enough[start : start + size]
+            with torch.inference_mode():
+                made = continued(
+                    self._model,
+                    self.prefix(batch[0][0]),
+                    [own for _, own in batch],
+                    most=max_tokens,
+                    draws=[_drawing(temperature, seed) for _ in batch],
+                    ends=self._ends_an_answer,
+                    enough=[partial(self._is_enough, told) for told in wanted],
+                )
+            found += [
+                self._reply(shared, own, answer, len(answer) == max_tokens)
+                for (shared, own), answer in zip(batch, made, strict=True)
+            ]
+        return [
+            replace(reply, status="truncated") if told(reply.text or "") else reply
+            for reply, told in zip(found, enough or [_never] * len(found), strict=True)
+        ]
+
+    def _reply(self, shared: Sequence[int], own: Sequence[int], tokens: list[int], cut: bool) -> Reply:
         text = self._tokenizer.decode(tokens, skip_special_tokens=True).strip()
         raw = json.dumps({"text": text, "tokens": tokens}, ensure_ascii=False)
-        status = "truncated" if len(tokens) == max_tokens else "ok"
+        status = "truncated" if cut else "ok"
         return Reply(text, status, raw, Usage(len(shared) + len(own), len(shared), len(tokens)))
 
     async def next_token(self, messages: Sequence[Message]) -> NextToken:
@@ -173,29 +221,14 @@ class LocalLLM:
                 input_ids=ids, past_key_values=cache, use_cache=True
             ).past_key_values
 
-    def _continued(
-        self,
-        cache: Any,
-        tokens: Sequence[int],
-        max_tokens: int,
-        temperature: float,
-        generator: torch.Generator,
-    ) -> list[int]:
-        """Return the tokens that follow, up to the end of the line (completion) or turn (chat)."""
-        made: list[int] = []
-        step = list(tokens)
-        for _ in range(max_tokens):
-            ids = torch.tensor([step], device=self._model.device)
-            output = self._model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
-            cache = output.past_key_values
-            token = _drawn(output.logits[0, -1].float().cpu(), temperature, generator)
-            if token in self._ends or (
-                self._style == "completion" and "\n" in self._tokenizer.decode([token])
-            ):
-                break
-            made.append(token)
-            step = [token]
-        return made
+    def _is_enough(self, told: Callable[[str], bool], tokens: list[int]) -> bool:
+        return told(self._tokenizer.decode(tokens, skip_special_tokens=True))
+
+    def _ends_an_answer(self, token: int) -> bool:
+        """Tell whether a token ends a line (completion) or turn (chat)."""
+        return token in self._ends or (
+            self._style == "completion" and "\n" in self._tokenizer.decode([token])
+        )
 
     def _check_length(self, found: int, *, asked: bool = False) -> None:
         """Raise LLMError for more tokens in a row than the model has positions, or questions can see."""
@@ -221,8 +254,18 @@ class LocalLLM:
         return {*ends, self._tokenizer.eos_token_id} - {None}
 
 
-def _drawn(logits: Float[Tensor, " token"], temperature: float, generator: torch.Generator) -> int:
-    """Draw the next token: the likeliest at temperature 0, the first of equals."""
-    if temperature == 0:
-        return int(logits.argmax())
-    return int(torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator))
+def _never(answer: str) -> bool:
+    del answer
+    return False
+
+
+def _drawing(temperature: float, seed: int) -> Draw:
+    """Return what draws next tokens: the likeliest at temperature 0, the first of equals."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def drawn(logits: Float[Tensor, " token"]) -> int:
+        if temperature == 0:
+            return int(logits.argmax())
+        return int(torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator))
+
+    return drawn

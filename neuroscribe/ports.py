@@ -162,6 +162,33 @@ class LLM(Protocol):
 
 
 @runtime_checkable
+class BatchingLLM(LLM, Protocol):
+    """A language model that answers several prompts in less time together than one after the other."""
+
+    @property
+    def replies_at_once(self) -> int:
+        """Prompts that one call of `replies` should hold."""
+        ...
+
+    async def replies(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        *,
+        max_tokens: int,
+        temperature: float,
+        seed: int,
+        schema: Schema | None = None,
+        enough: Sequence[Callable[[str], bool]] = (),
+    ) -> list[Reply]:
+        """Answer each prompt as `reply` does; what shares a batch changes numbers only by rounding.
+
+        `enough`, if given, has a function for each prompt that tells of an answer so far that no more of it
+        is wanted; it then ends there, truncated.
+        """
+        ...
+
+
+@runtime_checkable
 class PromptScorer(Protocol):
     """A completion server that can echo a prompt with the log-probabilities of its tokens."""
 

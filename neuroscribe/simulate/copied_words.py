@@ -16,6 +16,8 @@ from neuroscribe.simulate.spans import Span
 
 _LONGEST = 8
 """Words of a phrase; a longer one that the text does not hold is prose."""
+_AGAIN = 6
+"""Phrases in a row that say nothing new, after which an answer is known to go round in circles."""
 _NOTHING = re.compile(
     r"(nothing|n/a|none of [^,]*|no ((matching|fitting|such|relevant) )?words?\b[^,]*"
     r"|there (is|are) no[^,]*)\W*",
@@ -52,7 +54,7 @@ def copied(answer: str, text: str, *, label: str, nothing: str, cut: bool = Fals
     `label` may stand before the list, with a colon; `nothing` is the word for an empty list. Of an answer
     that was `cut` off, the last phrase does not count.
     """
-    said = re.sub(rf"^[*_\s]*{re.escape(label)}[*_\s]*:[*_\s]*", "", answer.strip(), flags=re.IGNORECASE)
+    said = _without_label(answer, label)
     if said.strip(_EDGES).lower() == nothing:
         return Copied()
     phrases = _listed(said)[: -1 if cut else None]
@@ -65,6 +67,23 @@ def copied(answer: str, text: str, *, label: str, nothing: str, cut: bool = Fals
         tuple(phrase for phrase, places in found.items() if not places),
         any(times[phrase] > max(1, len(places)) for phrase, places in found.items()),
     )
+
+
+def goes_round(answer: str, text: str, *, label: str) -> bool:
+    """Tell whether the last whole phrases of an answer that is being written all stand in it before.
+
+    They must also be more than the text holds: a text may say one word many times.
+    """
+    phrases = _listed(_without_label(answer, label))[:-1]
+    before, last = phrases[:-_AGAIN], phrases[-_AGAIN:]
+    if len(last) < _AGAIN or not set(last) <= set(before):
+        return False
+    times = Counter(phrases)
+    return all(times[phrase] > max(1, len(_places(phrase, text))) for phrase in set(last))
+
+
+def _without_label(answer: str, label: str) -> str:
+    return re.sub(rf"^[*_\s]*{re.escape(label)}[*_\s]*:[*_\s]*", "", answer.strip(), flags=re.IGNORECASE)
 
 
 def _listed(said: str) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from neuroscribe.escaping import escaped, unforged
 from neuroscribe.explain.faults import fault
 from neuroscribe.ports import Message, ReadingStatus, Reply, Simulated
-from neuroscribe.simulate.copied_words import Copied, copied
+from neuroscribe.simulate.copied_words import Copied, copied, goes_round
 from neuroscribe.simulate.distribution import without_values
 from neuroscribe.simulate.prompts import conversation, wording
 from neuroscribe.simulate.spans import text_and_spans, touched
@@ -40,6 +40,10 @@ class MatchingWordsLayout:
     def longest_answer(self, tokens: Sequence[bytes]) -> int:
         """Return enough for a copy of the whole text with its commas."""
         return 32 + 2 * len(tokens)
+
+    def enough(self, answer: str, tokens: Sequence[bytes]) -> bool:
+        """Tell whether an answer goes round in circles, and has for some time."""
+        return goes_round(answer, text_and_spans(tokens)[0], label=wording(self.name)["label"])
 
     def reading(self, reply: Reply, tokens: Sequence[bytes]) -> Simulated:
         """Return 10 for every token that has a character in a copied word, 0 for every other.

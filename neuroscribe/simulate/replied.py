@@ -7,10 +7,11 @@ was asked at temperature 0 and answered unreadably would be answered so again: i
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol, runtime_checkable
+from functools import partial
+from typing import Any, Protocol, runtime_checkable
 
 from neuroscribe.explain.faults import without_thoughts
-from neuroscribe.ports import LLM, Message, Reply, Schema, Simulated
+from neuroscribe.ports import LLM, BatchingLLM, Message, Reply, Schema, Simulated
 from neuroscribe.simulate.distribution import without_values
 from neuroscribe.simulate.prompts import prompt_identity
 
@@ -37,6 +38,10 @@ class ReplyLayout(Protocol):
         """Return how many of the model's tokens an answer may take."""
         ...
 
+    def enough(self, answer: str, tokens: Sequence[bytes]) -> bool:
+        """Tell whether an answer so far has said all it will: a model may go round in circles."""
+        ...
+
     def reading(self, reply: Reply, tokens: Sequence[bytes]) -> Simulated:
         """Return the values of every token or what is wrong with the answer, which is ok or truncated."""
         ...
@@ -56,8 +61,8 @@ class RepliedSimulator:
 
     @property
     def sequences_per_call(self) -> int:
-        """One sequence a prompt."""
-        return 1
+        """One sequence a prompt, and as many prompts as the model answers together."""
+        return self._llm.replies_at_once if isinstance(self._llm, BatchingLLM) else 1
 
     @property
     def calls_at_once(self) -> int:
@@ -66,16 +71,21 @@ class RepliedSimulator:
 
     async def simulate(self, explanation: str, sequences: Sequence[Sequence[bytes]]) -> list[Simulated]:
         """Return what the model says about every token of every sequence."""
-        return list(await asyncio.gather(*(self._reading(explanation, tokens) for tokens in sequences)))
+        options: dict[str, Any] = {
+            "max_tokens": max((self._layout.longest_answer(tokens) for tokens in sequences), default=0),
+            "temperature": 0.0,
+            "seed": 0,
+            "schema": self._layout.schema,
+        }
+        prompts = [self._layout.messages(explanation, tokens) for tokens in sequences]
+        if isinstance(self._llm, BatchingLLM):
+            enough = [partial(self._layout.enough, tokens=tokens) for tokens in sequences]
+            replies = await self._llm.replies(prompts, enough=enough, **options)
+        else:
+            replies = await asyncio.gather(*(self._llm.reply(prompt, **options) for prompt in prompts))
+        return [self._reading(reply, tokens) for reply, tokens in zip(replies, sequences, strict=True)]
 
-    async def _reading(self, explanation: str, tokens: Sequence[bytes]) -> Simulated:
-        reply = await self._llm.reply(
-            self._layout.messages(explanation, tokens),
-            max_tokens=self._layout.longest_answer(tokens),
-            temperature=0.0,
-            seed=0,
-            schema=self._layout.schema,
-        )
+    def _reading(self, reply: Reply, tokens: Sequence[bytes]) -> Simulated:
         if reply.status in ("ok", "truncated"):
             said = replace(reply, text=without_thoughts(reply.text or ""))
             reading = self._layout.reading(said, tokens)

@@ -18,7 +18,7 @@ from neuroscribe.simulate.sequential import Ask, Sequentially, Truth, in_pieces
 from neuroscribe.simulate.tasks import Task, simulation_tasks
 from neuroscribe.studies import Study
 
-_ANSWERS = 2
+_ANSWERS = 3
 """Raise when the code that asks or reads changes what the same prompt is answered with."""
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from neuroscribe.simulate.copied_words import Copied, copied
+from neuroscribe.simulate.copied_words import Copied, copied, goes_round
 
 
 def found(answer: str, text: str, *, cut: bool = False) -> Copied:
@@ -116,3 +116,28 @@ def test_a_list_that_names_a_word_more_often_than_the_text_goes_round_in_circles
     assert found("rain, storm, rain", "rain and storm").circles
     assert not found("rain, storm, rain", "rain and storm and rain").circles
     assert found("hail, hail", "rain").circles
+
+
+TEXT = "red, blue and green, red again"
+ROUND = "red, blue, green, red, blue, green, red, blue, green, red, "
+
+
+@pytest.mark.parametrize(
+    ("answer", "circles"),
+    [
+        (ROUND, True),
+        (f"Words: {ROUND}", True),
+        (ROUND.replace("red, blue, green, red", "blue, green", 1), False),
+        ("red, blue, green, red, blue, green, red, blue, yellow, red, ", False),
+        ("red, blue, green, ", False),
+        ("", False),
+    ],
+)
+def test_six_phrases_in_a_row_that_say_nothing_new_are_circles(answer: str, circles: bool) -> None:
+    assert goes_round(answer, TEXT, label="Words") is circles
+
+
+def test_a_word_listed_as_often_as_the_text_holds_it_is_no_circle() -> None:
+    text = "no, " * 20
+    assert not goes_round("no, " * 20, text, label="Words")
+    assert goes_round("no, " * 30, text, label="Words")
