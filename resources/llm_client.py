@@ -1,7 +1,7 @@
 """Sends one request to an OpenAI-compatible server, and says how it ended.
 
 The `openai` client knows address, key and headers; requests go straight through its HTTP client, for what it
-does to each of them costs as much as sending it (docs/decisions/0017-requests-without-models.md).
+does to each of them costs as much as sending it (docs/decisions/0018-requests-without-models.md).
 """
 
 import asyncio

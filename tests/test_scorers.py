@@ -23,6 +23,8 @@ from neuroscribe.testing.planted_study import MODEL, write_planted_study
 from neuroscribe.testing.servers import ScriptedServer
 from resources.tables import Tables
 
+pytestmark = pytest.mark.slow
+
 SCORERS = """
 [scorers.detection]
 explainers = ["token_pairs"]
