@@ -14,6 +14,7 @@ from benchmarks.local_simulator import local_simulator_figures
 from benchmarks.memory import memory_figures
 from benchmarks.peers import peer_figures
 from benchmarks.scoring import scoring_figures
+from benchmarks.tokens import token_figures
 from benchmarks.whole_activations import whole_figures
 
 PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -25,6 +26,7 @@ PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
     "local": local_simulator_figures,
     "scoring": scoring_figures,
     "llm": llm_figures,
+    "tokens": token_figures,
 }
 
 
