@@ -24,10 +24,12 @@ from neuroscribe.sampling import quantile_pools
 from neuroscribe.subjects import Subject, TokenizerFacts
 from neuroscribe.testing.random_subjects import random_subject
 from neuroscribe.testing.stores import SilentProgress
+from resources.weights import computing_dtype
 
 SEQUENCES, LENGTH, REPEATS = 512, 64, 5
 LATE_SEQUENCES = 16_384
 """Enough for the top 20 to have settled."""
+_BF16 = "_bf16"
 TOP_K, RANDOM_SEQUENCES, LOOKUP_NEURONS = 20, 30, 12
 """As in studies/embedded.toml."""
 SMOLLM2: dict[str, Any] = {
@@ -66,34 +68,40 @@ def capture_figures() -> Iterator[Figure]:
 
 def _gpt2_figures() -> Iterator[Figure]:
     """Compare capture with the plain backbone, and the optimised capture with the same plain backbone."""
-    wide, both = torch.float32, (torch.float32, torch.bfloat16)
+    wide = torch.float32
     plain = Run(_subject("gpt2", GPT2_WIDTH, wide), (1,), everything=False)
-    fused = [Run(_subject("gpt2", GPT2_WIDTH, dtype, fused=True), (1,)) for dtype in both]
-    compiled = [Run(_subject("gpt2", GPT2_WIDTH, dtype, compiled=True), (1,)) for dtype in both]
-    optimised = {
-        "gpt2_width": fused[0],
-        "gpt2_width_bf16": fused[1],
-        "gpt2_width_compiled": compiled[0],
-        "gpt2_width_compiled_bf16": compiled[1],
-    }
+    optimised: dict[str, Run] = {}
+    for suffix, dtype in dtypes().items():
+        optimised[f"gpt2_width{suffix}"] = Run(_subject("gpt2", GPT2_WIDTH, dtype, fused=True), (1,))
+        compiled = _subject("gpt2", GPT2_WIDTH, dtype, compiled=True)
+        optimised[f"gpt2_width_compiled{suffix}"] = Run(compiled, (1,))
     yield from _ratio_figures("gpt2_width", plain, optimised)
     yield from _split_figures("gpt2_width_histogram", replace(plain, everything=True))
 
 
 def _smollm2_figures() -> Iterator[Figure]:
-    both = (torch.float32, torch.bfloat16)
-    plain = [Run(_subject("llama", SMOLLM2, one, prefix_ids=(0,)), (1, -1), everything=False) for one in both]
-    compiled = [Run(_subject("llama", SMOLLM2, one, prefix_ids=(0,), compiled=True), (1, -1)) for one in both]
-    narrow = replace(plain[1], everything=True)
-    optimised = {
-        "smollm2": narrow,
-        "smollm2_compiled": compiled[0],
-        "smollm2_compiled_bf16": compiled[1],
-    }
-    yield from _ratio_figures("smollm2_fp32", plain[0], optimised)
-    yield from _split_figures("smollm2_fp32_histogram", replace(plain[0], everything=True))
-    yield from _ratio_figures("smollm2", plain[1], {})
-    yield from _split_figures("smollm2_histogram", narrow)
+    plain: dict[str, Run] = {}
+    optimised: dict[str, Run] = {}
+    for suffix, dtype in dtypes().items():
+        one = _subject("llama", SMOLLM2, dtype, prefix_ids=(0,))
+        compiled = _subject("llama", SMOLLM2, dtype, prefix_ids=(0,), compiled=True)
+        plain[suffix] = Run(one, (1, -1), everything=False)
+        optimised[f"smollm2_compiled{suffix}"] = Run(compiled, (1, -1))
+    if _BF16 in plain:
+        optimised["smollm2"] = replace(plain[_BF16], everything=True)
+    yield from _ratio_figures("smollm2_fp32", plain[""], optimised)
+    yield from _split_figures("smollm2_fp32_histogram", replace(plain[""], everything=True))
+    if _BF16 in plain:
+        yield from _ratio_figures("smollm2", plain[_BF16], {})
+        yield from _split_figures("smollm2_histogram", optimised["smollm2"])
+
+
+def dtypes() -> dict[str, torch.dtype]:
+    """Return the dtypes that this processor computes in, by what figures' names end in."""
+    if computing_dtype(torch.bfloat16, torch.device("cpu")) == torch.bfloat16:
+        return {"": torch.float32, _BF16: torch.bfloat16}
+    print("this processor does not compute in bfloat16: figures with it are left out")
+    return {"": torch.float32}
 
 
 def _ratio_figures(name: str, plain: "Run", optimised: "dict[str, Run]") -> Iterator[Figure]:

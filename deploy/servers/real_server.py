@@ -20,11 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+import torch
 
 from neuroscribe.sections import ModelSpec
 from resources.artefacts import Artefacts
 from resources.progress import ProgressDisplay
-from resources.weights import located
+from resources.weights import computing_dtype, located
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -133,9 +134,10 @@ def _command(name: str, python: Path, artefacts: Artefacts, port: int) -> list[s
     if name == "llama":
         return [str(python), str(HERE / "llama_server.py"), str(artefacts.fetch(ARTEFACT)), str(port)]
     folder = located(ModelSpec(model=ARTEFACT, artefact=ARTEFACT), artefacts=artefacts).path
-    options = "--host 127.0.0.1 --enforce-eager --max-model-len 4096 --max-num-seqs 4 --dtype bfloat16"
+    options = "--host 127.0.0.1 --enforce-eager --max-model-len 4096 --max-num-seqs 4"
+    dtype = str(computing_dtype(torch.bfloat16, torch.device("cpu"))).removeprefix("torch.")
     served = ["--served-model-name", ARTEFACT, "--port", str(port)]
-    return [str(python.with_name("vllm")), "serve", folder, *served, *options.split()]
+    return [str(python.with_name("vllm")), "serve", folder, *served, *options.split(), "--dtype", dtype]
 
 
 def _variables(name: str) -> dict[str, str]:
