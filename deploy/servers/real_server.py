@@ -70,7 +70,7 @@ def main() -> int:
                 "NEUROSCRIBE_STUDIES": str(HERE),
                 "NEUROSCRIBE_STORE": str(store),
                 "NEUROSCRIBE_LLM_BASE_URL": address,
-                "NEUROSCRIBE_LLM_CONCURRENCY": "2",
+                "NEUROSCRIBE_LLM_CONCURRENCY": "4",
                 "DAGSTER_HOME": str(store / "dagster"),
             },
             check=False,
