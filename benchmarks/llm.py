@@ -230,7 +230,7 @@ def _main(part: str, url: str, *rest: str) -> None:
         print(_memory(url))
     else:
         work = _ours(url, RUN_AT_ONCE, FolderCalls(rest[0]))
-        asyncio.run(worked_through(range(RUN_CALLS), work, at_once=RUN_AT_ONCE))  # type: ignore[arg-type]
+        asyncio.run(worked_through(range(RUN_CALLS), work, at_once=RUN_AT_ONCE))
 
 
 if __name__ == "__main__":

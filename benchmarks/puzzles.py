@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         study = puzzle_study(chosen_study(read_studies(environment.studies), options.study))
         figures = asyncio.run(tried(layer, study, environment.resources()))
     except NeuroscribeError as error:
-        sys.stderr.write(f"\nerror: {escaped(str(error).encode(errors='replace'))}\n")
+        sys.stderr.write(f"\nerror: {_plain(str(error))}\n")
         return 1
     write(figures, part=f"puzzles.{study.name}")
     return 0
@@ -120,8 +120,8 @@ def solved(
             near = likeness(encoder, text, puzzle.candidates) if text else [0.0, 0.0]
             right += is_first(near)
             print(
-                f"{puzzle.name:28} {explainer:14} {'solved' if is_first(near) else 'missed'}"
-                f" (cosine {near[0]:.2f}, false ones to {max(near[1:]):.2f}): {text or status}"
+                f"{_plain(puzzle.name):28} {explainer:14} {'solved' if is_first(near) else 'missed'}"
+                f" (cosine {near[0]:.2f}, false ones to {max(near[1:]):.2f}): {_plain(text or status)}"
             )
         yield _figure(study, f"solved.{explainer}", right / len(layer.puzzles), layer)
 
@@ -143,12 +143,17 @@ def ranked(
         firsts += is_first([*own["true"], *own["false"]])
         true += own["true"]
         shown = ", ".join(f"{origin} {' '.join(map(_shown, values))}" for origin, values in own.items())
-        print(f"{puzzle.name:28} {simulator:16} {shown}")
+        print(f"{_plain(puzzle.name):28} {simulator:16} {shown}")
     yield _figure(study, f"truth_first.{simulator}", firsts / len(layer.puzzles), layer)
     if defined := [score for score in true if score is not None]:
         mean = sum(defined) / len(defined)
         unit = f"mean correlation of {len(defined)} true explanations"
         yield _figure(study, f"true_score.{simulator}", mean, layer, unit)
+
+
+def _plain(text: str) -> str:
+    """Return a text as a terminal may show it."""
+    return escaped(text.encode(errors="replace"))
 
 
 def _shown(score: float | None) -> str:

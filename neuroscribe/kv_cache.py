@@ -16,6 +16,15 @@ def cached_length(cache: Any) -> int:
     return 0 if cache is None else int(cache.get_seq_length())
 
 
+def can_fork(cache: Any) -> bool:
+    """Tell whether several rows may go on from a cache: its every layer keeps keys and values alone."""
+    from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+    return cache is not None and all(
+        type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in cache.layers
+    )
+
+
 def forked(cache: Any, rows: int = 1) -> Any:
     """Return a cache in which `rows` rows go on from the one row of `cache`, which is left as it is.
 

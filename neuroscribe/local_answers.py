@@ -56,12 +56,12 @@ def continued(
             for place, (row, token) in enumerate(drawn)
             if not ends(token) and not (enough and enough[row](made[row]))
         ]
+        if not kept:
+            break
         if len(kept) < len(going):
             cache.batch_select_indices(torch.tensor(kept, device=model.device, dtype=torch.long))
         going = [going[place] for place in kept]
         rows = [[drawn[place][1]] for place in kept]
-        if not going:
-            break
     return made
 
 

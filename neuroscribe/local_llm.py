@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neuroscribe.errors import LLMError
-from neuroscribe.kv_cache import cached_length, forked
+from neuroscribe.kv_cache import cached_length, can_fork, forked
 from neuroscribe.local_answers import Draw, can_batch, continued
 from neuroscribe.local_prompts import PromptStyle, PromptTokens
 from neuroscribe.local_readings import check_questions, finite, look_back, row_probabilities
@@ -107,7 +107,7 @@ class LocalLLM:
         for shared, own in tokens:
             self._check_length(len(shared) + len(own) + max_tokens)
         alike = all(shared == tokens[0][0] and own for shared, own in tokens)
-        size = self.replies_at_once if alike else 1
+        size = self.replies_at_once if alike and can_fork(self.prefix(tokens[0][0])) else 1
         found: list[Reply] = []
         for start in range(0, len(tokens), size):
             batch, wanted = tokens[start : start + size], enough[start : start + size]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from neuroscribe.kv_cache import can_fork
 from neuroscribe.local_answers import can_batch, continued
 from neuroscribe.local_llm import LocalLLM
 from neuroscribe.ports import BatchingLLM, Message
@@ -82,7 +83,8 @@ def local(model: Any) -> BatchingLLM:
 
 def test_replies_are_those_of_one_call_each_and_temperature_draws_by_the_seed() -> None:
     llm = local(random_subject("llama", vocab_size=256, max_position_embeddings=256))
-    prompts = [[Message("user", f"text {place}: {'word ' * place}")] for place in range(11)]
+    before = [Message("system", "go on"), Message("user", "one"), Message("assistant", "two")]
+    prompts = [[*before, Message("user", f"text {place}: {'word ' * place}")] for place in range(11)]
 
     async def asked(**options: Any) -> tuple[list[str | None], list[str | None]]:
         together = await llm.replies(prompts, max_tokens=6, **options)
@@ -97,8 +99,20 @@ def test_replies_are_those_of_one_call_each_and_temperature_draws_by_the_seed() 
 
 def test_an_answer_stopped_because_there_is_enough_counts_as_truncated() -> None:
     llm = local(random_subject("llama", vocab_size=256, max_position_embeddings=256))
-    prompts = [[Message("user", "one")], [Message("user", "two")]]
+    prompts = [[Message("system", "go on"), Message("user", own)] for own in ("one", "two")]
     options: dict[str, Any] = {"max_tokens": 30, "temperature": 0.0, "seed": 0}
     replies = asyncio.run(llm.replies(prompts, enough=[lambda _: True, lambda _: False], **options))
     assert replies[0].status == "truncated"
     assert replies[0].usage.completion_tokens <= 1
+
+
+class OddLayer:
+    """What a layer of linear attention keeps."""
+
+
+def test_only_caches_of_keys_and_values_alone_are_shared_by_rows(model: Any) -> None:
+    cache = model.base_model(input_ids=torch.tensor([[1, 2]]), use_cache=True).past_key_values
+    assert can_fork(cache)
+    cache.layers[-1] = OddLayer()
+    assert not can_fork(cache)
+    assert not can_fork(None)
