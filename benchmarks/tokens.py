@@ -1,9 +1,10 @@
 """Tokens that a scored neuron takes: what each explainer and each simulator would ask about captured neurons.
 
 The prompts are those of the default study's records, which `make run` has put into the store: 5 excerpts
-explained (of 64 tokens by token_pairs and next_token, as in the paper, and of 16 where they are marked), 5 top
-and 5 random sequences of 64 tokens scored, and as many under the control's explanation. Prompts are counted with the study's own tokenizer; answers are counted as long as
-they may be, so that figures are upper bounds.
+explained (of 64 tokens by token_pairs and next_token, as in the paper, and of 16 where they are marked), 5
+top and 5 random sequences of 64 tokens scored, and as many under the control's explanation. Prompts are
+counted with the study's own tokenizer; answers are counted as long as they may be, so that figures are upper
+bounds.
 """
 
 from collections.abc import Iterator
