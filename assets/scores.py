@@ -49,6 +49,7 @@ def scores(study: Study) -> dg.AssetsDefinition:
         from neuroscribe.publish.pictures import data_uri_markdown, score_histogram_png
         from neuroscribe.publish.summary import scorer_table
         from neuroscribe.publish.tallies import score_tally, tokens_per_scored_neuron
+        from neuroscribe.score.scorers import unfitted
         from neuroscribe.score.stage import LayerResults, scored
 
         results = LayerResults(
@@ -56,12 +57,13 @@ def scores(study: Study) -> dg.AssetsDefinition:
         )
         with plain_failures():
             frame = scored(study, results)
-        picture = data_uri_markdown(score_histogram_png(frame), "distribution of the scores")
+        chart = score_histogram_png(frame, leave_out=unfitted(study))
+        picture = data_uri_markdown(chart, "distribution of the scores")
         return dg.MaterializeResult(
             value=frame,
             metadata={
                 **score_tally(study, frame),
-                "by_scorer": table_metadata(scorer_table(frame)),
+                "by_scorer": table_metadata(scorer_table(study, frame)),
                 "tokens_per_scored_neuron": table_metadata(tokens_per_scored_neuron(study, results, frame)),
                 "distribution": dg.MetadataValue.md(picture),
             },

@@ -15,7 +15,7 @@ from benchmarks.capture import TOP_K
 from dagster_project.environments import ROOT
 from neuroscribe.capture import CapturePlan, LayerState, capture
 from neuroscribe.corpus import token_matrix
-from neuroscribe.studies import read_study
+from neuroscribe.study_files import read_study
 from neuroscribe.testing.stores import SilentProgress
 from resources.subject import SubjectModels
 from resources.tables import Tables

@@ -29,7 +29,8 @@ from neuroscribe.score.specs import ScoringSpec
 from neuroscribe.sections import EncoderSpec
 from neuroscribe.simulate.simulators import opened_simulators
 from neuroscribe.simulate.stage import simulated
-from neuroscribe.studies import Study, chosen_study, read_studies
+from neuroscribe.studies import Study
+from neuroscribe.study_files import chosen_study, read_studies
 
 ENCODER = EncoderSpec(artefact="all-minilm-l6-v2")
 

@@ -21,7 +21,8 @@ from neuroscribe.plan import layer_plan
 from neuroscribe.planned_calls import Asked
 from neuroscribe.ports import Usage
 from neuroscribe.simulate.specs import SIMULATOR_KINDS
-from neuroscribe.studies import Study, chosen_study, read_studies
+from neuroscribe.studies import Study
+from neuroscribe.study_files import chosen_study, read_studies
 from resources.artefacts import Artefacts
 from resources.progress import ProgressDisplay
 from resources.tables import Tables

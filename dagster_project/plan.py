@@ -25,7 +25,8 @@ from neuroscribe.plan import layer_plan, plan_text
 from neuroscribe.planned_calls import Asked, Found
 from neuroscribe.ports import LLM, CallStore, Usage
 from neuroscribe.simulate.simulators import asking_simulator
-from neuroscribe.studies import LLMSpec, Study, chosen_layers, chosen_study, read_studies
+from neuroscribe.studies import LLMSpec, Study
+from neuroscribe.study_files import chosen_layers, chosen_study, read_studies
 from resources.llm_prices import batch_prices, prices
 from resources.tables import Tables
 

@@ -32,7 +32,8 @@ from neuroscribe.capture import check_size
 from neuroscribe.errors import BatchPendingError, NeuroscribeError, StoreError
 from neuroscribe.escaping import escaped
 from neuroscribe.preflight import check_models
-from neuroscribe.studies import Study, chosen_layers, chosen_study, read_studies
+from neuroscribe.studies import Study
+from neuroscribe.study_files import chosen_layers, chosen_study, read_studies
 from resources.files import Files
 
 T = TypeVar("T")

@@ -16,7 +16,8 @@ from neuroscribe.capture.stage import captured_shard
 from neuroscribe.errors import NeuroscribeError, StoreError
 from neuroscribe.escaping import escaped
 from neuroscribe.lineage import Lineage
-from neuroscribe.studies import Study, chosen_layers, chosen_study, read_studies
+from neuroscribe.studies import Study
+from neuroscribe.study_files import chosen_layers, chosen_study, read_studies
 from resources.tables import Tables
 
 

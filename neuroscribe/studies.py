@@ -1,21 +1,17 @@
-"""Studies as data: one TOML file names a subject, a corpus, a sample, and who explains, simulates and scores.
+"""Studies as data: a study names a subject, a corpus, a sample, and who explains, simulates and scores.
 
 Fields that change results enter the fingerprint; how fast a study runs (device, batch, concurrency) is no
 part of it and is set where the study is run.
 """
 
-import tomllib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Literal, cast
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from neuroscribe.errors import StudyError
-from neuroscribe.explain.specs import EXPLAINER_KINDS, ExplainerSpec
+from neuroscribe.explain.specs import ExplainerSpec
 from neuroscribe.score.specs import (
     MEASURES,
-    SCORER_KINDS,
     Ablation,
     Detection,
     Judging,
@@ -23,8 +19,7 @@ from neuroscribe.score.specs import (
     ScoringSpec,
 )
 from neuroscribe.sections import Capability, EncoderSpec, FromList, ModelSpec, Name, Positive, Section
-from neuroscribe.simulate.specs import SIMULATOR_KINDS, SimulatorSpec
-from neuroscribe.study_errors import explained
+from neuroscribe.simulate.specs import SimulatorSpec
 
 
 class SubjectSpec(ModelSpec):
@@ -138,9 +133,6 @@ class LLMSpec(ModelSpec):
         if self.batch and self.provider == "local":
             raise ValueError('batch = true needs provider = "openai"; remove one of the two')
         return self
-
-
-_KINDS: dict[str, type[BaseModel]] = {**EXPLAINER_KINDS, **SIMULATOR_KINDS, **SCORER_KINDS}
 
 
 class Study(Section):
@@ -287,50 +279,6 @@ def layer_key(layer: int) -> str:
 def layer_of(key: str) -> int:
     """Return the layer that a partition key names."""
     return int(key.removeprefix("layer_"))
-
-
-def read_study(path: Path) -> Study:
-    """Read and check one study file, which is named after the study.
-
-    Raises StudyError naming file, key, finding and remedy.
-    """
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise StudyError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise StudyError(f"{path}: not valid TOML ({error}); correct the line it names") from error
-    if "name" in data:
-        raise StudyError(f"{path}: unknown key `name`; a study is named after its file, so remove the key")
-    try:
-        return Study.model_validate({"name": path.stem, **data})
-    except ValidationError as error:
-        raise StudyError("\n".join(explained(path, error.errors(), study=Study, kinds=_KINDS))) from error
-
-
-def read_studies(folder: Path) -> dict[str, Study]:
-    """Read every study of a folder, by name; raises StudyError for an empty folder or a bad file."""
-    studies = {path.stem: read_study(path) for path in sorted(folder.glob("*.toml"))}
-    if not studies:
-        raise StudyError(f"{folder}: holds no study; add a .toml file (see studies/embedded.toml)")
-    return studies
-
-
-def chosen_study(studies: Mapping[str, Study], name: str) -> Study:
-    """Return the study of that name; an unknown name is answered with those there are."""
-    if name not in studies:
-        raise StudyError(f"there is no study {name!r}; studies/ holds {', '.join(sorted(studies))}")
-    return studies[name]
-
-
-def chosen_layers(study: Study, given: str) -> tuple[int, ...]:
-    """Return the layers that a text such as `0,6,12` names; raises StudyError for one that is not there."""
-    names = [name.strip() for name in given.split(",")]
-    if wrong := [name for name in names if not name.isdecimal() or int(name) >= study.subject.layers]:
-        raise StudyError(
-            f"--layers names {wrong[0]!r}; study {study.name} has layers 0 to {study.subject.layers - 1}"
-        )
-    return tuple(sorted({int(name) for name in names}))
 
 
 def _check_names(key: str, names: tuple[str, ...], there: Mapping[str, object]) -> None:

@@ -18,7 +18,8 @@ from neuroscribe.lineage import TABLES_OF, Lineage
 from neuroscribe.ports import Usage
 from neuroscribe.records import TABLES
 from neuroscribe.stages import provenance
-from neuroscribe.studies import Study, layer_key, read_study
+from neuroscribe.studies import Study, layer_key
+from neuroscribe.study_files import read_study
 from resources.tables import Tables
 
 STUDY = read_study(ROOT / "studies" / "embedded.toml")

@@ -10,7 +10,7 @@ from dagster_project.build import build_defs
 from dagster_project.environments import ROOT, Environment
 from neuroscribe.errors import StudyError
 from neuroscribe.stages import UPSTREAM, stages_of
-from neuroscribe.studies import read_studies
+from neuroscribe.study_files import read_studies
 
 STUDIES = read_studies(ROOT / "studies")
 

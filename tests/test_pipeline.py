@@ -20,7 +20,8 @@ from neuroscribe.errors import StoreError
 from neuroscribe.publish.stage import publish
 from neuroscribe.rules import rules_for
 from neuroscribe.stages import provenance
-from neuroscribe.studies import Study, read_study
+from neuroscribe.studies import Study
+from neuroscribe.study_files import read_study
 from neuroscribe.testing.planted import CONSTANT, DEAD, LAYERS, NEURONS, PLANTED, PlantedScript
 from neuroscribe.testing.planted_study import MODEL, write_planted_study
 from neuroscribe.testing.servers import ScriptedServer

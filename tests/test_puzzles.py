@@ -15,7 +15,8 @@ from neuroscribe.explain.evidence import shown_excerpts, strongest_tokens
 from neuroscribe.explain.specs import LogitLens
 from neuroscribe.puzzles import POLARITY, PuzzleLayer, is_first, read_puzzles
 from neuroscribe.records import SIMULATIONS
-from neuroscribe.studies import Study, read_study
+from neuroscribe.studies import Study
+from neuroscribe.study_files import read_study
 from neuroscribe.testing.planted import PLANTED, PlantedScript
 from neuroscribe.testing.planted_study import MODEL, write_planted_study
 from neuroscribe.testing.servers import ScriptedServer

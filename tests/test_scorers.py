@@ -16,7 +16,8 @@ from dagster_project.launch import Launcher
 from dagster_project.outcome import outcome
 from neuroscribe.publish.tallies import llm_calls
 from neuroscribe.rules import rules_for
-from neuroscribe.studies import Study, read_study
+from neuroscribe.studies import Study
+from neuroscribe.study_files import read_study
 from neuroscribe.testing.judging_script import JudgingScript
 from neuroscribe.testing.planted import CONSTANT, PLANTED
 from neuroscribe.testing.planted_study import MODEL, write_planted_study

@@ -19,7 +19,8 @@ from dagster_project.launch import Launcher
 from dagster_project.shard import main
 from neuroscribe.capture.stage import whole_capture
 from neuroscribe.errors import StoreError
-from neuroscribe.studies import Study, read_study
+from neuroscribe.studies import Study
+from neuroscribe.study_files import read_study
 from neuroscribe.testing.planted import LAYERS
 from neuroscribe.testing.planted_study import write_planted_study
 from neuroscribe.whole_activations import is_whole, neuron_activations, sequence_activations

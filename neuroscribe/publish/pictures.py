@@ -40,13 +40,15 @@ _LINK_START = re.compile("//|www|@", re.IGNORECASE)
 _WORD_JOINER = "\u2060"
 
 
-def score_histogram_png(scores: pl.DataFrame) -> bytes:
+def score_histogram_png(scores: pl.DataFrame, *, leave_out: Sequence[str] = ()) -> bytes:
     """Return a chart of the test scores of chosen explanations in the regime top_and_random.
 
-    One row per scorer and explainer (the first four), with mean value, ceiling and control as lines.
+    One row per scorer and explainer (the first four), with mean value, ceiling and control as lines; the
+    scorers in `leave_out` have none.
     """
     shown = scores.filter(
-        (pl.col("split") == "test") & (pl.col("regime") == "top_and_random") & pl.col("chosen")
+        (pl.col("split") == "test") & (pl.col("regime") == "top_and_random") & pl.col("chosen"),
+        ~pl.col("scorer").is_in(leave_out),
     )
     groups = shown.partition_by("scorer", "explainer", maintain_order=True)
     figure = _figure()

@@ -35,7 +35,11 @@ def report_text(summary: Summary, width: int, *, next_steps: Sequence[str] = ())
             *_silent(summary.silent_layers, width),
             *_wrapped(_LEGEND, width),
         ],
-        ["All scorers, test split", *aligned(summary.scorers, _SCORERS, width, left=_LEFT)],
+        [
+            "All scorers, test split",
+            *aligned(summary.scorers, _SCORERS, width, left=_LEFT),
+            *(_wrapped(_UNFITTED, width) if summary.unfitted else ()),
+        ],
         [
             *_set_aside(summary.set_aside, width),
             *_statuses(summary.statuses, width),
@@ -53,6 +57,11 @@ _LEGEND = (
     f" Control: {WORDS['control']} Means are over scored explanations. Tokens: of the explanation calls."
     " Calls: of the LLM, for explanations and simulations; seconds: without the capture."
     f" {NOTHING}: unknown or undefined."
+)
+
+_UNFITTED = (
+    "Not shown: r2 and deviation, which compare sizes and say little without a calibration"
+    ' (scoring.calibration = "linear"); the table of scores has them.'
 )
 
 

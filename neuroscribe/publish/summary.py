@@ -13,7 +13,7 @@ import polars as pl
 from neuroscribe.publish.judged import Judged, best_and_worst
 from neuroscribe.records import EXPLANATION_STATUSES
 from neuroscribe.sampling import SET_ASIDE_REASONS, set_aside
-from neuroscribe.score.scorers import REGIMES, scorer_name
+from neuroscribe.score.scorers import REGIMES, scorer_name, unfitted
 from neuroscribe.studies import Study
 
 DRAWS = 2000
@@ -51,6 +51,8 @@ class Summary:
     """Neurons and sides of the explained layers that no call was made about, by reason."""
     layers: pl.DataFrame
     scorers: pl.DataFrame
+    unfitted: tuple[str, ...]
+    """Scorers that the table of scorers leaves out: they compare sizes, and no calibration was fitted."""
     statuses: pl.DataFrame
     null_reasons: pl.DataFrame
     best: tuple[Judged, ...]
@@ -104,7 +106,8 @@ def summary(
             calls=calls or {},
             seconds=seconds or {},
         ),
-        scorers=scorer_table(results.scores),
+        scorers=scorer_table(study, results.scores),
+        unfitted=unfitted(study),
         statuses=status_table(results.explanations),
         null_reasons=null_reasons(results.scores),
         best=best,
@@ -155,14 +158,16 @@ def layer_table(
     return pl.DataFrame(rows, schema=_LAYER_COLUMNS)
 
 
-def scorer_table(scores: pl.DataFrame) -> pl.DataFrame:
+def scorer_table(study: Study, scores: pl.DataFrame) -> pl.DataFrame:
     """Return one row per scorer, explainer and regime: numbers scored and without value, and means.
 
     The means are over the explanations that have a value, so that score, ceiling and control compare.
+    Measures of size are left out where nothing has fitted the simulated sizes to the true ones.
     """
     keys = ["scorer", "explainer", "regime"]
     return (
         _reported(scores)
+        .filter(~pl.col("scorer").is_in(unfitted(study)))
         .group_by(keys, maintain_order=True)
         .agg(
             pl.col("value").count().alias("n"),

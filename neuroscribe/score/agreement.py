@@ -18,7 +18,7 @@ from neuroscribe.score.measures import contrasts, correlations, deviations_expla
 from neuroscribe.score.rows import Basis, batched, score_row
 from neuroscribe.score.scorers import REGIMES, Due
 from neuroscribe.score.simulations import Simulations
-from neuroscribe.score.specs import Calibration
+from neuroscribe.score.specs import SIZES, Calibration
 from neuroscribe.simulate.tasks import scored_splits
 from neuroscribe.studies import Study
 from neuroscribe.token_lookup import looked_up
@@ -29,7 +29,6 @@ _SCORES = {
     "r2": variances_explained,
     "deviation": deviations_explained,
 }
-_CALIBRATED = ("r2", "deviation")
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class Case:
         """Return what the explanation is scored on by a measure."""
         if self.simulated is None or (measure == "contrast" and self.control is None):
             return None
-        if measure in _CALIBRATED:
+        if measure in SIZES:
             return None if self.calibrated is None else _Pair(self.truth, self.calibrated(self.simulated))
         return _Pair(self.truth, self.simulated, self.control)
 
@@ -71,7 +70,7 @@ class Case:
         """Return what the control is scored on; a contrast has none, for it is one with the control."""
         if self.control is None or measure == "contrast":
             return None
-        if measure in _CALIBRATED:
+        if measure in SIZES:
             return None if self.calibrated is None else _Pair(self.truth, self.calibrated(self.control))
         return _Pair(self.truth, self.control)
 

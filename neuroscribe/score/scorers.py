@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from neuroscribe.score.specs import MEASURES, Retrieval
+from neuroscribe.score.specs import MEASURES, SIZES, Retrieval
 from neuroscribe.studies import Study
 
 REGIMES = ("top_and_random", "random_only")
@@ -33,6 +33,17 @@ class Due:
 def scorer_name(simulator: str, measure: str = MEASURES[0]) -> str:
     """Return the name under which a measure of a simulator is published."""
     return f"{measure}_{simulator}"
+
+
+def unfitted(study: Study) -> tuple[str, ...]:
+    """Return the scorers that compare sizes of activations which no calibration has fitted to the truth.
+
+    Uncalibrated, a simulated 10 stands for the neuron's largest activation, which random sequences never come
+    near: r2 and deviation then say how far off that is, and not what the explanation explains.
+    """
+    if study.scoring.calibration != "none":
+        return ()
+    return tuple(scorer_name(name, measure) for measure in SIZES for name in study.simulators)
 
 
 def dues(study: Study) -> list[Due]:

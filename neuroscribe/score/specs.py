@@ -13,6 +13,8 @@ from neuroscribe.sections import Capability, EncoderSpec, FromList, Name, Positi
 Calibration = Literal["none", "linear", "percentile"]
 MEASURES = ("correlation", "r2", "deviation", "contrast")
 """What every simulator is scored by; see neuroscribe/score/measures.py."""
+SIZES = ("r2", "deviation")
+"""The measures that compare sizes of activations, and so depend on the calibration."""
 
 
 class ScoringSpec(Section):

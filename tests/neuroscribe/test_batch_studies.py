@@ -6,7 +6,8 @@ import pytest
 
 from neuroscribe.errors import StudyError
 from neuroscribe.stages import stage_identity
-from neuroscribe.studies import Study, read_study
+from neuroscribe.studies import Study
+from neuroscribe.study_files import read_study
 from neuroscribe.testing.planted_study import write_planted_study
 
 

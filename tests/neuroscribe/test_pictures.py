@@ -102,6 +102,12 @@ def test_charts_are_the_same_bytes_every_time():
     assert score_histogram_png(scores()) == score_histogram_png(scores())
 
 
+def test_a_chart_has_no_row_for_what_is_left_out():
+    shown = score_histogram_png(scores({"value": 0.5}))
+    both = scores({"value": 0.5}, {"value": -499.0, "scorer": "r2_other"})
+    assert score_histogram_png(both, leave_out=("r2_other",)) == shown != score_histogram_png(both)
+
+
 def test_a_chart_shows_only_chosen_explanations_on_test_in_the_main_regime():
     shown = score_histogram_png(scores({"value": 0.5}))
     others = ({"split": "valid"}, {"regime": "random_only"}, {"chosen": False})

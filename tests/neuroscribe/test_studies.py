@@ -8,7 +8,8 @@ from pydantic import BaseModel, ValidationError
 
 from neuroscribe.errors import StudyError
 from neuroscribe.explain.specs import EXPLAINER_KINDS, Highlights, TokenList, TokenPairs
-from neuroscribe.studies import Study, chosen_study, layer_key, layer_of, read_studies, read_study
+from neuroscribe.studies import Study, layer_key, layer_of
+from neuroscribe.study_files import chosen_study, read_studies, read_study
 
 STUDIES = Path(__file__).parents[2] / "studies"
 GOOD = """

@@ -23,7 +23,7 @@ STUDY = Study.model_validate(
         },
     }
 )
-MAIN, SECOND = "correlation_all_at_once", "correlation_embedding"
+MAIN, SECOND, SIZE = "correlation_all_at_once", "correlation_embedding", "r2_all_at_once"
 
 
 def table(name: str, *rows: dict[str, Any]) -> pl.DataFrame:
@@ -108,6 +108,7 @@ def results() -> Results:
             scored("c", 3, 0, 0.1, regime="random_only"),
             scored("c", 3, 0, 0.3, scorer=SECOND),
             scored("e", 3, 0, 0.4, scorer=SECOND, explainer="token_list"),
+            scored("c", 3, 0, -499.0, scorer=SIZE),
         ),
         sequences=table(
             "corpus/sequences",
@@ -166,6 +167,16 @@ def test_other_scorers_explainers_and_regimes_are_listed_apart(summed: Summary):
         (SECOND, "token_pairs", "top_and_random", 1, 0.3, 0),
         (SECOND, "token_list", "top_and_random", 1, 0.4, 0),
     ]
+
+
+def test_sizes_are_shown_only_where_a_calibration_was_fitted(summed: Summary):
+    note = "Not shown: r2 and deviation"
+    assert SIZE in summed.unfitted
+    assert note in report_text(summed, 100)
+    scoring = STUDY.scoring.model_copy(update={"calibration": "linear"})
+    calibrated = summary(STUDY.model_copy(update={"scoring": scoring}), results())
+    assert calibrated.scorers.filter(scorer=SIZE)["score"].to_list() == [-499.0]
+    assert note not in report_text(calibrated, 100)
 
 
 def test_statuses_and_reasons_are_counted(summed: Summary):
