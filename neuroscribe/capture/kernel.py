@@ -27,9 +27,11 @@ from neuroscribe.capture.state import (
     LayerState,
 )
 
-_STRIP = 256
-"""Neurons a thread takes at once: wide enough that rows are read along, not page by page, and narrow enough
-that the copied block and the bins in use stay in the near caches."""
+_STRIP = 512
+"""Neurons a thread takes at once, at most: wide enough that the processor reads ahead along a row, and narrow
+enough that the copied block and the bins in use stay in the near caches."""
+_LINE = 16
+"""Values to a cache line. A block's rows are longer by one: else a neuron's values all fall into a few sets."""
 _TOGETHER = 8
 """Tokens to one load and store of the running sums."""
 _ZERO = np.float32(0)
@@ -70,6 +72,7 @@ def take(
     finite.
     """
     finite = _take(
+        _strip_width(activations.shape[2], numba.get_num_threads()),
         _bits(activations.to(state.top_vector.dtype).contiguous()),
         skipped,
         ids.start,
@@ -92,6 +95,13 @@ def take(
     return bool(finite)
 
 
+def _strip_width(neurons: int, threads: int) -> int:
+    """Return the width of strips that all threads get equally many of, in whole cache lines."""
+    rounds = -(-neurons // (threads * _STRIP))
+    share = -(-neurons // (threads * rounds))
+    return -(-share // _LINE) * _LINE
+
+
 def _bits(values: Float[Tensor, "..."]) -> np.ndarray:
     """Return the values' bits as unsigned integers of their own width."""
     if values.dtype == torch.bfloat16:
@@ -101,16 +111,16 @@ def _bits(values: Float[Tensor, "..."]) -> np.ndarray:
 
 @_compiled(parallel=True)
 def _take(
-    raw, skipped, first_id, members, bounds, signs, pivot, sums, extremes, positive, histogram, counted,
+    wide, raw, skipped, first_id, members, bounds, signs, pivot, sums, extremes, positive, histogram, counted,
     peak_histogram, threshold, top_value, top_sequence, top_vector,
 ):  # fmt: skip
     neurons = raw.shape[2]
-    strips = (neurons + _STRIP - 1) // _STRIP
+    strips = (neurons + wide - 1) // wide
     finite = np.zeros(strips, dtype=np.bool_)
     for strip in numba.prange(strips):
-        start = strip * _STRIP
+        start = strip * wide
         finite[strip] = _take_strip(
-            start, min(_STRIP, neurons - start), raw, skipped, first_id, members, bounds, signs, pivot, sums,
+            start, min(wide, neurons - start), raw, skipped, first_id, members, bounds, signs, pivot, sums,
             extremes, positive, histogram, counted, peak_histogram, threshold, top_value, top_sequence,
             top_vector,
         )  # fmt: skip
@@ -123,7 +133,7 @@ def _take_strip(
     counted, peak_histogram, threshold, top_value, top_sequence, top_vector,
 ):  # fmt: skip
     sequences, tokens = raw.shape[0], raw.shape[1] - skipped
-    bits = np.empty((tokens, width), dtype=np.int32)
+    bits = np.empty((tokens, width + _LINE), dtype=np.int32)
     low = np.empty(width, dtype=np.float32)
     high = np.empty(width, dtype=np.float32)
     power = np.empty((4, width), dtype=np.float64)
@@ -131,7 +141,7 @@ def _take_strip(
     place = np.empty(width, dtype=np.uint32)
     peaks = np.empty((len(signs), sequences, width), dtype=np.float32)
     for s in range(sequences):
-        _widen(raw[s], skipped, start, bits)
+        _widen(raw[s], skipped, start, width, bits)
         _moments(bits.view(np.float32), pivot[start : start + width], power, low, high, fired)
         _add(start, power, low, high, sums, extremes)
         if counted:
@@ -155,10 +165,10 @@ def _take_strip(
 
 
 @_compiled()
-def _widen(raw, skipped, start, bits):
+def _widen(raw, skipped, start, width, bits):
     """Copy a sequence's values as the bits of fp32; those of bf16 are its upper half."""
     for t in range(bits.shape[0]):
-        for n in range(bits.shape[1]):
+        for n in range(width):
             own = np.uint32(raw[skipped + t, start + n])
             bits[t, n] = np.int32(own << np.uint32(16) if raw.itemsize == 2 else own)
 
@@ -187,8 +197,8 @@ def _moments(values, pivot, power, low, high, fired):
     """Sum powers over the tokens in order, and find extremes; eight tokens to one load and store."""
     tokens, width = len(values), len(low)
     power[:] = 0.0
-    low[:] = values[0]
-    high[:] = values[0]
+    low[:] = values[0, : len(low)]
+    high[:] = values[0, : len(low)]
     whole = tokens - tokens % _TOGETHER
     for t in range(0, whole, _TOGETHER):
         for n in range(width):
