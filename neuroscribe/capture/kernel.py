@@ -31,7 +31,7 @@ _STRIP = 512
 """Neurons a thread takes at once, at most: wide enough that the processor reads ahead along a row, and narrow
 enough that the copied block and the bins in use stay in the near caches."""
 _LINE = 16
-"""Values to a cache line. A block's rows are longer by one, or a neuron's values would all share a few sets."""
+"""Values to a cache line. A row of a block is longer by one: else the values of a neuron share few sets."""
 _TOGETHER = 8
 """Tokens to one load and store of the running sums."""
 _ZERO = np.float32(0)
