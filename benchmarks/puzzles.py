@@ -2,9 +2,9 @@
 
 python -m benchmarks.puzzles DATA [--study NAME]
 
-DATA is a JSON file of puzzles (neuroscribe/puzzles.py). Answers are kept in the store like those of a run, so
-that a second try asks nothing twice. An explanation counts as found when a sentence encoder holds it nearer
-to the true one than to any false one; both are printed, for people to judge.
+DATA is a JSON file of puzzles (neuroscribe/puzzles.py), which names the figures. Answers are kept in the store
+like those of a run, so that a second try asks nothing twice. An explanation counts as found when a sentence
+encoder holds it nearer to the true one than to any false one; both are printed, for people to judge.
 """
 
 import argparse
@@ -54,11 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         layer = PuzzleLayer(read_puzzles(options.data))
         environment = Environment.read()
         study = puzzle_study(chosen_study(read_studies(environment.studies), options.study))
-        figures = asyncio.run(tried(layer, study, environment.resources()))
+        name = f"puzzles.{options.data.stem}.{study.name}"
+        figures = asyncio.run(tried(name, layer, study, environment.resources()))
     except NeuroscribeError as error:
         sys.stderr.write(f"\nerror: {_plain(str(error))}\n")
         return 1
-    write(figures, part=f"puzzles.{study.name}")
+    write(figures, part=name)
     return 0
 
 
@@ -70,8 +71,8 @@ def puzzle_study(study: Study) -> Study:
     return study.model_copy(update={"explainers": explainers, "scorers": {}, "scoring": ScoringSpec()})
 
 
-async def tried(layer: PuzzleLayer, study: Study, resources: dict[str, Any]) -> list[Figure]:
-    """Return the figures of one study on the puzzles, and print every explanation with its scores."""
+async def tried(name: str, layer: PuzzleLayer, study: Study, resources: dict[str, Any]) -> list[Figure]:
+    """Return the figures of one study on the puzzles, named `name` and so on; print what was found."""
     shared = {"calls": resources["calls"], "progress": resources["progress"]}
     llm = None
     if study.explaining_needs:
@@ -86,11 +87,11 @@ async def tried(layer: PuzzleLayer, study: Study, resources: dict[str, Any]) -> 
     tasks = dict.fromkeys(study.simulators, wanted)
     simulations = await simulated(study, tasks, layer.tokens, simulators=simulators, **shared)
     encoder = resources["encoders"].open(ENCODER, progress=resources["progress"])
-    figures = list(solved(layer, study, explanations, encoder))
-    for name in study.simulators:
-        own = simulations.filter(pl.col("simulator") == name)
+    figures = list(solved(name, layer, study, explanations, encoder))
+    for simulator in study.simulators:
+        own = simulations.filter(pl.col("simulator") == simulator)
         scores = layer.correlations(own, {identity: one.neuron for identity, one in every.items()})
-        figures += ranked(layer, study, name, every, scores)
+        figures += ranked(name, layer, study, simulator, every, scores)
     return figures
 
 
@@ -106,7 +107,7 @@ def candidates(layer: PuzzleLayer, explanations: pl.DataFrame) -> dict[str, Cand
 
 
 def solved(
-    layer: PuzzleLayer, study: Study, explanations: pl.DataFrame, encoder: TextEncoder
+    name: str, layer: PuzzleLayer, study: Study, explanations: pl.DataFrame, encoder: TextEncoder
 ) -> Iterator[Figure]:
     """Yield, for each explainer, the share of puzzles whose first candidate is nearest to the true text."""
     for explainer in study.explainers:
@@ -124,10 +125,11 @@ def solved(
                 f"{_plain(puzzle.name):28} {explainer:14} {'solved' if is_first(near) else 'missed'}"
                 f" (cosine {near[0]:.2f}, false ones to {max(near[1:]):.2f}): {_plain(text or status)}"
             )
-        yield _figure(study, f"solved.{explainer}", right / len(layer.puzzles), layer)
+        yield _figure(study, f"{name}.solved.{explainer}", right / len(layer.puzzles), layer)
 
 
 def ranked(
+    name: str,
     layer: PuzzleLayer,
     study: Study,
     simulator: str,
@@ -145,11 +147,11 @@ def ranked(
         true += own["true"]
         shown = ", ".join(f"{origin} {' '.join(map(_shown, values))}" for origin, values in own.items())
         print(f"{_plain(puzzle.name):28} {simulator:16} {shown}")
-    yield _figure(study, f"truth_first.{simulator}", firsts / len(layer.puzzles), layer)
+    yield _figure(study, f"{name}.truth_first.{simulator}", firsts / len(layer.puzzles), layer)
     if defined := [score for score in true if score is not None]:
         mean = sum(defined) / len(defined)
         unit = f"mean correlation of {len(defined)} true explanations"
-        yield _figure(study, f"true_score.{simulator}", mean, layer, unit)
+        yield _figure(study, f"{name}.true_score.{simulator}", mean, layer, unit)
 
 
 def _plain(text: str) -> str:
@@ -165,7 +167,7 @@ def _figure(
     study: Study, name: str, value: float, layer: PuzzleLayer, unit: str = "of the puzzles"
 ) -> Figure:
     models = f", {study.llm.model}, simulating {study.simulating_llm.model}"
-    return figure(f"puzzles.{study.name}.{name}", [value], unit, n=len(layer.puzzles), detail=models)
+    return figure(name, [value], unit, n=len(layer.puzzles), detail=models)
 
 
 if __name__ == "__main__":

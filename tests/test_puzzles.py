@@ -23,6 +23,7 @@ from neuroscribe.testing.servers import ScriptedServer
 from neuroscribe.testing.stores import MemoryCalls, SilentProgress
 from resources.llm import OpenAIServer
 
+PLAIN = Path(__file__).parents[1] / "benchmarks" / "plain_puzzles.json"
 COLOURS, BREAKS = PLANTED[0, 0].explanation, PLANTED[0, 3].explanation
 PUZZLES: list[dict[str, Any]] = [
     {
@@ -103,15 +104,24 @@ def test_the_scripted_model_finds_the_explanation_and_ranks_the_true_one_first(
             "calls": MemoryCalls(),
             "progress": SilentProgress(),
         }
-        figures = asyncio.run(tried(layer, study, resources))
+        figures = asyncio.run(tried("puzzles.planted", layer, study, resources))
         asked = server.count("/v1/completions")
-        assert asyncio.run(tried(layer, study, resources)) == figures
+        assert asyncio.run(tried("puzzles.planted", layer, study, resources)) == figures
         assert server.count("/v1/completions") - asked <= 2, "only probes, which keep no answers"
     found = {figure.name.removeprefix("puzzles.planted."): figure.value for figure in figures}
     assert found["solved.token_pairs"] == 1.0
     assert found["truth_first.all_at_once"] == 1.0
     assert found["true_score.all_at_once"] > 0.95
     assert f"solved (cosine 1.00, false ones to 0.95): {COLOURS}" in capsys.readouterr().out
+
+
+def test_the_plain_puzzles_pose_twelve_neurons_with_three_false_explanations_each() -> None:
+    puzzles = read_puzzles(PLAIN)
+    assert len({puzzle.explanation for puzzle in puzzles}) == len(puzzles) == 12
+    assert all(len(set(puzzle.candidates)) == 4 for puzzle in puzzles)
+    assert all(len(puzzle.activation_records) == 4 for puzzle in puzzles)
+    silent = [not any(sentence.activations) for puzzle in puzzles for sentence in puzzle.activation_records]
+    assert sum(silent) == 12, "one sentence each on which the neuron is silent"
 
 
 def test_correlations_are_over_all_tokens_of_all_sentences(layer: PuzzleLayer) -> None:
