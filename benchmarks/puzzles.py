@@ -2,9 +2,9 @@
 
 python -m benchmarks.puzzles DATA [--study NAME]
 
-DATA is a JSON file of puzzles (neuroscribe/puzzles.py), which names the figures. Answers are kept in the store
-like those of a run, so that a second try asks nothing twice. An explanation counts as found when a sentence
-encoder holds it nearer to the true one than to any false one; both are printed, for people to judge.
+DATA is a JSON file of puzzles (neuroscribe/puzzles.py), which names the figures. Answers are kept in the
+store like those of a run, so that a second try asks nothing twice. An explanation counts as found when a
+sentence encoder holds it nearer to the true one than to any false one; both are printed, for people to judge.
 """
 
 import argparse

@@ -28,7 +28,7 @@ from resources.progress import ProgressDisplay
 from resources.tables import Tables
 from resources.weights import located
 
-STUDY, LAYER = "embedded", 12
+STUDY, LAYER = "embedded", 10
 
 
 def token_figures() -> Iterator[Figure]:

@@ -270,6 +270,11 @@ class Simulator(Protocol):
         """Calls that may be under way together; 1 for a model in this process."""
         ...
 
+    @property
+    def keeps_calls(self) -> bool:
+        """Whether it keeps each question's answer itself, so that a reading is no call but made of calls."""
+        ...
+
     async def simulate(self, explanation: str, sequences: Sequence[Sequence[bytes]]) -> list[Simulated]:
         """Return a reading of each sequence, whose tokens are given as bytes."""
         ...

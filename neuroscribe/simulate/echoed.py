@@ -15,6 +15,8 @@ from neuroscribe.simulate.prompts import DIGITS, hidden_prompt, prompt_identity
 class EchoedSimulator:
     """Fulfils the `Simulator` port: one request a sequence, digits read at the hidden places."""
 
+    keeps_calls = False
+
     def __init__(self, scorer: PromptScorer) -> None:
         self._scorer = scorer
 

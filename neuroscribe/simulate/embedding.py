@@ -12,6 +12,8 @@ from neuroscribe.simulate.spans import text_and_spans
 class EmbeddingSimulator:
     """Fulfils the `Simulator` port: cosine similarity, clipped at 0 and stretched to 0..10."""
 
+    keeps_calls = False
+
     def __init__(self, encoder: TextEncoder) -> None:
         self._encoder = encoder
 

@@ -25,6 +25,8 @@ class LocalSimulator:
     Raises CapabilityError for a model whose tokenizer or attention cannot be read so.
     """
 
+    keeps_calls = False
+
     def __init__(self, llm: LocalLLM, *, layout: LocalLayout = "asked") -> None:
         self._llm = llm
         self._digits = [self._one_token(digit) for digit in DIGITS]

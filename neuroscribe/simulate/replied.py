@@ -50,6 +50,8 @@ class ReplyLayout(Protocol):
 class RepliedSimulator:
     """Fulfils the `Simulator` port with an LLM that only answers."""
 
+    keeps_calls = False
+
     def __init__(self, llm: LLM, layout: ReplyLayout) -> None:
         self._llm = llm
         self._layout = layout

@@ -76,7 +76,7 @@ async def simulated(
                 "stage": "simulation",
                 "model": simulator.identity,
                 "study": study.name,
-                "of_calls": getattr(simulator, "keeps_calls", False),
+                "of_calls": simulator.keeps_calls,
             }
             kept = {"calls": calls, "in_flight": {}, "about": about}
             ask = partial(_read, simulator, tokens=tokens, advance=advance, **kept)

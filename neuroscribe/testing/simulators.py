@@ -16,6 +16,8 @@ Truth = Callable[[str, Sequence[bytes]], Sequence[float]]
 class KnownSimulator:
     """Fulfils the `Simulator` port by a rule; `identity` names the rule."""
 
+    keeps_calls = False
+
     identity: str
     values: Truth
     sequences_per_call: int = 4

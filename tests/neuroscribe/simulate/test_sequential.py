@@ -30,7 +30,7 @@ TOKENS = {sequence: tuple(f"{sequence} {place}".encode() for place in range(6)) 
 class Noisy:
     """Simulates the truth of neuron 1 with as much noise as the explanation says."""
 
-    identity, calls_at_once = "noisy", 3
+    identity, calls_at_once, keeps_calls = "noisy", 3, False
 
     def __init__(self, per_call: int = 1) -> None:
         self.sequences_per_call = per_call

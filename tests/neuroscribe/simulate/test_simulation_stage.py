@@ -149,6 +149,7 @@ class Lengths:
     identity = "lengths 1"
 
     calls_at_once = 3
+    keeps_calls = False
 
     def __init__(self, *, per_call: int = 2, missing: int = 0) -> None:
         self.asked: list[tuple[str, int]] = []
