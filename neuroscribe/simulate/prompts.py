@@ -24,7 +24,7 @@ HIDDEN = "?"
 """Stands where a value is not shown."""
 ASKING = "\nRatings:\n"
 """Stands between a text and the questions about its tokens."""
-QUESTION = ": "
+QUESTION = ":"
 """Asks for the value of the token before it."""
 LARGEST = 9
 DIGITS = tuple(str(value) for value in range(LARGEST + 1))
