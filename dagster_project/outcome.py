@@ -61,6 +61,6 @@ def _next_steps(study: Study, environment: Environment) -> list[str]:
     return [
         "make ui                     the graph, its lineage, checks and plots in Dagster",
         f"ls {environment.store}/{study.name}/neuron_dataset    the dataset, with its card (README.md)",
-        "make run STUDY=embedded_small    the same with a smaller LLM, in less time",
+        f"make bench-puzzles STUDY={study.name}    the same models on neurons whose explanation is known",
         "studies/embedded.toml       copy it to study another model (README.md, neuroscribe/studies.py)",
     ]

@@ -82,10 +82,9 @@ def test_a_file_in_the_studies_folder_adds_a_graph(environment: Environment, tmp
 def test_another_explainer_setting_makes_only_explanations_new() -> None:
     from neuroscribe.stages import stage_version
 
-    study = STUDIES["embedded"]
-    changed = study.model_copy(
-        update={"llm": study.llm.model_copy(update={"model": "another"})},
-    )
+    alone = STUDIES["embedded"]
+    study = alone.model_copy(update={"simulator_llm": alone.llm})
+    changed = study.model_copy(update={"llm": alone.llm.model_copy(update={"model": "another"})})
 
     new = {name for name in stages_of(study) if stage_version(study, name) != stage_version(changed, name)}
 
