@@ -24,6 +24,7 @@ from neuroscribe.errors import CorpusError, StudyError, SubjectError
 from neuroscribe.neuron_records import ExemplarPlan, neuron_records
 from neuroscribe.ports import Document, Progress
 from neuroscribe.sampling import quantile_pools
+from neuroscribe.studies import LONGEST_SEQUENCE, SHORTEST_SEQUENCE
 from neuroscribe.subjects import Subject
 from neuroscribe.token_bytes import tokenizer_facts
 
@@ -52,7 +53,9 @@ def captured_texts(
     inf.
     """
     _check_model(model)
-    _check_numbers(sequence_length=sequence_length, top_k=top_k, random_sequences=random_sequences)
+    _check_number("sequence_length", sequence_length, SHORTEST_SEQUENCE, LONGEST_SEQUENCE)
+    for name, number in (("top_k", top_k), ("random_sequences", random_sequences)):
+        _check_number(name, number)
     if layers is not None and not layers:
         raise StudyError("layers is empty; name at least one, or leave it out for all")
     facts = tokenizer_facts(tokenizer)
@@ -112,11 +115,11 @@ def _check_model(model: Any) -> None:
         )
 
 
-def _check_numbers(**numbers: int) -> None:
-    """Raise StudyError for a number below 1."""
-    for name, number in numbers.items():
-        if number < 1:
-            raise StudyError(f"{name} = {number}; give at least 1")
+def _check_number(name: str, number: int, least: int = 1, most: int | None = None) -> None:
+    """Raise StudyError for a number out of range."""
+    if number < least or (most is not None and number > most):
+        wanted = f"at least {least}" if most is None else f"{least} to {most}"
+        raise StudyError(f"{name} = {number}; give {wanted}")
 
 
 def _documents(texts: Iterable[Any]) -> list[Document]:
