@@ -47,12 +47,13 @@ def captured_texts(
 
     Returns the tables `corpus/sequences`, `corpus/vocabulary`, `activations/statistics` and `neuron_records`,
     all layers together, with the columns of `neuroscribe.records`. Both signs are kept where MLPs are gated.
-    The model is put into evaluation mode. Raises SubjectError for what is no model, or one without dense MLPs
-    or without its weights, and for a tokenizer without a fast form; CorpusError for texts that are none or
-    give too few sequences; StudyError for numbers or layers that there cannot be; CaptureError for NaN and
-    inf.
+    The model is put into evaluation mode. Raises SubjectError for what is no model, or one with an encoder,
+    without dense MLPs or without its weights, and for a tokenizer without a fast form; CorpusError for texts
+    that are none or give too few sequences; StudyError for numbers or layers that there cannot be;
+    CaptureError for NaN and inf.
     """
     _check_model(model)
+    projections = down_projections(model)
     _check_number("sequence_length", sequence_length, SHORTEST_SEQUENCE, LONGEST_SEQUENCE)
     for name, number in (("top_k", top_k), ("random_sequences", random_sequences)):
         _check_number(name, number)
@@ -65,7 +66,6 @@ def captured_texts(
             f"the texts give {len(sequences)} different sequences of {sequence_length} tokens, fewer than"
             f" top_k = {top_k} and random_sequences = {random_sequences} together; lower these or add text"
         )
-    projections = down_projections(model)
     chosen = sorted(projections if layers is None else layers)
     polarities = (1, -1) if any(projection.gated for projection in projections.values()) else (1,)
     drawn = random.Random(f"random sequences {seed}")  # noqa: S311 - a seeded draw, not a secret
