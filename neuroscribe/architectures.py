@@ -156,9 +156,10 @@ def down_projections(model: nn.Module) -> dict[int, DownProjection]:
     """Return the dense down-projections of the text stack by layer; layers without one are absent.
 
     A block with two MLPs (LongCat-Flash) counts as two layers. Raises SubjectError for a model that has none
-    (mixtures of experts, state-space models, unknown layouts) or that does not read tokens of text.
+    (mixtures of experts, state-space models, unknown layouts), that has an encoder beside its decoder, or
+    that does not read tokens of text.
     """
-    if reason := NOT_TOKENS.get(model_type(model)):
+    if reason := why_not_studied(model_type(model), getattr(model, "config", None)):
         raise SubjectError(f"model type {model_type(model)!r} cannot be studied: {reason}. Choose another")
     stacks: dict[str, dict[int, DownProjection]] = {}
     for path, module in _modules(model).items():
@@ -172,6 +173,13 @@ def down_projections(model: nn.Module) -> dict[int, DownProjection]:
     if not stacks:
         raise SubjectError(_why_no_mlp(model))
     return dict(sorted(max(stacks.values(), key=len).items()))
+
+
+def why_not_studied(model_type: str, config: object) -> str | None:
+    """Say why a kind of model is refused whatever its blocks hold, or None; its configuration suffices."""
+    if getattr(config, "is_encoder_decoder", False) and model_type not in NOT_TOKENS:
+        return "it is an encoder-decoder, whose decoder reads what the encoder makes of another text"
+    return NOT_TOKENS.get(model_type)
 
 
 def mlp_module(model: nn.Module, projection: DownProjection) -> nn.Module | None:

@@ -9,8 +9,10 @@ tables["neuron_records"], tables["activations/statistics"]
 """
 
 import random
+import re
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
+from operator import index
 from typing import Any
 
 import polars as pl
@@ -24,8 +26,11 @@ from neuroscribe.errors import CorpusError, StudyError, SubjectError
 from neuroscribe.neuron_records import ExemplarPlan, neuron_records
 from neuroscribe.ports import Document, Progress
 from neuroscribe.sampling import quantile_pools
+from neuroscribe.studies import LONGEST_SEQUENCE, SHORTEST_SEQUENCE
 from neuroscribe.subjects import Subject
 from neuroscribe.token_bytes import tokenizer_facts
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def captured_texts(
@@ -46,14 +51,20 @@ def captured_texts(
 
     Returns the tables `corpus/sequences`, `corpus/vocabulary`, `activations/statistics` and `neuron_records`,
     all layers together, with the columns of `neuroscribe.records`. Both signs are kept where MLPs are gated.
-    The model is put into evaluation mode. Raises SubjectError for what is no model, or one without dense MLPs
-    or without its weights, and for a tokenizer without a fast form; CorpusError for texts that are none or
-    give too few sequences; StudyError for numbers or layers that there cannot be; CaptureError for NaN and
-    inf.
+    The model is put into evaluation mode. Raises SubjectError for what is no model, or one with an encoder,
+    without dense MLPs or without its weights, and for a tokenizer without a fast form; CorpusError for texts
+    that are none or give too few sequences; StudyError for numbers or layers that there cannot be;
+    CaptureError for NaN and inf.
     """
     _check_model(model)
-    _check_numbers(sequence_length=sequence_length, top_k=top_k, random_sequences=random_sequences)
-    if layers is not None and not layers:
+    projections = down_projections(model)
+    sequence_length = _integer("sequence_length", sequence_length, SHORTEST_SEQUENCE, LONGEST_SEQUENCE)
+    top_k, random_sequences = _integer("top_k", top_k), _integer("random_sequences", random_sequences)
+    batch = automatic_batch_tokens(model, model.device) if batch_tokens is None else batch_tokens
+    batch = _integer("batch_tokens", batch)
+    prefix = _integers("prefix_ids", prefix_ids)
+    chosen = sorted(projections if layers is None else _integers("layers", layers))
+    if not chosen:
         raise StudyError("layers is empty; name at least one, or leave it out for all")
     facts = tokenizer_facts(tokenizer)
     sequences = every_sequence(_documents(texts), facts, length=sequence_length, seed=seed)
@@ -62,8 +73,6 @@ def captured_texts(
             f"the texts give {len(sequences)} different sequences of {sequence_length} tokens, fewer than"
             f" top_k = {top_k} and random_sequences = {random_sequences} together; lower these or add text"
         )
-    projections = down_projections(model)
-    chosen = sorted(projections if layers is None else layers)
     polarities = (1, -1) if any(projection.gated for projection in projections.values()) else (1,)
     drawn = random.Random(f"random sequences {seed}")  # noqa: S311 - a seeded draw, not a secret
     random_ids = tuple(sorted(drawn.sample(range(len(sequences)), random_sequences)))
@@ -77,8 +86,8 @@ def captured_texts(
             revision="in memory",
             dtype=model.dtype,
             device=model.device,
-            prefix_ids=tuple(prefix_ids),
-            batch_tokens=batch_tokens or automatic_batch_tokens(model, model.device),
+            prefix_ids=prefix,
+            batch_tokens=batch,
         ),
         token_matrix(sequences),
         plan=plan,
@@ -105,6 +114,8 @@ def _check_model(model: Any) -> None:
             f"model is {type(model).__name__}; give a loaded model, as AutoModelForCausalLM.from_pretrained"
             " returns it"
         )
+    if (kind := type(model).__name__) in ("DataParallel", "DistributedDataParallel"):
+        raise SubjectError(f"model is wrapped in {kind}; give the model inside: model.module")
     if absent := [name for name, weights in model.named_parameters() if weights.is_meta]:
         raise SubjectError(
             f"the model's {absent[0]} is on the meta device, without values; load the weights onto one device"
@@ -112,21 +123,41 @@ def _check_model(model: Any) -> None:
         )
 
 
-def _check_numbers(**numbers: int) -> None:
-    """Raise StudyError for a number below 1."""
-    for name, number in numbers.items():
-        if number < 1:
-            raise StudyError(f"{name} = {number}; give at least 1")
+def _integer(name: str, number: Any, least: int = 1, most: int | None = None) -> int:
+    """Return a number as Python's; raises StudyError for what is no integer in a range."""
+    try:
+        (value,) = _integers(name, [number])
+    except StudyError:
+        value = least - 1
+    if value < least or (most is not None and value > most):
+        wanted = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise StudyError(f"{name} = {number!r}; give an integer {wanted}")
+    return value
 
 
-def _documents(texts: Iterable[Any]) -> list[Document]:
+def _integers(name: str, values: Any) -> tuple[int, ...]:
+    """Return integers of any library as Python's; raises StudyError for anything else."""
+    try:
+        return tuple(index(value) for value in values)
+    except TypeError:
+        raise StudyError(f"{name} = {values!r}; give a list of integers") from None
+
+
+def _documents(texts: Any) -> list[Document]:
     """Return texts as documents; raises CorpusError where there is none."""
     if isinstance(texts, str):
         raise CorpusError("texts is one str, which would be taken letter by letter; give a list: [text]")
+    if not hasattr(texts, "__iter__"):
+        raise CorpusError(f"texts is {type(texts).__name__}; give a list of str")
     documents: list[Document] = []
     for place, text in enumerate(texts):
         if not isinstance(text, str):
             raise CorpusError(f"text {place} is {type(text).__name__}; give texts as str")
+        if lone := _SURROGATE.search(text):
+            raise CorpusError(
+                f"text {place} holds half a character ({lone[0]!r} at {lone.start()}), which no tokenizer"
+                " reads; read its file as UTF-8, or leave the text out"
+            )
         documents.append(Document(f"text {place}", text))
     if not any(document.text.strip() for document in documents):
         raise CorpusError(f"the {len(documents)} texts hold no text; give texts that are not empty")

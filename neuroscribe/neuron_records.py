@@ -69,7 +69,7 @@ def _one_side(
     return [
         _drawn(layer, polarity, "top", top, TOP_SPLITS),
         _drawn(layer, polarity, "random", chosen, RANDOM_SPLITS),
-        *_quantile_rows(state.peak_histogram[side].numpy(), layer, plan, polarity, [spare, spare, *pools]),
+        *_quantile_rows(_bounds(state, side, polarity), layer, plan, polarity, [spare, spare, *pools]),
     ]
 
 
@@ -117,15 +117,21 @@ def _drawn(layer: int, polarity: int, kind: str, kept: _Kept, splits: tuple[str,
     )  # fmt: skip
 
 
+def _bounds(state: LayerState, side: int, polarity: int) -> Float[np.ndarray, "neuron level"]:
+    """Return the quantiles of polarity x peak; no peak lies beyond the extremes of all activations."""
+    low, high = np.sort(polarity * state.extremes.double().numpy(), axis=0)
+    histogram = state.peak_histogram[side].numpy()
+    return quantile_bounds(histogram, QUANTILES, peak_edges(), low=low, high=high)
+
+
 def _quantile_rows(
-    histogram: Int[np.ndarray, "neuron peak_bin"],
+    bounds: Float[np.ndarray, "neuron level"],
     layer: int,
     plan: ExemplarPlan,
     polarity: int,
     candidates: Sequence[_Kept],
 ) -> list[pl.DataFrame]:
     """Return the first few candidates of each band, by sequence id, which is a random order."""
-    bounds = quantile_bounds(histogram, QUANTILES, peak_edges())
     parts: list[pl.DataFrame] = []
     for band, kept in enumerate(candidates[: len(QUANTILES) - 1]):
         low, high = bounds[:, band], bounds[:, band + 1]

@@ -87,7 +87,8 @@ STATISTICS = Table(
         Column(
             "quantiles",
             FLOATS,
-            "activation at the metadata's neuroscribe.quantile_levels, to one bin; null where histogram is",
+            "activation at the metadata's neuroscribe.quantile_levels, to one bin of histogram, whose"
+            " outermost end at min and max; null where histogram is",
             nullable=True,
         ),
         Column("dead", pl.Boolean(), "no activation on a studied side of zero"),
@@ -108,8 +109,19 @@ NEURON_RECORDS = Table(
         neuron_column(),
         polarity_column(),
         Column("kind", pl.String(), "top, quantile or random"),
-        Column("quantile_low", pl.Float32(), "lower bound of the band's peaks (signed)", nullable=True),
-        Column("quantile_high", pl.Float32(), "upper bound of the band's peaks (signed)", nullable=True),
+        Column(
+            "quantile_low",
+            pl.Float32(),
+            "lower bound of the band's peaks (signed), to an eighth of an octave; coarse for sizes"
+            " below 2^-20 or beyond 2^15: they are taken to be spread evenly up to the extremes",
+            nullable=True,
+        ),
+        Column(
+            "quantile_high",
+            pl.Float32(),
+            "upper bound of the band's peaks (signed), as exact as quantile_low",
+            nullable=True,
+        ),
         Column("rank", pl.Int32(), "place within the kind, from 0"),
         split_column(),
         sequence_id_column(),

@@ -17,8 +17,8 @@ from neuroscribe.studies import LLMSpec, Study
 
 VERSIONS = {
     "corpus": 1,
-    "activations": 2,
-    "neuron_records": 2,
+    "activations": 3,
+    "neuron_records": 3,
     "token_lookup": 2,
     "connections": 2,
     "explanations": 3,

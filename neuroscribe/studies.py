@@ -21,6 +21,9 @@ from neuroscribe.score.specs import (
 from neuroscribe.sections import Capability, EncoderSpec, FromList, ModelSpec, Name, Positive, Section
 from neuroscribe.simulate.specs import SimulatorSpec
 
+SHORTEST_SEQUENCE, LONGEST_SEQUENCE = 2, 4096
+"""Tokens of a sequence; positions are stored in 16 bits."""
+
 
 class SubjectSpec(ModelSpec):
     """The model under study; its size is stated so that partitions exist before it is loaded."""
@@ -50,7 +53,7 @@ class CorpusSpec(Section):
     files: str | None = Field(default=None, description="path or glob of .txt, .jsonl or .parquet files")
     text_column: str = Field(default="text", description="key or column that holds the text")
     sequences: Positive
-    sequence_length: Annotated[int, Field(ge=2, le=4096)] = 64
+    sequence_length: Annotated[int, Field(ge=SHORTEST_SEQUENCE, le=LONGEST_SEQUENCE)] = 64
     seed: int = 0
 
     @model_validator(mode="after")

@@ -80,7 +80,7 @@ class SubjectWeights:
 
     def embedding(self) -> Float[Tensor, "token width"]:
         """Return the token embedding; times `embedding_scale` it is what a token adds to the stream."""
-        return _weight(self._token_table())
+        return self._of_the_stream("token embedding", _weight(self._token_table()))
 
     def embedding_scale(self) -> float:
         """Return the factor by which the model multiplies its token embedding (as Gemma does); else 1."""
@@ -93,7 +93,16 @@ class SubjectWeights:
         head = getattr(self._model, "get_output_embeddings", lambda: None)()
         if not isinstance(head, nn.Module):
             raise SubjectError(f"{type(self._model).__name__} has no LM head; load it as a causal LM")
-        return _weight(head)
+        return self._of_the_stream("LM head", _weight(head))
+
+    def _of_the_stream(self, part: str, table: Tensor) -> Float[Tensor, "token width"]:
+        """Return a table of tokens; raises SubjectError where a projection lies between it and the stream."""
+        if table.shape[1] != self._width:
+            raise SubjectError(
+                f"the {part} of {type(self._model).__name__} is {table.shape[1]} wide, its residual stream"
+                f" {self._width}; connections of this variant are unknown: leave them out"
+            )
+        return table
 
     def _projection(self, layer: int) -> DownProjection:
         if layer not in self._projections:

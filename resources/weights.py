@@ -72,13 +72,15 @@ def load_tokenizer(spec: ModelSpec, *, artefacts: Artefacts) -> Any:
 def load_causal_lm(spec: ModelSpec, *, artefacts: Artefacts, device: "torch.device") -> Any:
     """Return a Hugging Face causal LM of the spec's dtype, on `device`, for evaluation alone.
 
-    Raises SubjectError when it cannot be had, is no causal LM, or lacks weights.
+    Raises SubjectError when it cannot be had, is no causal LM, or lacks weights. Of an encoder-decoder
+    transformers would load the decoder alone, so it is refused by its configuration.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
     location = located(spec, artefacts=artefacts)
     with _explained(spec, location, "model"):
+        _check_kind(spec, location)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             location.path,
             dtype=computing_dtype(getattr(torch, spec.dtype), device),
@@ -92,6 +94,19 @@ def load_causal_lm(spec: ModelSpec, *, artefacts: Artefacts, device: "torch.devi
                 f" {missing[0]}; use a complete copy of the model"
             )
         return model.to(device).eval().requires_grad_(False)
+
+
+def _check_kind(spec: ModelSpec, location: Location) -> None:
+    """Raise SubjectError for a kind of model that is no causal LM over text, by its configuration."""
+    from transformers import AutoConfig
+
+    from neuroscribe.architectures import why_not_studied
+
+    config = AutoConfig.from_pretrained(location.path, **location.options)
+    if reason := why_not_studied(config.model_type, config):
+        raise SubjectError(
+            f"{spec.model}: model type {config.model_type!r} cannot be used: {reason}. Choose another"
+        )
 
 
 def computing_dtype(wanted: "torch.dtype", device: "torch.device") -> "torch.dtype":

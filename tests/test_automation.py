@@ -129,12 +129,12 @@ def test_files_that_dagster_does_not_know_are_made_again(bench: Bench) -> None:
 
 
 def test_the_nightly_explanation_takes_captured_layers_of_the_sample_that_lack_scores(bench: Bench) -> None:
-    bench.done(CAPTURED, [0, 6, 12, 13])
-    bench.done(EXPLAINED, [6])
+    bench.done(CAPTURED, [0, 10, 20, 21])
+    bench.done(EXPLAINED, [10])
 
     requests = bench.tick("embedded_explain_nightly").run_requests
 
-    assert [request.partition_key for request in requests or []] == ["layer_00", "layer_12"]
+    assert [request.partition_key for request in requests or []] == ["layer_00", "layer_20"]
 
 
 def test_a_layer_whose_scores_a_check_blocks_is_not_up_to_date_until_it_passes(bench: Bench) -> None:

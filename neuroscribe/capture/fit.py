@@ -63,8 +63,12 @@ def check_tokens(subject: Subject, tokens: Int[Tensor, "sequence token"]) -> Non
             " corpus.sequences"
         )
     rows = _embedding_rows(subject.model)
-    read = [*subject.prefix_ids, int(tokens.min()), int(tokens.max())]
-    if outside := [token for token in read if not 0 <= token < rows]:
+    if outside := [token for token in subject.prefix_ids if not 0 <= token < rows]:
+        raise SubjectError(
+            f"the prefix holds token {outside[0]}, but the embedding of {subject.name} has rows 0 to"
+            f" {rows - 1}; give a token of the model's own tokenizer"
+        )
+    if outside := [token for token in (int(tokens.min()), int(tokens.max())) if not 0 <= token < rows]:
         raise SubjectError(
             f"the tokenizer does not fit the model: the corpus holds token {outside[0]}, but the embedding of"
             f" {subject.name} has rows 0 to {rows - 1}; {_REMEDY}"

@@ -19,8 +19,9 @@ def layer_statistics(
     """Return one row per neuron: moments, extremes, histogram and quantiles over all tokens.
 
     Moments are central and standardised (population formulae); skewness and kurtosis are null for a
-    constant neuron. Quantiles are read from the histogram, exact to one half-octave bin; both are null where
-    the capture has left the histogram out.
+    constant neuron. Quantiles are read from the histogram, exact to one bin: half an octave, but all that is
+    left within 2^-20 of zero, and all that is left beyond 2^15. Both are null where the capture has left the
+    histogram out.
     """
     tokens = state.sequences * state.top_vector.shape[-1]
     low, high = state.extremes.double().numpy()
@@ -47,14 +48,20 @@ def layer_statistics(
 
 
 def quantile_bounds(
-    histogram: Int[np.ndarray, "neuron bin"], levels: tuple[float, ...], edges: list[float]
+    histogram: Int[np.ndarray, "neuron bin"],
+    levels: tuple[float, ...],
+    edges: list[float],
+    *,
+    low: Float[np.ndarray, " neuron"],
+    high: Float[np.ndarray, " neuron"],
 ) -> Float[np.ndarray, "neuron level"]:
     """Return, per neuron, the values below which the given shares of a histogram lie.
 
-    Within a bin the counts are taken to be spread evenly; the open outermost bins end at the fixed edges.
-    Level 0 gives the lower edge of the first bin that holds anything.
+    `low` and `high` bound what was counted. Within a bin, or what of it lies between these, the counts are
+    taken to be spread evenly; the outermost bins have no other ends. Level 0 gives the lower end of the first
+    bin that holds anything.
     """
-    ends = np.array(edges)
+    ends = np.array([-np.inf, *edges[1:-1], np.inf])
     shares = np.cumsum(histogram, axis=1, dtype=np.int64) / histogram.sum(axis=1, keepdims=True)
     bounds = np.empty((len(histogram), len(levels)))
     for column, level in enumerate(levels):
@@ -62,7 +69,8 @@ def quantile_bounds(
         rows = np.arange(len(histogram))
         before = np.where(place > 0, shares[rows, place - 1], 0.0)
         inside = (level - before) / np.maximum(shares[rows, place] - before, _ABOVE_ZERO)
-        bounds[:, column] = ends[place] + inside.clip(0, 1) * (ends[place + 1] - ends[place])
+        start, stop = ends[place].clip(low, high), ends[place + 1].clip(low, high)
+        bounds[:, column] = start + inside.clip(0, 1) * (stop - start)
     return bounds
 
 
@@ -114,6 +122,6 @@ def _quantiles(
     low: Float[np.ndarray, " neuron"],
     high: Float[np.ndarray, " neuron"],
 ) -> Float[np.ndarray, "neuron level"]:
-    """Quantiles of the tokens, kept within the exact extremes."""
-    bounds = quantile_bounds(histogram, QUANTILE_LEVELS, histogram_edges())
-    return bounds.clip(low[:, None], high[:, None]).astype(np.float32)
+    """Quantiles of the tokens, within the exact extremes."""
+    bounds = quantile_bounds(histogram, QUANTILE_LEVELS, histogram_edges(), low=low, high=high)
+    return bounds.astype(np.float32)

@@ -7,7 +7,7 @@ from torch import nn
 
 from neuroscribe.architectures import NOT_TOKENS, backbone, down_projections, mlp_module
 from neuroscribe.errors import SubjectError
-from neuroscribe.testing.random_subjects import LAYERS, NEURONS, SIZES, WIDTH, random_subject
+from neuroscribe.testing.random_subjects import LAYERS, NEURONS, SIZES, WIDTH, random_subject, tiny_sizes
 from neuroscribe.testing.tiny_types import VERIFIED
 
 PLAIN = ("falcon", "gpt2", "gpt_neo", "gpt_neox", "gptj", "phi", "starcoder2")
@@ -151,6 +151,23 @@ def square_mlp(*, gated: bool) -> nn.Module:
 def test_a_model_that_reads_no_tokens_of_text_is_refused_by_its_type(model_type: str) -> None:
     with pytest.raises(SubjectError, match=f"'{model_type}' cannot be studied: it"):
         down_projections(ModelOf(model_type))
+
+
+@pytest.mark.parametrize("model_type", ["bart", "marian", "t5"])
+def test_an_encoder_decoder_is_refused_as_one(model_type: str) -> None:
+    from transformers import AutoConfig, AutoModelForSeq2SeqLM
+
+    config = AutoConfig.for_model(model_type, **tiny_sizes(AutoConfig.for_model(model_type).to_dict()))
+    with torch.device("meta"):
+        model = AutoModelForSeq2SeqLM.from_config(config)
+    with pytest.raises(SubjectError, match=f"'{model_type}' cannot be studied: it is an encoder-decoder"):
+        down_projections(model)
+
+
+@pytest.mark.parametrize("model_type", ["bart", "marian"])
+def test_the_decoder_alone_of_an_encoder_decoder_is_studied(model_type: str) -> None:
+    model = random_subject(model_type, **VERIFIED[model_type])
+    assert all(".decoder." in projection.path for projection in down_projections(model).values())
 
 
 @pytest.mark.parametrize("gated", [True, False])

@@ -156,6 +156,12 @@ def test_weights_that_are_not_finite_are_refused() -> None:
         layer_connections(model, 1)
 
 
+def test_an_embedding_narrower_than_the_stream_is_refused() -> None:
+    model = random_subject("opt", word_embed_proj_dim=8)
+    with pytest.raises(SubjectError, match="embedding of OPTForCausalLM is 8 wide, its residual stream 16"):
+        layer_connections(model, 0)
+
+
 def test_a_family_whose_weights_are_not_known_is_refused() -> None:
     with pytest.raises(SubjectError, match="connections of model type 'falcon' are unknown"):
         layer_connections(random_subject("falcon"), 0)

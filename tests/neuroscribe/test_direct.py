@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
@@ -92,9 +93,24 @@ CORPUS = planted_corpus(60, seed=1)
         ({"texts": "the red house"}, CorpusError, r"texts is one str, .* give a list: \[text\]"),
         ({"texts": ["the", b"red"]}, CorpusError, "text 1 is bytes; give texts as str"),
         ({"layers": []}, StudyError, "layers is empty"),
-        ({"sequence_length": 0}, StudyError, "sequence_length = 0; give at least 1"),
-        ({"top_k": -1}, StudyError, "top_k = -1; give at least 1"),
-        ({"random_sequences": 0}, StudyError, "random_sequences = 0; give at least 1"),
+        ({"sequence_length": 1}, StudyError, "sequence_length = 1; give an integer from 2 to 4096"),
+        ({"sequence_length": 4097}, StudyError, "sequence_length = 4097; give an integer from 2 to 4096"),
+        ({"top_k": -1}, StudyError, "top_k = -1; give an integer of at least 1"),
+        ({"top_k": 8.0}, StudyError, "top_k = 8.0; give an integer of at least 1"),
+        ({"batch_tokens": 0}, StudyError, "batch_tokens = 0; give an integer of at least 1"),
+        ({"layers": 1}, StudyError, "layers = 1; give a list of integers"),
+        ({"layers": ["1"]}, StudyError, r"layers = \['1'\]; give a list of integers"),
+        ({"prefix_ids": None}, StudyError, "prefix_ids = None; give a list of integers"),
+        ({"prefix_ids": "<s>"}, StudyError, "prefix_ids = '<s>'; give a list of integers"),
+        ({"prefix_ids": [999]}, SubjectError, "the prefix holds token 999, but the embedding"),
+        ({"texts": None}, CorpusError, "texts is NoneType; give a list of str"),
+        ({"texts": ["the", "a \ud83d"]}, CorpusError, r"text 1 holds half a character \('\\ud83d' at 2\)"),
+        (
+            {"model": torch.nn.DataParallel(planted_subject())},
+            SubjectError,
+            r"wrapped in DataParallel; give the model inside: model\.module",
+        ),
+        ({"random_sequences": 0}, StudyError, "random_sequences = 0; give an integer of at least 1"),
     ],
 )
 def test_what_cannot_be_captured_is_answered_with_what_to_give(
@@ -104,6 +120,12 @@ def test_what_cannot_be_captured_is_answered_with_what_to_give(
     # Those who call from a notebook have no checker of types.
     with pytest.raises(error, match=said):
         inspect.unwrap(captured_texts)(**given)
+
+
+def test_layers_and_numbers_may_come_from_numpy(tables: dict[str, pl.DataFrame]):
+    given: dict[str, Any] = {**FEW, "layers": np.array([1]), "top_k": np.int64(8)}
+    own = inspect.unwrap(captured_texts)(planted_subject(), planted_tokenizer(), CORPUS, **given)
+    assert own["neuron_records"].equals(tables["neuron_records"].filter(layer=1))
 
 
 def test_a_model_without_values_is_refused_with_the_parameter_that_lacks_them():

@@ -2,6 +2,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -129,6 +130,17 @@ def test_splits_are_interleaved_over_the_ranks() -> None:
     assert random["sequence_id"].to_list() == [1, 4, 6, 9, 12]
     assert random["split"].to_list() == ["valid", "valid", "test", "valid", "valid"]
     assert table["peak_position"].unique().to_list() == [2]
+
+
+@pytest.mark.parametrize("size", [1e-9, 1e5])
+@pytest.mark.parametrize("polarity", [1, -1])
+def test_very_small_and_very_large_peaks_have_bands(size: float, polarity: int) -> None:
+    table = records(polarity * size * ramp(), k=1, random=3, quantile=1)
+    bands = table.filter(kind="quantile", polarity=polarity)
+    inner, outer = ("quantile_low", "quantile_high")[::polarity]
+    assert bands["sequence_id"].to_list() == [9, 20, 36]
+    assert (polarity * bands[outer] / size).to_list() == pytest.approx([19.5, 35.1, 38.6], abs=0.5)
+    assert bands[inner][1:].to_list() == bands[outer][:-1].to_list()
 
 
 def test_a_random_sequence_among_the_top_ones_is_passed_over() -> None:

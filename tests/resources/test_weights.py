@@ -5,6 +5,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
+    BartConfig,
+    BartForCausalLM,
+    BartForConditionalGeneration,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
@@ -110,6 +113,23 @@ def test_missing_weights_are_never_made_up(tmp_path: Path, store: Artefacts) -> 
 
     with pytest.raises(SubjectError, match=r"lacks 1 tensors .*layers\.1\.mlp\.down_proj\.weight"):
         load_causal_lm(ModelSpec(model=str(file.parent)), artefacts=store, device=CPU)
+
+
+BART = BartConfig(
+    vocab_size=VOCABULARY, d_model=8, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+    decoder_attention_heads=2, encoder_ffn_dim=12, decoder_ffn_dim=12, max_position_embeddings=32,
+)  # fmt: skip
+
+
+def test_an_encoder_decoder_is_refused_and_not_loaded_as_its_decoder(
+    tmp_path: Path, store: Artefacts
+) -> None:
+    whole = ModelSpec(model=str(saved(tmp_path / "whole", BartForConditionalGeneration(BART))))
+    with pytest.raises(SubjectError, match="'bart' cannot be used: it is an encoder-decoder"):
+        load_causal_lm(whole, artefacts=store, device=CPU)
+
+    decoder = ModelSpec(model=str(saved(tmp_path / "decoder", BartForCausalLM(BART))))
+    assert type(load_causal_lm(decoder, artefacts=store, device=CPU)) is BartForCausalLM
 
 
 def test_a_torn_file_is_a_subject_error(tmp_path: Path, store: Artefacts) -> None:

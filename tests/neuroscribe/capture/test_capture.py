@@ -218,7 +218,7 @@ def test_a_vocabulary_larger_than_the_embedding_is_refused() -> None:
 
 
 def test_a_prefix_token_beyond_the_embedding_is_refused() -> None:
-    with pytest.raises(SubjectError, match=r"token 99"):
+    with pytest.raises(SubjectError, match=r"the prefix holds token 99, .* rows 0 to 30; give a token"):
         captured(subject(tiny(), prefix_ids=(99,)), corpus(), plan())
 
 

@@ -110,5 +110,36 @@ def test_bounds_are_spread_evenly_within_a_bin() -> None:
     histogram = np.zeros((1, len(edges) - 1), dtype=np.int64)
     histogram[0, edges.index(1.0)] = 2
     histogram[0, edges.index(2.0)] = 2
-    bounds = quantile_bounds(histogram, (0.0, 0.25, 0.5, 0.75, 1.0), edges)
-    assert bounds.tolist() == [[1.0, 1.25, 1.5, 2.5, 3.0]]
+    assert bounds(histogram, low=0.0, high=9.0) == [1.0, 1.25, 1.5, 2.5, 3.0]
+
+
+def bounds(histogram: np.ndarray, *, low: float, high: float) -> list[float]:
+    levels = (0.0, 0.25, 0.5, 0.75, 1.0)
+    ends = {"low": np.array([low]), "high": np.array([high])}
+    return quantile_bounds(histogram, levels, histogram_edges(), **ends)[0].tolist()
+
+
+def test_the_outermost_bins_end_at_the_neuron_s_own_extremes() -> None:
+    histogram = np.zeros((1, len(histogram_edges()) - 1), dtype=np.int64)
+    histogram[0, histogram_edges().index(1.0)] = 2
+    histogram[0, -1] = 2  # from 24,576 on; what is larger than 32,768 is counted here as well
+    assert bounds(histogram, low=1.25, high=90112.0) == [1.25, 1.375, 1.5, 57344.0, 90112.0]
+    mirrored = histogram[:, ::-1]
+    assert bounds(mirrored, low=-90112.0, high=-1.25) == [-90112.0, -57344.0, -24576.0, -1.375, -1.25]
+
+
+def test_a_neuron_within_one_bin_is_spread_between_its_extremes() -> None:
+    histogram = np.zeros((1, len(histogram_edges()) - 1), dtype=np.int64)
+    histogram[0, -1] = 4
+    assert bounds(histogram, low=40000.0, high=80000.0) == [40000.0, 50000.0, 60000.0, 70000.0, 80000.0]
+    around_zero = np.roll(histogram, -(histogram.shape[1] // 2), axis=1)
+    assert bounds(around_zero, low=-(2.0**-30), high=3 * 2.0**-30) == [
+        step * 2.0**-30 for step in (-1, 0, 1, 2, 3)
+    ]
+
+
+@pytest.mark.parametrize("size", [1e-8, 1e6])
+def test_quantiles_of_very_small_and_very_large_activations_are_where_these_are(size: float) -> None:
+    values = size * torch.arange(1.0, 101.0).reshape(25, 4, 1)
+    (quantiles,) = statistics(values)["quantiles"]
+    assert np.array(quantiles) / size == pytest.approx(np.quantile(np.arange(1, 101), QUANTILE_LEVELS), abs=2)
