@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from neuroscribe.architectures import down_projections
-from neuroscribe.capture.checkpoints import Checkpoints, read_ranges
+from neuroscribe.capture.checkpoints import AGAIN, Checkpoints, restored_state
 from neuroscribe.capture.fit import check_size
 from neuroscribe.capture.run import capture, capture_shard
 from neuroscribe.capture.state import LayerState
@@ -134,7 +134,9 @@ def whole_capture(study: str, layer: int, store: TensorStore) -> tuple[str, str]
     path = Checkpoints(store, _folder(study), "").path(layer)
     if not store.exists(path):
         raise _not_captured(path, study, layer)
-    identity = store.metadata(path)["fingerprint"]
+    identity = store.metadata(path).get("fingerprint", "")
+    if not identity:
+        raise StoreError(f"{path}: does not say of which capture it is; {AGAIN}")
     return _whole_folder(study, identity), identity
 
 
@@ -148,12 +150,12 @@ def _state(study: Study, layer: int, sequences: pl.DataFrame, store: TensorStore
     if not store.exists(path):
         raise _not_captured(path, study.name, layer)
     tensors, metadata = store.read(path)
-    if metadata["corpus"] != _inputs(study, sequences):
+    if metadata.get("corpus") != _inputs(study, sequences):
         raise StoreError(
             f"{path}: layer {layer} was captured from another corpus or with other settings; materialise"
             f" {study.name}/activations again"
         )
-    return LayerState.restored(tensors, read_ranges(metadata["ranges"]))
+    return restored_state(path, tensors, metadata)
 
 
 def _folder(study: str) -> str:
