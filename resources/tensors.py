@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from neuroscribe.errors import StoreError
-from resources.files import Files
+from resources.files import Files, store_errors
 from resources.tensor_layout import Layout, checked_header_end
 from resources.tensor_order import in_order, save_in_order
 
@@ -171,7 +171,8 @@ class SafetensorFiles:
 
         where = self._files.path(path)
         try:
-            yield
+            with store_errors(where, "read", absent_is_known=True):
+                yield
         except FileNotFoundError as error:
             raise StoreError(
                 f"{error.filename or where}: is not there; materialise the asset that writes it first"
