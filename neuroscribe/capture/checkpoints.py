@@ -17,7 +17,8 @@ from neuroscribe.errors import StoreError
 from neuroscribe.ports import TensorStore
 
 _STATE = re.compile(
-    r"layer_(?P<layer>[0-9]{2,6})(\.shard_[0-9]{1,9}_of_(?P<count>[0-9]{1,9}))?(?P<open>\.open)?\.safetensors"
+    r"layer_(?P<layer>[0-9]{2,6})(?P<shard>\.shard_[0-9]{1,9}_of_(?P<count>[0-9]{1,9}))?(?P<open>\.open)?"
+    r"\.safetensors"
 )
 _RANGES = re.compile(r"([0-9]{1,15}-[0-9]{1,15}(,[0-9]{1,15}-[0-9]{1,15})*)?")
 AGAIN = "remove the file and materialise activations again"
@@ -72,6 +73,17 @@ class Checkpoints:
         own = {f"{layer:02d}" for layer in layers}
         found = ((f"{self.folder}/{name}", _STATE.fullmatch(name)) for name in self.store.names(self.folder))
         return [(path, parts) for path, parts in found if parts and parts["layer"] in own]
+
+    def taken(self, layer: int) -> dict[str, tuple[tuple[int, int], ...]]:
+        """Return which sequences each state of a layer has taken, finished or not, by its file.
+
+        These are the states of this capture: those of one shard, where it is one, or else all.
+        """
+        found: dict[str, tuple[tuple[int, int], ...]] = {}
+        for path, parts in self._files([layer]):
+            if self.shard in ("", parts["shard"]) and self._is_own(metadata := self._metadata(path)):
+                found[path] = stored_ranges(path, metadata)
+        return found
 
     def path(self, layer: int, *, under_way: bool = False) -> str:
         """Return the file of a layer's finished state, or of the one under way."""

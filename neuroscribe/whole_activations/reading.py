@@ -104,6 +104,24 @@ def stored_sequences(
     return min((_stored(store, folder, layer, fingerprint, block) for layer in layers), default=0)
 
 
+def holds(
+    store: TensorStore,
+    folder: str,
+    layer: int,
+    sequences: range,
+    fingerprint: str,
+    block: int = BLOCK_SEQUENCES,
+) -> bool:
+    """Tell whether a capture's blocks of these sequences are there; raises StoreError as `is_whole` does."""
+    numbers = range(sequences.start // block, block_count(sequences.stop, block))
+    paths = [block_path(folder, layer, number) for number in numbers]
+    there = {f"{layer_folder(folder, layer)}/{name}" for name in block_names(store, folder, layer)}
+    if not there.issuperset(paths):
+        return False
+    begin = numbers.start * block
+    return _row_end(store, paths, layer, fingerprint, block, begin) >= sequences.stop
+
+
 def _stored(store: TensorStore, folder: str, layer: int, fingerprint: str, block: int) -> int:
     """Return where the row of a capture's blocks that starts at sequence 0 ends."""
     names = block_names(store, folder, layer)
