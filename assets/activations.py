@@ -55,6 +55,7 @@ def activations(study: Study) -> dg.AssetsDefinition:
                 "near_dead": int(everything["near_dead"].sum()),
                 "tokens_per_neuron": int(everything["n_tokens"][0]),
                 "reused_finished_capture": done.reused,
+                "layers_captured_anew": list(done.anew),
                 "subject": f"{model.name}@{model.revision}",
                 "device": str(model.device),
                 "dtype": str(model.dtype),

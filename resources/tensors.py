@@ -4,20 +4,18 @@ The same tensors and metadata give the same bytes. Tensors come back on the CPU.
 (CRC-32) of its tensors and metadata, checked whenever it is read whole; parts of a file cannot be checked.
 """
 
-import errno
 import json
-import re
 import zlib
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from neuroscribe.errors import StoreError
-from resources.files import Files
-from resources.tensor_layout import LENGTH_BYTES, Layout, header, header_end
+from resources.files import Files, store_errors
+from resources.tensor_layout import Layout, checked_header_end
+from resources.tensor_order import in_order, save_in_order
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,8 +43,8 @@ class SafetensorFiles:
         plain = {name: tensors[name].detach().contiguous().cpu() for name in sorted(tensors)}
         metadata = {**metadata, CHECKSUM: _checksum(plain, metadata)}
         if not self._files.is_local:
-            return self._files.write(path, _in_order(save(plain, metadata)))
-        self._files.write_by(path, lambda file: _save(file, plain, metadata))
+            return self._files.write(path, in_order(save(plain, metadata)))
+        self._files.write_by(path, lambda file: save_in_order(file, plain, metadata))
         return self._files.local_path(path).stat().st_size
 
     def read(self, path: str) -> "tuple[dict[str, Tensor], dict[str, str]]":
@@ -65,8 +63,12 @@ class SafetensorFiles:
             return tensors, own
 
     def metadata(self, path: str) -> dict[str, str]:
-        """Return the metadata of a file without reading its tensors; raises StoreError as `read` does."""
-        return _without_checksum(self._layouts([path])[0].metadata)
+        """Return the metadata of a file without reading its tensors.
+
+        Raises StoreError when the file is absent or torn; a change of its bytes goes unseen.
+        """
+        [(_, metadata)] = self.read_parts([path], {})
+        return metadata
 
     def read_parts(
         self, paths: Sequence[str], parts: "Mapping[str, tuple[slice, ...]]"
@@ -75,7 +77,8 @@ class SafetensorFiles:
 
         Read are the header and the rows that each first slice takes, in one piece. Further slices spare
         reading on a local disk alone; on S3 every gap would be a request more. Raises StoreError for a file
-        that is absent or torn, and for a tensor that it lacks; a change of its bytes goes unseen.
+        that is absent or torn, and for a tensor that it lacks. A change of its bytes goes unseen; so does a
+        torn end where the rows that are read lie before it.
         """
         if self._files.is_local and any(len(slices) > 1 for slices in parts.values()):
             return [self._sliced(path, parts) for path in paths]
@@ -120,14 +123,27 @@ class SafetensorFiles:
         """Return what the files' headers say; on S3 all are asked for together."""
         with self._explained():
             starts = self._files.read_ranges([(path, 0, FIRST_BYTES) for path in paths])
-            ends = [max(header_end(start), FIRST_BYTES) for start in starts]
-            longer = [(path, 0, end) for path, end in zip(paths, ends, strict=True) if end > FIRST_BYTES]
+        ends = [self._header_end(path, start) for path, start in zip(paths, starts, strict=True)]
+        longer = [(path, 0, end) for path, end in zip(paths, ends, strict=True) if end > FIRST_BYTES]
+        with self._explained():
             whole = dict(zip((path for path, _, _ in longer), self._files.read_ranges(longer), strict=True))
         layouts: list[Layout] = []
         for path, start in zip(paths, starts, strict=True):
             with self._explained(path):
                 layouts.append(Layout.of(whole.get(path, start)))
         return layouts
+
+    def _header_end(self, path: str, start: bytes) -> int:
+        with self._explained(path):
+            return checked_header_end(start)
+
+    def _check_sizes(self, paths: Sequence[str], layouts: Sequence[Layout]) -> None:
+        """Raise StoreError for a file that is shorter or longer than its header says."""
+        with self._explained():
+            sizes = self._files.sizes(paths)
+        for path, layout, size in zip(paths, layouts, sizes, strict=True):
+            with self._explained(path):
+                layout.check_size(size)
 
     def _rows(
         self, paths: Sequence[str], layouts: Sequence[Layout], rows: Mapping[str, slice]
@@ -137,6 +153,9 @@ class SafetensorFiles:
         for path, layout in zip(paths, layouts, strict=True):
             with self._explained(path):
                 spans += [(path, *layout.span(name, own)) for name, own in rows.items()]
+        # Rows that are cut off are noticed when they are read; where none is, only the size tells.
+        if all(start == stop for _, start, stop in spans):
+            self._check_sizes(paths, layouts)
         with self._explained():
             data = iter(self._files.read_ranges(spans))
         found: list[dict[str, Tensor]] = []
@@ -152,7 +171,8 @@ class SafetensorFiles:
 
         where = self._files.path(path)
         try:
-            yield
+            with store_errors(where, "read", absent_is_known=True):
+                yield
         except FileNotFoundError as error:
             raise StoreError(
                 f"{error.filename or where}: is not there; materialise the asset that writes it first"
@@ -228,38 +248,3 @@ def _checksum(tensors: "Mapping[str, Tensor]", metadata: Mapping[str, str]) -> s
         found = zlib.crc32(f"{name} {tensor.dtype} {list(tensor.shape)}".encode(), found)
         found = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, found)
     return f"{found:08x}"
-
-
-def _in_order(data: bytes) -> bytes:
-    """Return a file with its metadata sorted; safetensors writes them in an order that changes per run."""
-    return data[:LENGTH_BYTES] + _sorted_header(header(data)) + data[header_end(data) :]
-
-
-def _save(path: Path, tensors: "Mapping[str, Tensor]", metadata: Mapping[str, str]) -> None:
-    """Write a file without holding its bytes in memory, then put its metadata in order."""
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
-    path.touch()
-    mode = path.stat().st_mode  # safetensors would leave the file to its owner alone
-    try:
-        save_file(dict(tensors), path, dict(metadata))
-    except SafetensorError as error:
-        code = re.search(r"os error (\d+)", str(error))
-        raise OSError(int(code[1]) if code else errno.EIO, str(error)) from error
-    path.chmod(mode)
-    with path.open("r+b") as file:
-        length = int.from_bytes(file.read(LENGTH_BYTES), "little")
-        ordered = _sorted_header(file.read(length))
-        file.seek(LENGTH_BYTES)
-        file.write(ordered)
-
-
-def _sorted_header(text: bytes) -> bytes:
-    """Return a header of the same length with its metadata sorted by key."""
-    entries = json.loads(text)
-    if "__metadata__" in entries:
-        entries["__metadata__"] = dict(sorted(entries["__metadata__"].items()))
-    ordered = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode()
-    assert len(ordered) <= len(text), "safetensors wrote a shorter header than the same JSON takes here"
-    return ordered.ljust(len(text))

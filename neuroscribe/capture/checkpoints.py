@@ -10,11 +10,18 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from torch import Tensor
+
 from neuroscribe.capture.state import LayerState
 from neuroscribe.errors import StoreError
 from neuroscribe.ports import TensorStore
 
-_STATE = re.compile(r"layer_(?P<layer>\d+)(\.shard_\d+_of_(?P<count>\d+))?(?P<open>\.open)?\.safetensors")
+_STATE = re.compile(
+    r"layer_(?P<layer>[0-9]{2,6})(?P<shard>\.shard_[0-9]{1,9}_of_(?P<count>[0-9]{1,9}))?(?P<open>\.open)?"
+    r"\.safetensors"
+)
+_RANGES = re.compile(r"([0-9]{1,15}-[0-9]{1,15}(,[0-9]{1,15}-[0-9]{1,15})*)?")
+AGAIN = "remove the file and materialise activations again"
 
 
 @dataclass(frozen=True)
@@ -39,9 +46,9 @@ class Checkpoints:
         Of several counts a layer has the one with which most of its sequences have been captured. Finished
         layers, and those not begun, go with the count that most layers have: with 1, if there is none.
         """
-        begun = self._begun()
-        own = {layer: max(found, key=lambda count: (found[count], -count)) for layer, found in begun.items()}
         wanted = sorted(layers)
+        begun = self._begun(wanted)
+        own = {layer: max(found, key=lambda count: (found[count], -count)) for layer, found in begun.items()}
         counts = Counter(own[layer] for layer in wanted if layer in own)
         usual = max(counts, key=lambda count: (counts[count], -count), default=1)
         found: dict[int, list[int]] = {}
@@ -49,17 +56,34 @@ class Checkpoints:
             found.setdefault(own.get(layer, usual), []).append(layer)
         return found
 
-    def _begun(self) -> dict[int, Counter[int]]:
+    def _begun(self, layers: Iterable[int]) -> dict[int, Counter[int]]:
         """Return how many sequences each layer that is under way has taken, by number of shards."""
         found: dict[int, Counter[int]] = {}
         finished: set[int] = set()
-        for name in self.store.names(self.folder):
-            parts, metadata = _STATE.fullmatch(name), self._metadata(f"{self.folder}/{name}")
-            if parts and self._is_own(metadata):
+        for path, parts in self._files(layers):
+            if self._is_own(metadata := self._metadata(path)):
                 layer, count = int(parts["layer"]), parts["count"]
-                found.setdefault(layer, Counter())[int(count or 1)] += _size(metadata)
+                taken = sum(stop - first for first, stop in stored_ranges(path, metadata))
+                found.setdefault(layer, Counter())[int(count or 1)] += taken
                 finished |= {layer} if not count and not parts["open"] else set()
         return {layer: sizes for layer, sizes in found.items() if layer not in finished}
+
+    def _files(self, layers: Iterable[int]) -> list[tuple[str, re.Match[str]]]:
+        """Return path and name of the layers' states; others' files are left alone."""
+        own = {f"{layer:02d}" for layer in layers}
+        found = ((f"{self.folder}/{name}", _STATE.fullmatch(name)) for name in self.store.names(self.folder))
+        return [(path, parts) for path, parts in found if parts and parts["layer"] in own]
+
+    def taken(self, layer: int) -> dict[str, tuple[tuple[int, int], ...]]:
+        """Return which sequences each state of a layer has taken, finished or not, by its file.
+
+        These are the states of this capture: those of one shard, where it is one, or else all.
+        """
+        found: dict[str, tuple[tuple[int, int], ...]] = {}
+        for path, parts in self._files([layer]):
+            if self.shard in ("", parts["shard"]) and self._is_own(metadata := self._metadata(path)):
+                found[path] = stored_ranges(path, metadata)
+        return found
 
     def path(self, layer: int, *, under_way: bool = False) -> str:
         """Return the file of a layer's finished state, or of the one under way."""
@@ -94,10 +118,8 @@ class Checkpoints:
 
     def drop_shards(self, layers: Iterable[int]) -> None:
         """Remove what there is of this capture's shards of these layers, whose whole states are written."""
-        own = {f"{layer:02d}" for layer in layers}
-        for name in self.store.names(self.folder):
-            found, path = _STATE.fullmatch(name), f"{self.folder}/{name}"
-            if found and found["count"] and found["layer"] in own and self._is_own(self._metadata(path)):
+        for path, parts in self._files(layers):
+            if parts["count"] and self._is_own(self._metadata(path)):
                 self.store.remove(path)
 
     def _write(self, states: Mapping[int, LayerState], *, under_way: bool) -> None:
@@ -113,8 +135,7 @@ class Checkpoints:
         found: dict[int, LayerState] = {}
         for layer in sorted(layers):
             if self._is_own(self._metadata(path := self.path(layer, under_way=under_way))):
-                tensors, metadata = self.store.read(path)
-                found[layer] = LayerState.restored(tensors, read_ranges(metadata["ranges"]))
+                found[layer] = restored_state(path, *self.store.read(path))
         return found
 
     def _is_own(self, metadata: Mapping[str, str]) -> bool:
@@ -130,11 +151,23 @@ class Checkpoints:
             return {}
 
 
-def _size(metadata: Mapping[str, str]) -> int:
-    return sum(stop - first for first, stop in read_ranges(metadata["ranges"]))
+def restored_state(path: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> LayerState:
+    """Return the state that a file holds; raises StoreError where it holds something else."""
+    ranges = stored_ranges(path, metadata)
+    if tensors.keys() != LayerState.tensor_names():
+        raise StoreError(f"{path}: holds other tensors than a state has; {AGAIN}")
+    return LayerState.restored(tensors, ranges)
 
 
-def read_ranges(text: str) -> tuple[tuple[int, int], ...]:
-    """Return the ranges that a file's metadata names."""
-    pairs = (part.split("-") for part in text.split(",") if part)
-    return tuple((int(first), int(stop)) for first, stop in pairs)
+def stored_ranges(path: str, metadata: Mapping[str, str]) -> tuple[tuple[int, int], ...]:
+    """Return the sequences that a state has taken, as its file says; raises StoreError for what are none."""
+    text = metadata.get("ranges", "nothing")
+    if _RANGES.fullmatch(text):
+        pairs = (part.split("-") for part in text.split(",") if part)
+        ranges = tuple((int(first), int(stop)) for first, stop in pairs)
+        ends = [end for pair in ranges for end in pair]
+        if ends == sorted(set(ends)):
+            return ranges
+    raise StoreError(
+        f"{path}: of the sequences it has taken it says {text[:40]!r}, which are no ranges; {AGAIN}"
+    )

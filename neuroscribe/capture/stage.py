@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import polars as pl
 
 from neuroscribe.architectures import down_projections
-from neuroscribe.capture.checkpoints import Checkpoints, read_ranges
+from neuroscribe.capture.checkpoints import AGAIN, Checkpoints, restored_state
 from neuroscribe.capture.fit import check_size
+from neuroscribe.capture.lost_blocks import dropped_without_blocks
 from neuroscribe.capture.run import capture, capture_shard
 from neuroscribe.capture.state import LayerState
 from neuroscribe.capture.statistics import layer_statistics
@@ -33,6 +34,9 @@ class Captured:
     """STATISTICS per layer."""
     reused: bool
     """Whether finished states of the same capture were there already."""
+    anew: tuple[int, ...] = ()
+    """Layers captured from the beginning, or some of their shards, since whole activations of what had been
+    captured were missing."""
 
 
 def captured(
@@ -47,12 +51,14 @@ def captured(
     """Run the corpus through the subject once for all `layers` and return their statistics.
 
     States are written to the store at checkpoints and at the end; what an interrupted or earlier run of the
-    same capture has written is used, not computed again, whichever layers that run had selected.
+    same capture has written is used, not computed again, whichever layers that run had selected. Where the
+    study stores whole activations, that holds only for layers of which none is missing.
     """
     check_size(study, subject.model)
     tokens = token_matrix(sequences)
     plan = capture_plan(study, layers, len(distinct_tokens(tokens)[0]))
     files = _files(study, subject, sequences, store)
+    anew = _without_blocks(study, subject, sequences, files, layers, progress)
     reused = all(files.is_finished(layer) for layer in layers)
     states: dict[int, LayerState] = {}
     # Layers that runs before have cut differently go in passes of their own, so that no work is thrown away.
@@ -71,7 +77,7 @@ def captured(
         layer: layer_statistics(states[layer], layer, polarities=study.polarities, top_k=study.capture.top_k)
         for layer in sorted(states)
     }
-    return Captured(statistics, reused)
+    return Captured(statistics, reused, anew)
 
 
 def captured_shard(
@@ -93,17 +99,34 @@ def captured_shard(
     check_size(study, subject.model)
     tokens = token_matrix(sequences)
     layers = sorted(down_projections(subject.model)) if layers is None else layers
+    files = _files(study, subject, sequences, store)
+    _without_blocks(study, subject, sequences, files.of(shard, shards), layers, progress)
     capture_shard(
         subject,
         tokens,
         plan=capture_plan(study, layers, len(distinct_tokens(tokens)[0])),
         layers=layers,
         progress=progress,
-        checkpoints=_files(study, subject, sequences, store),
+        checkpoints=files,
         shard=shard,
         shards=shards,
         whole=_whole(study, subject, sequences, store),
     )
+
+
+def _without_blocks(
+    study: Study,
+    subject: Subject,
+    sequences: pl.DataFrame,
+    files: Checkpoints,
+    layers: Sequence[int],
+    progress: Progress,
+) -> tuple[int, ...]:
+    """Drop states whose whole activations are missing, if the study asks for these; return their layers."""
+    whole = _whole(study, subject, sequences, files.store)
+    if whole is None:
+        return ()
+    return dropped_without_blocks(files, layers, whole, sequences=len(sequences), progress=progress)
 
 
 def layer_records(study: Study, layer: int, sequences: pl.DataFrame, store: TensorStore) -> pl.DataFrame:
@@ -134,7 +157,9 @@ def whole_capture(study: str, layer: int, store: TensorStore) -> tuple[str, str]
     path = Checkpoints(store, _folder(study), "").path(layer)
     if not store.exists(path):
         raise _not_captured(path, study, layer)
-    identity = store.metadata(path)["fingerprint"]
+    identity = store.metadata(path).get("fingerprint", "")
+    if not identity:
+        raise StoreError(f"{path}: does not say of which capture it is; {AGAIN}")
     return _whole_folder(study, identity), identity
 
 
@@ -148,12 +173,12 @@ def _state(study: Study, layer: int, sequences: pl.DataFrame, store: TensorStore
     if not store.exists(path):
         raise _not_captured(path, study.name, layer)
     tensors, metadata = store.read(path)
-    if metadata["corpus"] != _inputs(study, sequences):
+    if metadata.get("corpus") != _inputs(study, sequences):
         raise StoreError(
             f"{path}: layer {layer} was captured from another corpus or with other settings; materialise"
             f" {study.name}/activations again"
         )
-    return LayerState.restored(tensors, read_ranges(metadata["ranges"]))
+    return restored_state(path, tensors, metadata)
 
 
 def _folder(study: str) -> str:

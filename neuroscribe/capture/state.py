@@ -169,8 +169,12 @@ class LayerState:
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the state for storage."""
-        named = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "ranges"}
-        return {name: tensor.contiguous().cpu() for name, tensor in named.items()}
+        return {name: getattr(self, name).contiguous().cpu() for name in sorted(self.tensor_names())}
+
+    @classmethod
+    def tensor_names(cls) -> set[str]:
+        """Return what `tensors` are called."""
+        return {item.name for item in fields(cls) if item.name != "ranges"}
 
     def on(self, device: torch.device, *, lookup: torch.device) -> "LayerState":
         """Return the state on a device and its lookup sums on another; exact sums stay on the CPU."""

@@ -1,11 +1,14 @@
 """The files of whole activations: what they are called, and what is said in them."""
 
 import re
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, cast
 
 from jaxtyping import Float
 from torch import Tensor
 
+from neuroscribe.errors import StoreError
 from neuroscribe.ports import TensorStore
 
 Form = Literal["bf16", "uint8"]
@@ -19,7 +22,9 @@ ERRORS: dict[Form, str] = {
 }
 """How far a stored activation may lie from the one captured, as written into every file."""
 
-_BLOCK_NAME = re.compile(r"block_(\d{6})\.safetensors")
+AGAIN = "remove the file and materialise activations again"
+_BLOCK_NAME = re.compile(r"block_([0-9]{6})\.safetensors")
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,14}")
 
 Activations = Float[Tensor, "sequence token neuron"]
 Turned = Float[Tensor, "neuron sequence token"]
@@ -43,3 +48,40 @@ def block_names(store: TensorStore, folder: str, layer: int) -> list[str]:
 def block_count(sequences: int, block: int) -> int:
     """Return how many blocks hold that many sequences."""
     return -(-sequences // block)
+
+
+@dataclass(frozen=True)
+class BlockHeader:
+    """What a block says of itself."""
+
+    form: Form
+    first: int
+    """The id of its first sequence."""
+    sequences: int
+    block: int
+    """Sequences of a full block."""
+    neurons: int
+
+    @property
+    def end(self) -> int:
+        """The id after that of its last sequence."""
+        return self.first + self.sequences
+
+
+def block_header(path: str, metadata: Mapping[str, str]) -> BlockHeader:
+    """Return what is said of a block; raises StoreError where it cannot be."""
+    form = metadata.get("form", "nothing")
+    if form not in ERRORS:
+        raise StoreError(f"{path}: says that its form is {form[:40]!r}, and there is none such; {AGAIN}")
+    first, sequences, block, neurons = (
+        _number(path, metadata, key) for key in ("first_sequence", "sequences", "block", "neurons")
+    )
+    if not 1 <= sequences <= block or first % block:
+        raise StoreError(f"{path}: says {sequences} sequences from {first} on in blocks of {block}; {AGAIN}")
+    return BlockHeader(cast(Form, form), first, sequences, block, neurons)
+
+
+def _number(path: str, metadata: Mapping[str, str], key: str) -> int:
+    if not _NUMBER.fullmatch(text := metadata.get(key, "nothing")):
+        raise StoreError(f"{path}: says {text[:40]!r} for {key} where a number was expected; {AGAIN}")
+    return int(text)

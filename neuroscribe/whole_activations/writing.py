@@ -1,5 +1,6 @@
 """Writes activations as they come out of a capture, a block of sequences per file."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +20,7 @@ from neuroscribe.whole_activations.blocks import (
     block_path,
     layer_folder,
 )
+from neuroscribe.whole_activations.reading import holds, is_whole
 
 NEURONS_AT_ONCE = 64
 """Neurons rounded to uint8 together, few enough for their float32 copies to stay near a core."""
@@ -74,6 +76,19 @@ class WholeActivations:
     def block(self) -> int:
         """Sequences per block."""
         return self._size
+
+    def holds(self, layer: int, ranges: Sequence[tuple[int, int]], sequences: int) -> bool:
+        """Tell whether the blocks of the sequences in `ranges` are stored.
+
+        Of all `sequences` of the corpus, tell also whether no others are. Raises StoreError for a block that
+        is damaged or torn.
+        """
+        if list(ranges) == [(0, sequences)]:
+            return is_whole(self._store, self._folder, [layer], sequences, self._fingerprint, self._size)
+        return all(
+            holds(self._store, self._folder, layer, range(*own), self._fingerprint, self._size)
+            for own in ranges
+        )
 
     def finish(self, layer: int, sequences: int) -> None:
         """Write a layer's last, shorter block, and remove blocks that another capture left after it.
