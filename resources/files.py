@@ -92,7 +92,8 @@ class Files:
         with store_errors(self._root, "read", absent_is_known=True):
             if self.is_local:
                 return [self.local_path(each).stat().st_size for each in relatives]
-            return [int(size) for size in self._root.fs.sizes([self.path(each).path for each in relatives])]
+            found: list[Any] = self._root.fs.sizes([self.path(each).path for each in relatives])
+            return [int(size) for size in found]
 
     @contextmanager
     def opened(self, relative: str) -> Iterator[BinaryIO]:

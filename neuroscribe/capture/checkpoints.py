@@ -154,7 +154,7 @@ class Checkpoints:
 def restored_state(path: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> LayerState:
     """Return the state that a file holds; raises StoreError where it holds something else."""
     ranges = stored_ranges(path, metadata)
-    if tensors.keys() != LayerState.tensor_names():
+    if set(tensors) != LayerState.tensor_names():
         raise StoreError(f"{path}: holds other tensors than a state has; {AGAIN}")
     return LayerState.restored(tensors, ranges)
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor
@@ -78,7 +78,7 @@ def block_header(path: str, metadata: Mapping[str, str]) -> BlockHeader:
     )
     if not 1 <= sequences <= block or first % block:
         raise StoreError(f"{path}: says {sequences} sequences from {first} on in blocks of {block}; {AGAIN}")
-    return BlockHeader(cast(Form, form), first, sequences, block, neurons)
+    return BlockHeader(form, first, sequences, block, neurons)
 
 
 def _number(path: str, metadata: Mapping[str, str], key: str) -> int:
