@@ -94,17 +94,23 @@ class Checkpoints:
         """Tell whether the layer's finished state is there."""
         return self._is_own(self._metadata(self.path(layer)))
 
-    def finished(self, layers: Iterable[int]) -> dict[int, LayerState]:
-        """Return the finished states among `layers`; what a kill left beside them is dropped."""
-        states = self._states(layers, under_way=False)
+    def finished(self, layers: Iterable[int], own: range) -> dict[int, LayerState]:
+        """Return the finished states among `layers`; what a kill left beside them is dropped.
+
+        Raises StoreError for one that is of another layer or has not taken the sequences `own`.
+        """
+        states = self._states(layers, own, under_way=False)
         for layer in states:
             if self._is_own(self._metadata(path := self.path(layer, under_way=True))):
                 self.store.remove(path)
         return states
 
-    def resumed(self, layers: Iterable[int]) -> dict[int, LayerState]:
-        """Return the states under way among `layers`, each as far as its last checkpoint."""
-        return self._states(layers, under_way=True)
+    def resumed(self, layers: Iterable[int], own: range) -> dict[int, LayerState]:
+        """Return the states under way among `layers`, each as far as its last checkpoint.
+
+        Raises StoreError for one that is of another layer or has taken others than the first of `own`.
+        """
+        return self._states(layers, own, under_way=True)
 
     def save(self, states: Mapping[int, LayerState]) -> None:
         """Write all layers' states under way."""
@@ -127,15 +133,19 @@ class Checkpoints:
             metadata = {
                 "fingerprint": self.fingerprint,
                 "corpus": self.corpus,
+                "layer": str(layer),
                 "ranges": ",".join(f"{first}-{stop}" for first, stop in state.ranges),
             }
             self.store.write(self.path(layer, under_way=under_way), state.tensors(), metadata)
 
-    def _states(self, layers: Iterable[int], *, under_way: bool) -> dict[int, LayerState]:
+    def _states(self, layers: Iterable[int], own: range, *, under_way: bool) -> dict[int, LayerState]:
         found: dict[int, LayerState] = {}
         for layer in sorted(layers):
             if self._is_own(self._metadata(path := self.path(layer, under_way=under_way))):
-                found[layer] = restored_state(path, *self.store.read(path))
+                tensors, metadata = self.store.read(path)
+                found[layer] = restored_state(
+                    path, tensors, metadata, layer=layer, own=own, under_way=under_way
+                )
         return found
 
     def _is_own(self, metadata: Mapping[str, str]) -> bool:
@@ -151,9 +161,29 @@ class Checkpoints:
             return {}
 
 
-def restored_state(path: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> LayerState:
-    """Return the state that a file holds; raises StoreError where it holds something else."""
+def restored_state(
+    path: str,
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, str],
+    *,
+    layer: int,
+    own: range,
+    under_way: bool = False,
+) -> LayerState:
+    """Return the state of a layer that a file holds; raises StoreError where it holds something else.
+
+    It must have taken the sequences `own` or, under way, the first of them.
+    """
     ranges = stored_ranges(path, metadata)
+    # Files of older versions do not name their layer.
+    if (named := metadata.get("layer", str(layer))) != str(layer):
+        raise StoreError(f"{path}: holds the state of layer {named[:40]}, not of layer {layer}; {AGAIN}")
+    stop = min(ranges[-1][1], own.stop) if ranges and under_way else own.stop
+    if ranges != ((own.start, stop),):
+        raise StoreError(
+            f"{path}: has taken the sequences {metadata['ranges'][:40]}, not {own.start}-{stop} as its name"
+            f" says; {AGAIN}"
+        )
     if set(tensors) != LayerState.tensor_names():
         raise StoreError(f"{path}: holds other tensors than a state has; {AGAIN}")
     return LayerState.restored(tensors, ranges)

@@ -78,7 +78,7 @@ class CorpusPass:
         """Start from the last checkpoints; return the first sequence that some layer has not taken."""
         self._reduction.let_go()
         layers = self._reduction.projections
-        states = self._checkpoints.resumed(layers) if self._checkpoints else {}
+        states = self._checkpoints.resumed(layers, self._own) if self._checkpoints else {}
         self._reduction.begin(states, vocabulary=self._vocabulary)
         return max(self._own.start, self._reduction.stop)
 

@@ -125,17 +125,22 @@ class _Work:
         self, projections: Mapping[int, DownProjection], shards: int, checkpoints: Checkpoints | None
     ) -> dict[int, LayerState]:
         """Return finished states, or merge the shards; those that are not there yet are captured."""
-        states = checkpoints.finished(projections) if checkpoints else {}
+        states = checkpoints.finished(projections, range(len(self.tokens))) if checkpoints else {}
         remaining = {layer: found for layer, found in projections.items() if layer not in states}
         parts: list[dict[int, LayerState]] = []
-        for shard in range(shards) if remaining else ():
-            own = shard_range(len(self.tokens), shard, shards, self.plan.block)
+        ranges = [
+            shard_range(len(self.tokens), shard, shards, self.plan.block)
+            for shard in (range(shards) if remaining else ())
+        ]
+        for shard, own in enumerate(ranges):
             part = self.shard(remaining, own, checkpoints.of(shard, shards) if checkpoints else None)
             # With files, one layer's shards are read at a time: memory does not grow with their number.
             parts.append({} if checkpoints else part)
         for layer in remaining:
             own_parts = [
-                part[layer] if not checkpoints else checkpoints.of(shard, shards).finished([layer])[layer]
+                checkpoints.of(shard, shards).finished([layer], ranges[shard])[layer]
+                if checkpoints
+                else part[layer]
                 for shard, part in enumerate(parts)
             ]
             states[layer] = merged(own_parts, self.plan)
@@ -147,7 +152,7 @@ class _Work:
         self, projections: Mapping[int, DownProjection], own: range, checkpoints: Checkpoints | None
     ) -> dict[int, LayerState]:
         """Return the finished states of a shard, captured from where an interrupted run left it."""
-        states = checkpoints.finished(projections) if checkpoints else {}
+        states = checkpoints.finished(projections, own) if checkpoints else {}
         if remaining := {layer: found for layer, found in projections.items() if layer not in states}:
             states |= self._captured(remaining, own, checkpoints)
         return {layer: states[layer] for layer in projections}

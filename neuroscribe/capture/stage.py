@@ -178,7 +178,7 @@ def _state(study: Study, layer: int, sequences: pl.DataFrame, store: TensorStore
             f"{path}: layer {layer} was captured from another corpus or with other settings; materialise"
             f" {study.name}/activations again"
         )
-    return restored_state(path, tensors, metadata)
+    return restored_state(path, tensors, metadata, layer=layer, own=range(len(sequences)))
 
 
 def _folder(study: str) -> str:

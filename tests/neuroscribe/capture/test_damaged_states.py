@@ -11,6 +11,7 @@ from neuroscribe.errors import StoreError
 from resources.tensors import SafetensorFiles
 
 OPEN = "layer_00.open.safetensors"
+OWN = range(60)
 PLAN = CapturePlan(1, (1,), (0,))
 
 
@@ -34,7 +35,7 @@ def files(folder: Path) -> Checkpoints:
 def outcome(folder: Path) -> str:
     """How the capture that wrote the file goes on: from it, from the beginning, or not at all."""
     try:
-        found = files(folder).shards([0]), files(folder).is_finished(0), files(folder).resumed([0])
+        found = files(folder).shards([0]), files(folder).is_finished(0), files(folder).resumed([0], OWN)
     except StoreError as error:
         said = str(error)
         return "refused" if f"s/{OPEN}: " in said and "remove" in said else said
@@ -47,17 +48,19 @@ def outcome(folder: Path) -> str:
     return "as written"
 
 
-def test_a_bit_that_flips_in_the_header_of_a_state_is_refused_or_changes_nothing(folder: Path) -> None:
+@pytest.mark.parametrize("step", [25, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_bit_that_flips_in_the_header_of_a_state_is_refused_or_changes_nothing(
+    folder: Path, step: int
+) -> None:
     whole = (folder / OPEN).read_bytes()
     end = 8 + int.from_bytes(whole[:8], "little")
     assert whole.index(b"ranges") < end
     outcomes = {"as written": 0, "begun again": 0, "refused": 0}
-    for place in range(end):
-        for bit in range(8):
-            changed = bytearray(whole)
-            changed[place] ^= 1 << bit
-            (folder / OPEN).write_bytes(changed)
-            outcomes[outcome(folder)] += 1
+    for bit in range(0, 8 * end, step):
+        changed = bytearray(whole)
+        changed[bit // 8] ^= 1 << bit % 8
+        (folder / OPEN).write_bytes(changed)
+        outcomes[outcome(folder)] += 1
     # The checksum's own name, without which there is nothing to compare, and the fingerprint and its name.
     assert outcomes["as written"] <= 8 * len("crc32")
     assert outcomes["begun again"] <= 8 * len("fingerprinta")
@@ -110,7 +113,8 @@ def test_a_file_that_is_no_state_is_refused_under_a_states_name_and_ignored_unde
 def test_what_are_no_ranges_is_refused_though_the_file_is_sound(tmp_path: Path, ranges: str | None) -> None:
     metadata = {"fingerprint": "a"} | ({} if ranges is None else {"ranges": ranges})
     SafetensorFiles(str(tmp_path)).write(f"s/{OPEN}", small().tensors(), metadata)
-    for read in (files(tmp_path / "s").shards, files(tmp_path / "s").resumed):
+    own = files(tmp_path / "s")
+    for read in (own.shards, lambda layers: own.resumed(layers, OWN)):
         with pytest.raises(
             StoreError, match=r"layer_00\.open.*which are no ranges; remove the file and mater"
         ):
@@ -121,4 +125,52 @@ def test_other_tensors_than_those_of_a_state_are_refused(tmp_path: Path) -> None
     metadata = {"fingerprint": "a", "ranges": "0-40"}
     SafetensorFiles(str(tmp_path)).write(f"s/{OPEN}", {"x": torch.ones(1)}, metadata)
     with pytest.raises(StoreError, match=r"layer_00\.open.*holds other tensors than a state has; remove"):
-        files(tmp_path / "s").resumed([0])
+        files(tmp_path / "s").resumed([0], OWN)
+
+
+def renamed(folder: Path, old: str, new: str) -> None:
+    (folder / f"{old}.safetensors").rename(folder / f"{new}.safetensors")
+
+
+def test_a_state_under_the_name_of_another_layer_is_refused(folder: Path) -> None:
+    files(folder).finish({0: small(((0, 60),)), 1: small(((0, 60),))})
+    assert files(folder).finished([0, 1], OWN).keys() == {0, 1}
+    renamed(folder, "layer_01", "layer_00")
+    with pytest.raises(StoreError, match=r"layer_00\S* holds the state of layer 1, not of layer 0; remove"):
+        files(folder).finished([0], OWN)
+
+
+def test_a_state_of_an_older_version_which_names_no_layer_is_taken_as_it_is_called(tmp_path: Path) -> None:
+    metadata = {"fingerprint": "a", "corpus": "c", "ranges": "0-60"}
+    SafetensorFiles(str(tmp_path)).write("s/layer_00.safetensors", small().tensors(), metadata)
+    assert files(tmp_path / "s").finished([0], OWN)[0].ranges == ((0, 60),)
+
+
+def test_a_state_under_way_under_the_name_of_a_finished_one_is_refused(folder: Path) -> None:
+    renamed(folder, "layer_00.open", "layer_00")
+    with pytest.raises(StoreError, match=r"layer_00\S* has taken the sequences 0-40, not 0-60 as its name"):
+        files(folder).finished([0], OWN)
+
+
+def test_a_shard_under_the_name_of_another_is_refused_finished_or_under_way(folder: Path) -> None:
+    files(folder).of(3, 4).finish({0: small(((45, 60),))})
+    files(folder).of(3, 4).save({0: small(((45, 50),))})
+    renamed(folder, "layer_00.shard_3_of_4.open", "layer_00.shard_2_of_3.open")
+    renamed(folder, "layer_00.shard_3_of_4", "layer_00.shard_2_of_3")
+    for read in (files(folder).of(2, 3).finished, files(folder).of(2, 3).resumed):
+        with pytest.raises(
+            StoreError, match=r"shard_2_of_3\S* has taken the sequences 45-\d0, not 40-\d0 as"
+        ):
+            read([0], range(40, 60))
+
+
+@pytest.mark.parametrize("ranges", ["", "0-80", "0-20,30-40", "20-40"])
+def test_a_state_under_way_that_has_not_taken_the_first_of_its_sequences_is_refused(
+    tmp_path: Path, ranges: str
+) -> None:
+    metadata = {"fingerprint": "a", "ranges": ranges}
+    SafetensorFiles(str(tmp_path)).write(f"s/{OPEN}", small().tensors(), metadata)
+    with pytest.raises(
+        StoreError, match=rf"layer_00\.open\S* has taken the sequences {ranges}, not 0-\d0 as"
+    ):
+        files(tmp_path / "s").resumed([0], OWN)
