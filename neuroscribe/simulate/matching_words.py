@@ -21,7 +21,10 @@ class MatchingWordsLayout:
     """Fulfils `ReplyLayout`."""
 
     name = "matching_words"
-    schema = None
+
+    def schema(self, tokens: Sequence[bytes]) -> None:
+        """Return none: the answer is plain text."""
+        del tokens
 
     def messages(self, explanation: str, tokens: Sequence[bytes]) -> list[Message]:
         """Return the prompt; its last message is the beginning of the answer."""

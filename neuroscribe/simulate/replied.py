@@ -25,9 +25,8 @@ class ReplyLayout(Protocol):
         """Name of the prompt's wording."""
         ...
 
-    @property
-    def schema(self) -> Schema | None:
-        """The JSON schema of answers, where they are JSON."""
+    def schema(self, tokens: Sequence[bytes]) -> Schema | None:
+        """Return the JSON schema of the answer about a sequence, where it is JSON."""
         ...
 
     def messages(self, explanation: str, tokens: Sequence[bytes]) -> list[Message]:
@@ -77,14 +76,18 @@ class RepliedSimulator:
             "max_tokens": max((self._layout.longest_answer(tokens) for tokens in sequences), default=0),
             "temperature": 0.0,
             "seed": 0,
-            "schema": self._layout.schema,
         }
         prompts = [self._layout.messages(explanation, tokens) for tokens in sequences]
         if isinstance(self._llm, BatchingLLM):
             enough = [partial(self._layout.enough, tokens=tokens) for tokens in sequences]
             replies = await self._llm.replies(prompts, enough=enough, **options)
         else:
-            replies = await asyncio.gather(*(self._llm.reply(prompt, **options) for prompt in prompts))
+            replies = await asyncio.gather(
+                *(
+                    self._llm.reply(prompt, schema=self._layout.schema(tokens), **options)
+                    for prompt, tokens in zip(prompts, sequences, strict=True)
+                )
+            )
         return [self._reading(reply, tokens) for reply, tokens in zip(replies, sequences, strict=True)]
 
     def _reading(self, reply: Reply, tokens: Sequence[bytes]) -> Simulated:

@@ -25,19 +25,22 @@ _PAIR: Schema = {
     "required": ["token", "activation"],
     "additionalProperties": False,
 }
-SCHEMA: Schema = {
-    "type": "object",
-    "properties": {"activations": {"type": "array", "items": _PAIR}},
-    "required": ["activations"],
-    "additionalProperties": False,
-}
 
 
 class StructuredLayout:
     """Fulfils `ReplyLayout`."""
 
     name = "structured"
-    schema = SCHEMA
+
+    def schema(self, tokens: Sequence[bytes]) -> Schema:
+        """Return an object with as many pairs as there are tokens: small models lose count, or never end."""
+        pairs = {"type": "array", "items": _PAIR, "minItems": len(tokens), "maxItems": len(tokens)}
+        return {
+            "type": "object",
+            "properties": {"activations": pairs},
+            "required": ["activations"],
+            "additionalProperties": False,
+        }
 
     def messages(self, explanation: str, tokens: Sequence[bytes]) -> list[Message]:
         """Return the prompt; tokens are escaped and then written as JSON."""

@@ -9,7 +9,7 @@ import pytest
 
 from neuroscribe.ports import ReplyStatus, Simulated
 from neuroscribe.simulate.replied import RepliedSimulator
-from neuroscribe.simulate.structured import SCHEMA, StructuredLayout
+from neuroscribe.simulate.structured import StructuredLayout
 from tests.neuroscribe.simulate.answering import Answering
 
 TOKENS = (b" red", b"\n", b" car")
@@ -122,7 +122,9 @@ def test_a_schema_goes_with_the_prompt_and_enough_tokens_for_the_answer() -> Non
     asyncio.run(RepliedSimulator(llm, StructuredLayout()).simulate("colours", [TOKENS]))
 
     ((max_tokens, temperature, schema),) = llm.options
-    assert schema == SCHEMA
+    assert schema == StructuredLayout().schema(TOKENS)
+    pairs = schema["properties"]["activations"]
+    assert pairs["minItems"] == pairs["maxItems"] == len(TOKENS) == 3
     assert temperature == 0
     assert max_tokens >= len(GOOD) / 2
     assert llm.asked[0][-1].content == 'Explanation: colours\nTokens: [" red", "\\\\n", " car"]'
