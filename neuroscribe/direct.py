@@ -71,7 +71,8 @@ def captured_texts(
     if len(sequences) < top_k + random_sequences:
         raise CorpusError(
             f"the texts give {len(sequences)} different sequences of {sequence_length} tokens, fewer than"
-            f" top_k = {top_k} and random_sequences = {random_sequences} together; lower these or add text"
+            f" top_k = {top_k} and random_sequences = {random_sequences} together;"
+            " add text, or lower these or sequence_length"
         )
     polarities = (1, -1) if any(projection.gated for projection in projections.values()) else (1,)
     drawn = random.Random(f"random sequences {seed}")  # noqa: S311 - a seeded draw, not a secret

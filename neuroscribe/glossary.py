@@ -18,7 +18,8 @@ WORDS: dict[str, str] = {
     "correlation": "Pearson correlation of simulated and true activations over all tokens, from -1 to 1.",
     "r2": "Share of the variance that calibrated simulated activations explain, at most 1.",
     "deviation": "Share of the absolute deviation from 0 that they explain, at most 1.",
-    "contrast": "Correlation of the truth with the simulation minus that under the control's explanation.",
+    "contrast": "Correlation of the truth with a difference: the simulation, less that under the control's"
+    " explanation; no difference of two scores.",
     "balanced accuracy": "Mean of the shares of firing and of silent excerpts that a judge told rightly;"
     " one half by guessing.",
     "AUC": "Chance that a firing excerpt is held likelier than a silent one; one half by guessing.",
@@ -27,7 +28,8 @@ WORDS: dict[str, str] = {
     "regime": "top_and_random (top exemplars and as many random ones) or random_only.",
     "ceiling": "The score of the mean activation per token, learned on held-out sequences: a mark to"
     " compare with, which a score may pass.",
-    "control": "The score of another neuron's explanation on this neuron's exemplars.",
+    "control": "The score of another neuron's explanation on this neuron's exemplars; none where that"
+    " neuron's explainer has seen one of them, or no other text is at hand.",
     "interval": "From ci_low to ci_high: the 95 % percentile bootstrap over sequences.",
 }
 

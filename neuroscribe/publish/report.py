@@ -53,8 +53,10 @@ def report_text(summary: Summary, width: int, *, next_steps: Sequence[str] = ())
 
 
 _LEGEND = (
-    f"Interval: of the mean, 95 % percentile bootstrap over neurons. Ceiling: {WORDS['ceiling']}"
-    f" Control: {WORDS['control']} Means are over scored explanations. Tokens: of the explanation calls."
+    f"Interval: of the mean, 95 % percentile bootstrap over neurons, from five on."
+    f" Ceiling: {WORDS['ceiling']}"
+    f" Control: {WORDS['control']} Means are over scored explanations, that of the control over those that"
+    " have one. Tokens: of the explanation calls."
     " Calls: of the LLM, for explanations and simulations; seconds: without the capture."
     f" {NOTHING}: unknown or undefined."
 )

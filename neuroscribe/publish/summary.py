@@ -18,6 +18,8 @@ from neuroscribe.studies import Study
 
 DRAWS = 2000
 """Bootstrap draws of neurons behind the interval of a mean."""
+_ENOUGH = 5
+"""Neurons from which on a mean has an interval."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ def layer_table(
     Explained neurons (each polarity on its own), score, ceiling, control and nulls are the headline
     explainer's and scorer's, the means over explanations that have a score; tokens are those sent and
     received for all explanations, without the simulations. The interval is the 95 % percentile bootstrap of
-    the mean over neurons, null below two. Unknown calls and seconds are null; a silent layer takes none.
+    the mean over neurons, null below five. Unknown calls and seconds are null; a silent layer takes none.
     """
     main = main_scores(scores, headline)
     silent = silent_layers(statistics)
@@ -206,9 +208,12 @@ def null_reasons(scores: pl.DataFrame) -> pl.DataFrame:
 
 
 def mean_interval(values: Iterable[float]) -> tuple[float | None, float | None]:
-    """Return the 95 % percentile bootstrap of a mean, (None, None) for fewer than two values."""
+    """Return the 95 % percentile bootstrap of a mean, (None, None) for fewer than five values.
+
+    Of two values it would be the smaller and the larger one, which says nothing.
+    """
     sample = np.array(list(values), dtype=np.float64)
-    if len(sample) < 2:
+    if len(sample) < _ENOUGH:
         return None, None
     drawn = np.random.default_rng(0).integers(len(sample), size=(DRAWS, len(sample)))
     low, high = np.quantile(sample[drawn].mean(axis=1), (0.025, 0.975))

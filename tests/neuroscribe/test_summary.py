@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -147,17 +148,21 @@ def test_each_explained_layer_has_a_row_and_the_last_row_is_for_all_of_them(summ
     ]
 
 
-def test_the_interval_of_a_mean_spans_two_values_and_needs_them():
-    # Both draws fall on the same one of two neurons once in four: more often than 2.5 % on either side.
-    assert mean_interval([0.2, 0.6]) == (0.2, 0.6)
-    assert mean_interval([0.9]) == (None, None)
+def test_the_interval_of_a_mean_needs_five_values():
+    assert mean_interval([0.2, 0.6, 0.3, 0.4]) == (None, None)
+    assert mean_interval([0.5] * 5) == (0.5, 0.5)
     low, high = mean_interval([0.0, 1.0] * 50)
     assert low == pytest.approx(0.5 - 1.96 * 0.05, abs=0.015)
     assert high == pytest.approx(0.5 + 1.96 * 0.05, abs=0.015)
 
 
-def test_the_layer_table_holds_the_intervals(summed: Summary):
-    assert summed.layers.select("ci_low", "ci_high").rows()[:2] == [(0.2, 0.6), (None, None)]
+def test_the_layer_table_holds_the_intervals_of_five_neurons_and_more(summed: Summary):
+    assert summed.layers.select("ci_low", "ci_high").rows()[:2] == [(None, None), (None, None)]
+    found = results()
+    more = table("scores", *(scored(f"m{n}", 3, n + 2, 0.9) for n in range(4)))
+    with_more = replace(found, scores=pl.concat([found.scores, more]))
+    rows = summary(STUDY, with_more).layers.select("ci_low", "ci_high").rows()
+    assert rows[:2] == [(None, None), (pytest.approx(0.9), pytest.approx(0.9))]
 
 
 def test_other_scorers_explainers_and_regimes_are_listed_apart(summed: Summary):
@@ -219,10 +224,10 @@ def test_the_report_reads_like_this(summed: Summary):
         "9 neurons captured (3 layers), 1 dead",
         "",
         "Layers: correlation_all_at_once of token_pairs, test split, top and random",
-        "layer neurons dead explained scored score     interval ceiling control nulls calls tokens seconds",
-        "    0       3    0         2      2  0.40 [0.20, 0.60]    0.60    0.05     0    40    220      62",
-        "    3       3    1         1      1  0.90            -    0.80       -     1    20    220       -",
-        "  all       6    1         3      3  0.57 [0.20, 0.90]    0.67    0.05     1    60    440       -",
+        "layer neurons dead explained scored score interval ceiling control nulls calls tokens seconds",
+        "    0       3    0         2      2  0.40        -    0.60    0.05     0    40    220      62",
+        "    3       3    1         1      1  0.90        -    0.80       -     1    20    220       -",
+        "  all       6    1         3      3  0.57        -    0.67    0.05     1    60    440       -",
     ]
     assert lines[-2:] == ["What to type next", "  make ui    look at the graph"]
     for line in (
@@ -272,9 +277,9 @@ def test_a_layer_whose_neurons_are_all_dead_or_nearly_is_listed_as_such():
     lines = report_text(summed, 100).splitlines()
     start = lines.index("Layers: correlation_all_at_once of token_pairs, test split, top and random")
     assert lines[start + 3 : start + 6] == [
-        "    2       3    2         0      0     -            -       -       -     0     0      0       0",
-        "    3       3    1         1      1  0.90            -    0.80       -     1    20    220       2",
-        "  all       9    3         3      3  0.57 [0.20, 0.90]    0.67    0.05     1    60    440      64",
+        "    2       3    2         0      0     -        -       -       -     0     0      0       0",
+        "    3       3    1         1      1  0.90        -    0.80       -     1    20    220       2",
+        "  all       9    3         3      3  0.57        -    0.67    0.05     1    60    440      64",
     ]
     assert lines[start + 6] == "All neurons of layer 2 are dead or near-dead: none can be explained."
 
