@@ -1,4 +1,3 @@
-from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -6,7 +5,15 @@ import pytest
 
 from neuroscribe.publish.judged import best_and_worst
 from neuroscribe.publish.report import report_text
-from neuroscribe.publish.summary import Headline, Results, Summary, main_scores, mean_interval, summary
+from neuroscribe.publish.summary import (
+    Headline,
+    Results,
+    Summary,
+    layer_table,
+    main_scores,
+    mean_interval,
+    summary,
+)
 from neuroscribe.records import TABLES
 from neuroscribe.studies import Study
 
@@ -160,8 +167,15 @@ def test_the_layer_table_holds_the_intervals_of_five_neurons_and_more(summed: Su
     assert summed.layers.select("ci_low", "ci_high").rows()[:2] == [(None, None), (None, None)]
     found = results()
     more = table("scores", *(scored(f"m{n}", 3, n + 2, 0.9) for n in range(4)))
-    with_more = replace(found, scores=pl.concat([found.scores, more]))
-    rows = summary(STUDY, with_more).layers.select("ci_low", "ci_high").rows()
+    layers = layer_table(
+        found.statistics,
+        found.explanations,
+        pl.concat([found.scores, more]),
+        headline=Headline.of(STUDY),
+        calls={},
+        seconds={},
+    )
+    rows = layers.select("ci_low", "ci_high").rows()
     assert rows[:2] == [(None, None), (pytest.approx(0.9), pytest.approx(0.9))]
 
 
