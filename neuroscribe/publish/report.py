@@ -33,6 +33,7 @@ def report_text(summary: Summary, width: int, *, next_steps: Sequence[str] = ())
             ),
             *aligned(summary.layers, _LAYERS, width),
             *_silent(summary.silent_layers, width),
+            *_clear(summary, width),
             *_wrapped(_LEGEND, width),
         ],
         [
@@ -99,6 +100,15 @@ _SCORERS: Mapping[str, Format] = {
 }
 _SET_ASIDE = {"dead": "dead", "near_dead": "near-dead", "silent": "silent on the side to be explained"}
 _LEFT = {"scorer of explainer", "regime"}
+
+
+def _clear(summary: Summary, width: int) -> list[str]:
+    """Say how many explanations can be told from another neuron's."""
+    return _wrapped(
+        f"Clearly better than another neuron's explanation: {summary.clear} of {summary.compared}, whose own"
+        " interval (over sequences) lies above their control.",
+        width,
+    )
 
 
 def _silent(layers: Sequence[int], width: int) -> list[str]:

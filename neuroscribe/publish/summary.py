@@ -51,6 +51,10 @@ class Summary:
     """Captured layers none of whose neurons can be explained: all are dead or near-dead."""
     set_aside: Mapping[str, int]
     """Neurons and sides of the explained layers that no call was made about, by reason."""
+    clear: int
+    """Explanations whose interval by the headline scorer lies above their control."""
+    compared: int
+    """Explanations that have such an interval and a control."""
     layers: pl.DataFrame
     scorers: pl.DataFrame
     unfitted: tuple[str, ...]
@@ -84,6 +88,7 @@ def summary(
 ) -> Summary:
     """Return the summary of a study's tables; `calls` (of an LLM) and `seconds` are known per layer."""
     headline = Headline.of(study)
+    compared = main_scores(results.scores, headline).drop_nulls(["ci_low", "control"])
     best, worst = best_and_worst(
         main_scores(results.scores, headline),
         results.explanations,
@@ -100,6 +105,8 @@ def summary(
         dead=int(results.statistics["dead"].sum()),
         silent_layers=silent_layers(results.statistics),
         set_aside=set_aside_counts(study, results.statistics, results.explanations),
+        clear=compared.filter(pl.col("ci_low") > pl.col("control")).height,
+        compared=compared.height,
         layers=layer_table(
             results.statistics,
             results.explanations,

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -186,6 +187,18 @@ def test_other_scorers_explainers_and_regimes_are_listed_apart(summed: Summary):
         (SECOND, "token_pairs", "top_and_random", 1, 0.3, 0),
         (SECOND, "token_list", "top_and_random", 1, 0.4, 0),
     ]
+
+
+def test_the_report_says_how_many_explanations_are_clearly_better_than_their_controls(summed: Summary):
+    # Only the first has an interval and a control, and -0.1 is not above 0.1.
+    assert (summed.clear, summed.compared) == (0, 1)
+    found = results()
+    better = table("scores", scored("z", 3, 2, 0.6, ci_low=0.3, ci_high=0.8, control=0.2))
+    more = {"scores": better, "explanations": table("explanations", explained("z", 3, 2))}
+    joined = {name: pl.concat([getattr(found, name), rows]) for name, rows in more.items()}
+    again = summary(STUDY, replace(found, **joined))
+    assert (again.clear, again.compared) == (1, 2)
+    assert "Clearly better than another neuron's explanation: 1 of 2" in report_text(again, 100)
 
 
 def test_sizes_are_shown_only_where_a_calibration_was_fitted(summed: Summary):
