@@ -34,7 +34,7 @@ class AllAtOnce(Simulating):
     layout: LocalLayout = Field(
         default="asked",
         description="what a model in this process is shown: asked (the text, then a question per token) or"
-        " hidden (as in the paper; cheaper); a server is always shown hidden",
+        " hidden (as in the paper); a server is always shown hidden",
     )
 
     def calls(self, sequences: int, tokens: int) -> int:
