@@ -7,9 +7,10 @@ for the compiler to take four or eight neurons at once. For that all arrays come
 neuron of the strip: of a part of an array the compiler does not know that neighbours adjoin.
 """
 
-# pyright: basic
+# pyright: basic, reportCallIssue=false
 import inspect
 from collections.abc import Callable
+from functools import cache
 
 import numba
 import numpy as np
@@ -17,6 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from neuroscribe.capture.prefetch import prefetch
 from neuroscribe.capture.state import (
     BINS,
     EIGHTH_OCTAVES,
@@ -72,46 +74,38 @@ def take(
     finite.
     """
     finite = _take(
-        _strip_width(activations.shape[2], numba.get_num_threads()),
-        _bits(activations.to(state.top_vector.dtype).contiguous()),
+        _strip_width(activations.shape[2]),
+        _bits(activations, state.top_vector.dtype),
         skipped,
         ids.start,
         plan.members(ids),
-        np.array(plan.bounds),
-        np.array(plan.polarities, dtype=np.float32),
-        state.pivot.numpy(),
-        state.sums.numpy(),
-        state.extremes.numpy(),
-        state.positive.numpy(),
-        state.histogram.numpy(),
+        *plan.arrays,
         plan.token_histogram,
-        state.peak_histogram.numpy(),
-        state.threshold.numpy(),
-        state.top_value.numpy(),
-        state.top_sequence.numpy(),
-        _bits(state.top_vector),
+        *state.memory,
     )
     state.extend(ids.start, ids.stop)
     return bool(finite)
 
 
-def _strip_width(neurons: int, threads: int) -> int:
+@cache
+def _strip_width(neurons: int) -> int:
     """Return the width of strips that all threads get equally many of, in whole cache lines."""
+    threads = numba.get_num_threads()
     rounds = -(-neurons // (threads * _STRIP))
     share = -(-neurons // (threads * rounds))
     return -(-share // _LINE) * _LINE
 
 
-def _bits(values: Float[Tensor, "..."]) -> np.ndarray:
-    """Return the values' bits as unsigned integers of their own width."""
-    if values.dtype == torch.bfloat16:
-        return values.view(torch.int16).numpy().view(np.uint16)
-    return values.view(torch.int32).numpy().view(np.uint32)
+def _bits(values: Float[Tensor, "..."], dtype: torch.dtype) -> np.ndarray:
+    """Return the bits of the values in `dtype` as unsigned integers of that width."""
+    if values.dtype != dtype or not values.is_contiguous():
+        values = values.to(dtype).contiguous()
+    return values.view(torch.uint16).numpy() if dtype == torch.bfloat16 else values.numpy().view(np.uint32)
 
 
 @_compiled(parallel=True)
 def _take(
-    wide, raw, skipped, first_id, members, bounds, signs, pivot, sums, extremes, positive, histogram, counted,
+    wide, raw, skipped, first_id, members, bounds, signs, counted, pivot, sums, extremes, positive, histogram,
     peak_histogram, threshold, top_value, top_sequence, top_vector,
 ):  # fmt: skip
     neurons = raw.shape[2]
@@ -120,8 +114,8 @@ def _take(
     for strip in numba.prange(strips):
         start = strip * wide
         finite[strip] = _take_strip(
-            start, min(wide, neurons - start), raw, skipped, first_id, members, bounds, signs, pivot, sums,
-            extremes, positive, histogram, counted, peak_histogram, threshold, top_value, top_sequence,
+            start, min(wide, neurons - start), raw, skipped, first_id, members, bounds, signs, counted, pivot,
+            sums, extremes, positive, histogram, peak_histogram, threshold, top_value, top_sequence,
             top_vector,
         )  # fmt: skip
     return finite.all()
@@ -129,8 +123,8 @@ def _take(
 
 @_compiled()
 def _take_strip(
-    start, width, raw, skipped, first_id, members, bounds, signs, pivot, sums, extremes, positive, histogram,
-    counted, peak_histogram, threshold, top_value, top_sequence, top_vector,
+    start, width, raw, skipped, first_id, members, bounds, signs, counted, pivot, sums, extremes, positive,
+    histogram, peak_histogram, threshold, top_value, top_sequence, top_vector,
 ):  # fmt: skip
     sequences, tokens = raw.shape[0], raw.shape[1] - skipped
     bits = np.empty((tokens, width + _LINE), dtype=np.int32)
@@ -166,10 +160,13 @@ def _take_strip(
 
 @_compiled()
 def _widen(raw, skipped, start, width, bits):
-    """Copy a sequence's values as the bits of fp32; those of bf16 are its upper half."""
+    """Copy a sequence's values as the bits of fp32; those of bf16 are its upper half.
+
+    Of an unsigned place the compiler knows that it is not counted from the end, and takes many at once.
+    """
     for t in range(bits.shape[0]):
         for n in range(width):
-            own = np.uint32(raw[skipped + t, start + n])
+            own = np.uint32(raw[np.uint64(skipped + t), np.uint64(start + n)])
             bits[t, n] = np.int32(own << np.uint32(16) if raw.itemsize == 2 else own)
 
 
@@ -259,33 +256,53 @@ def _count(start, bits, place, counts):
 @_compiled()
 def _count_peaks(start, bits, peak_histogram):
     """Count all sequences' peaks at once: bins lie far apart, and then stay near for the next sequence."""
+    where = np.empty(bits.shape[1], dtype=np.int32)
     for s in range(bits.shape[0]):
         for n in range(bits.shape[1]):
             steps = ((bits[s, n] & 0x7FFFFFFF) >> 20) - _FIRST_PEAK_STEP
             magnitude = min(max(steps, 0), EIGHTH_OCTAVES)
-            peak_histogram[start + n, EIGHTH_OCTAVES + (magnitude if bits[s, n] >= 0 else -magnitude)] += 1
+            where[n] = EIGHTH_OCTAVES + (magnitude if bits[s, n] >= 0 else -magnitude)
+        for n in range(bits.shape[1]):
+            prefetch(peak_histogram, start + n, where[n])
+        for n in range(bits.shape[1]):
+            peak_histogram[start + n, where[n]] += 1
 
 
 @_compiled()
 def _keep_top(
     start, bits, sequence, peaks, first, stop, least, top_value, top_sequence, top_vector, chosen
 ):  # fmt: skip
+    """Find neurons whose list may change, then slots, then copy; each asks for what the next one needs."""
     found = 0
     for n in range(len(peaks)):
         chosen[found] = n
         found += peaks[n] >= least[start + n]
     for place in range(found):
+        for slot in range(first, stop, _LINE // 2):
+            prefetch(top_value, start + chosen[place], slot)
+            prefetch(top_sequence, start + chosen[place], slot)
+    slots = np.full(found, -1)
+    for place in range(found):
         n = chosen[place]
         own = start + n
         slot = _worst(least[own], top_value[own], top_sequence[own], first, stop)
         if peaks[n] > least[own] or sequence < top_sequence[own, slot]:
+            slots[place] = slot
+            for t in range(0, len(bits), _LINE):
+                prefetch(top_vector[own], slot, t)
             top_value[own, slot] = peaks[n]
             top_sequence[own, slot] = sequence
-            vector = top_vector[own, slot]
-            for t in range(len(bits)):
-                kept = np.uint32(bits[t, n])
-                vector[t] = kept >> np.uint32(16) if vector.itemsize == 2 else kept
             least[own] = _smallest(top_value[own, first:stop])
+    for place in range(found):
+        if slots[place] >= 0:
+            _copy(bits, chosen[place], top_vector[start + chosen[place], slots[place]])
+
+
+@_compiled(inline=True)
+def _copy(bits, neuron, vector):
+    for t in range(len(bits)):
+        kept = np.uint32(bits[t, neuron])
+        vector[t] = kept >> np.uint32(16) if vector.itemsize == 2 else kept
 
 
 @_compiled()

@@ -123,12 +123,13 @@ class Reduction:
 
         def reduce(layer: int, read: Float[Tensor, "..."]) -> None:
             calls[layer] += 1
-            activations = read.reshape(len(tokens), -1, read.shape[-1])
-            taken = max(0, self.states[layer].stop - first)
-            rest = activations[taken:].to(self._device)
+            rest = read if read.dim() == 3 else read.reshape(len(tokens), -1, read.shape[-1])
+            rest, own_places = rest.to(self._device), places
+            if taken := max(0, self.states[layer].stop - first):
+                rest, own_places = rest[taken:], places[taken:]
             ids = range(first + taken, stop)
             self.torn = True
-            finite = self._reduce(layer, rest, ids, places[taken:])
+            finite = self._reduce(layer, rest, ids, own_places)
             self.torn = False
             if finite is False:
                 raise CaptureError(_located(layer, rest[:, skipped:].float(), ids))

@@ -6,9 +6,9 @@ sums are added in order within a block of sequences and exactly between blocks (
 On a GPU alone the last bits of a block's power sums depend on the batch (`neuroscribe.capture.batched`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -89,14 +89,32 @@ class CapturePlan:
             found.append(found[-1] + pool.slots)
         return tuple(found)
 
-    def members(self, ids: range) -> Bool[np.ndarray, "sequence pool"]:
-        """Tell which pools each sequence belongs to; the first column, the top k, takes all."""
+    @cached_property
+    def arrays(self) -> tuple[Int[np.ndarray, " bound"], Float[np.ndarray, " polarity"]]:
+        """`bounds` and polarities, for compiled code."""
+        return np.array(self.bounds), np.array(self.polarities, dtype=np.float32)
+
+    @cached_property
+    def members(self) -> Callable[[range], Bool[np.ndarray, "sequence pool"]]:
+        """Tells which pools each sequence belongs to; the first column, the top k, takes all.
+
+        The last answer is kept, since each layer of a batch asks the same.
+        """
+        return lru_cache(maxsize=1)(self._members)
+
+    def _members(self, ids: range) -> Bool[np.ndarray, "sequence pool"]:
         rows = [[True, *(sequence in own for own in self._pool_ids)] for sequence in ids]
         return np.array(rows, dtype=np.bool_)
 
     @cached_property
     def _pool_ids(self) -> list[frozenset[int]]:
         return [frozenset(pool.sequence_ids) for pool in self.pools]
+
+
+_SHARED = (
+    "pivot", "sums", "extremes", "positive", "histogram", "peak_histogram", "threshold", "top_value",
+    "top_sequence",
+)  # fmt: skip
 
 
 @dataclass
@@ -131,6 +149,15 @@ class LayerState:
     ranges: tuple[tuple[int, int], ...] = ()
     """Sequences taken so far, as ascending ranges (first, past the last) that do not touch."""
 
+    @cached_property
+    def memory(self) -> tuple[np.ndarray, ...]:
+        """What compiled code reads and changes, as arrays over the tensors' own memory: looked up once.
+
+        In the order of `_SHARED`; top vectors come last, as their bits.
+        """
+        bits = torch.uint16 if self.top_vector.dtype == torch.bfloat16 else torch.uint32
+        return (*(getattr(self, name).numpy() for name in _SHARED), self.top_vector.view(bits).numpy())
+
     @property
     def sequences(self) -> int:
         """Number of sequences taken so far."""
@@ -143,7 +170,8 @@ class LayerState:
 
     def extend(self, first: int, stop: int) -> None:
         """Note that the sequences from `first` to before `stop` have been taken."""
-        self.ranges = joined([*self.ranges, (first, stop)])
+        *before, (start, end) = self.ranges or ((first, first),)
+        self.ranges = (*before, (start, stop)) if end == first else joined([*self.ranges, (first, stop)])
 
     def fold(self) -> None:
         """Add the sums of the block under way to the exact ones; every block ends with this.
