@@ -212,3 +212,30 @@ def test_what_may_have_been_charged_counts_against_the_budget():
     found, _, _ = asked(answer, 1, prices=PRICES, drive=Drive(budget=budget))
     assert found[0].status == "ok"
     assert budget.spent_usd == pytest.approx(0.1 + 0.172)  # 100 tokens, and 280 characters / 2 + 32
+
+
+def cut_off() -> httpx2.Response:
+    return httpx2.Response(200, text='{"choices": [{"message"')
+
+
+@pytest.mark.parametrize("concurrency", [1, 4, 40])
+def test_attempts_that_are_charged_for_without_an_answer_never_pass_the_budget(concurrency: int):
+    budget, timed = Budget(1.0), TimedServer(lambda _: cut_off())
+
+    async def work() -> None:
+        async with timed.client() as client:
+            drive = Drive(budget=budget)
+            await replies(server(client, prices=PRICES, drive=drive, concurrency=concurrency), 40)
+
+    with pytest.raises(BudgetError):
+        run_in_virtual_time(work())
+    assert len(timed.arrivals) == 5  # each may have cost 172 tokens, that is $0.172
+    assert budget.spent_usd == pytest.approx(5 * 0.172)
+
+
+def test_attempts_that_cost_nothing_take_nothing_of_the_budget():
+    budget = Budget(0.2)
+    found, timed, _ = asked(until(9.0, lambda: refused(429)), 1, prices=PRICES, drive=Drive(budget=budget))
+    assert found[0].status == "ok"
+    assert len(timed.arrivals) > 3
+    assert budget.spent_usd == pytest.approx(0.1)
