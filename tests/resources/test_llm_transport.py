@@ -113,6 +113,16 @@ def test_waits_double_up_to_a_minute_and_vary_by_a_seed():
     assert 100 <= backoff_s(1, random.Random(3), asked_s=100.0) <= 101
 
 
+@pytest.mark.parametrize("retry_after", ["0", "1", formatdate(-100, usegmt=True)])
+def test_a_server_that_asks_for_less_time_than_it_needs_is_tried_as_patiently_as_one_that_asks_for_none(
+    retry_after: str,
+):
+    refusal = until(60.0, lambda: refused(429, retry_after=retry_after, date=formatdate(0, usegmt=True)))
+    found, timed, _ = asked(refusal, 16)
+    assert [reply.text for reply in found] == ["weather"] * 16
+    assert len(timed.arrivals) <= 16 * 9
+
+
 @pytest.mark.parametrize("retry_after", ["200", formatdate(200, usegmt=True)])
 def test_a_server_that_asks_for_minutes_gets_them_from_all_calls(retry_after: str):
     date = formatdate(0, usegmt=True)
