@@ -118,9 +118,9 @@ class Transport:
 
     async def _attempt(self, client: "httpx2.AsyncClient", request: Request, tokens: int) -> Body:
         probe = await self._circuit.turn(self._progress) if self._waits else False
-        await self._at_pace(tokens)
         shown = False
         try:
+            await self._at_pace(tokens)
             body = Body(await self._client.posted(client, request.path, request.body))
             shown = True
         except UnansweredError as error:

@@ -191,6 +191,22 @@ def test_a_probe_that_is_cancelled_lets_another_one_try():
     assert run_in_virtual_time(tried())[0] == [True, True]
 
 
+def test_a_probe_that_is_cancelled_while_it_waits_for_the_pace_lets_another_one_try():
+    async def tried() -> tuple[str | None, float]:
+        circuit, pace = Circuit("http://x", patience_s=99.0, generator=random.Random(0)), Pace()
+        for _ in range(5):
+            circuit.failed("HTTP 503", probe=False)
+        pace.hold(20.0)
+        async with TimedServer(lambda _: 0.0).client() as client:
+            held = server(client, drive=Drive(pace=pace, circuit=circuit))
+            first = asyncio.ensure_future(replies(held, 1))
+            await asyncio.sleep(10.0)
+            first.cancel()
+            return (await replies(held, 1))[0].text, asyncio.get_running_loop().time()
+
+    assert run_in_virtual_time(tried())[0] == ("weather", 20.0)
+
+
 def test_the_budget_ends_the_run_before_it_is_passed_and_loses_no_answer():
     budget = Budget(1.0)
     timed, came = TimedServer(lambda _: 3.0), []
