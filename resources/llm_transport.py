@@ -143,10 +143,12 @@ class Transport:
         return body
 
     async def _at_pace(self, tokens: int) -> None:
-        loop = asyncio.get_running_loop()
-        start = self._drive.pace.start(loop.time(), tokens=tokens)
-        while (wait := max(start, self._drive.pace.held_until) - loop.time()) > 0:
+        loop, pace = asyncio.get_running_loop(), self._drive.pace
+        start = pace.start(loop.time(), tokens=tokens)
+        while (wait := start - loop.time()) > 0:
             await asyncio.sleep(wait)
+            if pace.is_lost(start):
+                start = pace.start(loop.time(), tokens=tokens)
 
     def _correct(self, body: Body, tokens: int) -> None:
         usage = read_usage(body, prices=self._prices)

@@ -56,6 +56,21 @@ def test_requests_fill_their_limit_and_no_minute_holds_more():
     assert 399 / (arrivals[-1] - arrivals[0]) * 60 >= 0.95 * 300
 
 
+def test_after_a_hold_requests_still_keep_to_their_limit_and_leave_no_time_unused():
+    early = [429]
+
+    def answer(now: float) -> httpx2.Response | float:
+        return refused(early.pop(), retry_after="20") if now > 1 and early else 0.5
+
+    drive = Drive(pace=Pace(requests_per_minute=300))
+    found, timed, _ = asked(answer, 400, concurrency=64, drive=drive)
+    arrivals = timed.arrivals
+    assert {reply.status for reply in found} == {"ok"}
+    assert not any(1.5 < each < 21 for each in arrivals)
+    late = [each for each in arrivals if each >= 21]
+    assert {round(later - earlier, 3) for earlier, later in pairwise(late)} == {0.202}
+
+
 def test_tokens_fill_their_limit_once_answers_have_told_how_many_a_prompt_takes():
     _, timed, _ = asked(lambda _: 0.1, 300, concurrency=8, drive=Drive(pace=Pace(tokens_per_minute=10_100)))
     late = [each for each in timed.arrivals if each >= 60]
