@@ -15,6 +15,7 @@ class Budget:
         self.limit_usd = limit_usd
         self.spent_usd = 0.0
         self._under_way: list[float] = []
+        self._owed: dict[str, float] = {}
 
     async def reserve(self, estimate_usd: float) -> None:
         """Set money aside for a call, once there is enough; raises BudgetError when there never will be.
@@ -35,6 +36,15 @@ class Budget:
         """Book what a call has cost in place of what was set aside for it."""
         self._under_way.remove(estimate_usd)
         self.spent_usd += spent_usd
+
+    def owe(self, job_id: str, usd: float) -> None:
+        """Count as spent what a job may cost that goes on without its run, until it is paid for."""
+        self._owed[job_id] = usd
+        self.spent_usd += usd
+
+    def pay(self, job_id: str, usd: float) -> None:
+        """Book what the answers of a job have cost, in place of what was owed for it."""
+        self.spent_usd += usd - self._owed.pop(job_id, 0.0)
 
 
 class Reservation:
