@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from email.utils import formatdate
 from itertools import pairwise
 
@@ -192,6 +192,35 @@ def test_errors_that_say_the_server_is_there_open_no_circuit():
         return circuit.is_open
 
     assert not asyncio.run(state())
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_an_answer_that_never_ends_is_an_attempt_that_failed(status: int):
+    async def dripping() -> AsyncIterator[bytes]:
+        while True:
+            await asyncio.sleep(9.0)
+            yield b" "
+
+    drive = Drive(max_retries=1)
+    found, timed, seconds = asked(lambda _: httpx2.Response(status, content=dripping()), 1, drive=drive)
+    assert (found[0].status, found[0].raw) == ("failed", "no whole answer in 600 seconds")
+    assert len(timed.arrivals) == 2
+    assert 1200 < seconds < 1201
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_an_answer_that_is_larger_than_any_is_an_attempt_that_failed(status: int):
+    sent: list[int] = []
+
+    async def swollen() -> AsyncIterator[bytes]:
+        while True:
+            sent.append(2**22)
+            yield bytes(2**22)
+
+    drive = Drive(max_retries=1)
+    found, _, _ = asked(lambda _: httpx2.Response(status, content=swollen()), 1, drive=drive)
+    assert (found[0].status, found[0].raw) == ("failed", "no answer: a body of more than 64 MiB")
+    assert sum(sent) == 2 * (64 * 2**20 + 2**22)
 
 
 def test_a_probe_that_is_cancelled_lets_another_one_try():
