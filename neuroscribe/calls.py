@@ -47,7 +47,8 @@ async def worked_through(
 ) -> list[Result]:
     """Return the results of all items in their order, with at most `at_once` under way at a time.
 
-    The first error ends the work: what is under way is cancelled, nothing further is begun.
+    The first error ends the work: what is under way is cancelled, nothing further is begun. It is raised
+    once all has come to rest, that is with the answers stored that had come.
     """
     results: dict[int, Result] = {}
     waiting = iter(enumerate(items))
@@ -62,6 +63,7 @@ async def worked_through(
     finally:
         for each in workers:
             each.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
     return [results[place] for place in range(len(items))]
 
 
@@ -74,6 +76,17 @@ async def _asked(
 ) -> dict[str, Any]:
     answer = dict(await call())
     if keep(answer):
-        # In a thread: the disk takes longer than all else here, and the other calls go on meanwhile.
-        await asyncio.to_thread(calls.put, key, {**answer, ABOUT: dict(about)} if about else answer)
+        await _stored(calls, key, {**answer, ABOUT: dict(about)} if about else answer)
     return answer
+
+
+async def _stored(calls: CallStore, key: str, answer: Mapping[str, Any]) -> None:
+    """Store an answer, even if the call is cancelled meanwhile: it has been paid for."""
+    # In a thread: the disk takes longer than all else here, and the other calls go on meanwhile. No task of
+    # its own, which would be cancelled with all others; the end of the event loop waits for its threads.
+    writing = asyncio.get_running_loop().run_in_executor(None, calls.put, key, answer)
+    try:
+        await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        await asyncio.wait([writing])
+        raise

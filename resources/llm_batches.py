@@ -7,7 +7,7 @@ or ended jobs and submits none of them again.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -160,7 +160,8 @@ class BatchedServer:
                 followed.append((await self._submitted(group), group, self._worst(group)))
         except BaseException:
             # Those that were submitted go on without this run, and may cost what was set aside for them.
-            self._book(reserved for _, _, reserved in followed if reserved is not None)
+            for job, _, reserved in followed:
+                self._book(job, reserved, None)
             raise
         for job, own, reserved in followed:
             self._open[job.id] = job
@@ -177,6 +178,7 @@ class BatchedServer:
         """Resolve what an ended job has answered, and return the rest, which is asked again."""
         answers = read_answers(await self._jobs.output(job), prices=self._prices)
         good = {name: reply for name, reply in answers.items() if reply.status != "failed"}
+        self._book(job, None, _cost(requests, good))
         self._resolve([request for request in requests if request.custom_id in good], good, "")
         return [request for request in requests if request.custom_id not in good]
 
@@ -191,26 +193,23 @@ class BatchedServer:
             job = await self._jobs.submitted(name, group[0].path, data)
             self._records.submitted(name, group, job.id)
         except BaseException:
-            self._book([worst])
+            if self._budget is not None:
+                self._budget.settle(worst, worst)
             raise
         return job
 
     async def _follow(self, job: Job, requests: Sequence[BatchRequest], reserved: float | None) -> None:
         """Resolve the requests of a job; `reserved` is None for one that an earlier run submitted."""
-        spent = reserved or 0.0
+        cost: float | None = None
         try:
             job = await self._ended(job)
             answers = read_answers(await self._jobs.output(job), prices=self._prices)
-            costs = [answers[r.custom_id].usage.cost_usd or 0.0 for r in requests if r.custom_id in answers]
-            spent = sum(costs)
+            cost = _cost(requests, answers)
             self._resolve(requests, answers, f"job {job.id} is {job.status} and has no line for the request")
         except Exception as error:
             self._fail(requests, error)
         finally:
-            if self._budget is not None and reserved is None:
-                self._budget.spent_usd += spent
-            elif self._budget is not None and reserved is not None:
-                self._budget.settle(reserved, spent)
+            self._book(job, reserved, cost)
 
     async def _ended(self, job: Job) -> Job:
         """Wait for a job; raises BatchPendingError after the time a run waits, LLMError if it is refused."""
@@ -235,11 +234,19 @@ class BatchedServer:
             )
         return job
 
-    def _book(self, amounts: Iterable[float]) -> None:
-        """Count what was set aside as spent, so that nobody waits for it to be settled."""
-        for amount in amounts:
-            if self._budget is not None:
-                self._budget.settle(amount, amount)
+    def _book(self, job: Job, reserved: float | None, cost: float | None) -> None:
+        """Count what a job's answers have cost; before that is known, what was set aside for it is owed.
+
+        Nothing stays set aside, so that nobody waits for it to be settled.
+        """
+        if self._budget is None:
+            return
+        if reserved is not None:
+            self._budget.settle(reserved, 0.0)
+        if cost is not None:
+            self._budget.pay(job.id, cost)
+        elif reserved is not None:
+            self._budget.owe(job.id, reserved)
 
     def _pending(self) -> BatchPendingError:
         jobs = ", ".join(
@@ -288,6 +295,11 @@ class BatchedServer:
             waiting = self._asked.pop(request.custom_id, None)
             if waiting is not None and not waiting.done():
                 waiting.set_exception(error)
+
+
+def _cost(requests: Sequence[BatchRequest], answers: Mapping[str, Reply]) -> float:
+    """Return the dollars that the answers to these requests have cost, as far as it is known."""
+    return sum(answers[r.custom_id].usage.cost_usd or 0.0 for r in requests if r.custom_id in answers)
 
 
 def _unseen(n: int = 1, note: str = "") -> None:

@@ -14,7 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from resources.llm_endpoints import Endpoint
-from resources.llm_faults import of_connection, of_status
+from resources.llm_faults import UnansweredError, of_connection, of_status
 
 if TYPE_CHECKING:
     import httpx2
@@ -22,11 +22,18 @@ if TYPE_CHECKING:
 
 _NO_KEY = "no-key"  # the client insists on a key; servers without one ignore it
 _CONNECT_S = 10.0
+_WHOLE = 5
+"""Times `timeout_s` after which an answer must be whole: its parts may take `timeout_s` each, and servers may
+send a blank now and then to keep the connection while the model works.
+"""
+_MOST_BYTES = 64 * 2**20
+"""Of an answer, unpacked; one that is well has far less than a hundredth of that."""
 
 
 class Client:
     """The way to one server, for at most `concurrency` calls at a time.
 
+    An answer may take `timeout_s` to begin, as long for each part, and five times as long in all.
     An `http_client` that is given stays open; otherwise connections live as long as calls are in flight, so
     that any number of event loops may follow each other.
     """
@@ -77,20 +84,26 @@ class Client:
 
         if self._known is None:
             self._known = _Known(self)
+        deadline_s = _WHOLE * self._timeout_s
+        sent = client.stream(
+            "POST",
+            self._known.url(path),
+            # Escaped, because prompts may hold lone surrogates, which UTF-8 cannot carry.
+            content=json.dumps({"model": self.endpoint.model, **body}).encode("ascii"),
+            headers=self._known.headers,
+            timeout=self._known.timeout,
+            follow_redirects=True,
+        )
         try:
-            response = await client.post(
-                self._known.url(path),
-                # Escaped, because prompts may hold lone surrogates, which UTF-8 cannot carry.
-                content=json.dumps({"model": self.endpoint.model, **body}).encode("ascii"),
-                headers=self._known.headers,
-                timeout=self._known.timeout,
-                follow_redirects=True,
-            )
+            async with asyncio.timeout(deadline_s), sent as response:
+                content = await _read(response)
         except (httpx2.RequestError, ssl.SSLError, anyio.EndOfStream) as error:
             raise of_connection(error, self.endpoint) from None
+        except TimeoutError:
+            raise UnansweredError(f"no whole answer in {deadline_s:.0f} seconds", billed=True) from None
         if not response.is_success:
-            raise of_status(response, self.endpoint)
-        return self.endpoint.without_key(response.text)
+            raise of_status(_unpacked(response, content), self.endpoint)
+        return self.endpoint.without_key(content.decode(errors="replace"))
 
     def api(self, http_client: "httpx2.AsyncClient | None" = None) -> "openai.AsyncOpenAI":
         """Return the `openai` client for this server, for what is more than a question."""
@@ -149,6 +162,25 @@ class _Session:
     slots: asyncio.Semaphore
     users: int = 0
     idle: "list[httpx2.AsyncClient]" = field(default_factory=list)
+
+
+async def _read(response: "httpx2.Response") -> bytes:
+    """Return the body, unpacked; raises UnansweredError when it does not end."""
+    content = bytearray()
+    async for part in response.aiter_bytes():
+        content += part
+        if len(content) > _MOST_BYTES:
+            raise UnansweredError(f"no answer: a body of more than {_MOST_BYTES // 2**20} MiB", billed=True)
+    return bytes(content)
+
+
+def _unpacked(response: "httpx2.Response", content: bytes) -> "httpx2.Response":
+    """Return a response that has its whole body."""
+    import httpx2
+
+    packing = ("content-encoding", "transfer-encoding", "content-length")
+    headers = [(name, value) for name, value in response.headers.items() if name.lower() not in packing]
+    return httpx2.Response(response.status_code, headers=headers, content=content)
 
 
 @cache

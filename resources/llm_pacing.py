@@ -23,11 +23,11 @@ class Pace:
     def __init__(self, *, requests_per_minute: int = 0, tokens_per_minute: int = 0) -> None:
         self._seconds_per_request = 60 / (_SHARE * requests_per_minute) if requests_per_minute else 0.0
         self._seconds_per_token = 60 / (_SHARE * tokens_per_minute) if tokens_per_minute else 0.0
-        self._next_by_requests = self._next_by_tokens = self.held_until = 0.0
+        self._next_by_requests = self._next_by_tokens = self._held_until = 0.0
 
     def start(self, now: float, *, tokens: int) -> float:
         """Return when a request of so many tokens may start, and keep that place for it."""
-        start = max(now, self._next_by_requests, self._next_by_tokens, self.held_until)
+        start = max(now, self._next_by_requests, self._next_by_tokens, self._held_until)
         self._next_by_requests = start + self._seconds_per_request
         self._next_by_tokens = max(start, self._next_by_tokens) + tokens * self._seconds_per_token
         return start
@@ -38,7 +38,11 @@ class Pace:
 
     def hold(self, until: float) -> None:
         """Let nothing start before `until`: the server said so."""
-        self.held_until = max(self.held_until, until)
+        self._held_until = max(self._held_until, until)
+
+    def is_lost(self, start: float) -> bool:
+        """Tell whether a hold has overtaken a place; all that lost theirs would else start at its end."""
+        return start < self._held_until
 
 
 class TokenGuess:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from neuroscribe.errors import LLMError
 from neuroscribe.pace import duration
 from neuroscribe.ports import Progress, Usage
-from resources.llm_budget import Budget
+from resources.llm_budget import Budget, Reservation
 from resources.llm_circuit import Circuit
 from resources.llm_faults import UnansweredError, WithheldError
 from resources.llm_pacing import Pace, TokenGuess
@@ -83,43 +83,44 @@ class Transport:
         """
         prompt = self._guess.tokens(request.characters)
         worst = self._prices.cost(Usage(prompt_tokens=prompt, completion_tokens=request.max_tokens)) or 0.0
-        budget = self._drive.budget
-        if budget is not None:
-            await budget.reserve(worst)
-        spent = _Spent(worst)
+        money = Reservation(self._drive.budget, worst)
         try:
+            # First the slot, then the money: retries wait for money in their slots, so that calls that held
+            # money and waited for a slot would block them for ever.
             async with self._client.slot() as client:
+                await money.hold()
                 begun = asyncio.get_running_loop().time()
-                body = await self._until_answered(client, request, prompt + request.max_tokens, spent, begun)
+                body = await self._until_answered(client, request, prompt + request.max_tokens, money, begun)
                 latency_s = asyncio.get_running_loop().time() - begun
             usage = read_usage(body, prices=self._prices)
             self._guess.learn(request.characters, usage.prompt_tokens)
-            spent.usd += worst if usage.cost_usd is None else usage.cost_usd
+            money.book(usage.cost_usd)
             return body, replace(usage, latency_s=latency_s)
         finally:
-            if budget is not None:
-                budget.settle(worst, spent.usd)
+            money.release()
 
     async def _until_answered(
-        self, client: "httpx2.AsyncClient", request: Request, tokens: int, spent: "_Spent", begun: float
+        self, client: "httpx2.AsyncClient", request: Request, tokens: int, money: Reservation, begun: float
     ) -> Body:
         attempt = 0
         while True:
+            await money.hold()
             try:
                 return await self._attempt(client, request, tokens)
             except UnansweredError as error:
-                spent.add(error)
+                if error.billed:
+                    money.book(None)
                 # A server that is down is not this question's fault.
                 attempt += not (self._waits and error.down and self._circuit.is_open)
                 if attempt > self._max_retries:
-                    raise self._given_up(error, spent, begun) from None
+                    raise self._given_up(error, money, begun) from None
                 await self._pause(error, attempt)
 
     async def _attempt(self, client: "httpx2.AsyncClient", request: Request, tokens: int) -> Body:
         probe = await self._circuit.turn(self._progress) if self._waits else False
-        await self._at_pace(tokens)
         shown = False
         try:
+            await self._at_pace(tokens)
             body = Body(await self._client.posted(client, request.path, request.body))
             shown = True
         except UnansweredError as error:
@@ -142,10 +143,12 @@ class Transport:
         return body
 
     async def _at_pace(self, tokens: int) -> None:
-        loop = asyncio.get_running_loop()
-        start = self._drive.pace.start(loop.time(), tokens=tokens)
-        while (wait := max(start, self._drive.pace.held_until) - loop.time()) > 0:
+        loop, pace = asyncio.get_running_loop(), self._drive.pace
+        start = pace.start(loop.time(), tokens=tokens)
+        while (wait := start - loop.time()) > 0:
             await asyncio.sleep(wait)
+            if pace.is_lost(start):
+                start = pace.start(loop.time(), tokens=tokens)
 
     def _correct(self, body: Body, tokens: int) -> None:
         usage = read_usage(body, prices=self._prices)
@@ -165,21 +168,9 @@ class Transport:
             self._drive.pace.hold(asyncio.get_running_loop().time() + asked_s)
         await asyncio.sleep(wait_s)
 
-    def _given_up(self, error: UnansweredError, spent: "_Spent", begun: float) -> Exception:
+    def _given_up(self, error: UnansweredError, money: Reservation, begun: float) -> Exception:
         if error.unreachable:
             return LLMError(error.unreachable)
-        cost = 0.0 if self._prices.known and not spent.usd else None
+        cost = 0.0 if self._prices.known and not money.spent_usd else None
         error.usage = Usage(cost_usd=cost, latency_s=asyncio.get_running_loop().time() - begun)
         return error
-
-
-@dataclass
-class _Spent:
-    """What attempts at one question may have cost, in US dollars."""
-
-    worst: float
-    usd: float = 0.0
-
-    def add(self, error: UnansweredError) -> None:
-        if error.billed:
-            self.usd += self.worst

@@ -1,4 +1,7 @@
 import asyncio
+import threading
+import time
+from collections.abc import Mapping
 
 import pytest
 
@@ -83,3 +86,54 @@ def test_the_first_error_ends_the_work_and_nothing_further_is_begun() -> None:
     with pytest.raises(ConnectionError, match="gone"):
         asyncio.run(worked_through(range(50), work, at_once=2))
     assert len(begun) < 8
+
+
+class SlowCalls(MemoryCalls):
+    """A store that takes its time, and that waits until it is `reached`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached = threading.Event()
+
+    def put(self, key: str, answer: Mapping[str, object]) -> None:
+        self.reached.wait(5)
+        time.sleep(0.01)
+        super().put(key, answer)
+
+
+@pytest.mark.parametrize("in_flight", [None, {}])
+def test_answers_that_came_before_an_error_are_stored_by_the_time_it_is_raised(
+    in_flight: InFlight | None,
+) -> None:
+    calls, call = SlowCalls(), Asked()
+
+    async def work(item: int) -> None:
+        if item == 40:
+            await asyncio.sleep(0.01)
+            calls.reached.set()
+            raise ConnectionError("gone")
+        await answered_once(f"{item // 2}", calls, call, in_flight=in_flight)
+
+    async def stored() -> list[str]:
+        with pytest.raises(ConnectionError, match="gone"):
+            await worked_through(range(50), work, at_once=41)
+        return list(calls.keys())
+
+    assert len(asyncio.run(stored())) == 20
+
+
+def test_answers_that_came_are_stored_even_if_the_run_is_interrupted_twice() -> None:
+    calls = SlowCalls()
+
+    async def interrupted() -> None:
+        asked = [asyncio.ensure_future(answered_once(f"{item}", calls, Asked())) for item in range(60)]
+        for _ in range(2):
+            await asyncio.sleep(0.01)
+            for each in asked:
+                each.cancel()
+        ended = await asyncio.gather(*asked, return_exceptions=True)
+        assert {type(each) for each in ended} == {asyncio.CancelledError}
+        calls.reached.set()
+
+    asyncio.run(interrupted())
+    assert len(calls.answers) == 60

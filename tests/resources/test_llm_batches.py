@@ -269,6 +269,18 @@ def test_a_job_of_an_earlier_run_is_booked_when_it_is_collected_and_an_open_one_
             asked(batched(server, calls, budget=later), ["two"])
 
 
+@pytest.mark.parametrize("looks", [1, 2])
+def test_a_job_that_one_part_of_a_run_submits_and_another_collects_is_booked_once(looks: int):
+    # At its first look the other part finds the job ended, or has to wait for it.
+    jobs, calls, budget = Batches(looks=looks), MemoryCalls(), Budget(1.0)
+    with ScriptedServer(Echo(), batches=jobs) as server:
+        with pytest.raises(BatchPendingError):
+            asked(batched(server, calls, wait_s=0.0, budget=budget), ["one", "two"])
+        assert budget.spent_usd > 2 * (2 * 1000 + 2000) / 1e6
+        asked(batched(server, calls, budget=budget), ["one", "two"])
+    assert budget.spent_usd == pytest.approx(2 * (2 * 1000 + 2000) / 1e6)
+
+
 def test_batch_jobs_cost_their_share_of_a_listed_price_and_a_studys_own_price_as_it_stands():
     spec = LLMSpec(provider="openai", model="gpt-4o-mini", batch=True)
     found = batch_prices(spec, "https://api.openai.com/v1")

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from email.utils import formatdate
 from itertools import pairwise
 
@@ -54,6 +54,21 @@ def test_requests_fill_their_limit_and_no_minute_holds_more():
     assert {reply.status for reply in found} == {"ok"}
     assert 0.95 * 300 <= most <= 300
     assert 399 / (arrivals[-1] - arrivals[0]) * 60 >= 0.95 * 300
+
+
+def test_after_a_hold_requests_still_keep_to_their_limit_and_leave_no_time_unused():
+    early = [429]
+
+    def answer(now: float) -> httpx2.Response | float:
+        return refused(early.pop(), retry_after="20") if now > 1 and early else 0.5
+
+    drive = Drive(pace=Pace(requests_per_minute=300))
+    found, timed, _ = asked(answer, 400, concurrency=64, drive=drive)
+    arrivals = timed.arrivals
+    assert {reply.status for reply in found} == {"ok"}
+    assert not any(1.5 < each < 21 for each in arrivals)
+    late = [each for each in arrivals if each >= 21]
+    assert {round(later - earlier, 3) for earlier, later in pairwise(late)} == {0.202}
 
 
 def test_tokens_fill_their_limit_once_answers_have_told_how_many_a_prompt_takes():
@@ -113,6 +128,16 @@ def test_waits_double_up_to_a_minute_and_vary_by_a_seed():
     assert 100 <= backoff_s(1, random.Random(3), asked_s=100.0) <= 101
 
 
+@pytest.mark.parametrize("retry_after", ["0", "1", formatdate(-100, usegmt=True)])
+def test_a_server_that_asks_for_less_time_than_it_needs_is_tried_as_patiently_as_one_that_asks_for_none(
+    retry_after: str,
+):
+    refusal = until(60.0, lambda: refused(429, retry_after=retry_after, date=formatdate(0, usegmt=True)))
+    found, timed, _ = asked(refusal, 16)
+    assert [reply.text for reply in found] == ["weather"] * 16
+    assert len(timed.arrivals) <= 16 * 9
+
+
 @pytest.mark.parametrize("retry_after", ["200", formatdate(200, usegmt=True)])
 def test_a_server_that_asks_for_minutes_gets_them_from_all_calls(retry_after: str):
     date = formatdate(0, usegmt=True)
@@ -169,6 +194,35 @@ def test_errors_that_say_the_server_is_there_open_no_circuit():
     assert not asyncio.run(state())
 
 
+@pytest.mark.parametrize("status", [200, 500])
+def test_an_answer_that_never_ends_is_an_attempt_that_failed(status: int):
+    async def dripping() -> AsyncIterator[bytes]:
+        while True:
+            await asyncio.sleep(9.0)
+            yield b" "
+
+    drive = Drive(max_retries=1)
+    found, timed, seconds = asked(lambda _: httpx2.Response(status, content=dripping()), 1, drive=drive)
+    assert (found[0].status, found[0].raw) == ("failed", "no whole answer in 600 seconds")
+    assert len(timed.arrivals) == 2
+    assert 1200 < seconds < 1201
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_an_answer_that_is_larger_than_any_is_an_attempt_that_failed(status: int):
+    sent: list[int] = []
+
+    async def swollen() -> AsyncIterator[bytes]:
+        while True:
+            sent.append(2**22)
+            yield bytes(2**22)
+
+    drive = Drive(max_retries=1)
+    found, _, _ = asked(lambda _: httpx2.Response(status, content=swollen()), 1, drive=drive)
+    assert (found[0].status, found[0].raw) == ("failed", "no answer: a body of more than 64 MiB")
+    assert sum(sent) == 2 * (64 * 2**20 + 2**22)
+
+
 def test_a_probe_that_is_cancelled_lets_another_one_try():
     async def tried() -> list[bool]:
         circuit = Circuit("http://x", patience_s=99.0, generator=random.Random(0))
@@ -179,6 +233,22 @@ def test_a_probe_that_is_cancelled_lets_another_one_try():
         return [first, await asyncio.wait_for(circuit.turn(None), 5)]
 
     assert run_in_virtual_time(tried())[0] == [True, True]
+
+
+def test_a_probe_that_is_cancelled_while_it_waits_for_the_pace_lets_another_one_try():
+    async def tried() -> tuple[str | None, float]:
+        circuit, pace = Circuit("http://x", patience_s=99.0, generator=random.Random(0)), Pace()
+        for _ in range(5):
+            circuit.failed("HTTP 503", probe=False)
+        pace.hold(20.0)
+        async with TimedServer(lambda _: 0.0).client() as client:
+            held = server(client, drive=Drive(pace=pace, circuit=circuit))
+            first = asyncio.ensure_future(replies(held, 1))
+            await asyncio.sleep(10.0)
+            first.cancel()
+            return (await replies(held, 1))[0].text, asyncio.get_running_loop().time()
+
+    assert run_in_virtual_time(tried())[0] == ("weather", 20.0)
 
 
 def test_the_budget_ends_the_run_before_it_is_passed_and_loses_no_answer():
@@ -212,3 +282,30 @@ def test_what_may_have_been_charged_counts_against_the_budget():
     found, _, _ = asked(answer, 1, prices=PRICES, drive=Drive(budget=budget))
     assert found[0].status == "ok"
     assert budget.spent_usd == pytest.approx(0.1 + 0.172)  # 100 tokens, and 280 characters / 2 + 32
+
+
+def cut_off() -> httpx2.Response:
+    return httpx2.Response(200, text='{"choices": [{"message"')
+
+
+@pytest.mark.parametrize("concurrency", [1, 4, 40])
+def test_attempts_that_are_charged_for_without_an_answer_never_pass_the_budget(concurrency: int):
+    budget, timed = Budget(1.0), TimedServer(lambda _: cut_off())
+
+    async def work() -> None:
+        async with timed.client() as client:
+            drive = Drive(budget=budget)
+            await replies(server(client, prices=PRICES, drive=drive, concurrency=concurrency), 40)
+
+    with pytest.raises(BudgetError):
+        run_in_virtual_time(work())
+    assert len(timed.arrivals) == 5  # each may have cost 172 tokens, that is $0.172
+    assert budget.spent_usd == pytest.approx(5 * 0.172)
+
+
+def test_attempts_that_cost_nothing_take_nothing_of_the_budget():
+    budget = Budget(0.2)
+    found, timed, _ = asked(until(9.0, lambda: refused(429)), 1, prices=PRICES, drive=Drive(budget=budget))
+    assert found[0].status == "ok"
+    assert len(timed.arrivals) > 3
+    assert budget.spent_usd == pytest.approx(0.1)
