@@ -112,6 +112,10 @@ class SampleSpec(Section):
     seed: int = 0
 
 
+Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+"""US dollars per million tokens."""
+
+
 class LLMSpec(ModelSpec):
     """The model that explains and simulates: in-process, or behind an OpenAI-compatible server."""
 
@@ -126,9 +130,9 @@ class LLMSpec(ModelSpec):
         default=False,
         description="ask by batch jobs, answered within a day; they give replies and no log-probabilities",
     )
-    usd_per_million_prompt_tokens: float | None = None
-    usd_per_million_cached_tokens: float | None = None
-    usd_per_million_completion_tokens: float | None = None
+    usd_per_million_prompt_tokens: Price | None = None
+    usd_per_million_cached_tokens: Price | None = None
+    usd_per_million_completion_tokens: Price | None = None
 
     @model_validator(mode="after")
     def batch_of_a_server(self) -> "LLMSpec":

@@ -27,7 +27,7 @@ class FolderCalls:
             answer = json.loads(self._files.read(_file(key)))
         except FileNotFoundError:
             return None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise StoreError(f"{path}: damaged ({error}); delete it, and the call is made again") from error
         if not isinstance(answer, dict):
             raise StoreError(f"{path}: holds no answer; delete it, and the call is made again")

@@ -1,5 +1,6 @@
 """Where an LLM is served, under which name and with which key; the key is in no text that leaves here."""
 
+import json
 import re
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
@@ -63,8 +64,13 @@ class Endpoint:
         return host in ("localhost", "::1") or host.startswith("127.")
 
     def without_key(self, text: str) -> str:
-        """Return `text` with the key blotted out."""
-        return text.replace(self.key, "[key]") if len(self.key) >= _SHORTEST_SECRET else text
+        """Return `text` with the key blotted out, as it is and as JSON may spell it."""
+        if len(self.key) < _SHORTEST_SECRET:
+            return text
+        escaped = json.dumps(self.key)[1:-1]
+        for spelling in (self.key, escaped, escaped.replace("/", r"\/")):
+            text = text.replace(spelling, "[key]")
+        return text
 
     def incapable(self, what: str, missing: str) -> CapabilityError:
         """Return the error for a server that cannot do `what`, and how that was found."""

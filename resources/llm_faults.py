@@ -18,7 +18,8 @@ from resources.llm_endpoints import Endpoint
 if TYPE_CHECKING:
     import httpx2
 
-_CONTENT_FILTERS = ("content_filter", "content_policy_violation")
+_CONTENT_FILTERS = ("content_filter", "content_policy_violation", "invalid_prompt")
+_SHOWN = 300  # characters of a server's own words
 _PASSING = (408, 409, 429)  # with 5xx, what another attempt may cure
 _DOWN = (502, 503)
 
@@ -63,10 +64,12 @@ class RejectedError(LLMError):
 
 def of_status(response: "httpx2.Response", endpoint: Endpoint) -> Exception:
     """Return what an HTTP error status means for the run."""
-    status, sent = response.status_code, _sent(response)
-    said = endpoint.without_key(_said(sent or response.text))
+    status, text = response.status_code, response.content.decode(errors="replace")
+    sent = _sent(text)
+    # Cut last: of a key that is cut in two, half would stay.
+    said = endpoint.without_key(_said(sent or text))[:_SHOWN]
     code = sent.get("code") if isinstance(sent, Mapping) else None
-    if code in _CONTENT_FILTERS:
+    if code in _CONTENT_FILTERS or (status == 403 and _is_flagged(sent)):
         return WithheldError(said)
     if code == "insufficient_quota" or status == 402:
         return LLMError(f"the account at {endpoint.url} has no credit left ({said}); top it up and run again")
@@ -146,17 +149,26 @@ def without_logprobs(refusal: RejectedError | UnansweredError) -> str:
     raise refusal
 
 
-def _sent(response: "httpx2.Response") -> object:
+def _is_flagged(sent: object) -> bool:
+    """Tell whether a server turned away the prompt and not the key: OpenRouter then sends why it was flagged.
+
+    Source: its API's reference, "Errors and debugging", on moderation.
+    """
+    metadata = sent.get("metadata") if isinstance(sent, Mapping) else None
+    return isinstance(metadata, Mapping) and bool({"reasons", "flagged_input"} & set(metadata))
+
+
+def _sent(text: str) -> object:
     """Return the error that a server sent as JSON, or None."""
     try:
-        body = json.loads(response.text)
+        body = json.loads(text)
     except (ValueError, RecursionError):
         return None
     return body.get("error", body) if isinstance(body, Mapping) else body
 
 
 def _said(sent: object) -> str:
-    """Return a server's own words in one short line."""
+    """Return a server's own words in one line."""
     if isinstance(sent, Mapping):
         sent = sent.get("message") or sent.get("detail") or sent
-    return " ".join(str(sent or "no reason given").split())[:300]
+    return " ".join(str(sent or "no reason given").split())

@@ -6,6 +6,7 @@ failed reply.
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeGuard
 
@@ -39,7 +40,7 @@ class Body:
             json.loads(self.text)
         except json.JSONDecodeError as error:
             return error.msg != "Extra data"
-        except RecursionError:
+        except (ValueError, RecursionError):  # a number of thousands of digits, or endless brackets
             return False
         return False
 
@@ -62,10 +63,13 @@ def read_reply(body: Body, usage: Usage) -> Reply:
         return failed(body.text, usage=usage)
     message = mapping(choice.get("message"))
     text = message.get("content", choice.get("text"))
+    cut = choice.get("finish_reason") == "length"
+    if text is None and cut:  # all tokens went into thoughts, and would again
+        text = ""
     status: ReplyStatus = "ok" if isinstance(text, str) else "failed"
     if is_refused(choice):
         status = "refused"
-    elif status == "ok" and choice.get("finish_reason") == "length":
+    elif status == "ok" and cut:
         status = "truncated"
     return Reply(
         text=text if status in ("ok", "truncated") else None, status=status, raw=body.text, usage=usage
@@ -80,16 +84,18 @@ def is_refused(choice: Mapping[str, Any]) -> bool:
 
 
 def read_usage(body: Body, *, prices: Prices) -> Usage:
-    """Read what a call took; counts that are no counts are 0, and the cost is then unknown."""
+    """Read what a call took; counts that are missing or no counts are 0, and the cost is then unknown."""
     sent = mapping(body.answer.get("usage"))
-    counts = {name: sent.get(name, 0) for name in ("prompt_tokens", "completion_tokens")}
+    prompt, completion = sent.get("prompt_tokens"), sent.get("completion_tokens")
+    if completion is None and sent.get("total_tokens") == prompt:
+        completion = 0  # some servers leave it out where nothing was written
     usage = Usage(
-        **{name: count if _is_count(count) else 0 for name, count in counts.items()},
+        prompt_tokens=prompt if _is_count(prompt) else 0,
+        completion_tokens=completion if _is_count(completion) else 0,
         cached_tokens=_cached(sent),
     )
-    readable = bool(sent) and all(_is_count(count) for count in counts.values())
-    cost = prices.cost(usage) if readable else None
-    return Usage(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens, cost)
+    cost = prices.cost(usage) if _is_count(prompt) and _is_count(completion) else None
+    return replace(usage, cost_usd=cost)
 
 
 def mapping(value: object) -> dict[str, Any]:

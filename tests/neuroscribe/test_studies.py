@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from neuroscribe.errors import StudyError
 from neuroscribe.explain.specs import EXPLAINER_KINDS, Highlights, TokenList, TokenPairs
-from neuroscribe.studies import Study, layer_key, layer_of
+from neuroscribe.studies import LLMSpec, Study, layer_key, layer_of
 from neuroscribe.study_files import chosen_study, read_studies, read_study
 
 STUDIES = Path(__file__).parents[2] / "studies"
@@ -136,6 +136,12 @@ def test_only_numbers_pass_for_numbers(place: tuple[str, ...], value: object, tm
     with pytest.raises(ValidationError) as caught:
         Study.model_validate({"name": "mine", **data})
     assert {error["type"] for error in caught.value.errors()} & {"int_type", "float_type"}
+
+
+@pytest.mark.parametrize("price", [-1.0, float("nan"), float("inf")])
+def test_a_price_is_a_number_of_dollars(price: float) -> None:
+    with pytest.raises(ValidationError, match="usd_per_million_prompt_tokens"):
+        LLMSpec(model="m", provider="openai", usd_per_million_prompt_tokens=price)
 
 
 def test_all_sections_with_numbers_are_tried() -> None:

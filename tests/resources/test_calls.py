@@ -44,7 +44,7 @@ def test_half_a_character_survives(tmp_path: Path):
     assert calls.get(KEY) == {"text": "\ud83d"}
 
 
-@pytest.mark.parametrize("damage", [b'{"text": "fires o', b"", b"\xff\xfe", b'["a list"]'])
+@pytest.mark.parametrize("damage", [b'{"text": "fires o', b"", b"\xff\xfe", b'["a list"]', b"[" * 100_000])
 def test_a_damaged_file_is_named_and_said_to_be_deleted(tmp_path: Path, damage: bytes):
     calls = FolderCalls(tmp_path)
     calls.put(KEY, ANSWER)

@@ -12,8 +12,10 @@ from neuroscribe.errors import LLMError
 from neuroscribe.ports import LLM, Message, Reply
 from neuroscribe.testing.servers import ScriptedFault, ScriptedServer
 from resources.llm import OpenAIServer
+from resources.llm_endpoints import Endpoint
 from resources.llm_prices import Prices
 from resources.llm_transport import Drive
+from resources.llm_wire import Body, read_usage
 
 KEY = "sk-very-secret-0123456789"
 QUESTION = [Message("user", "What do rain and snow share?"), Message("assistant", "Explanation:")]
@@ -89,6 +91,32 @@ def test_tokens_and_money_are_counted():
     assert reply.usage.cost_usd == pytest.approx(37e-6)
 
 
+PRICED = Prices(prompt=1.0, completion=10.0)
+
+
+@pytest.mark.parametrize(
+    ("usage", "cost"),
+    [
+        ({"prompt_tokens": 4, "completion_tokens": 2}, 24e-6),
+        ({"prompt_tokens": 4, "total_tokens": 4}, 4e-6),
+        ({"prompt_tokens": 4, "total_tokens": 6}, None),
+        ({"prompt_tokens": 4}, None),
+        ({"total_tokens": 5000}, None),
+        ({"input_tokens": 5000, "output_tokens": 500}, None),
+        ({}, None),
+    ],
+)
+def test_a_call_whose_tokens_are_not_all_stated_has_no_known_cost(usage: dict[str, int], cost: float | None):
+    found = read_usage(Body(json.dumps({"usage": usage})), prices=PRICED).cost_usd
+    assert found == (cost if cost is None else pytest.approx(cost))
+
+
+def test_an_answer_whose_tokens_all_went_into_thoughts_is_cut_off():
+    thoughts = {"content": None, "reasoning_content": "Rain, snow ..."}
+    reply, calls = answered_with(sent(message=thoughts, finish_reason="length"))
+    assert (reply.status, reply.text, calls) == ("truncated", "", 1)
+
+
 def test_an_unknown_price_is_no_price():
     reply, _ = answered_with()
     assert reply.usage.cost_usd is None
@@ -105,6 +133,8 @@ def test_the_whole_response_is_kept():
         sent(message={"content": None, "refusal": "I will not."}, finish_reason="stop"),
         sent(message={"content": "Half an ans"}, finish_reason="content_filter"),
         ScriptedFault.error(400, "The prompt was filtered", code="content_filter"),
+        ScriptedFault.error(400, "Invalid prompt: flagged", code="invalid_prompt"),
+        ScriptedFault(403, json.dumps({"error": {"code": 403, "metadata": {"reasons": ["violence"]}}})),
     ],
 )
 def test_a_refusal_is_a_reply_without_text(fault: ScriptedFault):
@@ -121,6 +151,8 @@ def test_a_refusal_is_a_reply_without_text(fault: ScriptedFault):
         ScriptedFault(200, json.dumps({"choices": []})),
         ScriptedFault(200, json.dumps({"choices": None})),
         ScriptedFault(200, "[]"),
+        ScriptedFault(200, '{"created": ' + "9" * 5000 + "}"),
+        ScriptedFault(200, '{"choices": ' + "[" * 5_000),
         sent(message={"content": None}),
         sent(message="text where an object should be"),
     ],
@@ -196,6 +228,25 @@ def test_a_refused_key_names_server_and_variable_and_not_the_key():
             asked(server)
         assert scripted.base_url in str(raised.value)
     assert KEY not in "".join(traceback.format_exception(raised.value))
+
+
+@pytest.mark.parametrize("before", range(285, 301))
+def test_no_part_of_a_key_is_left_where_a_servers_words_are_cut_short(before: int):
+    fault = ScriptedFault.error(400, f"{'x' * before}{KEY}")
+    with ScriptedServer(Weather(), faults=[fault]) as scripted:
+        with pytest.raises(LLMError) as raised:
+            asked(OpenAIServer("m", base_url=scripted.base_url, api_key=KEY))
+        assert KEY[:4] not in str(raised.value)
+
+
+def test_a_key_is_blotted_out_however_json_spells_it():
+    key = 'sk-a/b"c\\d-long'
+    endpoint = Endpoint("m", "http://x/v1", key)
+    written = json.dumps({"said": key})
+    for text in (key, written, written.replace("/", "\\/")):
+        shown = endpoint.without_key(text)
+        assert "[key]" in shown
+        assert "long" not in shown
 
 
 def test_a_missing_key_is_asked_for():
