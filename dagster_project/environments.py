@@ -94,8 +94,11 @@ class Environment:
             simulator_llm_base_url=given.get("NEUROSCRIBE_SIMULATOR_LLM_BASE_URL", ""),
         )
 
-    def resources(self) -> dict[str, Any]:
-        """Return the adapters that fulfil what the assets ask for, by the names the assets use."""
+    def resources(self, *, in_dagster: bool = True) -> dict[str, Any]:
+        """Return the adapters that fulfil what the assets ask for, by the names the assets use.
+
+        Dagster looks keys up by name when a run begins; outside of it they must be there themselves.
+        """
         stored = {"root": self.store, "endpoint_url": self.endpoint_url}
         fetched = {"cache_dir": self.cache, "hub": self.hub}
         return {
@@ -116,9 +119,9 @@ class Environment:
                 device=self.device,
                 **fetched,
                 base_url=self.llm_base_url,
-                api_key=_key(LLM_KEY),
+                api_key=_key(LLM_KEY, by_name=in_dagster),
                 simulator_base_url=self.simulator_llm_base_url,
-                simulator_api_key=_key(SIMULATOR_LLM_KEY),
+                simulator_api_key=_key(SIMULATOR_LLM_KEY, by_name=in_dagster),
                 concurrency=self.llm_concurrency,
                 requests_per_minute=self.llm_requests_per_minute,
                 tokens_per_minute=self.llm_tokens_per_minute,
@@ -158,9 +161,10 @@ def _place(value: str) -> str:
     return value if "://" in value else str(ROOT / Path(value).expanduser())
 
 
-def _key(variable: str) -> str | dg.EnvVar:
-    """Return a key by name, so that no run's configuration shows it."""
-    return dg.EnvVar(variable) if os.environ.get(variable) else ""
+def _key(variable: str, *, by_name: bool) -> str | dg.EnvVar:
+    """Return a key, or its name, so that no run's configuration shows it."""
+    key = os.environ.get(variable, "")
+    return dg.EnvVar(variable) if key and by_name else key
 
 
 def _dollars(given: Mapping[str, str], name: str) -> float | None:

@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None, variables: Mapping[str, str] | 
 
 def study_plan(study: Study, environment: Environment, layers: Sequence[int]) -> pl.DataFrame:
     """Return the plans of some layers."""
-    resources = environment.resources()
+    resources = environment.resources(in_dagster=False)
     tables = Tables(environment.store, endpoint_url=environment.endpoint_url)
     explaining = _asked(study, study.llm, resources)
     simulating = _asked(study, study.simulating_llm, resources)

@@ -75,7 +75,7 @@ def run(study: Study, environment: Environment, *, layers: Sequence[int], epheme
     """Bring a study up to date and print the report."""
     _write_line(f"study {study.name}: {study.description}")
     check_writable(environment)
-    preflight(study, environment.resources())
+    preflight(study, environment.resources(in_dagster=False))
     use_dagster_home(environment)
     alone = Event()
     try:
