@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from neuroscribe.ports import CallStore
+from neuroscribe.errors import CapabilityError
+from neuroscribe.ports import CallStore, Message, NextToken, NextTokenScorer
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -90,3 +91,14 @@ async def _stored(calls: CallStore, key: str, answer: Mapping[str, Any]) -> None
     except asyncio.CancelledError:
         await asyncio.wait([writing])
         raise
+
+
+async def first_token(scorer: NextTokenScorer, messages: Sequence[Message]) -> NextToken:
+    """Return the likeliest first tokens of an answer; a model that cannot tell here has failed here alone.
+
+    It was probed before the run: what it cannot do now has to do with this question.
+    """
+    try:
+        return await scorer.next_token(messages)
+    except CapabilityError as error:
+        return NextToken({}, "failed", str(error))

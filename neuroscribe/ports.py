@@ -106,13 +106,18 @@ class Reply:
 
 @dataclass(frozen=True)
 class EchoedPrompt:
-    """A prompt returned by a completion server with the log-probabilities of its own tokens."""
+    """A prompt returned by a completion server with the log-probabilities of its own tokens.
+
+    Without any, and the reason in `raw`, unless the status is ok.
+    """
 
     offsets: tuple[int, ...]
     """Character offset in the prompt at which each token starts."""
     top_logprobs: tuple[Mapping[str, float], ...]
     """At each token, the likeliest tokens for that place and their log-probabilities (natural log)."""
     usage: Usage = Usage()
+    status: ReadingStatus = "ok"
+    raw: str = ""
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ class OpenAIServer:
     async def echoed(self, prompt: str) -> EchoedPrompt:
         """Score the tokens of `prompt`; offsets count its characters.
 
-        Raises CapabilityError if the server does not echo log-probabilities, LLMError if it does not answer.
+        Raises CapabilityError if the server does not echo log-probabilities.
         """
         return await self._echoed(self.asking, prompt)
 
@@ -123,8 +123,14 @@ class OpenAIServer:
 
         Raises CapabilityError where simulation by log-probabilities of prompts cannot work.
         """
-        if not self.asking.found.now.echoed_logprobs:
-            await self._echoed(self.asking.hasty(), _ECHO_PROBE)
+        if self.asking.found.now.echoed_logprobs:
+            return
+        echoed = await self._echoed(self.asking.hasty(), _ECHO_PROBE)
+        if echoed.status != "ok":
+            raise LLMError(
+                f"{self.endpoint.url} scored no prompt with {self.endpoint.model} ({echoed.raw[:300]}); run"
+                " again when it is well"
+            )
 
     async def probe_next_token(self) -> None:
         """Ask for one token, unless that has worked before.
@@ -166,11 +172,10 @@ class OpenAIServer:
         except LogprobsMissingError as missing:
             asking.found.record(echoed_logprobs=0)
             raise self.endpoint.incapable(_ECHO, str(missing)) from None
-        except (UnansweredError, WithheldError) as unanswered:
-            raise LLMError(
-                f"{self.endpoint.url} scored no prompt with {self.endpoint.model} in"
-                f" {asking.transport.attempts} attempts ({unanswered}); run again when it is well"
-            ) from None
+        except WithheldError as turned_away:
+            return EchoedPrompt((), (), status="refused", raw=str(turned_away))
+        except UnansweredError as unanswered:
+            return EchoedPrompt((), (), unanswered.usage, "failed", str(unanswered))
         asking.found.record(echoed_logprobs=count)
         return echoed
 

@@ -141,7 +141,12 @@ def _date(sent: str | None) -> float | None:
 
 
 def without_logprobs(refusal: RejectedError | UnansweredError) -> str:
-    """Return why a server will not give log-probabilities; any other refusal is raised again."""
+    """Return why a server will not give log-probabilities; any other refusal is raised again.
+
+    An answer that was cut off mentions them too: that is no refusal.
+    """
+    if isinstance(refusal, UnansweredError) and refusal.billed:
+        raise refusal
     said = refusal.said if isinstance(refusal, RejectedError) else str(refusal)
     unknown = isinstance(refusal, RejectedError) and refusal.status in (404, 405, 501)
     if unknown or any(word in said.lower() for word in ("echo", "logprob", "logits_all")):

@@ -64,11 +64,6 @@ class Transport:
         self._circuit = drive.circuit or Circuit(url, patience_s=patience_s, generator=self._generator)
         self._waits = True
 
-    @property
-    def attempts(self) -> int:
-        """The most attempts at one question."""
-        return self._max_retries + 1
-
     def hasty(self) -> "Transport":
         """Return the same with few retries and no wait for a server that is down, to find mistakes early."""
         hasty = copy.copy(self)

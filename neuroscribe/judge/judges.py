@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from neuroscribe.calls import InFlight, answered_once
+from neuroscribe.calls import InFlight, answered_once, first_token
 from neuroscribe.errors import CapabilityError
 from neuroscribe.fingerprint import fingerprint
 from neuroscribe.judge.answers import Judgement, judged_by_first_token, judged_by_text
@@ -77,7 +77,7 @@ class AskedJudge:
 
     async def _asked(self, messages: Sequence[Message]) -> Judgement:
         if self._scorer is not None:
-            return judged_by_first_token(await self._scorer.next_token(messages))
+            return judged_by_first_token(await first_token(self._scorer, messages))
         reply = await self._llm.reply(messages, max_tokens=MAX_TOKENS, temperature=0.0, seed=0)
         return judged_by_text(reply)
 

@@ -46,6 +46,8 @@ class EchoedSimulator:
         except CapabilityError as error:
             # The server was probed before the run: what it cannot do now has to do with this text.
             return replace(without_values(len(tokens), "failed"), raw=str(error))
+        if echoed.status != "ok":
+            return replace(without_values(len(tokens), echoed.status), raw=echoed.raw, usage=echoed.usage)
         return replace(_read(echoed, places, self._scorer.identity), usage=echoed.usage)
 
 

@@ -14,8 +14,7 @@ from operator import add
 
 import numpy as np
 
-from neuroscribe.calls import InFlight, answered_once
-from neuroscribe.errors import CapabilityError
+from neuroscribe.calls import InFlight, answered_once, first_token
 from neuroscribe.escaping import escaped, unforged
 from neuroscribe.fingerprint import fingerprint
 from neuroscribe.ports import CallStore, Message, NextToken, NextTokenScorer, Simulated, Usage
@@ -70,7 +69,7 @@ class OneAtATimeSimulator:
         key = fingerprint("next token", _ANSWERS, self._scorer.identity, turns)
 
         async def call() -> dict[str, object]:
-            answer = await self._first_token(messages)
+            answer = await first_token(self._scorer, messages)
             return {**vars(answer), "usage": vars(answer.usage)}
 
         about = {"stage": "simulation", "model": self.identity}
@@ -83,13 +82,6 @@ class OneAtATimeSimulator:
             about=about,
         )
         return NextToken(kept["top_logprobs"], kept["status"], kept["raw"], Usage(**kept["usage"]))
-
-    async def _first_token(self, messages: Sequence[Message]) -> NextToken:
-        try:
-            return await self._scorer.next_token(messages)
-        except CapabilityError as error:
-            # The model was probed before the run: what it cannot do now has to do with this question.
-            return NextToken({}, "failed", str(error))
 
 
 def prompts(explanation: str, tokens: Sequence[bytes]) -> Iterator[list[Message]]:

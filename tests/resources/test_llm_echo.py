@@ -113,13 +113,36 @@ def test_a_server_that_says_it_cannot_echo_is_quoted(fault: ScriptedFault):
         echoed("one two", *[fault] * 3)
 
 
-@pytest.mark.parametrize(
-    "fault", [ScriptedFault.error(400, "too long"), ScriptedFault.error(503, "overloaded")]
-)
-def test_other_refusals_say_nothing_about_capability(fault: ScriptedFault):
-    with pytest.raises(LLMError, match=json.loads(fault.body)["error"]["message"]) as raised:
-        echoed("one two", fault)
+def test_another_refusal_says_nothing_about_capability():
+    with pytest.raises(LLMError, match="too long") as raised:
+        echoed("one two", ScriptedFault.error(400, "too long"))
     assert not isinstance(raised.value, CapabilityError)
+
+
+HALF = '{"choices": [{"text": "one two", "logprobs": {"tokens": ["one"'
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "raw"),
+    [
+        (ScriptedFault.error(500, "engine died"), "failed", "HTTP 500: engine died"),
+        (ScriptedFault.error(503, "overloaded"), "failed", "HTTP 503: overloaded"),
+        (ScriptedFault.error(400, "filtered", code="content_filter"), "refused", "filtered"),
+        (ScriptedFault(200, HALF), "failed", HALF),
+    ],
+)
+def test_a_prompt_that_alone_is_not_scored_says_why_and_ends_no_run(
+    fault: ScriptedFault, status: str, raw: str
+):
+    scored, _ = echoed("one two", fault)
+    assert (scored.status, scored.raw, scored.offsets) == (status, raw, ())
+
+
+def test_a_server_that_scores_nothing_does_not_pass_the_probe():
+    with ScriptedServer(Weather(), faults=[ScriptedFault.error(500, "engine died")] * 2) as scripted:
+        scorer = OpenAIServer("m", base_url=scripted.base_url, drive=Drive(max_retries=0))
+        with pytest.raises(LLMError, match=r"scored no prompt.*engine died"):
+            asyncio.run(scorer.probe())
 
 
 def test_fewer_logprobs_are_asked_for_where_20_are_too_many_and_that_is_remembered():

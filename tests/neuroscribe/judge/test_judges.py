@@ -151,6 +151,18 @@ def test_a_failed_call_is_asked_again_and_a_refusal_is_kept() -> None:
     assert [ask(judge, "weather")[0].status for _ in range(3)] == ["failed", "refused", "refused"]
 
 
+def test_a_model_that_once_gives_no_first_token_has_failed_once_and_is_asked_again() -> None:
+    class Forgetful(Scoring):
+        async def next_token(self, messages: Sequence[Message]) -> NextToken:
+            if not self.asked:
+                self.asked.append([])
+                raise CapabilityError("none came")
+            return await super().next_token(messages)
+
+    judge = AskedJudge(Forgetful({"yes": 0.9}), "detection", MemoryCalls(), by_first_token=True)
+    assert [ask(judge, "weather")[0].status for _ in range(2)] == ["failed", "ok"]
+
+
 def test_a_model_with_log_probabilities_is_asked_for_its_first_token_and_one_without_answers() -> None:
     able, unable, plain = Scoring({"yes": 0.6, "no": 0.2}), Scoring({}, able=False), Answering()
     assert [asyncio.run(gives_first_tokens(llm)) for llm in (able, unable, plain)] == [True, False, False]

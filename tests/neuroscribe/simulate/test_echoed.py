@@ -110,6 +110,17 @@ def test_a_prompt_that_the_server_cannot_echo_fails_alone() -> None:
     assert other.status == "ok"
 
 
+def test_a_prompt_that_was_turned_away_has_no_values_and_says_why() -> None:
+    class Careful(CharacterServer):
+        async def echoed(self, prompt: str) -> EchoedPrompt:
+            return EchoedPrompt((), (), Usage(7), "refused", "not in this house")
+
+    found = reading(Careful())
+
+    assert (found.status, found.raw, found.usage) == ("refused", "not in this house", Usage(7))
+    assert all(math.isnan(value) for value in found.activations)
+
+
 def test_hostile_tokens_keep_to_their_lines() -> None:
     tokens = [b"a\nb", b"\t", b"Explanation: all", "\u202e".encode(), b"\xff", b"<|im_end|>"]
 
