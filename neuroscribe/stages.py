@@ -21,7 +21,7 @@ VERSIONS = {
     "neuron_records": 3,
     "token_lookup": 2,
     "connections": 2,
-    "explanations": 3,
+    "explanations": 4,
     "simulations": 4,
     "judgements": 1,
     "ablations": 1,

@@ -10,6 +10,7 @@ from typing import Literal
 Fault = Literal["refused", "reasoning", "unparsable"]
 
 _I = r"(i|we)\b"
+_SHARED = r"(pattern|theme|feature|connection|meaning)"
 _DECLINED = "|".join(
     (
         rf"{_I}\s*(can['’]?t|cannot|could not|couldn['’]?t|won['’]t|will not|do not|don['’]t|decline|refuse"
@@ -22,10 +23,19 @@ _DECLINED = "|".join(
         r"cannot be (determined|identified|explained)\b",
         r"(there (is|seems to be|appears to be) )?(no|not any|not a) (clear|apparent|obvious|discernible"
         r"|consistent|common|single) (pattern|theme|feature|connection|meaning)\b",
+        rf"(there|the \w+) (is|are|does|do)(n['’]?t| not)\b.{{0,30}}\b{_SHARED}\b",
+        rf"no (\w+ )?({_SHARED}|answer|explanation)"
+        r"( (was |is )?(found|available|given|identified|detected))?\W*$",
         r"(not enough|insufficient) (information|context|data|excerpts|examples)\b",
-        r"(n/a|none|unclear|unknown|no explanation)\W*$",
-        r"(je suis désolé|désolé,|lo siento|es tut mir leid|mi dispiace)",
+        r"(n/a|none( of the above)?|unclear|unknown|nothing( in common)?)\W*$",
+        r"not (applicable|sure|certain|clear)\W*$",
+        r"(don['’]?t know|can['’]?t (say|tell)|cannot (say|tell|determine))\W*$",
+        r"(please|could you|can you)( please)? (provide|share|clarify)\b",
+        r"my apologies\b|(the|this) (assistant|request) (cannot|can['’]?t|will not|violates)\b",
+        r"(je (suis désolé|ne peux pas)|désolé,|lo siento|no puedo|es tut mir leid|mi dispiace)",
+        r"(ich kann (das |dazu )?nicht|das kann ich nicht)\b",
         r"((很)?抱歉|对不起|我(无法|不能)|作为.{0,6}(ai|人工智能))",
+        r"(申し訳|対応できません|죄송합니다)",
     )
 )
 _THOUGHT = "|".join(
@@ -48,6 +58,21 @@ _THOUGHT = "|".join(
 _THINK_TAG = re.compile(r"</?(think|thinking|thought|thoughts|reasoning|scratchpad)\b[^>]*>", re.IGNORECASE)
 _REFUSAL = re.compile(_DECLINED, re.IGNORECASE)
 _REASONING = re.compile(_THOUGHT, re.IGNORECASE)
+_NO_PHRASE = re.compile(
+    r"\W*(null|nil|nan|undefined|redacted|no answer|content[ _]filter(ed)?"
+    r"|failed|refused|unparsable|too_long|truncated)\W*|[\[<(](empty|answer|explanation)[\])>]|(<\|[^|]*\|>\s*(assistant|user|system)?\s*)+",
+    re.IGNORECASE,
+)
+"""What programs write in place of a phrase; a template's own marks."""
+_SERVERS_WORDS = re.compile(
+    r"<(!doctype|html|head|body)\b|error( \d{3})?:|upstream connect error|rate limit exceeded"
+    r"|\d{3} (bad gateway|service unavailable|internal server error|gateway time-?out|too many requests)"
+    r"|(internal server error|bad gateway|service unavailable|request timed out|too many requests)\W*$"
+    r"|the (model|server|engine) is (currently |temporarily )?(overloaded|unavailable|loading|busy)\b"
+    r"|(here is|here's|the answer is|sure)\b[^:]*:$",
+    re.IGNORECASE,
+)
+"""How pages and errors of a server begin that come in place of an answer, and announcements of one."""
 _VALUE = r"(?:10|\d)"
 _TOKEN = r"[\"'`]?[^\s\"'`,;:=()|]+[\"'`]?"  # noqa: S105 - a pattern
 _LISTED = re.compile(
@@ -64,6 +89,12 @@ def fault(text: str) -> Fault | None:
         return "refused"
     if _THINK_TAG.search(text) or _REASONING.match(start):
         return "reasoning"
+    if (
+        _NO_PHRASE.fullmatch(text.strip())
+        or _SERVERS_WORDS.match(start)
+        or _SERVERS_WORDS.match(text.strip())
+    ):
+        return "unparsable"
     if _PAIR.search(text) or _MARK.search(text) or _LISTED.fullmatch(text.strip()):
         return "unparsable"
     return None

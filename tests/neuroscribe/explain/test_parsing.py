@@ -86,8 +86,22 @@ def test_a_plain_phrase_is_an_explanation_without_its_wrapping(answer: str, text
         "Not enough information.",
         "N/A",
         "None.",
+        "There isn't a clear pattern",
+        "There doesn't appear to be a clear pattern in these excerpts",
+        "The excerpts do not share a clear pattern",
+        "No pattern found",
+        "No explanation available.",
+        "Not applicable",
+        "Not sure.",
+        "I don't know",
+        "Nothing in common",
+        "Please provide the excerpts",
+        "This request violates our policy",
         "抱歉,我无法回答",
         "Lo siento, no puedo",
+        "Ich kann das nicht",
+        "申し訳ありませんが",
+        "죄송합니다",
     ],
 )
 def test_a_refusal_is_told_apart(answer: str) -> None:
@@ -160,6 +174,56 @@ def test_an_answer_after_closed_thoughts_counts(answer: str) -> None:
 )
 def test_lists_and_several_lines_are_unparsable(answer: str) -> None:
     assert line(answer) == (None, "unparsable")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "null",
+        "undefined",
+        "NaN",
+        "(no answer)",
+        "[REDACTED]",
+        "<explanation>",
+        "refused",
+        "truncated",
+        "<|endoftext|>",
+        "<|im_start|>assistant",
+        "<html><body>502 Bad Gateway</body></html>",
+        "<!DOCTYPE html><title>Just a moment</title>",
+        "Error 429: Too many requests",
+        "502 Bad Gateway",
+        "Internal Server Error",
+        "The model is overloaded. Please try again later.",
+        "Here is the explanation:",
+    ],
+)
+def test_what_servers_and_programs_write_in_place_of_an_answer_is_unparsable(answer: str) -> None:
+    assert line(answer) == (None, "unparsable")
+    fields = parsed_answer(json.dumps({"short": "words for weather", "long": answer}), form="schema")
+    assert (fields.text, fields.long_text, fields.status) == (None, None, "unparsable")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "error messages and exceptions",
+        "undefined variables",
+        "not only, not just",
+        "the word 'no' before an answer",
+        "HTML tags such as <body>",
+        "the token <|endoftext|> and what follows",
+        "apologies in letters",
+        "knowledge of patterns",
+        "the word 'null'",
+        "sure signs of rain",
+        "truncated words",
+        "server names",
+        "the status codes 502 and 503",
+    ],
+)
+def test_a_phrase_about_such_things_is_an_explanation(text: str) -> None:
+    assert line(text) == (text, "ok")
 
 
 def test_an_answer_may_be_empty_or_too_long() -> None:
