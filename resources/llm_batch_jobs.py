@@ -24,6 +24,9 @@ _LABEL = "neuroscribe_job"
 _WINDOW = "24h"
 _LISTED = 1000
 """Newest jobs of the account among which one is looked for."""
+_LONGEST_WAIT_S = 600.0
+"""Between attempts, whatever a server asks for: the run has a limit of its own."""
+_SHOWN = 300  # characters of what cannot be read
 _ENDED = ("failed", "completed", "expired", "cancelled")
 
 
@@ -66,23 +69,28 @@ class BatchJobs:
 
     async def submitted(self, name: str, path: str, data: bytes) -> Job:
         """Return the job that answers the lines in `data`, under our `name` for it."""
-        file = await self._tried(
-            lambda client: client.files.create(file=(f"{name}.jsonl", data), purpose="batch")
-        )
+
+        async def upload(client: "openai.AsyncOpenAI") -> str:
+            return _id(await client.files.create(file=(f"{name}.jsonl", data), purpose="batch"))
+
+        file = await self._tried(upload)
         attempts = iter(range(self._max_retries + 1))
 
-        async def create(client: "openai.AsyncOpenAI") -> "Batch":
+        async def create(client: "openai.AsyncOpenAI") -> Job:
             # An attempt that brought no answer may have brought about the job.
             there = await _named(client, name) if next(attempts) else None
             endpoint: Any = f"/v1{path}"
-            return there or await client.batches.create(
-                completion_window=_WINDOW,
-                endpoint=endpoint,
-                input_file_id=file.id,
-                metadata={_LABEL: name},
+            return _job(
+                there
+                or await client.batches.create(
+                    completion_window=_WINDOW,
+                    endpoint=endpoint,
+                    input_file_id=file,
+                    metadata={_LABEL: name},
+                )
             )
 
-        return _job(await self._tried(create))
+        return await self._tried(create)
 
     async def named(self, name: str) -> Job | None:
         """Return the job of that name, or None if the server has none."""
@@ -91,16 +99,29 @@ class BatchJobs:
 
     async def looked_at(self, job_id: str) -> Job | None:
         """Return a job as it stands, or None if this account has none of that id."""
+
+        async def look(client: "openai.AsyncOpenAI") -> Job:
+            return _job(await client.batches.retrieve(job_id))
+
         try:
-            return _job(await self._tried(lambda client: client.batches.retrieve(job_id)))
+            return await self._tried(look)
         except RejectedError as rejected:
             if rejected.status == 404:
                 return None
             raise
 
     async def output(self, job: Job) -> list[str]:
-        """Return the texts of a job's output and error files."""
-        return [await self._tried(lambda client, file=file: _text(client, file)) for file in job.files]
+        """Return the texts of a job's output and error files, without the key; one that is gone has none."""
+        return [await self._text(file) for file in job.files]
+
+    async def _text(self, file: str) -> str:
+        try:
+            text = await self._tried(lambda client: _text(client, file))
+        except RejectedError as rejected:
+            if rejected.status != 404:
+                raise
+            return ""
+        return self._client.endpoint.without_key(text)
 
     async def _tried(self, send: Callable[["openai.AsyncOpenAI"], Awaitable[Result]]) -> Result:
         import openai
@@ -110,6 +131,10 @@ class BatchJobs:
             try:
                 async with self._client.slot() as http_client:
                     return await send(self._client.api(http_client))
+            # A page or half a body with HTTP 200: the client stumbles over it, or hands on what is no job.
+            except (openai.APIResponseValidationError, ValueError, AttributeError, TypeError) as error:
+                said = self._client.endpoint.without_key(f"an answer that cannot be read: {error}")
+                met = UnansweredError(said[:_SHOWN])
             except openai.APIStatusError as error:
                 met = of_status(error.response, self._client.endpoint)
             except openai.APIConnectionError as error:
@@ -124,7 +149,8 @@ class BatchJobs:
                     or f"{self._client.endpoint.url} says nothing of its batch jobs in {attempt} attempts"
                     f" ({met}); they are on record: run the same command again when it is well"
                 )
-            await self._sleep(backoff_s(attempt, self._generator, asked_s=met.retry_after_s))
+            asked_s = min(met.retry_after_s or 0.0, _LONGEST_WAIT_S)
+            await self._sleep(backoff_s(attempt, self._generator, asked_s=asked_s))
 
 
 async def _named(client: "openai.AsyncOpenAI", name: str) -> "Batch | None":
@@ -142,11 +168,19 @@ async def _text(client: "openai.AsyncOpenAI", file: str) -> str:
     return (await client.files.content(file)).text
 
 
+def _id(made: Any) -> str:
+    """Return the id of what a server has made; raises ValueError where it sent something else."""
+    found = getattr(made, "id", None)
+    if not isinstance(found, str) or not found:
+        raise ValueError(f"no id in {made}")
+    return found
+
+
 def _job(batch: "Batch") -> Job:
     counts = batch.request_counts
     errors = (batch.errors.data if batch.errors else None) or []
     return Job(
-        id=batch.id,
+        id=_id(batch),
         status=batch.status,
         done=counts.completed + counts.failed if counts else 0,
         total=counts.total if counts else 0,

@@ -123,6 +123,5 @@ def _sent(body: Mapping[str, Any]) -> ScriptedFault:
 
 def _line(custom_id: str, sent: ScriptedFault) -> str:
     response = {"status_code": sent.status, "request_id": "r", "body": json.loads(sent.body)}
-    return json.dumps(
-        {"id": f"line_{custom_id[:8]}", "custom_id": custom_id, "response": response, "error": None}
-    )
+    line = {"id": f"line_{custom_id[:8]}", "custom_id": custom_id, "response": response, "error": None}
+    return json.dumps(line, ensure_ascii=False)

@@ -177,6 +177,68 @@ def test_a_submission_whose_answer_is_lost_is_found_and_not_repeated():
     assert len(jobs.jobs) == 1
 
 
+@pytest.mark.parametrize("place", range(4), ids=["upload", "submission", "look", "download"])
+@pytest.mark.parametrize(
+    "body", ["<html>502</html>", "", '{"id": "ba', '{"error": {"message": "engine died"}}', "[]"]
+)
+def test_a_success_that_holds_something_else_is_asked_for_again(place: int, body: str):
+    jobs = Batches()
+    with ScriptedServer(Echo(), batches=jobs) as server:
+        lines = "" if place == 3 else body  # whatever is downloaded is read as lines
+        server.faults = [*[ScriptedFault()] * place, ScriptedFault(200 if lines else 502, body)]
+        assert texts(asked(batched(server, MemoryCalls()), ["one"])) == ["one"]
+    assert len(jobs.jobs) == 1
+
+
+def test_a_server_that_sends_pages_for_ever_is_named():
+    pages = [ScriptedFault.page()] * 20
+    with (
+        ScriptedServer(Echo(), batches=Batches(), faults=pages) as server,
+        pytest.raises(LLMError, match="says nothing of its batch jobs"),
+    ):
+        asked(batched(server, MemoryCalls()), ["one"])
+
+
+def test_answers_may_hold_any_line_separator_but_the_line_feed():
+    class Odd(Echo):
+        def reply(self, prompt: str) -> str:
+            return "one\u2028two\u2029three\x85four"
+
+    with ScriptedServer(Odd(), batches=Batches()) as server:
+        assert texts(asked(batched(server, MemoryCalls()), ["one"])) == ["one\u2028two\u2029three\x85four"]
+
+
+def test_a_key_that_a_job_sends_back_is_blotted_out():
+    key = "sk-very-secret-0123456789"
+    with ScriptedServer(Echo(), batches=Batches(), api_key=key) as server:
+        llm = OpenAIServer("scripted", base_url=server.base_url, api_key=key)
+        time = Time()
+        jobs = BatchedServer(
+            llm, MemoryCalls(), wait_s=3600.0, sleep=time.sleep, clock=time.clock, prices=PRICES
+        )
+        (reply,) = asked(jobs, [key])
+    assert reply.text == "[key]"
+    assert key not in reply.raw
+
+
+def test_a_wait_that_a_server_asks_for_is_bounded():
+    time = Time()
+    with ScriptedServer(Echo(), batches=Batches()) as server:
+        server.faults = [ScriptedFault.too_many(retry_after="1000000")]
+        assert texts(asked(batched(server, MemoryCalls(), time=time), ["one"])) == ["one"]
+    assert max(time.slept) <= 660
+
+
+def test_requests_whose_answers_were_deleted_at_the_server_are_submitted_anew():
+    jobs, calls = Batches(ends="expired", before_expiry=1), MemoryCalls()
+    with ScriptedServer(Echo(), batches=jobs) as server:
+        assert texts(asked(batched(server, calls), ["one", "two"])) == ["one", None]
+        jobs.files = {"file-0": jobs.files["file-0"]}
+        jobs.ends = "completed"
+        assert texts(asked(batched(server, calls), ["two"])) == ["two"]
+    assert len(jobs.jobs) == 2
+
+
 def test_of_an_expired_job_what_was_answered_counts_and_the_rest_is_asked_again():
     jobs, calls = Batches(ends="expired", before_expiry=2), MemoryCalls()
     with ScriptedServer(Echo(), batches=jobs) as server:
