@@ -25,7 +25,7 @@ VERSIONS = {
     "simulations": 4,
     "judgements": 1,
     "ablations": 1,
-    "scores": 3,
+    "scores": 4,
     "neuron_dataset": 1,
 }
 """Raise a stage's number when its code gives other results than before."""

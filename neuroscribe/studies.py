@@ -4,7 +4,8 @@ Fields that change results enter the fingerprint; how fast a study runs (device,
 part of it and is set where the study is run.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal, cast
 
 from pydantic import Field, field_validator, model_validator
@@ -17,6 +18,7 @@ from neuroscribe.score.specs import (
     Judging,
     ScorerSpec,
     ScoringSpec,
+    judged_measures,
 )
 from neuroscribe.sections import Capability, EncoderSpec, FromList, ModelSpec, Name, Positive, Section
 from neuroscribe.simulate.specs import SimulatorSpec
@@ -190,6 +192,8 @@ class Study(Section):
             _check_names(f"simulators.{name}.explainers", simulator.explainers, self.explainers)
         if taken := set(self.scorers) & set(MEASURES):
             raise ValueError(f"scorers.{sorted(taken)[0]} has a measure's name; rename it and keep `kind`")
+        if doubled := [name for name, count in Counter(self._scorer_names()).items() if count > 1]:
+            raise ValueError(f"two scorers would publish scores as {doubled[0]!r}; rename one of [scorers.*]")
         for name, scorer in self.scorers.items():
             if isinstance(scorer, Ablation):
                 _check_names(f"scorers.{name}.simulators", scorer.simulators, self.simulators)
@@ -203,6 +207,14 @@ class Study(Section):
         if self.sample.polarity != "positive" and self.capture.polarities == "positive":
             raise ValueError(f'sample.polarity = "{self.sample.polarity}" needs capture.polarities = "both"')
         return self
+
+    def _scorer_names(self) -> Iterator[str]:
+        """Yield the names under which scores are published, as `score.scorers.dues` gives them."""
+        for simulator in self.simulators:
+            yield from (f"{measure}_{simulator}" for measure in MEASURES)
+        for name, scorer in self.scorers.items():
+            own = scorer.simulators if isinstance(scorer, Ablation) else judged_measures(scorer)
+            yield from (f"{name}_{one}" for one in own)
 
     @property
     def sampled_layers(self) -> tuple[int, ...]:

@@ -21,6 +21,9 @@ from neuroscribe.studies import Study
 _SPLIT = "test"
 """The subject is run on what is reported alone."""
 
+_ROUNDING = 1e-12
+"""Nats a token that logits in fp32 differ by from rounding alone: their last bit (2e-6 of 30), squared."""
+
 Sums = Float[np.ndarray, "_ 2"]
 """Divergences under the mean and under the simulation, by sequence."""
 
@@ -81,7 +84,8 @@ class Ablations:
         def score(together: Any) -> list[Estimate]:
             stacked = np.stack(together)
             reasons = [
-                None if own[:, 0].sum() > 0 else "ablation to the mean changes nothing" for own in stacked
+                None if own[:, 0].mean() > _ROUNDING else "ablation to the mean changes nothing"
+                for own in stacked
             ]
             seed = self._study.scoring.seed
             return estimates(stacked, ratio_explained, reasons, samples=samples, seed=seed)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from neuroscribe.score.specs import MEASURES, SIZES, Retrieval
+from neuroscribe.score.specs import MEASURES, SIZES, judged_measures
 from neuroscribe.studies import Study
 
 REGIMES = ("top_and_random", "random_only")
@@ -61,7 +61,7 @@ def dues(study: Study) -> list[Due]:
     judged = [
         Due(explainer, f"{name}_{measure}", measure, name, REGIMES[:1], f"{name}_{measures[0]}")
         for name, spec in study.judging.items()
-        for measures in [("auc",) if isinstance(spec, Retrieval) else ("balanced_accuracy", "auc")]
+        for measures in [judged_measures(spec)]
         for measure in measures
         for explainer in spec.explainers
     ]

@@ -92,6 +92,11 @@ class Retrieval(EncoderSpec, Judging):
         return 0
 
 
+def judged_measures(spec: Judging) -> tuple[str, ...]:
+    """Return the scores that a judging scorer gives."""
+    return ("auc",) if isinstance(spec, Retrieval) else ("balanced_accuracy", "auc")
+
+
 class Ablation(Section):
     """Does the subject go on as before when the neuron is replaced by its simulation? (Bills et al. 2023)."""
 

@@ -331,6 +331,10 @@ def test_an_encoder_that_is_not_pinned_unpins_the_study(tmp_path: Path) -> None:
          " 'embedding', which is not among the simulators ['all_at_once']"),
         ('["token_pairs", "listed"]', '["listed", "listed"]', "scorers.near.explainers names one twice"),
         ("[scorers.retrieval]", "[scorers.r2]\nkind = \"retrieval\"", "scorers.r2 has a measure's name"),
+        ("[scorers.ablation]", '[simulators.y_all_at_once]\nkind = "embedding"\n'
+         'artefact = "all-minilm-l6-v2"\nexplainers = ["listed"]\n[scorers.x]\n'
+         'kind = "ablation"\nsimulators = ["y_all_at_once"]\n'
+         '[scorers.x_y]\nkind = "ablation"', "two scorers would publish scores as 'x_y_all_at_once'"),
         ("[scorers.retrieval]", "[scorers.recall]", "scorers.recall: unknown kind 'recall'; give kind ="
          " 'detection', 'fuzzing', 'retrieval', 'ablation'"),
         ('artefact = "all-minilm-l6-v2"', 'artifact = "x"', "unknown key `scorers.near.near_text.artifact`;"

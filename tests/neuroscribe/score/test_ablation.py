@@ -288,7 +288,8 @@ def test_what_was_not_simulated_on_valid_or_cannot_be_read_is_not_ablated_and_sa
         assert (row["value"], row["null_reason"]) == (None, "not ablated, for want of readable simulations")
 
 
-def test_a_neuron_that_writes_nothing_has_no_score() -> None:
+@pytest.mark.parametrize("rounding", [0.0, 3e-16])
+def test_a_neuron_that_writes_nothing_has_no_score(rounding: float) -> None:
     from neuroscribe.score.ablations import Ablations
     from neuroscribe.score.scorers import dues
 
@@ -297,8 +298,8 @@ def test_a_neuron_that_writes_nothing_has_no_score() -> None:
         [
             {
                 "explanation_id": "e0", "neuron": TOOLS, "polarity": 1, "sequence_id": sequence,
-                "split": "test", "simulator": "all_at_once", "simulated_divergence": 0.0,
-                "mean_divergence": 0.0,
+                "split": "test", "simulator": "all_at_once", "simulated_divergence": rounding / 2,
+                "mean_divergence": rounding,
             }
             for sequence in TEST
         ]
