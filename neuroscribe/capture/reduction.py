@@ -123,7 +123,8 @@ class Reduction:
 
         def reduce(layer: int, read: Float[Tensor, "..."]) -> None:
             calls[layer] += 1
-            rest = read if read.dim() == 3 else read.reshape(len(tokens), -1, read.shape[-1])
+            laid_out = read.dim() == 3 and len(read) == len(tokens)
+            rest = read if laid_out else read.reshape(len(tokens), -1, read.shape[-1])
             rest, own_places = rest.to(self._device), places
             if taken := max(0, self.states[layer].stop - first):
                 rest, own_places = rest[taken:], places[taken:]
