@@ -44,7 +44,8 @@ class BatchRequest:
 def read_answers(texts: Iterable[str], *, prices: Prices) -> dict[str, Reply]:
     """Return the replies by `custom_id` from a job's output and error files."""
     found: dict[str, Reply] = {}
-    for line in (line for text in texts for line in text.splitlines()):
+    # Only a line feed ends a line: JSON may hold U+2028 and the like, at which splitlines would cut as well.
+    for line in (line for text in texts for line in text.split("\n")):
         entry = _object(line)
         custom_id = entry.get("custom_id")
         if isinstance(custom_id, str) and custom_id not in found:

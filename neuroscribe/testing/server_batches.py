@@ -19,7 +19,8 @@ class Batches:
 
     A job ends at the `looks`-th look at it, as `ends` says. Of an expired one only the first
     `before_expiry` lines are answered. Lines at the places in `failing` come back with a server error;
-    `stray` lines are put before the output, and with `doubled` every line comes twice.
+    `stray` lines are put before the output, and with `doubled` every line comes twice. Answers are written as
+    they are where they are `unescaped`, else in ASCII.
     """
 
     looks: int = 1
@@ -28,6 +29,7 @@ class Batches:
     failing: Collection[int] = ()
     stray: tuple[str, ...] = ()
     doubled: bool = False
+    unescaped: bool = False
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     """The jobs by id, as they are described to clients."""
     files: dict[str, str] = field(default_factory=dict[str, str])
@@ -97,7 +99,9 @@ class Batches:
             sent = ScriptedFault.error(500, "overloaded")
             if place not in self.failing:
                 sent = scripted(line["url"], line["body"])
-            (output if sent.status == 200 else errors).append(_line(line["custom_id"], sent))
+            (output if sent.status == 200 else errors).append(
+                _line(line["custom_id"], sent, ensure_ascii=not self.unescaped)
+            )
         for line in lines[len(answered) :]:
             error = {"code": "batch_expired", "message": "the job has expired"}
             errors.append(json.dumps({"custom_id": line["custom_id"], "response": None, "error": error}))
@@ -121,8 +125,7 @@ def _sent(body: Mapping[str, Any]) -> ScriptedFault:
     return ScriptedFault(200, json.dumps(body))
 
 
-def _line(custom_id: str, sent: ScriptedFault) -> str:
+def _line(custom_id: str, sent: ScriptedFault, *, ensure_ascii: bool) -> str:
     response = {"status_code": sent.status, "request_id": "r", "body": json.loads(sent.body)}
-    return json.dumps(
-        {"id": f"line_{custom_id[:8]}", "custom_id": custom_id, "response": response, "error": None}
-    )
+    line = {"id": f"line_{custom_id[:8]}", "custom_id": custom_id, "response": response, "error": None}
+    return json.dumps(line, ensure_ascii=ensure_ascii)

@@ -23,10 +23,13 @@ PRICES = Prices(prompt=1000.0, completion=2000.0)
 
 
 class Echo:
-    """Says back the last word of a prompt."""
+    """Says back the last word of a prompt, or always the same."""
+
+    def __init__(self, said: str = "") -> None:
+        self.said = said
 
     def reply(self, prompt: str) -> str:
-        return prompt.split()[-1]
+        return self.said or prompt.split()[-1]
 
     def digits(self, explanation: str, tokens: list[str]) -> list[int]:
         raise AssertionError
@@ -204,6 +207,13 @@ def test_wrong_lines_are_left_out_and_doubled_ones_count_once():
         ("one", "ok"), (None, "failed"), ("three", "ok"),
     ]  # fmt: skip
     assert "overloaded" in replies[1].raw
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85"])
+def test_an_answer_with_a_line_separator_of_unicode_is_one_line(separator: str):
+    jobs, said = Batches(unescaped=True), f"words{separator}about cats"
+    with ScriptedServer(Echo(said), batches=jobs) as server:
+        assert texts(asked(batched(server, MemoryCalls()), ["one", "two"])) == [said, said]
 
 
 def test_a_job_that_is_refused_as_a_whole_ends_the_run_with_the_servers_words():
