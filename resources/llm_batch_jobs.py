@@ -99,8 +99,9 @@ class BatchJobs:
             raise
 
     async def output(self, job: Job) -> list[str]:
-        """Return the texts of a job's output and error files."""
-        return [await self._tried(lambda client, file=file: _text(client, file)) for file in job.files]
+        """Return the texts of a job's output and error files, without the key where the server quotes it."""
+        texts = [await self._tried(lambda client, file=file: _text(client, file)) for file in job.files]
+        return [self._client.endpoint.without_key(text) for text in texts]
 
     async def _tried(self, send: Callable[["openai.AsyncOpenAI"], Awaitable[Result]]) -> Result:
         import openai
@@ -139,7 +140,8 @@ async def _named(client: "openai.AsyncOpenAI", name: str) -> "Batch | None":
 
 
 async def _text(client: "openai.AsyncOpenAI", file: str) -> str:
-    return (await client.files.content(file)).text
+    # JSON is UTF-8, whatever its Content-Type claims.
+    return (await client.files.content(file)).content.decode(errors="replace")
 
 
 def _job(batch: "Batch") -> Job:

@@ -18,15 +18,16 @@ class Batches:
     """The batch jobs of one server.
 
     A job ends at the `looks`-th look at it, as `ends` says. Of an expired one only the first
-    `before_expiry` lines are answered. Lines at the places in `failing` come back with a server error;
-    `stray` lines are put before the output, and with `doubled` every line comes twice. Answers are written as
-    they are where they are `unescaped`, else in ASCII.
+    `before_expiry` lines are answered. Lines at the places in `failing` come back with a server error that
+    says `failure`; `stray` lines are put before the output, and with `doubled` every line comes twice.
+    Letters beyond ASCII are written as they are where answers are `unescaped`.
     """
 
     looks: int = 1
     ends: Literal["completed", "failed", "expired", "cancelled"] = "completed"
     before_expiry: int = 0
     failing: Collection[int] = ()
+    failure: str = "overloaded"
     stray: tuple[str, ...] = ()
     doubled: bool = False
     unescaped: bool = False
@@ -96,7 +97,7 @@ class Batches:
         answered = lines if self.ends == "completed" else lines[: self.before_expiry]
         output, errors = list(self.stray), list[str]()
         for place, line in enumerate(answered):
-            sent = ScriptedFault.error(500, "overloaded")
+            sent = ScriptedFault.error(500, self.failure)
             if place not in self.failing:
                 sent = scripted(line["url"], line["body"])
             (output if sent.status == 200 else errors).append(

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pytest
@@ -57,10 +57,11 @@ def batched(
     *,
     wait_s: float = 3600.0,
     time: Time | None = None,
+    key: str = "",
     **options: Any,
 ) -> BatchedServer:
     passing = time or Time()
-    llm = OpenAIServer("scripted", base_url=server.base_url)
+    llm = OpenAIServer("scripted", base_url=server.base_url, api_key=key)
     return BatchedServer(
         llm, calls, wait_s=wait_s, sleep=passing.sleep, clock=passing.clock, prices=PRICES, **options
     )
@@ -214,6 +215,17 @@ def test_an_answer_with_a_line_separator_of_unicode_is_one_line(separator: str):
     jobs, said = Batches(unescaped=True), f"words{separator}about cats"
     with ScriptedServer(Echo(said), batches=jobs) as server:
         assert texts(asked(batched(server, MemoryCalls()), ["one", "two"])) == [said, said]
+
+
+@pytest.mark.parametrize("failing", [(), {0}])
+def test_a_key_that_the_server_quotes_in_a_jobs_files_is_blotted_out(failing: Collection[int]):
+    key = "sk-0123456789abcdef"
+    jobs = Batches(failing=failing, failure=f"no room for {key}")
+    with ScriptedServer(Echo(f"the key is {key}"), batches=jobs, api_key=key) as server:
+        (reply,) = asked(batched(server, MemoryCalls(), key=key), ["one"])
+    assert key not in f"{reply}"
+    assert "[key]" in reply.raw
+    assert reply.text == (None if failing else "the key is [key]")
 
 
 def test_a_job_that_is_refused_as_a_whole_ends_the_run_with_the_servers_words():
