@@ -181,6 +181,53 @@ def test_a_submission_whose_answer_is_lost_is_found_and_not_repeated():
     assert len(jobs.jobs) == 1
 
 
+NO_DESCRIPTIONS = {
+    "page": ScriptedFault.page(),
+    "cut JSON": ScriptedFault(200, '{"id": "batch_0", "sta'),
+    "nothing": ScriptedFault(200, ""),
+    "null": ScriptedFault(200, "null"),
+    "error": ScriptedFault(200, '{"error": {"message": "overloaded"}}'),
+}
+
+
+ONE, LOST = ScriptedFault(), ScriptedFault(cut_at=10)
+BEFORE: dict[str, list[ScriptedFault]] = {
+    "uploaded": [],
+    "submitted": [ONE],
+    "found again": [ONE, LOST],
+    "looked at": [ONE, ONE],
+}
+
+
+@pytest.mark.parametrize("sent", NO_DESCRIPTIONS.values(), ids=NO_DESCRIPTIONS)
+@pytest.mark.parametrize("before", BEFORE.values(), ids=BEFORE)
+def test_a_success_that_describes_no_job_is_tried_again_and_nothing_submitted_twice(
+    before: list[ScriptedFault], sent: ScriptedFault
+):
+    jobs = Batches()
+    with ScriptedServer(Echo(), batches=jobs, faults=[*before, sent]) as server:
+        assert texts(asked(batched(server, MemoryCalls()), ["one"])) == ["one"]
+    assert len(jobs.jobs) == 1
+
+
+def test_a_server_that_never_describes_its_jobs_ends_the_run_with_one_message():
+    with (
+        ScriptedServer(Echo(), batches=Batches(), faults=[ScriptedFault.page()] * 3) as server,
+        pytest.raises(LLMError, match=r"says nothing of its batch jobs \(attempt 3: .*without the id"),
+    ):
+        asked(batched(server, MemoryCalls(), max_retries=2), ["one"])
+
+
+def test_a_server_that_asks_for_more_time_than_a_run_waits_is_not_waited_for():
+    time, jobs = Time(), Batches(looks=2)
+    with ScriptedServer(Echo(), batches=jobs) as server:
+        server.faults = [ONE, ONE, ScriptedFault.too_many(retry_after="100000")]
+        with pytest.raises(LLMError, match=r"slow down; the next would be in 100,00\d seconds\); they"):
+            asked(batched(server, MemoryCalls(), wait_s=3600.0, time=time), ["one"])
+    assert time.now < 60
+    assert len(jobs.jobs) == 1
+
+
 def test_of_an_expired_job_what_was_answered_counts_and_the_rest_is_asked_again():
     jobs, calls = Batches(ends="expired", before_expiry=2), MemoryCalls()
     with ScriptedServer(Echo(), batches=jobs) as server:
