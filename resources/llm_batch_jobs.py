@@ -26,6 +26,7 @@ _LABEL = "neuroscribe_job"
 _WINDOW = "24h"
 _PAGE, _PAGES = 100, 10
 """Newest jobs of the account among which one is looked for: so many at a time, so often."""
+_GONE = (404, 410)
 _UNREADABLE = (ValueError, AttributeError, TypeError, RecursionError)
 """What the client raises over a body that is not as its models say, which it does not check."""
 _ENDED = ("failed", "completed", "expired", "cancelled")
@@ -107,14 +108,24 @@ class BatchJobs:
         try:
             return _job(await self._tried(look))
         except RejectedError as rejected:
-            if rejected.status == 404:
+            if rejected.status in _GONE:
                 return None
             raise
 
     async def output(self, job: Job) -> list[str]:
-        """Return the texts of a job's output and error files, without the key where the server quotes it."""
-        texts = [await self._tried(lambda client, file=file: _text(client, file)) for file in job.files]
-        return [self._client.endpoint.without_key(text) for text in texts]
+        """Return the texts of a job's output and error files, without the key where the server quotes it.
+
+        Of a file that is gone, for servers keep them for a while only, the text is empty.
+        """
+        return [self._client.endpoint.without_key(await self._content(file)) for file in job.files]
+
+    async def _content(self, file: str) -> str:
+        try:
+            return await self._tried(lambda client: _text(client, file))
+        except RejectedError as rejected:
+            if rejected.status in _GONE:
+                return ""
+            raise
 
     async def _tried(self, send: Callable[["openai.AsyncOpenAI"], Awaitable[Result]]) -> Result:
         import openai

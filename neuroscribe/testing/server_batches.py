@@ -35,6 +35,8 @@ class Batches:
     """The jobs by id, as they are described to clients."""
     files: dict[str, str] = field(default_factory=dict[str, str])
     """Contents by id."""
+    gone: set[str] = field(default_factory=set[str])
+    """Ids of files that are not kept any more."""
     _looked: dict[str, int] = field(default_factory=dict[str, int])
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -48,7 +50,7 @@ class Batches:
             match path.partition("?")[0].split("/")[2:], body:
                 case ["files"], {"file": str(text)}:
                     return _sent({"id": self._kept(text), "object": "file", "purpose": body["purpose"]})
-                case ["files", file, "content"], _ if file in self.files:
+                case ["files", file, "content"], _ if file in self.files.keys() - self.gone:
                     return ScriptedFault(200, self.files[file])
                 case ["batches"], {"input_file_id": _}:
                     return _sent(self._begun(body))

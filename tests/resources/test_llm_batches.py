@@ -241,6 +241,19 @@ def test_of_an_expired_job_what_was_answered_counts_and_the_rest_is_asked_again(
     assert [line["body"]["messages"][0]["content"] for line in jobs.lines("batch_1")] == ["say three"]
 
 
+def test_what_was_answered_in_a_file_that_is_gone_is_asked_again_and_the_rest_is_not():
+    jobs, calls = Batches(looks=2, failing={0}), MemoryCalls()
+    with ScriptedServer(Echo(), batches=jobs) as server:
+        asked(batched(server, calls), ["one", "two"])
+        jobs.gone.add(jobs.jobs["batch_0"]["error_file_id"])
+        jobs.failing = ()
+        assert texts(asked(batched(server, calls), ["one", "two"])) == ["one", "two"]
+        jobs.gone.add(jobs.jobs["batch_0"]["output_file_id"])
+        assert texts(asked(batched(server, calls), ["one", "two"])) == ["one", "two"]
+    sent = {job: [line["body"]["messages"][0]["content"] for line in jobs.lines(job)] for job in jobs.jobs}
+    assert sent == {"batch_0": ["say one", "say two"], "batch_1": ["say one"], "batch_2": ["say two"]}
+
+
 def test_wrong_lines_are_left_out_and_doubled_ones_count_once():
     stray = (
         "no JSON",
