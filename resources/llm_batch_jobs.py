@@ -1,7 +1,7 @@
 """Batch jobs at an OpenAI-compatible server: submitted, found again, looked at and downloaded.
 
-What the server may yet do is tried again. A job carries our name for it, so that one whose submission was cut
-off in the middle is found instead of being submitted twice.
+What the server may yet do is tried again, and so is a success that describes no job. A job carries our name
+for it, so that one whose submission was cut off in the middle is found instead of being submitted twice.
 """
 
 import random
@@ -13,20 +13,22 @@ from neuroscribe.errors import LLMError
 from resources.llm_client import Client
 from resources.llm_faults import RejectedError, UnansweredError, of_connection, of_status
 from resources.llm_retries import backoff_s
+from resources.llm_wire import mapping
 
 if TYPE_CHECKING:
     import openai
-    from openai.types import Batch
+    from openai.pagination import AsyncCursorPage
+    from openai.types import Batch, FileObject
 
 Result = TypeVar("Result")
 Sleep = Callable[[float], Awaitable[None]]
 _LABEL = "neuroscribe_job"
 _WINDOW = "24h"
-_LISTED = 1000
-"""Newest jobs of the account among which one is looked for."""
-_LONGEST_WAIT_S = 600.0
-"""Between attempts, whatever a server asks for: the run has a limit of its own."""
-_SHOWN = 300  # characters of what cannot be read
+_PAGE, _PAGES = 100, 10
+"""Newest jobs of the account among which one is looked for: so many at a time, so often."""
+_GONE = (404, 410)
+_UNREADABLE = (ValueError, AttributeError, TypeError, RecursionError)
+"""What the client raises over a body that is not as its models say, which it does not check."""
 _ENDED = ("failed", "completed", "expired", "cancelled")
 
 
@@ -51,16 +53,17 @@ class Job:
 
 
 class BatchJobs:
-    """The jobs of one account; `sleep` waits between attempts."""
+    """The jobs of one account; `sleep` waits between attempts, for `patience_s` in all for one answer."""
 
-    def __init__(self, client: Client, *, max_retries: int, sleep: Sleep) -> None:
+    def __init__(self, client: Client, *, max_retries: int, patience_s: float, sleep: Sleep) -> None:
         self._client, self._max_retries, self._sleep = client, max_retries, sleep
+        self._patience_s = patience_s
         self._generator = random.Random(0)  # noqa: S311 - spreads retries
 
     async def check(self) -> None:
         """Raise LLMError where the server knows no batch jobs."""
         try:
-            await self._tried(lambda client: client.batches.list(limit=1))
+            await self._tried(lambda client: _listed(client, limit=1))
         except RejectedError as rejected:
             raise LLMError(
                 f"{self._client.endpoint.url} has no batch jobs (HTTP {rejected.status}: {rejected.said});"
@@ -70,27 +73,26 @@ class BatchJobs:
     async def submitted(self, name: str, path: str, data: bytes) -> Job:
         """Return the job that answers the lines in `data`, under our `name` for it."""
 
-        async def upload(client: "openai.AsyncOpenAI") -> str:
-            return _id(await client.files.create(file=(f"{name}.jsonl", data), purpose="batch"))
+        async def upload(client: "openai.AsyncOpenAI") -> "FileObject":
+            return _described(await client.files.create(file=(f"{name}.jsonl", data), purpose="batch"))
 
         file = await self._tried(upload)
         attempts = iter(range(self._max_retries + 1))
 
-        async def create(client: "openai.AsyncOpenAI") -> Job:
+        async def create(client: "openai.AsyncOpenAI") -> "Batch":
             # An attempt that brought no answer may have brought about the job.
             there = await _named(client, name) if next(attempts) else None
             endpoint: Any = f"/v1{path}"
-            return _job(
-                there
-                or await client.batches.create(
+            return there or _described(
+                await client.batches.create(
                     completion_window=_WINDOW,
                     endpoint=endpoint,
-                    input_file_id=file,
+                    input_file_id=file.id,
                     metadata={_LABEL: name},
                 )
             )
 
-        return await self._tried(create)
+        return _job(await self._tried(create))
 
     async def named(self, name: str) -> Job | None:
         """Return the job of that name, or None if the server has none."""
@@ -100,87 +102,104 @@ class BatchJobs:
     async def looked_at(self, job_id: str) -> Job | None:
         """Return a job as it stands, or None if this account has none of that id."""
 
-        async def look(client: "openai.AsyncOpenAI") -> Job:
-            return _job(await client.batches.retrieve(job_id))
+        async def look(client: "openai.AsyncOpenAI") -> "Batch":
+            return _described(await client.batches.retrieve(job_id))
 
         try:
-            return await self._tried(look)
+            return _job(await self._tried(look))
         except RejectedError as rejected:
-            if rejected.status == 404:
+            if rejected.status in _GONE:
                 return None
             raise
 
     async def output(self, job: Job) -> list[str]:
-        """Return the texts of a job's output and error files, without the key; one that is gone has none."""
-        return [await self._text(file) for file in job.files]
+        """Return the texts of a job's output and error files, without the key where the server quotes it.
 
-    async def _text(self, file: str) -> str:
+        Of a file that is gone, for servers keep them for a while only, the text is empty.
+        """
+        return [self._client.endpoint.without_key(await self._content(file)) for file in job.files]
+
+    async def _content(self, file: str) -> str:
         try:
-            text = await self._tried(lambda client: _text(client, file))
+            return await self._tried(lambda client: _text(client, file))
         except RejectedError as rejected:
-            if rejected.status != 404:
-                raise
-            return ""
-        return self._client.endpoint.without_key(text)
+            if rejected.status in _GONE:
+                return ""
+            raise
 
     async def _tried(self, send: Callable[["openai.AsyncOpenAI"], Awaitable[Result]]) -> Result:
         import openai
 
-        attempt = 0
+        endpoint, attempt, waited_s = self._client.endpoint, 0, 0.0
         while True:
             try:
                 async with self._client.slot() as http_client:
                     return await send(self._client.api(http_client))
-            # A page or half a body with HTTP 200: the client stumbles over it, or hands on what is no job.
-            except (openai.APIResponseValidationError, ValueError, AttributeError, TypeError) as error:
-                said = self._client.endpoint.without_key(f"an answer that cannot be read: {error}")
-                met = UnansweredError(said[:_SHOWN])
             except openai.APIStatusError as error:
-                met = of_status(error.response, self._client.endpoint)
+                met = of_status(error.response, endpoint)
             except openai.APIConnectionError as error:
                 cause = error.__cause__
-                met = of_connection(cause if isinstance(cause, Exception) else error, self._client.endpoint)
+                met = of_connection(cause if isinstance(cause, Exception) else error, endpoint)
+            except _UNREADABLE as error:
+                met = UnansweredError(f"no answer: a body that cannot be read ({type(error).__name__})")
+            except UnansweredError as error:
+                met = error
             attempt += 1
             if not isinstance(met, UnansweredError):
                 raise met
-            if attempt > self._max_retries:
+            wait_s = backoff_s(attempt, self._generator, asked_s=met.retry_after_s)
+            waited_s += wait_s
+            if attempt > self._max_retries or waited_s > self._patience_s:
                 raise LLMError(
                     met.unreachable
-                    or f"{self._client.endpoint.url} says nothing of its batch jobs in {attempt} attempts"
-                    f" ({met}); they are on record: run the same command again when it is well"
+                    or f"{endpoint.url} says nothing of its batch jobs (attempt {attempt}: {met}; the next"
+                    f" would be in {wait_s:,.0f} seconds); they are on record: run the same command again"
+                    " when it is well"
                 )
-            asked_s = min(met.retry_after_s or 0.0, _LONGEST_WAIT_S)
-            await self._sleep(backoff_s(attempt, self._generator, asked_s=asked_s))
+            await self._sleep(wait_s)
 
 
 async def _named(client: "openai.AsyncOpenAI", name: str) -> "Batch | None":
-    seen = 0
-    async for batch in client.batches.list(limit=100):
-        if (batch.metadata or {}).get(_LABEL) == name:
-            return batch
-        seen += 1
-        if seen == _LISTED:
+    page = await _listed(client, limit=_PAGE)
+    for _ in range(_PAGES):
+        for batch in page.data:
+            if mapping(getattr(batch, "metadata", None)).get(_LABEL) == name:
+                return _described(batch)
+        if not page.has_next_page():
             break
+        page = _listing(await page.get_next_page())
     return None
 
 
+async def _listed(client: "openai.AsyncOpenAI", *, limit: int) -> "AsyncCursorPage[Batch]":
+    return _listing(await client.batches.list(limit=limit))
+
+
+def _listing(sent: Result) -> Result:
+    """Return a list of jobs; raises UnansweredError for what is none, which does not mean there are none."""
+    if not isinstance(getattr(sent, "data", None), list):
+        raise UnansweredError("no answer: a success without a list of batch jobs")
+    return sent
+
+
+def _described(sent: Result) -> Result:
+    """Return a file or job; raises UnansweredError for what is none: the client takes web pages for them."""
+    name = getattr(sent, "id", None)
+    if not (isinstance(name, str) and name):
+        raise UnansweredError("no answer: a success without the id of a file or batch job")
+    return sent
+
+
 async def _text(client: "openai.AsyncOpenAI", file: str) -> str:
-    return (await client.files.content(file)).text
-
-
-def _id(made: Any) -> str:
-    """Return the id of what a server has made; raises ValueError where it sent something else."""
-    found = getattr(made, "id", None)
-    if not isinstance(found, str) or not found:
-        raise ValueError(f"no id in {made}")
-    return found
+    # JSON is UTF-8, whatever its Content-Type claims.
+    return (await client.files.content(file)).content.decode(errors="replace")
 
 
 def _job(batch: "Batch") -> Job:
     counts = batch.request_counts
     errors = (batch.errors.data if batch.errors else None) or []
     return Job(
-        id=_id(batch),
+        id=batch.id,
         status=batch.status,
         done=counts.completed + counts.failed if counts else 0,
         total=counts.total if counts else 0,

@@ -44,7 +44,7 @@ class BatchRequest:
 def read_answers(texts: Iterable[str], *, prices: Prices) -> dict[str, Reply]:
     """Return the replies by `custom_id` from a job's output and error files."""
     found: dict[str, Reply] = {}
-    # Not by splitlines: JSON may hold U+2028, U+2029 and U+0085 as they are.
+    # Only a line feed ends a line: JSON may hold U+2028 and the like, at which splitlines would cut as well.
     for line in (line for text in texts for line in text.split("\n")):
         entry = _object(line)
         custom_id = entry.get("custom_id")

@@ -64,7 +64,8 @@ class BatchedServer:
         self._server, self._progress = server, progress
         self.endpoint = server.endpoint
         self._records = BatchRecords(calls, server.endpoint.url)
-        self._jobs = BatchJobs(client, max_retries=max_retries, sleep=sleep)
+        patience_s = max(wait_s, _LONGEST_LOOK_S)
+        self._jobs = BatchJobs(client, max_retries=max_retries, patience_s=patience_s, sleep=sleep)
         self._wait_s, self._prices, self._budget = wait_s, prices or Prices(), budget
         self._calls_at_once, self._lines_per_job = calls_at_once, lines_per_job
         self._sleep, self._clock = sleep, clock

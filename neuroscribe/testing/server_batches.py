@@ -18,20 +18,25 @@ class Batches:
     """The batch jobs of one server.
 
     A job ends at the `looks`-th look at it, as `ends` says. Of an expired one only the first
-    `before_expiry` lines are answered. Lines at the places in `failing` come back with a server error;
-    `stray` lines are put before the output, and with `doubled` every line comes twice.
+    `before_expiry` lines are answered. Lines at the places in `failing` come back with a server error that
+    says `failure`; `stray` lines are put before the output, and with `doubled` every line comes twice.
+    Letters beyond ASCII are written as they are where answers are `unescaped`.
     """
 
     looks: int = 1
     ends: Literal["completed", "failed", "expired", "cancelled"] = "completed"
     before_expiry: int = 0
     failing: Collection[int] = ()
+    failure: str = "overloaded"
     stray: tuple[str, ...] = ()
     doubled: bool = False
+    unescaped: bool = False
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     """The jobs by id, as they are described to clients."""
     files: dict[str, str] = field(default_factory=dict[str, str])
     """Contents by id."""
+    gone: set[str] = field(default_factory=set[str])
+    """Ids of files that are not kept any more."""
     _looked: dict[str, int] = field(default_factory=dict[str, int])
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -45,7 +50,7 @@ class Batches:
             match path.partition("?")[0].split("/")[2:], body:
                 case ["files"], {"file": str(text)}:
                     return _sent({"id": self._kept(text), "object": "file", "purpose": body["purpose"]})
-                case ["files", file, "content"], _ if file in self.files:
+                case ["files", file, "content"], _ if file in self.files.keys() - self.gone:
                     return ScriptedFault(200, self.files[file])
                 case ["batches"], {"input_file_id": _}:
                     return _sent(self._begun(body))
@@ -94,10 +99,12 @@ class Batches:
         answered = lines if self.ends == "completed" else lines[: self.before_expiry]
         output, errors = list(self.stray), list[str]()
         for place, line in enumerate(answered):
-            sent = ScriptedFault.error(500, "overloaded")
+            sent = ScriptedFault.error(500, self.failure)
             if place not in self.failing:
                 sent = scripted(line["url"], line["body"])
-            (output if sent.status == 200 else errors).append(_line(line["custom_id"], sent))
+            (output if sent.status == 200 else errors).append(
+                _line(line["custom_id"], sent, ensure_ascii=not self.unescaped)
+            )
         for line in lines[len(answered) :]:
             error = {"code": "batch_expired", "message": "the job has expired"}
             errors.append(json.dumps({"custom_id": line["custom_id"], "response": None, "error": error}))
@@ -121,7 +128,7 @@ def _sent(body: Mapping[str, Any]) -> ScriptedFault:
     return ScriptedFault(200, json.dumps(body))
 
 
-def _line(custom_id: str, sent: ScriptedFault) -> str:
+def _line(custom_id: str, sent: ScriptedFault, *, ensure_ascii: bool) -> str:
     response = {"status_code": sent.status, "request_id": "r", "body": json.loads(sent.body)}
     line = {"id": f"line_{custom_id[:8]}", "custom_id": custom_id, "response": response, "error": None}
-    return json.dumps(line, ensure_ascii=False)
+    return json.dumps(line, ensure_ascii=ensure_ascii)

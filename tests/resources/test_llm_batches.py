@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pytest
@@ -23,10 +23,13 @@ PRICES = Prices(prompt=1000.0, completion=2000.0)
 
 
 class Echo:
-    """Says back the last word of a prompt."""
+    """Says back the last word of a prompt, or always the same."""
+
+    def __init__(self, said: str = "") -> None:
+        self.said = said
 
     def reply(self, prompt: str) -> str:
-        return prompt.split()[-1]
+        return self.said or prompt.split()[-1]
 
     def digits(self, explanation: str, tokens: list[str]) -> list[int]:
         raise AssertionError
@@ -54,10 +57,11 @@ def batched(
     *,
     wait_s: float = 3600.0,
     time: Time | None = None,
+    key: str = "",
     **options: Any,
 ) -> BatchedServer:
     passing = time or Time()
-    llm = OpenAIServer("scripted", base_url=server.base_url)
+    llm = OpenAIServer("scripted", base_url=server.base_url, api_key=key)
     return BatchedServer(
         llm, calls, wait_s=wait_s, sleep=passing.sleep, clock=passing.clock, prices=PRICES, **options
     )
@@ -177,66 +181,51 @@ def test_a_submission_whose_answer_is_lost_is_found_and_not_repeated():
     assert len(jobs.jobs) == 1
 
 
-@pytest.mark.parametrize("place", range(4), ids=["upload", "submission", "look", "download"])
-@pytest.mark.parametrize(
-    "body", ["<html>502</html>", "", '{"id": "ba', '{"error": {"message": "engine died"}}', "[]"]
-)
-def test_a_success_that_holds_something_else_is_asked_for_again(place: int, body: str):
+NO_DESCRIPTIONS = {
+    "page": ScriptedFault.page(),
+    "cut JSON": ScriptedFault(200, '{"id": "batch_0", "sta'),
+    "nothing": ScriptedFault(200, ""),
+    "null": ScriptedFault(200, "null"),
+    "error": ScriptedFault(200, '{"error": {"message": "overloaded"}}'),
+}
+
+
+ONE, LOST = ScriptedFault(), ScriptedFault(cut_at=10)
+BEFORE: dict[str, list[ScriptedFault]] = {
+    "uploaded": [],
+    "submitted": [ONE],
+    "found again": [ONE, LOST],
+    "looked at": [ONE, ONE],
+}
+
+
+@pytest.mark.parametrize("sent", NO_DESCRIPTIONS.values(), ids=NO_DESCRIPTIONS)
+@pytest.mark.parametrize("before", BEFORE.values(), ids=BEFORE)
+def test_a_success_that_describes_no_job_is_tried_again_and_nothing_submitted_twice(
+    before: list[ScriptedFault], sent: ScriptedFault
+):
     jobs = Batches()
-    with ScriptedServer(Echo(), batches=jobs) as server:
-        lines = "" if place == 3 else body  # whatever is downloaded is read as lines
-        server.faults = [*[ScriptedFault()] * place, ScriptedFault(200 if lines else 502, body)]
+    with ScriptedServer(Echo(), batches=jobs, faults=[*before, sent]) as server:
         assert texts(asked(batched(server, MemoryCalls()), ["one"])) == ["one"]
     assert len(jobs.jobs) == 1
 
 
-def test_a_server_that_sends_pages_for_ever_is_named():
-    pages = [ScriptedFault.page()] * 20
+def test_a_server_that_never_describes_its_jobs_ends_the_run_with_one_message():
     with (
-        ScriptedServer(Echo(), batches=Batches(), faults=pages) as server,
-        pytest.raises(LLMError, match="says nothing of its batch jobs"),
+        ScriptedServer(Echo(), batches=Batches(), faults=[ScriptedFault.page()] * 3) as server,
+        pytest.raises(LLMError, match=r"says nothing of its batch jobs \(attempt 3: .*without the id"),
     ):
-        asked(batched(server, MemoryCalls()), ["one"])
+        asked(batched(server, MemoryCalls(), max_retries=2), ["one"])
 
 
-def test_answers_may_hold_any_line_separator_but_the_line_feed():
-    class Odd(Echo):
-        def reply(self, prompt: str) -> str:
-            return "one\u2028two\u2029three\x85four"
-
-    with ScriptedServer(Odd(), batches=Batches()) as server:
-        assert texts(asked(batched(server, MemoryCalls()), ["one"])) == ["one\u2028two\u2029three\x85four"]
-
-
-def test_a_key_that_a_job_sends_back_is_blotted_out():
-    key = "sk-very-secret-0123456789"
-    with ScriptedServer(Echo(), batches=Batches(), api_key=key) as server:
-        llm = OpenAIServer("scripted", base_url=server.base_url, api_key=key)
-        time = Time()
-        jobs = BatchedServer(
-            llm, MemoryCalls(), wait_s=3600.0, sleep=time.sleep, clock=time.clock, prices=PRICES
-        )
-        (reply,) = asked(jobs, [key])
-    assert reply.text == "[key]"
-    assert key not in reply.raw
-
-
-def test_a_wait_that_a_server_asks_for_is_bounded():
-    time = Time()
-    with ScriptedServer(Echo(), batches=Batches()) as server:
-        server.faults = [ScriptedFault.too_many(retry_after="1000000")]
-        assert texts(asked(batched(server, MemoryCalls(), time=time), ["one"])) == ["one"]
-    assert max(time.slept) <= 660
-
-
-def test_requests_whose_answers_were_deleted_at_the_server_are_submitted_anew():
-    jobs, calls = Batches(ends="expired", before_expiry=1), MemoryCalls()
+def test_a_server_that_asks_for_more_time_than_a_run_waits_is_not_waited_for():
+    time, jobs = Time(), Batches(looks=2)
     with ScriptedServer(Echo(), batches=jobs) as server:
-        assert texts(asked(batched(server, calls), ["one", "two"])) == ["one", None]
-        jobs.files = {"file-0": jobs.files["file-0"]}
-        jobs.ends = "completed"
-        assert texts(asked(batched(server, calls), ["two"])) == ["two"]
-    assert len(jobs.jobs) == 2
+        server.faults = [ONE, ONE, ScriptedFault.too_many(retry_after="100000")]
+        with pytest.raises(LLMError, match=r"slow down; the next would be in 100,00\d seconds\); they"):
+            asked(batched(server, MemoryCalls(), wait_s=3600.0, time=time), ["one"])
+    assert time.now < 60
+    assert len(jobs.jobs) == 1
 
 
 def test_of_an_expired_job_what_was_answered_counts_and_the_rest_is_asked_again():
@@ -250,6 +239,19 @@ def test_of_an_expired_job_what_was_answered_counts_and_the_rest_is_asked_again(
         jobs.ends = "completed"
         assert texts(asked(batched(server, calls), ["one", "two", "three"])) == ["one", "two", "three"]
     assert [line["body"]["messages"][0]["content"] for line in jobs.lines("batch_1")] == ["say three"]
+
+
+def test_what_was_answered_in_a_file_that_is_gone_is_asked_again_and_the_rest_is_not():
+    jobs, calls = Batches(looks=2, failing={0}), MemoryCalls()
+    with ScriptedServer(Echo(), batches=jobs) as server:
+        asked(batched(server, calls), ["one", "two"])
+        jobs.gone.add(jobs.jobs["batch_0"]["error_file_id"])
+        jobs.failing = ()
+        assert texts(asked(batched(server, calls), ["one", "two"])) == ["one", "two"]
+        jobs.gone.add(jobs.jobs["batch_0"]["output_file_id"])
+        assert texts(asked(batched(server, calls), ["one", "two"])) == ["one", "two"]
+    sent = {job: [line["body"]["messages"][0]["content"] for line in jobs.lines(job)] for job in jobs.jobs}
+    assert sent == {"batch_0": ["say one", "say two"], "batch_1": ["say one"], "batch_2": ["say two"]}
 
 
 def test_wrong_lines_are_left_out_and_doubled_ones_count_once():
@@ -266,6 +268,24 @@ def test_wrong_lines_are_left_out_and_doubled_ones_count_once():
         ("one", "ok"), (None, "failed"), ("three", "ok"),
     ]  # fmt: skip
     assert "overloaded" in replies[1].raw
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85"])
+def test_an_answer_with_a_line_separator_of_unicode_is_one_line(separator: str):
+    jobs, said = Batches(unescaped=True), f"words{separator}about cats"
+    with ScriptedServer(Echo(said), batches=jobs) as server:
+        assert texts(asked(batched(server, MemoryCalls()), ["one", "two"])) == [said, said]
+
+
+@pytest.mark.parametrize("failing", [(), {0}])
+def test_a_key_that_the_server_quotes_in_a_jobs_files_is_blotted_out(failing: Collection[int]):
+    key = "sk-0123456789abcdef"
+    jobs = Batches(failing=failing, failure=f"no room for {key}")
+    with ScriptedServer(Echo(f"the key is {key}"), batches=jobs, api_key=key) as server:
+        (reply,) = asked(batched(server, MemoryCalls(), key=key), ["one"])
+    assert key not in f"{reply}"
+    assert "[key]" in reply.raw
+    assert reply.text == (None if failing else "the key is [key]")
 
 
 def test_a_job_that_is_refused_as_a_whole_ends_the_run_with_the_servers_words():
