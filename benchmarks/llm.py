@@ -190,7 +190,7 @@ def _asked(url: str) -> int:
 def serving(*, delay_ms: float = 0.0) -> Iterator[str]:
     """Give the address of a server of its own process."""
     command = [sys.executable, "-m", "benchmarks.llm_server", str(delay_ms)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as server:  # noqa: S603
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as server:  # noqa: S603 - our own server
         try:
             assert server.stdout is not None
             yield f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
@@ -200,11 +200,11 @@ def serving(*, delay_ms: float = 0.0) -> Iterator[str]:
 
 def _apart(part: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "benchmarks.llm", part, *arguments]
-    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)  # noqa: S603
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)  # noqa: S603 - this module
 
 
 def _started(part: str, *arguments: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "benchmarks.llm", part, *arguments], cwd=ROOT)  # noqa: S603
+    return subprocess.Popen([sys.executable, "-m", "benchmarks.llm", part, *arguments], cwd=ROOT)  # noqa: S603 - this module
 
 
 def _memory(url: str) -> float:

@@ -83,7 +83,7 @@ def _environment(folder: Path, kind: Kind) -> Path:
     python, ready = folder / "bin" / "python", folder / ".ready"
     if not ready.exists():
         print(f"installing {', '.join(kind.requirements)} in {folder} (once)", flush=True)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)  # noqa: S603
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)  # noqa: S603 - our own Python
         _pip(python, "install", "-q", *kind.requirements)
         if kind.unwanted:
             _pip(python, "uninstall", "-q", "-y", *kind.unwanted)
@@ -93,7 +93,7 @@ def _environment(folder: Path, kind: Kind) -> Path:
 
 
 def _pip(python: Path, *arguments: str) -> None:
-    subprocess.run([str(python), "-m", "pip", "--disable-pip-version-check", *arguments], check=True)  # noqa: S603
+    subprocess.run([str(python), "-m", "pip", "--disable-pip-version-check", *arguments], check=True)  # noqa: S603 - its pip
 
 
 def _named_vllm(folder: Path) -> None:
