@@ -89,7 +89,10 @@ def take(
 
 @cache
 def _strip_width(neurons: int) -> int:
-    """Return the width of strips that all threads get equally many of, in whole cache lines."""
+    """Return the width of strips that all threads get equally many of, in whole cache lines.
+
+    Kept, since asking for the threads takes long; with other threads later, strips are shared less evenly.
+    """
     threads = numba.get_num_threads()
     rounds = -(-neurons // (threads * _STRIP))
     share = -(-neurons // (threads * rounds))

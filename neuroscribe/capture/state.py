@@ -153,7 +153,8 @@ class LayerState:
     def memory(self) -> tuple[np.ndarray, ...]:
         """What compiled code reads and changes, as arrays over the tensors' own memory: looked up once.
 
-        In the order of `_SHARED`; top vectors come last, as their bits.
+        In the order of `_SHARED`; top vectors come last, as their bits. These tensors change in place alone:
+        another tensor in such a field would not be seen.
         """
         bits = torch.uint16 if self.top_vector.dtype == torch.bfloat16 else torch.uint32
         return (*(getattr(self, name).numpy() for name in _SHARED), self.top_vector.view(bits).numpy())

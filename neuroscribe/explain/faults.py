@@ -60,7 +60,9 @@ _REFUSAL = re.compile(_DECLINED, re.IGNORECASE)
 _REASONING = re.compile(_THOUGHT, re.IGNORECASE)
 _NO_PHRASE = re.compile(
     r"\W*(null|nil|nan|undefined|redacted|no answer|content[ _]filter(ed)?"
-    r"|failed|refused|unparsable|too_long|truncated)\W*|[\[<(](empty|answer|explanation)[\])>]|(<\|[^|]*\|>\s*(assistant|user|system)?\s*)+",
+    r"|failed|refused|unparsable|too_long|truncated)\W*"
+    r"|[\[<(](empty|answer|explanation)[\])>]"
+    r"|(<\|[^|]*\|>\s*(assistant|user|system)?\s*)+",
     re.IGNORECASE,
 )
 """What programs write in place of a phrase; a template's own marks."""

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from neuroscribe.errors import StudyError
 from neuroscribe.explain.specs import EXPLAINER_KINDS, Highlights, TokenList, TokenPairs
+from neuroscribe.score.scorers import dues
 from neuroscribe.studies import LLMSpec, Study, layer_key, layer_of
 from neuroscribe.study_files import chosen_study, read_studies, read_study
 
@@ -308,6 +309,12 @@ def test_scorers_are_read_and_say_what_they_need(tmp_path: Path) -> None:
     plain = read(tmp_path, GOOD)
     assert isinstance(plain, Study)
     assert (plain.scorers, plain.encoders, plain.fitted_simulators) == ({}, (), frozenset())
+
+
+def test_the_names_that_are_checked_are_those_that_scores_are_published_under(tmp_path: Path) -> None:
+    study = read(tmp_path, GOOD + SCORERS)
+    assert isinstance(study, Study)
+    assert set(study._scorer_names()) == {due.scorer for due in dues(study)}
 
 
 def test_an_encoder_that_is_not_pinned_unpins_the_study(tmp_path: Path) -> None:
