@@ -133,8 +133,8 @@ class BatchJobs:
         endpoint, attempt, waited_s = self._client.endpoint, 0, 0.0
         while True:
             try:
-                async with self._client.slot() as http_client:
-                    return await send(self._client.api(http_client))
+                async with self._client.slot() as connection:
+                    return await send(self._client.api(connection.http))
             except openai.APIStatusError as error:
                 met = of_status(error.response, endpoint)
             except openai.APIConnectionError as error:

@@ -52,12 +52,8 @@ class Client:
         self._sessions: dict[asyncio.AbstractEventLoop, _Session] = {}
 
     @asynccontextmanager
-    async def slot(self) -> AsyncIterator["httpx2.AsyncClient"]:
-        """Lend an HTTP client of the running event loop for one call; the last call to end closes them all.
-
-        Each call has a client, that is a connection, to itself: one that is shared by all looks through all
-        its connections at every request.
-        """
+    async def slot(self) -> AsyncIterator["Connection"]:
+        """Lend a connection of the running event loop for one call; the last call to end closes them all."""
         loop = asyncio.get_running_loop()
         session = self._sessions.get(loop)
         if session is None:
@@ -65,19 +61,19 @@ class Client:
         session.users += 1
         try:
             async with session.slots:
-                client = session.idle.pop() if session.idle else self._opened()
+                connection = session.idle.pop() if session.idle else Connection(self._opened())
                 try:
-                    yield client
+                    yield connection
                 finally:
-                    session.idle.append(client)
+                    session.idle.append(connection)
         finally:
             session.users -= 1
             if not session.users:
                 del self._sessions[loop]
                 if self._http_client is None:
-                    await asyncio.gather(*(client.aclose() for client in session.idle))
+                    await asyncio.gather(*(connection.http.aclose() for connection in session.idle))
 
-    async def posted(self, client: "httpx2.AsyncClient", path: str, body: dict[str, Any]) -> str:
+    async def posted(self, connection: "Connection", path: str, body: dict[str, Any]) -> str:
         """Return the body of a success; raises LLMError, UnansweredError or WithheldError for all else."""
         import anyio
         import httpx2
@@ -85,11 +81,12 @@ class Client:
         if self._known is None:
             self._known = _Known(self)
         deadline_s = _WHOLE * self._timeout_s
-        sent = client.stream(
+        # Escaped, because prompts may hold lone surrogates, which UTF-8 cannot carry.
+        question = json.dumps({"model": self.endpoint.model, **body}).encode("ascii")
+        sent = connection.http.stream(
             "POST",
             self._known.url(path),
-            # Escaped, because prompts may hold lone surrogates, which UTF-8 cannot carry.
-            content=json.dumps({"model": self.endpoint.model, **body}).encode("ascii"),
+            content=question,
             headers=self._known.headers,
             timeout=self._known.timeout,
             follow_redirects=True,
@@ -103,6 +100,9 @@ class Client:
             raise UnansweredError(f"no whole answer in {deadline_s:.0f} seconds", billed=True) from None
         if not response.is_success:
             raise of_status(_unpacked(response, content), self.endpoint)
+        if connection.brings_again(question, content):
+            await self._renew(connection)
+            raise UnansweredError("no answer: that to the question before came a second time", billed=True)
         return self.endpoint.without_key(content.decode(errors="replace"))
 
     def api(self, http_client: "httpx2.AsyncClient | None" = None) -> "openai.AsyncOpenAI":
@@ -124,6 +124,12 @@ class Client:
 
         return httpx2.Timeout(self._timeout_s, connect=min(_CONNECT_S, self._timeout_s))
 
+    async def _renew(self, connection: "Connection") -> None:
+        """Close what may still bring answers of other questions, and open another."""
+        if self._http_client is None:
+            await connection.http.aclose()
+            connection.http = self._opened()
+
     def _opened(self) -> "httpx2.AsyncClient":
         import httpx2
 
@@ -132,6 +138,27 @@ class Client:
             limits=httpx2.Limits(max_connections=1),
             trust_env=not self.endpoint.is_local,
         )
+
+
+class Connection:
+    """An HTTP client for one call at a time, and what came over it last.
+
+    One that is shared by all calls looks through all its connections at every request.
+    """
+
+    def __init__(self, http: "httpx2.AsyncClient") -> None:
+        self.http = http
+        self._last = (0, 0)
+
+    def brings_again(self, question: bytes, answer: bytes) -> bool:
+        """Tell whether this is the last answer once more, though another question was asked; remember it.
+
+        A proxy that delivers twice leaves the second copy to whoever asks next. Only answers with an `id` are
+        told apart: two without one may be equal by chance.
+        """
+        asked, said = self._last
+        self._last = hash(question), hash(answer)
+        return said == self._last[1] and asked != self._last[0] and _has_id(answer)
 
 
 class _Known:
@@ -157,11 +184,11 @@ class _Known:
 
 @dataclass
 class _Session:
-    """The calls in flight on one event loop: their slots, their number, and the clients that none uses."""
+    """The calls in flight on one event loop: their slots, their number, and the connections none uses."""
 
     slots: asyncio.Semaphore
     users: int = 0
-    idle: "list[httpx2.AsyncClient]" = field(default_factory=list)
+    idle: list[Connection] = field(default_factory=list)
 
 
 async def _read(response: "httpx2.Response") -> bytes:
@@ -172,6 +199,13 @@ async def _read(response: "httpx2.Response") -> bytes:
         if len(content) > _MOST_BYTES:
             raise UnansweredError(f"no answer: a body of more than {_MOST_BYTES // 2**20} MiB", billed=True)
     return bytes(content)
+
+
+def _has_id(answer: bytes) -> bool:
+    try:
+        return bool(json.loads(answer).get("id"))
+    except (ValueError, AttributeError):
+        return False
 
 
 def _unpacked(response: "httpx2.Response", content: bytes) -> "httpx2.Response":

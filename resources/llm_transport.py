@@ -21,9 +21,7 @@ from resources.llm_retries import backoff_s
 from resources.llm_wire import Body, read_usage
 
 if TYPE_CHECKING:
-    import httpx2
-
-    from resources.llm_client import Client
+    from resources.llm_client import Client, Connection
 
 _HASTY_RETRIES = 2
 
@@ -82,10 +80,12 @@ class Transport:
         try:
             # First the slot, then the money: retries wait for money in their slots, so that calls that held
             # money and waited for a slot would block them for ever.
-            async with self._client.slot() as client:
+            async with self._client.slot() as connection:
                 await money.hold()
                 begun = asyncio.get_running_loop().time()
-                body = await self._until_answered(client, request, prompt + request.max_tokens, money, begun)
+                body = await self._until_answered(
+                    connection, request, prompt + request.max_tokens, money, begun
+                )
                 latency_s = asyncio.get_running_loop().time() - begun
             usage = read_usage(body, prices=self._prices)
             self._guess.learn(request.characters, usage.prompt_tokens)
@@ -95,13 +95,13 @@ class Transport:
             money.release()
 
     async def _until_answered(
-        self, client: "httpx2.AsyncClient", request: Request, tokens: int, money: Reservation, begun: float
+        self, connection: "Connection", request: Request, tokens: int, money: Reservation, begun: float
     ) -> Body:
         attempt = 0
         while True:
             await money.hold()
             try:
-                return await self._attempt(client, request, tokens)
+                return await self._attempt(connection, request, tokens)
             except UnansweredError as error:
                 if error.billed:
                     money.book(None)
@@ -111,12 +111,12 @@ class Transport:
                     raise self._given_up(error, money, begun) from None
                 await self._pause(error, attempt)
 
-    async def _attempt(self, client: "httpx2.AsyncClient", request: Request, tokens: int) -> Body:
+    async def _attempt(self, connection: "Connection", request: Request, tokens: int) -> Body:
         probe = await self._circuit.turn(self._progress) if self._waits else False
         shown = False
         try:
             await self._at_pace(tokens)
-            body = Body(await self._client.posted(client, request.path, request.body))
+            body = Body(await self._client.posted(connection, request.path, request.body))
             shown = True
         except UnansweredError as error:
             if error.down:

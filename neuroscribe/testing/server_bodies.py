@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from itertools import accumulate
+from itertools import accumulate, count
 from typing import Any, Literal
 
 Dialect = Literal["legacy", "chat_shaped", "echo_ignored", "no_logprobs"]
@@ -19,6 +19,7 @@ _EXPLANATION = re.compile(r"^Explanation: (.*)$", re.MULTILINE)
 _HIDDEN_LINE = re.compile(r"^(.*)\t\?$", re.MULTILINE)
 _SURE = 0.99  # probability of the scripted digit
 _GENERATED = "\n"
+_NUMBERS = count()  # of answers, which no two share
 
 
 def chat_body(prompt: str, said: str, *, model: str, logprobs: dict[str, Any] | None = None) -> str:
@@ -173,6 +174,5 @@ def _body(model: str, prompt: str, said: str, choice: dict[str, Any]) -> str:
         "completion_tokens": completion_tokens,
         "total_tokens": prompt_tokens + completion_tokens,
     }
-    return json.dumps(
-        {"object": "scripted", "model": model, "choices": [{"index": 0, **choice}], "usage": usage}
-    )
+    named = {"id": f"scripted-{next(_NUMBERS)}", "object": "scripted", "model": model}
+    return json.dumps({**named, "choices": [{"index": 0, **choice}], "usage": usage})

@@ -19,6 +19,8 @@ class ScriptedFault:
     """Bytes of the body after which the connection is cut off."""
     copies: int = 1
     """How often the whole response is sent."""
+    again_later: bool = False
+    """Whether it is sent once more when the connection's next question has come."""
 
     @staticmethod
     def error(status: int, message: str, *, code: str | None = None) -> "ScriptedFault":
@@ -52,9 +54,9 @@ class ScriptedFault:
         return ScriptedFault(200, b"\x1f\x8b\x08 no gzip", {"Content-Encoding": "gzip"})
 
     @staticmethod
-    def twice() -> "ScriptedFault":
-        """Return an ordinary answer that is delivered twice over one connection."""
-        return ScriptedFault(copies=2)
+    def twice(*, later: bool = False) -> "ScriptedFault":
+        """Return an ordinary answer that comes twice over one connection, at once or to the next question."""
+        return ScriptedFault(again_later=True) if later else ScriptedFault(copies=2)
 
     @staticmethod
     def late(seconds: float) -> "ScriptedFault":

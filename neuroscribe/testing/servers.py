@@ -119,7 +119,8 @@ class ScriptedServer:
                 return fault
             if self._api_key and authorization != f"Bearer {self._api_key}":
                 return ScriptedFault.error(401, f"Incorrect API key provided: {authorization}")
-            return replace(self._scripted(path, body), copies=fault.copies, cut_at=fault.cut_at)
+            sent = {"copies": fault.copies, "again_later": fault.again_later, "cut_at": fault.cut_at}
+            return replace(self._scripted(path, body), **sent)
         finally:
             with self._lock:
                 self._in_work -= 1
@@ -201,6 +202,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     wbufsize = -1  # head and body leave together; apart, each answer waits 40 ms for the client's ACK
+    overdue: ScriptedFault | None = None
 
     def do_GET(self) -> None:
         self._answer({})
@@ -216,18 +218,24 @@ class _Handler(BaseHTTPRequestHandler):
         if answer.reset:
             self._hang_up()
             return
-        data = answer.body if isinstance(answer.body, bytes) else answer.body.encode()
         with suppress(ConnectionError):
+            if self.overdue:
+                self._send(self.overdue)
+            self.overdue = answer if answer.again_later else None
             for _ in range(answer.copies):
-                self.send_response(answer.status or 200)
-                for name, value in {"Content-Type": "application/json", **answer.headers}.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data[: answer.cut_at])
+                self._send(answer)
             if answer.cut_at is not None:
                 self.wfile.flush()
                 self._hang_up()
+
+    def _send(self, answer: ScriptedFault) -> None:
+        data = answer.body if isinstance(answer.body, bytes) else answer.body.encode()
+        self.send_response(answer.status or 200)
+        for name, value in {"Content-Type": "application/json", **answer.headers}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data[: answer.cut_at])
 
     def _hang_up(self) -> None:
         """Close at once and without a farewell, so that the client sees a reset."""
