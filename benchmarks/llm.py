@@ -1,6 +1,7 @@
 """What our layer over an LLM server costs, whether it stays small, fills a limit and loses nothing.
 
-Throughput is in calls per second of processor time of the asking process, for the server is one of its own.
+Throughput is in calls per second of processor time of the asking process, for the server is one of its own;
+beside it stands that by the clock, in which waiting for the disk counts too.
 """
 
 import asyncio
@@ -66,19 +67,20 @@ def throughput(url: str) -> Iterator[Figure]:
 
     The bare loops use one `openai` client, as our layer does, and one httpx2 client.
     """
-    seconds: dict[str, list[float]] = {"openai": [], "httpx2": [], "ours": [], "stored": []}
+    seconds: dict[str, list[tuple[float, float]]] = {"openai": [], "httpx2": [], "ours": [], "stored": []}
     for _ in range(ROUNDS):
         for name, spent in seconds.items():
             with tempfile.TemporaryDirectory() as folder:
-                begun = time.process_time()
+                begun = time.process_time(), time.perf_counter()
                 asyncio.run(_loop(name, url, folder))
-                spent.append(time.process_time() - begun)
-    for name, against, by in (
-        ("llm.throughput_ratio", "openai", "stored"),
-        ("llm.throughput_ratio_unstored", "openai", "ours"),
-        ("llm.throughput_ratio_httpx2", "httpx2", "ours"),
+                spent.append((time.process_time() - begun[0], time.perf_counter() - begun[1]))
+    for name, against, by, clock in (
+        ("llm.throughput_ratio", "openai", "stored", 0),
+        ("llm.throughput_ratio_by_the_clock", "openai", "stored", 1),
+        ("llm.throughput_ratio_unstored", "openai", "ours", 0),
+        ("llm.throughput_ratio_httpx2", "httpx2", "ours", 0),
     ):
-        ratios = [bare / own for bare, own in zip(seconds[against], seconds[by], strict=True)]
+        ratios = [bare[clock] / own[clock] for bare, own in zip(seconds[against], seconds[by], strict=True)]
         yield figure(name, ratios, f"of a bare {against} loop", n=CALLS)
 
 

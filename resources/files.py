@@ -105,7 +105,7 @@ class Files:
     def write(self, relative: str, data: bytes) -> int:
         """Write a file, replacing an older one, and return its size in bytes."""
         if self.is_local:
-            self.write_by(relative, lambda path: _fill(path, data))
+            self._placed(relative, lambda part: _fill(part, data))
             return len(data)
         path = self.path(relative)
         with store_errors(path, "written"):
@@ -115,22 +115,30 @@ class Files:
 
     def write_by(self, relative: str, fill: Callable[[Path], object]) -> None:
         """Let `fill` write a local file under a temporary name, then put it in place."""
-        path = self.local_path(relative)
-        part = path.with_name(f".{path.name}.{uuid4().hex}{PART}")
-        with store_errors(path, "written"):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                fill(part)
-                sync(part)
-                part.replace(path)
-                sync(path.parent)
-            finally:
-                part.unlink(missing_ok=True)
+
+        def filled(part: Path) -> None:
+            part.parent.mkdir(parents=True, exist_ok=True)
+            fill(part)
+            sync(part)
+
+        self._placed(relative, filled)
 
     def remove(self, relative: str) -> None:
         """Remove a file if it is there."""
         with store_errors(self.path(relative), "removed"):
             self.path(relative).unlink(missing_ok=True)
+
+    def _placed(self, relative: str, fill: Callable[[Path], None]) -> None:
+        path = self.local_path(relative)
+        part = path.with_name(f".{path.name}.{uuid4().hex}{PART}")
+        with store_errors(path, "written"):
+            try:
+                fill(part)
+                part.replace(path)
+            except BaseException:
+                part.unlink(missing_ok=True)
+                raise
+            sync(path.parent)
 
     def _read_range(self, relative: str, start: int, stop: int) -> bytes:
         if start >= stop:
@@ -177,7 +185,17 @@ def store_errors(path: object, done: str, *, absent_is_known: bool = False) -> I
 
 
 def _fill(path: Path, data: bytes) -> None:
-    path.write_bytes(data)
+    """Write a new file to the disk; few requests to the system, for there may be thousands of answers."""
+    try:
+        file = path.open("xb", buffering=0)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("xb", buffering=0)
+    with file:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[file.write(rest) :]
+        os.fsync(file.fileno())
 
 
 def _service_errors(path: object) -> tuple[type[Exception], ...]:
