@@ -145,6 +145,22 @@ def test_what_a_server_only_seems_to_do_is_no_capability():
         assert found(scripted) == Capabilities(True, True, 0, 0, False, False)
 
 
+def test_what_a_failing_server_leaves_unanswered_is_no_lack_and_is_tried_again():
+    calls = MemoryCalls()
+    with ScriptedServer(Digits(), faults=[ScriptedFault.error(500, "hiccup")] * 4) as scripted:
+        unwell = found(scripted, calls)
+        assert unwell == Capabilities(echoed_logprobs=20, answer_logprobs=20)
+        assert found(scripted, calls) == Capabilities(True, True, 20, 20, True, True)
+
+
+def test_a_form_that_ends_in_an_error_about_it_is_lacking():
+    calls = MemoryCalls()
+    well = ScriptedFault(copies=1)
+    faults = [well, well, *[ScriptedFault.error(500, "no grammar for this response_format")] * 2]
+    with ScriptedServer(Digits(), faults=faults) as scripted:
+        assert found(scripted, calls) == Capabilities(True, True, 20, 20, False, False)
+
+
 def test_a_capability_that_turns_out_wrong_is_found_anew():
     calls = MemoryCalls()
     with ScriptedServer(Digits()) as scripted:
