@@ -119,11 +119,11 @@ class OpenAIServer:
             )
 
     async def probe(self) -> None:
-        """Score one tiny prompt, unless that has worked before.
+        """Score one tiny prompt, unless one has been scored already.
 
         Raises CapabilityError where simulation by log-probabilities of prompts cannot work.
         """
-        if self.asking.found.now.echoed_logprobs:
+        if self.asking.found.is_proven("echoed_logprobs"):
             return
         echoed = await self._echoed(self.asking.hasty(), _ECHO_PROBE)
         if echoed.status != "ok":
@@ -133,11 +133,11 @@ class OpenAIServer:
             )
 
     async def probe_next_token(self) -> None:
-        """Ask for one token, unless that has worked before.
+        """Ask for one token, unless one has come already.
 
         Raises CapabilityError where its log-probabilities do not come, LLMError where no answer comes.
         """
-        if self.asking.found.now.answer_logprobs:
+        if self.asking.found.is_proven("answer_logprobs"):
             return
         read = await self._next_token(self.asking.hasty(), _TOKEN_PROBE)
         if read.status == "failed":

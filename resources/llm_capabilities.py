@@ -1,7 +1,7 @@
 """What a server was found to be able to do, kept beside its answers from run to run.
 
-What was found saves the next run the trying. It is never the last word: a server that is said to lack
-something is tried again before it is refused.
+What was found tells the next run in which form to ask. It is never the last word: what a run rests on is
+tried anew before it, for another server may stand at the address by then.
 """
 
 from collections.abc import Mapping
@@ -25,16 +25,22 @@ class Found:
         """The name by which the server knows the limit on an answer's length."""
         self._calls = calls
         self._key = fingerprint("capabilities", _VERSION, endpoint.url, endpoint.model, prompt_style)
+        self._proven = set[str]()
         stored = (calls.get(self._key) if calls else None) or {}
         self.now = Capabilities(**_known(stored))
 
     def record(self, **found: bool | int) -> None:
         """Keep what was found, in place of what was found before."""
+        self._proven = (self._proven - found.keys()) | {name for name, value in found.items() if value}
         changed = replace(self.now, **found)
         if changed != self.now:
             self.now = changed
             if self._calls is not None:
                 self._calls.put(self._key, asdict(changed))
+
+    def is_proven(self, name: str) -> bool:
+        """Tell whether something has worked for this object, and not in an earlier run alone."""
+        return name in self._proven
 
 
 def _known(stored: Mapping[str, object]) -> dict[str, Any]:

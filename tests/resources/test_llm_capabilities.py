@@ -176,6 +176,20 @@ def test_a_capability_that_turns_out_wrong_is_found_anew():
         assert [answer["echoed_logprobs"] for answer in calls.answers.values()] == [20]
 
 
+def test_what_an_earlier_run_found_is_proven_anew_with_one_question_before_a_run_rests_on_it():
+    calls = MemoryCalls()
+    with ScriptedServer(Digits(), most_logprobs=5) as scripted:
+        asyncio.run(OpenAIServer("m", base_url=scripted.base_url, calls=calls).probe())
+        tries = len(scripted.calls)
+        server = OpenAIServer("m", base_url=scripted.base_url, calls=calls)
+        for _ in range(2):
+            asyncio.run(server.probe())
+        assert [body["logprobs"] for _, body in scripted.calls[tries:]] == [5]
+        scripted.faults.append(ScriptedFault.error(501, "echo is gone"))
+        with pytest.raises(CapabilityError, match="echo is gone"):
+            asyncio.run(OpenAIServer("m", base_url=scripted.base_url, calls=calls).probe())
+
+
 def test_another_server_style_or_model_is_another_question():
     calls = MemoryCalls()
     with ScriptedServer(Digits()) as scripted:
