@@ -22,7 +22,7 @@ VERSIONS = {
     "token_lookup": 2,
     "connections": 2,
     "explanations": 4,
-    "simulations": 4,
+    "simulations": 5,
     "judgements": 1,
     "ablations": 1,
     "scores": 4,

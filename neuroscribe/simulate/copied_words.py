@@ -1,9 +1,10 @@
 """Finds the words that an answer copies out of a text (docs/decisions/0015-copied-words.md has the reasons).
 
-The rule: phrases are parted by commas with a space after them, or stand on lines of their own. A phrase
-counts wherever the text holds it and no word of the text goes on beyond its ends: as written if it occurs so,
-else in any case, else without the punctuation around it. All its occurrences count, for the answer says which
-word and not where. What the text does not hold is counted and says nothing.
+The rule: phrases are parted by commas with a space after them, or stand on lines of their own; what the text
+does not hold as it stands may be parted by other marks or by `and`. A phrase counts wherever the text holds
+it and no word of the text goes on beyond its ends: as written if it occurs so, else in any case, else without
+the punctuation around it. All its occurrences count, for the answer says which word and not where. What the
+text does not hold is counted and says nothing.
 """
 
 import re
@@ -16,15 +17,19 @@ from neuroscribe.simulate.spans import Span
 
 _LONGEST = 8
 """Words of a phrase; a longer one that the text does not hold is prose."""
+_LONGEST_SLIP = 4
+"""The same in an answer of which the text holds nothing at all."""
 _AGAIN = 6
 """Phrases in a row that say nothing new, after which an answer is known to go round in circles."""
 _NOTHING = re.compile(
     r"(nothing|n/a|none of [^,]*|no ((matching|fitting|such|relevant) )?words?\b[^,]*"
-    r"|there (is|are) no[^,]*)\W*",
+    r"|there (is|are) no[^,]*|\[\s*\])\W*",
     re.IGNORECASE,
 )
 """Other ways to say that no word fits; they count only where the text does not hold them."""
 _PARTING = re.compile(r",\s+|\s*\n\s*")
+_PARTING_ELSE = re.compile(r"\s*[;|/&,]\s*|(?:^|\s+)and\s+", re.IGNORECASE)
+_JSON_LIST = re.compile(r'\{\s*"[^"]*"\s*:\s*(\[.*\])\s*\}', re.DOTALL)
 _BULLET = re.compile(r"^(?:[-*•]|\d+[.)])\s+")
 _FORGED = re.compile(r"(?<=[<\[]) |(?<=>) (?=>)")
 """The spaces that keep corpus text from forming marks (neuroscribe/escaping.py)."""
@@ -45,7 +50,8 @@ class Copied:
     @property
     def has_prose(self) -> bool:
         """Whether some phrase is too long to be a slip in copying."""
-        return any(len(phrase.split()) > _LONGEST for phrase in self.unmatched)
+        longest = _LONGEST if self.spans else _LONGEST_SLIP
+        return any(len(phrase.split()) > longest for phrase in self.unmatched)
 
 
 def copied(answer: str, text: str, *, label: str, nothing: str, cut: bool = False) -> Copied:
@@ -57,7 +63,8 @@ def copied(answer: str, text: str, *, label: str, nothing: str, cut: bool = Fals
     said = _without_label(answer, label)
     if said.strip(_EDGES).lower() == nothing:
         return Copied()
-    phrases = _listed(said)[: -1 if cut else None]
+    listed = _listed(said)[: -1 if cut else None]
+    phrases = [part for phrase in listed for part in _parts(phrase, text)]
     found = {phrase: _places(phrase, text) for phrase in dict.fromkeys(phrases)}
     if _NOTHING.fullmatch(said) and not any(found.values()):
         return Copied()
@@ -83,12 +90,22 @@ def goes_round(answer: str, text: str, *, label: str) -> bool:
 
 
 def _without_label(answer: str, label: str) -> str:
-    return re.sub(rf"^[*_\s]*{re.escape(label)}[*_\s]*:[*_\s]*", "", answer.strip(), flags=re.IGNORECASE)
+    said = re.sub(rf"^[*_\s]*{re.escape(label)}[*_\s]*:[*_\s]*", "", answer.strip(), flags=re.IGNORECASE)
+    in_json = _JSON_LIST.fullmatch(said)
+    return in_json[1] if in_json else said
 
 
 def _listed(said: str) -> list[str]:
     """Return the phrases of a list; an item that is empty is a copied comma."""
     return [_BULLET.sub("", item) or "," for item in _PARTING.split(said)]
+
+
+def _parts(phrase: str, text: str) -> list[str]:
+    """Return what other marks part in a phrase, if the text holds some part and not the whole."""
+    parts = [part for part in _PARTING_ELSE.split(phrase) if part]
+    if _places(phrase, text) or not any(_places(part, text) for part in parts):
+        return [phrase]
+    return parts
 
 
 def _places(phrase: str, text: str) -> list[Span]:

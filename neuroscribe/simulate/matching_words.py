@@ -70,11 +70,13 @@ def _fault(reply: Reply, found: Copied) -> ReadingStatus | None:
     """Return why an answer cannot be read, if it cannot."""
     if not (reply.text or "").strip():
         return "unparsable"
-    if found.unmatched and fault(reply.text or "") == "refused":
+    seen = fault(reply.text or "") if found.unmatched else None
+    if seen == "refused":
         return "refused"
     if reply.status == "truncated" and not found.circles:
         return "truncated"
-    return "unparsable" if found.has_prose else None
+    # Words that are not there are words; an error or a page, of which the text holds nothing, is no list.
+    return "unparsable" if found.has_prose or (seen and not found.spans) else None
 
 
 def _question(explanation: str, text: str) -> str:

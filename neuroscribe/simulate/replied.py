@@ -1,9 +1,8 @@
 """Simulators that need no log-probabilities: one prompt a sequence, and values read from what is answered.
 
-An answer that cannot be read is a reading without values and with a status, never a reading of zeros; but to
-`matching_words` any words are an answer, and those that stand nowhere in the text name none of it
-(docs/decisions/0015-copied-words.md). What was asked at temperature 0 and answered unreadably would be
-answered so again: it is kept like any other.
+An answer that cannot be read is a reading without values and with a status, never a reading of zeros. (A list
+of words that the text does not hold can be read: docs/decisions/0015-copied-words.md.) What was asked at
+temperature 0 and answered unreadably would be answered so again: it is kept like any other.
 """
 
 import asyncio

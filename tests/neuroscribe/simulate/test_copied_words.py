@@ -101,6 +101,41 @@ def test_lists_may_come_with_a_label_bullets_or_numbers() -> None:
         assert words(answer, "rain and storm") == ["rain", "storm"]
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "rain; storm",
+        "rain and storm",
+        "rain, and storm",
+        "rain | storm",
+        "rain/storm",
+        "rain,storm",
+        "**rain** and **storm**.",
+        '["rain", "storm"]',
+        '{"words": ["rain", "storm"]}',
+        'Words: {"matching words": ["rain", "storm"]}',
+    ],
+)
+def test_a_list_may_be_parted_otherwise_where_the_text_does_not_hold_it_as_it_stands(answer: str) -> None:
+    assert words(answer, "rain, then storm") == ["rain", "storm"]
+    assert not found(answer, "rain, then storm").unmatched
+
+
+def test_a_phrase_that_the_text_holds_is_not_parted() -> None:
+    assert words("rain and storm", "rain and storm, rain") == ["rain and storm"]
+    assert words("1/2", "1/2 and 1") == ["1/2"]
+    assert found("hail and fog", "rain").unmatched == ("hail and fog",)
+
+
+def test_an_empty_list_in_json_is_an_empty_list() -> None:
+    assert found("[]", "the rain fell") == found('{"words": []}', "the rain fell") == Copied()
+
+
+def test_where_the_text_holds_nothing_shorter_phrases_are_prose() -> None:
+    assert found("The model is currently overloaded", "rain").has_prose
+    assert not found("rain, the model is currently overloaded", "rain").has_prose
+
+
 def test_a_sentence_that_is_not_in_the_text_is_prose_and_a_copied_one_is_not() -> None:
     sentence = "I looked at every word of it and found two that fit"
     assert found(sentence, "rain and storm").has_prose

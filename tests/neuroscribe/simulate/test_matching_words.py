@@ -53,13 +53,31 @@ def test_words_that_the_text_does_not_hold_are_counted_and_not_scored() -> None:
 
 
 @pytest.mark.parametrize(
-    "said", ["", " \n", "The words that come closest to the description are these two here"]
+    "said",
+    [
+        "",
+        " \n",
+        "The words that come closest to the description are these two here",
+        "The model is currently overloaded",
+        "<html><body>502</body></html>",
+        "Error: timeout",
+        "null",
+        "Okay, let me see",
+        '{"error": "timeout"}',
+    ],
 )
 def test_an_answer_that_lists_nothing_is_unparsable_and_never_nought(said: str) -> None:
     simulated = reading(said)
 
     assert simulated.status == "unparsable"
     assert all(math.isnan(value) for value in simulated.activations)
+
+
+def test_a_list_of_words_that_are_not_there_names_none_that_are() -> None:
+    simulated = reading("red, black, yellow")
+
+    assert simulated.activations == (0,) * len(TOKENS)
+    assert (simulated.status, simulated.unmatched_words) == ("ok", 3)
 
 
 def test_a_refusal_is_one_unless_it_is_copied() -> None:
