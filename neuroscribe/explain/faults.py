@@ -67,7 +67,8 @@ _NO_PHRASE = re.compile(
 )
 """What programs write in place of a phrase; a template's own marks."""
 _SERVERS_WORDS = re.compile(
-    r"<(!doctype|html|head|body)\b|\{\s*\"(error|detail|message)\"\s*:|error( \d{3})?:|upstream connect error|rate limit exceeded"
+    r"<(!doctype|html|head|body)\b|\{\s*\"(error|detail|message)\"\s*:|error( \d{3})?:"
+    r"|upstream connect error|rate limit exceeded"
     r"|\d{3} (bad gateway|service unavailable|internal server error|gateway time-?out|too many requests)"
     r"|(internal server error|bad gateway|service unavailable|request timed out|too many requests)\W*$"
     r"|the (model|server|engine) is (currently |temporarily )?(overloaded|unavailable|loading|busy)\b"
