@@ -134,7 +134,7 @@ def _ours(url: str, at_once: int, calls: CallStore) -> Work:
             assert reply.text, reply.raw
             return {**vars(reply), "usage": vars(reply.usage)}
 
-        await answered_once(fingerprint("benchmark", seed), calls, call)
+        await answered_once(fingerprint("benchmark", seed), calls, call, read=dict)
 
     return ask
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from neuroscribe.errors import CapabilityError
+from neuroscribe.errors import CapabilityError, StoreError
 from neuroscribe.ports import CallStore, Message, NextToken, NextTokenScorer
 
 Item = TypeVar("Item")
@@ -21,26 +21,28 @@ async def answered_once(
     calls: CallStore,
     call: Callable[[], Awaitable[Mapping[str, Any]]],
     *,
+    read: Callable[[dict[str, Any]], Result],
     keep: Callable[[Mapping[str, Any]], bool] = lambda _: True,
     in_flight: InFlight | None = None,
     about: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Return the stored answer for `key`, or make the call and store its answer.
+) -> Result:
+    """Return the stored answer for `key` as it is `read`, or make the call and store its answer.
 
-    Answers that `keep` turns down (failures that may pass) are returned but not stored, so that the next
-    run asks again. Callers that share `in_flight` share the answer to a question that several ask at once.
-    What the call was made for, `about`, is stored with the answer for the ledger, and is no part of it.
+    Answers that `keep` turns down (failures that may pass) are returned but not stored, so that the next run
+    asks again. Callers that share `in_flight` share the answer to a question that several ask at once. What
+    the call was made for, `about`, is stored with the answer for the ledger, and is no part of it.
+    Raises StoreError for a stored answer that cannot be read: somebody has changed it.
     """
     stored = calls.get(key)
     if stored is not None:
-        return {name: value for name, value in stored.items() if name != ABOUT}
+        return _read(key, {name: value for name, value in stored.items() if name != ABOUT}, read)
     asked = partial(_asked, key, calls, call, keep, about or {})
     if in_flight is None:
-        return await asked()
+        return read(await asked())
     if key not in in_flight:
         in_flight[key] = asyncio.ensure_future(asked())
         in_flight[key].add_done_callback(lambda _: in_flight.pop(key, None))
-    return dict(await in_flight[key])
+    return read(dict(await in_flight[key]))
 
 
 async def worked_through(
@@ -66,6 +68,16 @@ async def worked_through(
             each.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
     return [results[place] for place in range(len(items))]
+
+
+def _read(key: str, stored: dict[str, Any], read: Callable[[dict[str, Any]], Result]) -> Result:
+    try:
+        return read(stored)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise StoreError(
+            f"the stored answer {key}: holds something else than was asked for ({type(error).__name__}:"
+            f" {error}); delete its file among the store's calls, and the call is made again"
+        ) from error
 
 
 async def _asked(

@@ -110,14 +110,18 @@ async def _reply(
             "prompt": [[message.role, message.content] for message in question.messages],
         }
 
-    answer = await answered_once(
+    return await answered_once(
         key,
         calls,
         call,
+        read=_restored,
         keep=lambda answer: answer["status"] != "failed",
         in_flight=in_flight,
         about=about,
     )
+
+
+def _restored(answer: Mapping[str, Any]) -> Reply:
     return Reply(answer["text"], answer["status"], answer["raw"], Usage(**answer["usage"]))
 
 

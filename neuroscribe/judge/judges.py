@@ -70,10 +70,15 @@ class AskedJudge:
             return {**vars(found), "usage": vars(found.usage), "prompt": turns}
 
         about = {"stage": "judgement", "model": self.identity}
-        stored = await answered_once(
-            key, self._calls, call, keep=_is_final, in_flight=self._in_flight, about=about
+        return await answered_once(
+            key,
+            self._calls,
+            call,
+            read=lambda answer: _restored(**answer),
+            keep=_is_final,
+            in_flight=self._in_flight,
+            about=about,
         )
-        return _restored(**stored)
 
     async def _asked(self, messages: Sequence[Message]) -> Judgement:
         if self._scorer is not None:

@@ -117,7 +117,7 @@ async def _measured(
     async def call() -> Mapping[str, Any]:
         return {"divergences": divergences(subject, projection, tokens, rows, keeps_other_side=both)}
 
-    return list((await answered_once(key, calls, call))["divergences"])
+    return await answered_once(key, calls, call, read=lambda answer: list(answer["divergences"]))
 
 
 class _Plan:

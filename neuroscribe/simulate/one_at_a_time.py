@@ -7,10 +7,11 @@ read has no value; the others keep theirs.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from operator import add
+from typing import Any
 
 import numpy as np
 
@@ -73,15 +74,19 @@ class OneAtATimeSimulator:
             return {**vars(answer), "usage": vars(answer.usage)}
 
         about = {"stage": "simulation", "model": self.identity}
-        kept = await answered_once(
+        return await answered_once(
             key,
             self._calls,
             call,
+            read=_restored,
             keep=lambda answer: answer["status"] != "failed",
             in_flight=self._in_flight,  # sequences that begin alike share their first questions
             about=about,
         )
-        return NextToken(kept["top_logprobs"], kept["status"], kept["raw"], Usage(**kept["usage"]))
+
+
+def _restored(kept: Mapping[str, Any]) -> NextToken:
+    return NextToken(kept["top_logprobs"], kept["status"], kept["raw"], Usage(**kept["usage"]))
 
 
 def prompts(explanation: str, tokens: Sequence[bytes]) -> Iterator[list[Message]]:

@@ -135,9 +135,17 @@ async def _read(
         _check_readings(simulator, readings, sequences)
         return {"readings": [vars(reading) | {"usage": vars(reading.usage)} for reading in readings]}
 
-    answer = await answered_once(key, calls, call, keep=_is_kept, in_flight=in_flight, about=about)
+    def restored(answer: Mapping[str, Any]) -> list[Simulated]:
+        readings = [_reading(**one) for one in answer["readings"]]
+        if [len(reading.activations) for reading in readings] != [len(sequence) for sequence in sequences]:
+            raise ValueError("readings of other sequences")
+        return readings
+
+    readings = await answered_once(
+        key, calls, call, read=restored, keep=_is_kept, in_flight=in_flight, about=about
+    )
     advance(1)
-    return [_reading(**one) for one in answer["readings"]]
+    return readings
 
 
 def reading_key(simulator: str, text: str, sequences: Sequence[Sequence[bytes]]) -> str:

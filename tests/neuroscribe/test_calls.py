@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import pytest
 
 from neuroscribe.calls import InFlight, answered_once, worked_through
+from neuroscribe.errors import StoreError
 from neuroscribe.testing.stores import MemoryCalls
 
 
@@ -26,16 +27,27 @@ class Asked:
 
 def test_a_stored_answer_is_not_asked_for_again() -> None:
     calls, call = MemoryCalls(), Asked()
-    assert asyncio.run(answered_once("k", calls, call)) == {"times": 1}
-    assert asyncio.run(answered_once("k", calls, call)) == {"times": 1}
+    assert asyncio.run(answered_once("k", calls, call, read=dict)) == {"times": 1}
+    assert asyncio.run(answered_once("k", calls, call, read=dict)) == {"times": 1}
     assert calls.answers == {"k": {"times": 1}}
+
+
+@pytest.mark.parametrize("stored", [{"other": 1}, {"times": None}, {"times": "often"}])
+def test_a_stored_answer_that_somebody_changed_is_named_and_not_asked_for_again(
+    stored: dict[str, object],
+) -> None:
+    calls, call = MemoryCalls(), Asked()
+    calls.put("k", stored)
+    with pytest.raises(StoreError, match=r"the stored answer k: holds something else .* delete its file"):
+        asyncio.run(answered_once("k", calls, call, read=lambda answer: int(answer["times"])))
+    assert call.times == 0
 
 
 def test_an_answer_that_is_turned_down_is_returned_and_not_stored() -> None:
     calls, call = MemoryCalls(), Asked()
-    assert asyncio.run(answered_once("k", calls, call, keep=lambda answer: False)) == {"times": 1}
+    assert asyncio.run(answered_once("k", calls, call, read=dict, keep=lambda answer: False)) == {"times": 1}
     assert calls.answers == {}
-    assert asyncio.run(answered_once("k", calls, call)) == {"times": 2}
+    assert asyncio.run(answered_once("k", calls, call, read=dict)) == {"times": 2}
 
 
 def test_the_same_question_asked_at_once_is_paid_for_once() -> None:
@@ -43,7 +55,9 @@ def test_the_same_question_asked_at_once_is_paid_for_once() -> None:
     in_flight: InFlight = {}
 
     async def twice() -> list[dict[str, object]]:
-        return await asyncio.gather(*(answered_once("k", calls, call, in_flight=in_flight) for _ in range(2)))
+        return await asyncio.gather(
+            *(answered_once("k", calls, call, read=dict, in_flight=in_flight) for _ in range(2))
+        )
 
     assert asyncio.run(twice()) == [{"times": 1}, {"times": 1}]
     assert call.times == 1
@@ -52,7 +66,7 @@ def test_the_same_question_asked_at_once_is_paid_for_once() -> None:
 def test_a_call_that_fails_is_not_stored() -> None:
     calls = MemoryCalls()
     with pytest.raises(ConnectionError):
-        asyncio.run(answered_once("k", calls, Asked(fails=True), in_flight={}))
+        asyncio.run(answered_once("k", calls, Asked(fails=True), read=dict, in_flight={}))
     assert calls.answers == {}
 
 
@@ -112,7 +126,7 @@ def test_answers_that_came_before_an_error_are_stored_by_the_time_it_is_raised(
             await asyncio.sleep(0.01)
             calls.reached.set()
             raise ConnectionError("gone")
-        await answered_once(f"{item // 2}", calls, call, in_flight=in_flight)
+        await answered_once(f"{item // 2}", calls, call, read=dict, in_flight=in_flight)
 
     async def stored() -> list[str]:
         with pytest.raises(ConnectionError, match="gone"):
@@ -126,7 +140,9 @@ def test_answers_that_came_are_stored_even_if_the_run_is_interrupted_twice() -> 
     calls = SlowCalls()
 
     async def interrupted() -> None:
-        asked = [asyncio.ensure_future(answered_once(f"{item}", calls, Asked())) for item in range(60)]
+        asked = [
+            asyncio.ensure_future(answered_once(f"{item}", calls, Asked(), read=dict)) for item in range(60)
+        ]
         for _ in range(2):
             await asyncio.sleep(0.01)
             for each in asked:

@@ -27,7 +27,7 @@ def keep(calls: FolderCalls, key: str, answer: dict[str, Any], **about: Any) -> 
     async def call() -> dict[str, Any]:
         return answer
 
-    return asyncio.run(answered_once(key, calls, call, about=about))
+    return asyncio.run(answered_once(key, calls, call, read=dict, about=about))
 
 
 EXPLAINED = {"stage": "explanation", "model": "m", "study": "mine", "layer": 3}
