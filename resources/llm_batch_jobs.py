@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from neuroscribe.errors import LLMError
+from resources.llm_batch_lines import has_answers
 from resources.llm_client import Client
 from resources.llm_faults import RejectedError, UnansweredError, of_connection, of_status
 from resources.llm_retries import backoff_s
@@ -191,8 +192,12 @@ def _described(sent: Result) -> Result:
 
 
 async def _text(client: "openai.AsyncOpenAI", file: str) -> str:
+    """Return a file's text; raises UnansweredError for what has no answers: a page, an error, half a line."""
     # JSON is UTF-8, whatever its Content-Type claims.
-    return (await client.files.content(file)).content.decode(errors="replace")
+    text = (await client.files.content(file)).content.decode(errors="replace")
+    if text.strip() and not has_answers(text):
+        raise UnansweredError("no answer: a success without a batch job's answers")
+    return text
 
 
 def _job(batch: "Batch") -> Job:

@@ -41,6 +41,11 @@ class BatchRequest:
         )
 
 
+def has_answers(text: str) -> bool:
+    """Tell whether some line answers a request."""
+    return any(isinstance(_object(line).get("custom_id"), str) for line in text.split("\n"))
+
+
 def read_answers(texts: Iterable[str], *, prices: Prices) -> dict[str, Reply]:
     """Return the replies by `custom_id` from a job's output and error files."""
     found: dict[str, Reply] = {}

@@ -210,6 +210,16 @@ def test_a_success_that_describes_no_job_is_tried_again_and_nothing_submitted_tw
     assert len(jobs.jobs) == 1
 
 
+@pytest.mark.parametrize("sent", ["page", "cut JSON", "null", "error"])
+def test_a_success_without_a_jobs_answers_is_fetched_again(sent: str):
+    jobs = Batches(looks=1)
+    before = [ONE, ONE, ONE]  # uploaded, submitted, found ended
+    with ScriptedServer(Echo(), batches=jobs, faults=[*before, NO_DESCRIPTIONS[sent]]) as server:
+        assert texts(asked(batched(server, MemoryCalls()), ["one"])) == ["one"]
+        assert not server.faults
+    assert len(jobs.jobs) == 1
+
+
 def test_a_server_that_never_describes_its_jobs_ends_the_run_with_one_message():
     with (
         ScriptedServer(Echo(), batches=Batches(), faults=[ScriptedFault.page()] * 3) as server,
