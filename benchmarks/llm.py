@@ -26,7 +26,8 @@ from benchmarks.figures import Figure, figure
 from benchmarks.llm_server import ANSWER
 from neuroscribe.calls import answered_once, worked_through
 from neuroscribe.fingerprint import fingerprint
-from neuroscribe.ports import CallStore, Message
+from neuroscribe.ports import CallStore
+from neuroscribe.replies import Message
 from neuroscribe.testing.virtual_time import run_in_virtual_time
 from resources.calls import FolderCalls
 from resources.llm import OpenAIServer

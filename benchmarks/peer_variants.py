@@ -44,10 +44,10 @@ Run = Callable[[Int[Tensor, "sequence token"]], list[Found]]
 class Collector:
     """What the user of a peer writes: a running top-k with activations and sums of powers of one layer."""
 
-    def __init__(self, neurons: int) -> None:
-        self.value = torch.full((neurons, TOP_K), -torch.inf)
+    def __init__(self, neurons: int, dtype: torch.dtype) -> None:
+        self.value = torch.full((neurons, TOP_K), -torch.inf, dtype=dtype)
         self.sequence = torch.zeros(neurons, TOP_K, dtype=torch.int64)
-        self.vector = torch.zeros(neurons, TOP_K, LENGTH)
+        self.vector = torch.zeros(neurons, TOP_K, LENGTH, dtype=dtype)
         self.sums = torch.zeros(4, neurons, dtype=torch.float64)
         self.seen = 0
 
@@ -61,7 +61,7 @@ class Collector:
         self.vector = self.vector.gather(1, kept)
         neuron, slot = (index >= TOP_K).nonzero(as_tuple=True)
         self.vector[neuron, slot] = activations[index[neuron, slot] - TOP_K, :, neuron]
-        self._add(activations.flatten(0, 1))
+        self._add(activations.flatten(0, 1).float())
         self.seen += number
 
     def hook(self, activations: Float[Tensor, "sequence token neuron"], hook: Any) -> None:
@@ -86,9 +86,11 @@ class Collector:
             row += power.mul_(tokens).sum(0)
 
 
-def neuroscribe(shape: dict[str, Any], *, fused: bool = False, compiled: bool = False) -> Run:
+def neuroscribe(
+    shape: dict[str, Any], dtype: torch.dtype, *, fused: bool = False, compiled: bool = False
+) -> Run:
     """Prepare our capture: the model as it is, GPT-2's activation function in one step, or one graph."""
-    model = random_subject("gpt2", **shape)
+    model = _model(shape, dtype)
     if fused:
         fuse_gelu(model)
     facts = TokenizerFacts(lambda _: [], (), frozenset(), "none")
@@ -98,7 +100,7 @@ def neuroscribe(shape: dict[str, Any], *, fused: bool = False, compiled: bool = 
         facts,
         "gpt2",
         "random",
-        dtype=torch.float32,
+        dtype=dtype,
         device=device,
         batch_tokens=BATCH * LENGTH,
         compiled=CompiledBackbone(model) if compiled else None,
@@ -112,17 +114,17 @@ def neuroscribe(shape: dict[str, Any], *, fused: bool = False, compiled: bool = 
     return run
 
 
-def transformer_lens(shape: dict[str, Any]) -> Run:
+def transformer_lens(shape: dict[str, Any], dtype: torch.dtype) -> Run:
     """Prepare TransformerLens: a hook per layer, no result asked for.
 
     Release 4.3 computes the logits all the same, whatever `return_type` and `stop_at_layer` say.
     """
     sources = import_module("transformer_lens.model_bridge.sources")
-    model = random_subject("gpt2", **shape)
+    model = _model(shape, dtype)
     bridge = sources.build_bridge_from_module(model, "GPT2LMHeadModel", hf_config=model.config)
 
     def run(tokens: Int[Tensor, "sequence token"]) -> list[Found]:
-        collectors = _collectors(shape)
+        collectors = _collectors(shape, dtype)
         hooks = [(f"blocks.{layer}.mlp.hook_post", one.hook) for layer, one in enumerate(collectors)]
         with torch.inference_mode():
             for batch in tokens.split(BATCH):
@@ -132,12 +134,12 @@ def transformer_lens(shape: dict[str, Any]) -> Run:
     return run
 
 
-def nnsight(shape: dict[str, Any]) -> Run:
+def nnsight(shape: dict[str, Any], dtype: torch.dtype) -> Run:
     """Prepare nnsight: a trace of the backbone, without logits, stopped after the last neurons are read."""
-    traced = import_module("nnsight").NNsight(random_subject("gpt2", **shape).transformer)
+    traced = import_module("nnsight").NNsight(_model(shape, dtype).transformer)
 
     def run(tokens: Int[Tensor, "sequence token"]) -> list[Found]:
-        collectors = _collectors(shape)
+        collectors = _collectors(shape, dtype)
         with torch.inference_mode():
             for batch in tokens.split(BATCH):
                 with traced.trace(batch, use_cache=False) as tracer:
@@ -149,9 +151,9 @@ def nnsight(shape: dict[str, Any]) -> Run:
     return run
 
 
-def naive(shape: dict[str, Any]) -> Run:
+def naive(shape: dict[str, Any], dtype: torch.dtype) -> Run:
     """Prepare the naive gathering: forward hooks keep every tensor of the backbone; all else comes after."""
-    backbone = random_subject("gpt2", **shape).transformer
+    backbone = _model(shape, dtype).transformer
     kept: list[list[Tensor]] = [[] for _ in backbone.h]
     for block, tensors in zip(backbone.h, kept, strict=True):
         block.mlp.act.register_forward_hook(lambda *call, tensors=tensors: tensors.append(call[2]))
@@ -165,7 +167,7 @@ def naive(shape: dict[str, Any]) -> Run:
     return run
 
 
-VARIANTS: dict[str, Callable[[dict[str, Any]], Run]] = {
+VARIANTS: dict[str, Callable[[dict[str, Any], torch.dtype], Run]] = {
     "neuroscribe": neuroscribe,
     "neuroscribe_fused": partial(neuroscribe, fused=True),
     "neuroscribe_optimised": partial(neuroscribe, fused=True, compiled=True),
@@ -175,8 +177,12 @@ VARIANTS: dict[str, Callable[[dict[str, Any]], Run]] = {
 }
 
 
-def _collectors(shape: dict[str, Any]) -> list[Collector]:
-    return [Collector(shape["n_inner"]) for _ in range(shape["n_layer"])]
+def _model(shape: dict[str, Any], dtype: torch.dtype) -> Any:
+    return random_subject("gpt2", **shape).to(dtype)
+
+
+def _collectors(shape: dict[str, Any], dtype: torch.dtype) -> list[Collector]:
+    return [Collector(shape["n_inner"], dtype) for _ in range(shape["n_layer"])]
 
 
 def _sorted(state: LayerState, layer: int) -> Found:
@@ -194,7 +200,7 @@ def _reduced(tensors: list[Float[Tensor, "batch token neuron"]]) -> Found:
     tensors.clear()
     value, sequence = activations.amax(1).topk(TOP_K, 0)
     vector = activations[sequence.T, :, torch.arange(activations.shape[2])[:, None]]
-    tokens = activations.flatten(0, 1)
+    tokens = activations.flatten(0, 1).float()
     mean = tokens.mean(0)
     tokens -= mean
     power = tokens.clone()

@@ -19,7 +19,7 @@ from dagster_project.plan import found
 from neuroscribe.explain.specs import EXPLAINER_KINDS
 from neuroscribe.plan import layer_plan
 from neuroscribe.planned_calls import Asked
-from neuroscribe.ports import Usage
+from neuroscribe.replies import Usage
 from neuroscribe.simulate.specs import SIMULATOR_KINDS
 from neuroscribe.studies import Study
 from neuroscribe.study_files import chosen_study, read_studies

@@ -23,7 +23,8 @@ from neuroscribe.judge.stage import layout_of
 from neuroscribe.lineage import Lineage
 from neuroscribe.plan import layer_plan, plan_text
 from neuroscribe.planned_calls import Asked, Found
-from neuroscribe.ports import LLM, CallStore, Usage
+from neuroscribe.ports import LLM, CallStore
+from neuroscribe.replies import Usage
 from neuroscribe.simulate.simulators import asking_simulator
 from neuroscribe.studies import LLMSpec, Study
 from neuroscribe.study_files import chosen_layers, chosen_study, read_studies

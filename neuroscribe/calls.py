@@ -6,7 +6,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 from neuroscribe.errors import CapabilityError, StoreError
-from neuroscribe.ports import CallStore, Message, NextToken, NextTokenScorer
+from neuroscribe.ports import CallStore, NextTokenScorer
+from neuroscribe.replies import Message, NextToken
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -14,7 +14,8 @@ import polars as pl
 from neuroscribe.aligned import NOTHING, Format, aligned, counted, dollars, worded
 from neuroscribe.calls import ABOUT
 from neuroscribe.columns import Column, Table, usage_columns
-from neuroscribe.ports import KeptCalls, Usage
+from neuroscribe.ports import KeptCalls
+from neuroscribe.replies import Usage
 
 STAGES = ("explanation", "simulation", "judgement")
 

@@ -21,7 +21,7 @@ from neuroscribe.local_answers import Draw, can_batch, continued
 from neuroscribe.local_prompts import PromptStyle, PromptTokens
 from neuroscribe.local_readings import check_questions, finite, look_back, row_probabilities
 from neuroscribe.local_rows import Row
-from neuroscribe.ports import Message, NextToken, Reply, Schema, Usage
+from neuroscribe.replies import Message, NextToken, Reply, Schema, Usage
 
 _KEPT_PREFIXES = 4
 _LIKELIEST = 50

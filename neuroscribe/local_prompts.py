@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from neuroscribe.explain.messages import as_text
-from neuroscribe.ports import Message
+from neuroscribe.replies import Message
 
 PromptStyle = Literal["completion", "chat"]
 _CONTENT = "\ue000{}\ue001"

@@ -19,7 +19,8 @@ from neuroscribe.judge.judges import MAX_TOKENS, judgement_key
 from neuroscribe.judge.prompts import Layout, judging_messages
 from neuroscribe.judge.stage import Evidence, JudgedTables, Question, layout_of
 from neuroscribe.likely import TEXT, TOKEN, likely_explanations, likely_question
-from neuroscribe.ports import CallStore, Message, Usage
+from neuroscribe.ports import CallStore
+from neuroscribe.replies import Message, Usage
 from neuroscribe.sampling import sampled_neurons, set_aside
 from neuroscribe.score.specs import Judging
 from neuroscribe.simulate.requests import Request, requests

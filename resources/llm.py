@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from neuroscribe.capabilities import Capabilities
 from neuroscribe.errors import CapabilityError, LLMError
-from neuroscribe.ports import CallStore, EchoedPrompt, Message, NextToken, Progress, Reply, Schema
+from neuroscribe.ports import CallStore, Progress
+from neuroscribe.replies import EchoedPrompt, Message, NextToken, Reply, Schema
 from resources.llm_asking import Answered, Asking, PromptStyle
 from resources.llm_capabilities import Found
 from resources.llm_client import Client

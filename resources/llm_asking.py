@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal
 
 from neuroscribe.explain.messages import as_text
-from neuroscribe.ports import Message, Schema, Usage
+from neuroscribe.replies import Message, Schema, Usage
 from resources.llm_capabilities import Found
 from resources.llm_faults import RejectedError, UnansweredError, without_logprobs
 from resources.llm_forms import SchemaForm, counts, is_about_forms, response_format, schema_forms

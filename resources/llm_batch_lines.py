@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from neuroscribe.fingerprint import fingerprint
-from neuroscribe.ports import Reply
+from neuroscribe.replies import Reply
 from resources.llm_prices import Prices
 from resources.llm_wire import Body, failed, mapping, read_reply, read_usage
 

@@ -12,7 +12,8 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from neuroscribe.errors import BatchPendingError, LLMError
-from neuroscribe.ports import CallStore, Message, Progress, Reply, Schema, Usage
+from neuroscribe.ports import CallStore, Progress
+from neuroscribe.replies import Message, Reply, Schema, Usage
 from resources.llm import OpenAIServer
 from resources.llm_batch_jobs import BatchJobs, Job, Sleep
 from resources.llm_batch_lines import BatchRequest, read_answers

@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 from neuroscribe.errors import LLMError
-from neuroscribe.ports import Usage
+from neuroscribe.replies import Usage
 from resources.llm_endpoints import Endpoint
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from neuroscribe.capabilities import Capabilities
-from neuroscribe.ports import Schema
+from neuroscribe.replies import Schema
 from resources.llm_faults import RejectedError, UnansweredError
 
 TOP_LOGPROBS = (20, 10, 5)

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from neuroscribe.ports import EchoedPrompt, NextToken, ReadingStatus, Usage
+from neuroscribe.replies import EchoedPrompt, NextToken, ReadingStatus, Usage
 from neuroscribe.simulate.distribution import readable_logprobs
 from resources.llm_wire import Body, is_refused, mapping
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from neuroscribe.ports import Usage
+from neuroscribe.replies import Usage
 from neuroscribe.studies import LLMSpec
 
 _LIST = Path(__file__).parent / "prices.toml"

@@ -7,7 +7,7 @@ import json
 from contextlib import suppress
 from typing import Any
 
-from neuroscribe.ports import Message
+from neuroscribe.replies import Message
 from resources.llm_asking import Asking
 from resources.llm_faults import RejectedError, UnansweredError
 from resources.llm_forms import SchemaForm, is_about_forms

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from neuroscribe.errors import LLMError
 from neuroscribe.pace import duration
-from neuroscribe.ports import Progress, Usage
+from neuroscribe.ports import Progress
+from neuroscribe.replies import Usage
 from resources.llm_budget import Budget, Reservation
 from resources.llm_circuit import Circuit
 from resources.llm_faults import UnansweredError, WithheldError

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeGuard
 
-from neuroscribe.ports import Reply, ReplyStatus, Usage
+from neuroscribe.replies import Reply, ReplyStatus, Usage
 from resources.llm_prices import Prices
 
 _KEPT = 10_000  # characters of a failure that are worth keeping

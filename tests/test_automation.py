@@ -15,8 +15,8 @@ from dagster_project.build import build_defs
 from dagster_project.environments import ROOT, Environment
 from dagster_project.freshness import Freshness
 from neuroscribe.lineage import TABLES_OF, Lineage
-from neuroscribe.ports import Usage
 from neuroscribe.records import TABLES
+from neuroscribe.replies import Usage
 from neuroscribe.stages import provenance
 from neuroscribe.studies import Study, layer_key
 from neuroscribe.study_files import read_study

@@ -20,7 +20,8 @@ from neuroscribe.judge.stage import Evidence, JudgedTables, judged
 from neuroscribe.ledger import ledger
 from neuroscribe.plan import layer_plan, likely_tokens, plan_text
 from neuroscribe.planned_calls import Asked, Found
-from neuroscribe.ports import Document, Simulator, Usage
+from neuroscribe.ports import Document, Simulator
+from neuroscribe.replies import Usage
 from neuroscribe.sampling import sampled_neurons, set_aside
 from neuroscribe.simulate.requests import requests
 from neuroscribe.simulate.simulators import asking_simulator

@@ -19,8 +19,9 @@ from neuroscribe.explain.questions import NO_TOKEN, Question, questions
 from neuroscribe.explain.specs import AskingSpec, TokenList
 from neuroscribe.explain.wording import wording
 from neuroscribe.fingerprint import fingerprint
-from neuroscribe.ports import LLM, CallStore, Progress, Reply, Usage
+from neuroscribe.ports import LLM, CallStore, Progress
 from neuroscribe.records import EXPLANATIONS
+from neuroscribe.replies import Reply, Usage
 from neuroscribe.studies import Study
 
 _ANSWERS = 3

@@ -14,7 +14,7 @@ from neuroscribe.escaping import quoted, unforged
 from neuroscribe.explain.parsing import AnswerForm
 from neuroscribe.explain.prompts import Excerpts, Pair
 from neuroscribe.explain.wording import Wording, filled, wording
-from neuroscribe.ports import Message
+from neuroscribe.replies import Message
 
 STRONG = 5
 """Activation on the 0..10 scale from which a token is marked."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from neuroscribe.ports import Message
+from neuroscribe.replies import Message
 
 _BLANK_LINE = "\n\n"
 

@@ -12,7 +12,7 @@ from typing import Literal, cast
 from neuroscribe.escaping import storable
 from neuroscribe.explain.faults import fault, without_thoughts
 from neuroscribe.json_answers import CutOffError, json_answer
-from neuroscribe.ports import Schema
+from neuroscribe.replies import Schema
 
 LONGEST, LONGEST_LONG = 300, 2000
 """Characters of a text and of a long text; longer ones are reasoning or copied excerpts."""

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from neuroscribe.escaping import escaped, unforged
 from neuroscribe.explain.parsing import AnswerForm
 from neuroscribe.explain.wording import Wording, filled, wording
-from neuroscribe.ports import Message
+from neuroscribe.replies import Message
 
 SPARSE = 0.2
 """Share of firing tokens below which they are listed once more (paper)."""

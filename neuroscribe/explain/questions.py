@@ -14,7 +14,7 @@ from neuroscribe.explain.highlights import highlight_messages, logit_lens_messag
 from neuroscribe.explain.prompts import following, next_token_messages, token_pair_messages
 from neuroscribe.explain.specs import AskingSpec, Highlights, LogitLens, NextToken, Showing, TokenSummary
 from neuroscribe.fingerprint import fingerprint
-from neuroscribe.ports import Message
+from neuroscribe.replies import Message
 
 NO_TOKEN = "no token has a positive mean"  # noqa: S105 - no password
 SILENT = "no training exemplar shows the neuron firing"

@@ -14,7 +14,7 @@ from importlib.resources import files
 from typing import Any
 
 from neuroscribe.explain.parsing import AnswerForm
-from neuroscribe.ports import Message
+from neuroscribe.replies import Message
 
 _ANSWERS = "answers"
 

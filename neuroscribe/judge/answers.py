@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import exp
 
-from neuroscribe.ports import NextToken, ReadingStatus, Reply, Usage
+from neuroscribe.replies import NextToken, ReadingStatus, Reply, Usage
 from neuroscribe.simulate.distribution import readable_logprobs
 
 _FIRST_WORD = re.compile(r"^\W*(yes|no)\b", re.IGNORECASE)

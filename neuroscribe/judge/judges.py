@@ -8,7 +8,8 @@ from neuroscribe.errors import CapabilityError
 from neuroscribe.fingerprint import fingerprint
 from neuroscribe.judge.answers import Judgement, judged_by_first_token, judged_by_text
 from neuroscribe.judge.prompts import Layout, judging_messages, prompt_identity
-from neuroscribe.ports import LLM, CallStore, Message, NextTokenScorer, TextEncoder, Usage
+from neuroscribe.ports import LLM, CallStore, NextTokenScorer, TextEncoder
+from neuroscribe.replies import Message, Usage
 
 _ANSWERS = 1
 """Raise when the code that asks or reads changes what the same prompt is answered with."""

@@ -14,7 +14,7 @@ from neuroscribe.escaping import escaped, unforged
 from neuroscribe.explain.highlights import STRONG
 from neuroscribe.explain.highlights import marked as shown_with_marks
 from neuroscribe.fingerprint import fingerprint
-from neuroscribe.ports import Message
+from neuroscribe.replies import Message
 
 Layout = Literal["detection", "fuzzing"]
 

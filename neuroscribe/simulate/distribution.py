@@ -8,7 +8,7 @@ from typing import TypeGuard
 import numpy as np
 from jaxtyping import Float
 
-from neuroscribe.ports import ReadingStatus, Simulated
+from neuroscribe.replies import ReadingStatus, Simulated
 from neuroscribe.simulate.prompts import DIGITS, LARGEST
 
 _GRAVEST: tuple[ReadingStatus, ...] = ("failed", "refused", "truncated", "unparsable", "ok")

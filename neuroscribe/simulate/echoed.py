@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from neuroscribe.errors import CapabilityError
-from neuroscribe.ports import EchoedPrompt, PromptScorer, ReadingStatus, Simulated
+from neuroscribe.ports import PromptScorer
+from neuroscribe.replies import EchoedPrompt, ReadingStatus, Simulated
 from neuroscribe.simulate.distribution import digit_probabilities, expected_reading, without_values
 from neuroscribe.simulate.prompts import DIGITS, hidden_prompt, prompt_identity
 

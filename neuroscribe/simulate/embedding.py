@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from neuroscribe.ports import Simulated, TextEncoder
+from neuroscribe.ports import TextEncoder
+from neuroscribe.replies import Simulated
 from neuroscribe.simulate.spans import text_and_spans
 
 

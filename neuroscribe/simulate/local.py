@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from neuroscribe.errors import CapabilityError
 from neuroscribe.local_llm import LocalLLM
-from neuroscribe.ports import Simulated, Usage
+from neuroscribe.replies import Simulated, Usage
 from neuroscribe.simulate.distribution import expected_activations
 from neuroscribe.simulate.local_layouts import Asked, HiddenLines, Layout
 from neuroscribe.simulate.prompts import DIGITS

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from neuroscribe.escaping import escaped, unforged
 from neuroscribe.explain.faults import fault
-from neuroscribe.ports import Message, ReadingStatus, Reply, Simulated
+from neuroscribe.replies import Message, ReadingStatus, Reply, Simulated
 from neuroscribe.simulate.copied_words import Copied, copied, goes_round
 from neuroscribe.simulate.distribution import without_values
 from neuroscribe.simulate.prompts import conversation, wording

@@ -18,7 +18,8 @@ import numpy as np
 from neuroscribe.calls import InFlight, answered_once, first_token
 from neuroscribe.escaping import escaped, unforged
 from neuroscribe.fingerprint import fingerprint
-from neuroscribe.ports import CallStore, Message, NextToken, NextTokenScorer, Simulated, Usage
+from neuroscribe.ports import CallStore, NextTokenScorer
+from neuroscribe.replies import Message, NextToken, Simulated, Usage
 from neuroscribe.simulate.distribution import answer_probabilities, expected_reading
 from neuroscribe.simulate.prompts import conversation, prompt_identity, wording
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from neuroscribe.escaping import escaped, unforged
 from neuroscribe.fingerprint import fingerprint
-from neuroscribe.ports import Message
+from neuroscribe.replies import Message
 
 HIDDEN = "?"
 """Stands where a value is not shown."""

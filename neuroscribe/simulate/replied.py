@@ -12,7 +12,8 @@ from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 from neuroscribe.explain.faults import without_thoughts
-from neuroscribe.ports import LLM, BatchingLLM, Message, Reply, Schema, Simulated
+from neuroscribe.ports import LLM, BatchingLLM
+from neuroscribe.replies import Message, Reply, Schema, Simulated
 from neuroscribe.simulate.distribution import without_values
 from neuroscribe.simulate.prompts import prompt_identity
 

@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from neuroscribe.calls import worked_through
 from neuroscribe.exemplars import Neuron
-from neuroscribe.ports import Simulated
+from neuroscribe.replies import Simulated
 from neuroscribe.score.measures import correlation
 from neuroscribe.score.specs import ScoringSpec
 from neuroscribe.simulate.tasks import Task

@@ -12,8 +12,9 @@ from neuroscribe.corpus import token_bytes_by_sequence
 from neuroscribe.errors import LLMError
 from neuroscribe.exemplars import Neuron, by_neuron, scored_exemplars
 from neuroscribe.fingerprint import fingerprint
-from neuroscribe.ports import CallStore, Progress, Simulated, Simulator, Usage
+from neuroscribe.ports import CallStore, Progress, Simulator
 from neuroscribe.records import SIMULATIONS
+from neuroscribe.replies import Simulated, Usage
 from neuroscribe.simulate.sequential import Ask, Sequentially, Truth, in_pieces
 from neuroscribe.simulate.tasks import Task, simulation_tasks
 from neuroscribe.studies import Study

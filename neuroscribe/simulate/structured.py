@@ -11,7 +11,7 @@ from typing import Any
 from neuroscribe.escaping import escaped, unescaped, unforged
 from neuroscribe.explain.faults import fault
 from neuroscribe.json_answers import CutOffError, json_answer
-from neuroscribe.ports import Message, Reply, Schema, Simulated
+from neuroscribe.replies import Message, Reply, Schema, Simulated
 from neuroscribe.simulate.distribution import without_values
 from neuroscribe.simulate.prompts import conversation, wording
 

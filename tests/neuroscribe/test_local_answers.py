@@ -10,7 +10,8 @@ import torch
 from neuroscribe.kv_cache import can_fork
 from neuroscribe.local_answers import can_batch, continued
 from neuroscribe.local_llm import LocalLLM
-from neuroscribe.ports import BatchingLLM, Message
+from neuroscribe.ports import BatchingLLM
+from neuroscribe.replies import Message
 from neuroscribe.testing.random_subjects import random_subject
 from neuroscribe.testing.tokenizers import byte_tokenizer
 

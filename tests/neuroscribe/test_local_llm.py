@@ -12,7 +12,8 @@ from neuroscribe.errors import CapabilityError, LLMError
 from neuroscribe.kv_cache import forked
 from neuroscribe.local_llm import LocalLLM
 from neuroscribe.local_rows import Row
-from neuroscribe.ports import Message, NextTokenScorer, Reply, Usage
+from neuroscribe.ports import NextTokenScorer
+from neuroscribe.replies import Message, Reply, Usage
 from neuroscribe.testing.random_subjects import random_subject
 from neuroscribe.testing.tokenizers import byte_tokenizer
 

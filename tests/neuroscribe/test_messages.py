@@ -1,5 +1,5 @@
 from neuroscribe.explain.messages import as_text
-from neuroscribe.ports import Message
+from neuroscribe.replies import Message
 
 
 def test_turns_are_parted_by_blank_lines_and_a_stub_ends_the_text():

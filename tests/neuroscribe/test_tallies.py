@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from neuroscribe.ports import Usage
 from neuroscribe.publish.tallies import llm_calls, simulation_tally
 from neuroscribe.records import EXPLANATIONS, SIMULATIONS
+from neuroscribe.replies import Usage
 from neuroscribe.studies import Study
 
 STUDY = Study.model_validate(

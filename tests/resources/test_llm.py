@@ -9,7 +9,8 @@ import httpx2
 import pytest
 
 from neuroscribe.errors import LLMError
-from neuroscribe.ports import LLM, Message, Reply
+from neuroscribe.ports import LLM
+from neuroscribe.replies import Message, Reply
 from neuroscribe.testing.servers import ScriptedFault, ScriptedServer
 from resources.llm import OpenAIServer
 from resources.llm_endpoints import Endpoint

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from neuroscribe.ports import Message, NextToken, Reply
+from neuroscribe.replies import Message, NextToken, Reply
 from neuroscribe.testing.server_bodies import chat_body
 from neuroscribe.testing.servers import ScriptedFault, ScriptedServer
 from resources.llm import OpenAIServer

@@ -9,7 +9,8 @@ import pytest
 
 from neuroscribe.errors import BatchPendingError, BudgetError, LLMError
 from neuroscribe.explain.parsing import SCHEMA
-from neuroscribe.ports import CallStore, Message, Reply
+from neuroscribe.ports import CallStore
+from neuroscribe.replies import Message, Reply
 from neuroscribe.studies import LLMSpec
 from neuroscribe.testing.server_batches import Batches
 from neuroscribe.testing.servers import ScriptedFault, ScriptedServer

@@ -5,8 +5,9 @@ import pytest
 
 from neuroscribe.capabilities import Capabilities
 from neuroscribe.errors import CapabilityError, LLMError
-from neuroscribe.ports import Message, NextToken, NextTokenScorer, Reply
+from neuroscribe.ports import NextTokenScorer
 from neuroscribe.preflight import check_llm
+from neuroscribe.replies import Message, NextToken, Reply
 from neuroscribe.testing.server_bodies import Dialect
 from neuroscribe.testing.servers import ScriptedFault, ScriptedServer
 from neuroscribe.testing.stores import MemoryCalls

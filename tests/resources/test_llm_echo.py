@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from neuroscribe.errors import CapabilityError, LLMError
-from neuroscribe.ports import EchoedPrompt, PromptScorer, Usage
+from neuroscribe.ports import PromptScorer
+from neuroscribe.replies import EchoedPrompt, Usage
 from neuroscribe.simulate.prompts import hidden_prompt
 from neuroscribe.testing.server_bodies import Dialect
 from neuroscribe.testing.servers import ScriptedFault, ScriptedServer

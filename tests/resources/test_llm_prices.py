@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import resources.llm_prices
-from neuroscribe.ports import Usage
+from neuroscribe.replies import Usage
 from neuroscribe.studies import LLMSpec
 from resources.llm_prices import Prices, prices
 

@@ -5,7 +5,7 @@ import dagster as dg
 import pytest
 
 from neuroscribe.errors import BudgetError, LLMError
-from neuroscribe.ports import Message, Reply
+from neuroscribe.replies import Message, Reply
 from neuroscribe.studies import LLMSpec
 from neuroscribe.testing.servers import ScriptedServer
 from resources.llm import OpenAIServer

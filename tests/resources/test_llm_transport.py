@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from neuroscribe.errors import BudgetError, LLMError
-from neuroscribe.ports import Reply
+from neuroscribe.replies import Reply
 from neuroscribe.testing.stores import SilentProgress
 from neuroscribe.testing.virtual_time import run_in_virtual_time
 from resources.llm_budget import Budget

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import httpx2
 
-from neuroscribe.ports import Message, Reply
+from neuroscribe.replies import Message, Reply
 from resources.llm import OpenAIServer
 
 QUESTION = [Message("user", "What do rain and snow share?" * 10)]

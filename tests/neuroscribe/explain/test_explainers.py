@@ -11,8 +11,8 @@ from neuroscribe.explain.explainers import explained
 from neuroscribe.explain.parsing import SCHEMA
 from neuroscribe.explain.questions import Question, questions, spread
 from neuroscribe.explain.specs import AskingSpec, Highlights, LogitLens, NextToken, TokenPairs, TokenSummary
-from neuroscribe.ports import Message, Reply, Schema, Usage
 from neuroscribe.records import CONNECTIONS, NEURON_RECORDS, TOKEN_LOOKUP, VOCABULARY
+from neuroscribe.replies import Message, Reply, Schema, Usage
 from neuroscribe.studies import Study
 from neuroscribe.testing.stores import MemoryCalls, SilentProgress
 

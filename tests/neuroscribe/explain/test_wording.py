@@ -7,7 +7,7 @@ from neuroscribe.explain.highlights import highlight_messages, logit_lens_messag
 from neuroscribe.explain.parsing import LONGEST_LONG, parsed_answer
 from neuroscribe.explain.prompts import next_token_messages, token_pair_messages
 from neuroscribe.explain.wording import filled, wording, wordings
-from neuroscribe.ports import Message
+from neuroscribe.replies import Message
 
 KINDS = ("token_pairs", "next_token", "highlights", "logit_lens", "token_summary")
 

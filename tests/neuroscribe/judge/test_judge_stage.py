@@ -8,8 +8,8 @@ import pytest
 from neuroscribe.errors import LLMError
 from neuroscribe.exemplars import Neuron
 from neuroscribe.judge.stage import JudgedTables, judged_layer
-from neuroscribe.ports import Usage
 from neuroscribe.records import EXPLANATIONS, JUDGEMENTS, NEURON_RECORDS, SEQUENCES, VOCABULARY
+from neuroscribe.replies import Usage
 from neuroscribe.studies import Study
 from neuroscribe.testing.stores import Interrupted, MemoryCalls, SilentProgress
 
@@ -29,7 +29,7 @@ class Said:
         self.checked = 0
 
     async def reply(self, messages: Any, **_: Any) -> Any:
-        from neuroscribe.ports import Reply
+        from neuroscribe.replies import Reply
 
         self.shown.append(messages[-1].content)
         await asyncio.sleep(0)

@@ -9,7 +9,7 @@ from neuroscribe.errors import CapabilityError
 from neuroscribe.judge.answers import Judgement, judged_by_first_token, judged_by_text
 from neuroscribe.judge.judges import AskedJudge, SimilarityJudge, gives_first_tokens
 from neuroscribe.judge.prompts import judging_messages, prompt_identity
-from neuroscribe.ports import Message, NextToken, Reply, Schema, Usage
+from neuroscribe.replies import Message, NextToken, Reply, Schema, Usage
 from neuroscribe.testing.stores import MemoryCalls
 
 TOKENS = [b" the", b" rain", b"\n<b>", b" fell"]

@@ -8,7 +8,6 @@ import torch
 
 from neuroscribe.architectures import down_projections
 from neuroscribe.errors import SubjectError
-from neuroscribe.ports import Usage
 from neuroscribe.records import (
     ABLATIONS,
     EXPLANATIONS,
@@ -19,6 +18,7 @@ from neuroscribe.records import (
     STATISTICS,
     TOKEN_LOOKUP,
 )
+from neuroscribe.replies import Usage
 from neuroscribe.score.ablating import AblatedTables, ablated_layer
 from neuroscribe.score.ablation import Replacement, divergences, jensen_shannon
 from neuroscribe.score.stage import LayerResults, scored

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from neuroscribe.exemplars import Neuron
-from neuroscribe.ports import Usage
 from neuroscribe.records import EXPLANATIONS, NEURON_RECORDS, SEQUENCES, SIMULATIONS, TOKEN_LOOKUP
+from neuroscribe.replies import Usage
 from neuroscribe.score.calibration import linear, percentile, stretched
 from neuroscribe.score.stage import LayerResults, scored
 from neuroscribe.studies import Study

@@ -4,8 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from neuroscribe.ports import Usage
 from neuroscribe.records import EXPLANATIONS, JUDGEMENTS, SEQUENCES, TOKEN_LOOKUP
+from neuroscribe.replies import Usage
 from neuroscribe.score.judgements import Answers, Judgements, auc, balanced_accuracies
 from neuroscribe.score.scorers import Due
 from neuroscribe.studies import Study

@@ -5,8 +5,8 @@ import polars as pl
 import pytest
 
 from neuroscribe.exemplars import Neuron
-from neuroscribe.ports import Usage
 from neuroscribe.records import EXPLANATIONS, NEURON_RECORDS, SCORES, SEQUENCES, SIMULATIONS, TOKEN_LOOKUP
+from neuroscribe.replies import Usage
 from neuroscribe.score.scorers import scorer_name
 from neuroscribe.score.stage import LayerResults, scored
 from neuroscribe.studies import Study

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from neuroscribe.errors import CapabilityError
-from neuroscribe.ports import EchoedPrompt, PromptScorer, Simulated, Usage
+from neuroscribe.ports import PromptScorer
+from neuroscribe.replies import EchoedPrompt, Simulated, Usage
 from neuroscribe.simulate.echoed import EchoedSimulator
 from neuroscribe.simulate.prompts import hidden_prompt
 

@@ -10,7 +10,7 @@ import torch
 
 from neuroscribe.errors import CapabilityError, LLMError
 from neuroscribe.local_llm import LocalLLM
-from neuroscribe.ports import Simulated
+from neuroscribe.replies import Simulated
 from neuroscribe.simulate.local import LocalSimulator
 from neuroscribe.simulate.local_layouts import HiddenLines
 from neuroscribe.simulate.prompts import (

@@ -9,7 +9,7 @@ import pytest
 
 from neuroscribe.errors import CapabilityError
 from neuroscribe.explain.messages import as_text
-from neuroscribe.ports import Message, NextToken, ReadingStatus, Usage
+from neuroscribe.replies import Message, NextToken, ReadingStatus, Usage
 from neuroscribe.simulate.one_at_a_time import OneAtATimeSimulator
 from neuroscribe.testing.stores import MemoryCalls
 

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from neuroscribe.exemplars import Neuron
-from neuroscribe.ports import Simulated
+from neuroscribe.replies import Simulated
 from neuroscribe.score.measures import correlation
 from neuroscribe.simulate.stage import simulated
 from neuroscribe.simulate.tasks import Task

@@ -7,8 +7,8 @@ import pytest
 
 from neuroscribe.errors import LLMError
 from neuroscribe.exemplars import Neuron
-from neuroscribe.ports import ReadingStatus, Simulated, Usage
 from neuroscribe.records import EXPLANATIONS, NEURON_RECORDS
+from neuroscribe.replies import ReadingStatus, Simulated, Usage
 from neuroscribe.simulate.stage import simulated
 from neuroscribe.simulate.tasks import Task, controls, simulation_tasks
 from neuroscribe.studies import Study

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from neuroscribe.ports import ReplyStatus, Simulated
+from neuroscribe.replies import ReplyStatus, Simulated
 from neuroscribe.simulate.replied import RepliedSimulator
 from neuroscribe.simulate.structured import StructuredLayout
 from tests.neuroscribe.simulate.answering import Answering
