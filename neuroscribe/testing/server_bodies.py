@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from itertools import accumulate, count
+from itertools import accumulate
 from typing import Any, Literal
 
 Dialect = Literal["legacy", "chat_shaped", "echo_ignored", "no_logprobs"]
@@ -19,18 +19,22 @@ _EXPLANATION = re.compile(r"^Explanation: (.*)$", re.MULTILINE)
 _HIDDEN_LINE = re.compile(r"^(.*)\t\?$", re.MULTILINE)
 _SURE = 0.99  # probability of the scripted digit
 _GENERATED = "\n"
-_NUMBERS = count()  # of answers, which no two share
 
 
-def chat_body(prompt: str, said: str, *, model: str, logprobs: dict[str, Any] | None = None) -> str:
-    """Return a chat completion."""
+def chat_body(
+    prompt: str, said: str, *, model: str, logprobs: dict[str, Any] | None = None, name: str = ""
+) -> str:
+    """Return a chat completion; `name` is its id."""
     message = {"role": "assistant", "content": said, "refusal": None}
-    return _body(model, prompt, said, {"message": message, "logprobs": logprobs, "finish_reason": "stop"})
+    choice = {"message": message, "logprobs": logprobs, "finish_reason": "stop"}
+    return _body(model, prompt, said, choice, name)
 
 
-def completion_body(prompt: str, said: str, *, model: str, logprobs: dict[str, Any] | None = None) -> str:
-    """Return a text completion."""
-    return _body(model, prompt, said, {"text": said, "logprobs": logprobs, "finish_reason": "stop"})
+def completion_body(
+    prompt: str, said: str, *, model: str, logprobs: dict[str, Any] | None = None, name: str = ""
+) -> str:
+    """Return a text completion; `name` is its id."""
+    return _body(model, prompt, said, {"text": said, "logprobs": logprobs, "finish_reason": "stop"}, name)
 
 
 def first_token_logprobs(likely: Mapping[str, float], wanted: int, *, legacy: bool) -> dict[str, Any]:
@@ -64,6 +68,7 @@ def echo_body(
     *,
     dialect: Dialect,
     model: str,
+    name: str = "",
 ) -> str:
     """Return the completion of a simulation prompt, as far as the dialect allows echoed."""
     prompt, wanted = str(request["prompt"]), int(request["logprobs"])
@@ -78,7 +83,7 @@ def echo_body(
     form = _legacy if dialect == "legacy" else _chat_shaped
     logprobs = None if dialect == "no_logprobs" else form(tokens[first:], tops[first:])
     text = "".join(tokens[first:])
-    return _body(model, prompt, "x", {"text": text, "logprobs": logprobs, "finish_reason": "length"})
+    return _body(model, prompt, "x", {"text": text, "logprobs": logprobs, "finish_reason": "length"}, name)
 
 
 def tokenised(text: str) -> list[str]:
@@ -167,12 +172,12 @@ def _chat_shaped(tokens: list[str], tops: list[dict[str, float] | None]) -> dict
     return {"content": entries}
 
 
-def _body(model: str, prompt: str, said: str, choice: dict[str, Any]) -> str:
+def _body(model: str, prompt: str, said: str, choice: dict[str, Any], name: str) -> str:
     prompt_tokens, completion_tokens = len(tokenised(prompt)), len(tokenised(said))
     usage = {
         "prompt_tokens": prompt_tokens,
         "completion_tokens": completion_tokens,
         "total_tokens": prompt_tokens + completion_tokens,
     }
-    named = {"id": f"scripted-{next(_NUMBERS)}", "object": "scripted", "model": model}
+    named = {"id": name, "object": "scripted", "model": model}
     return json.dumps({**named, "choices": [{"index": 0, **choice}], "usage": usage})

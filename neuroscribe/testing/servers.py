@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import Any, Protocol, cast, runtime_checkable
 
+from neuroscribe.fingerprint import fingerprint
 from neuroscribe.testing.server_batches import Batches, multipart
 from neuroscribe.testing.server_bodies import (
     Dialect,
@@ -136,9 +137,9 @@ class ScriptedServer:
                     prompt = "\n\n".join(message["content"] for message in messages)
                     return self._replied(prompt, body, chat=True)
                 case "/v1/completions", {"prompt": str(prompt), "echo": True}:
-                    return ScriptedFault(
-                        200, echo_body(body, self._script.digits, dialect=self._dialect, model=self._model)
-                    )
+                    known = {"model": self._model, "name": _name(body)}
+                    echo = echo_body(body, self._script.digits, dialect=self._dialect, **known)
+                    return ScriptedFault(200, echo)
                 case "/v1/completions", {"prompt": str(prompt)}:
                     return self._replied(prompt, body, chat=False)
                 case _ if self._batches is not None and path.startswith(("/v1/files", "/v1/batches")):
@@ -171,7 +172,9 @@ class ScriptedServer:
             legacy = not chat and self._dialect == "legacy"
             logprobs = first_token_logprobs(likely, wanted, legacy=legacy)
         body = chat_body if chat else completion_body
-        return ScriptedFault(200, body(prompt, said, model=self._model, logprobs=logprobs))
+        return ScriptedFault(
+            200, body(prompt, said, model=self._model, logprobs=logprobs, name=_name(request))
+        )
 
     def _likely(self, prompt: str, said: str) -> Mapping[str, float]:
         if isinstance(self._script, FirstTokens):
@@ -195,6 +198,11 @@ class _HTTPServer(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: a client that hangs up is part of the tests."""
+
+
+def _name(request: dict[str, Any]) -> str:
+    """Return an answer's id: another for every request, and the same in every run."""
+    return fingerprint("scripted answer", json.dumps(request, sort_keys=True))[:16]
 
 
 class _Handler(BaseHTTPRequestHandler):
