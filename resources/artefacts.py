@@ -170,6 +170,10 @@ class Artefacts:
     def _from_hub(self, name: str, pin: Pin, partial: Path) -> tuple[Path, dict[str, str]]:
         """Download from the hub; return the folder and the hash of each file."""
         assert pin.hub is not None
+        if (
+            not model_hub.reachable()
+        ):  # asked before anything is shown: it is no fault where another source has them
+            raise SourceError("the hub cannot be reached")
         names = [file.name for file in pin.files]
         with self.task(f"downloading {name} from the hub", total=len(names), unit="files") as advance:
             model_hub.download(pin.hub.repo, pin.hub.revision, names, partial / "hub", advance=advance)

@@ -28,13 +28,11 @@ def download(
 ) -> None:
     """Put the named files of a repository's commit into `target`; what is there already is completed.
 
-    Raises SourceError with the reason when any of them cannot be had.
+    Raises SourceError with the reason when any of them cannot be had; ask first whether it is `reachable`.
     """
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError
 
-    if not reachable():
-        raise SourceError("the hub cannot be reached")
     for name in names:
         try:
             huggingface_hub.hf_hub_download(repo, name, revision=revision, local_dir=target)
