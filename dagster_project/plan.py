@@ -31,6 +31,9 @@ from neuroscribe.study_files import chosen_layers, chosen_study, read_studies
 from resources.llm_prices import batch_prices, prices
 from resources.tables import Tables
 
+_ASKED = ("explanations", "simulations", "judgements")
+"""Stages that ask a model."""
+
 
 def main(arguments: Sequence[str] | None = None, variables: Mapping[str, str] | None = None) -> int:
     """Print a study's plan; returns 0, or 1 after one message about what went wrong.
@@ -100,7 +103,8 @@ def found(study: Study, tables: Tables, layer: int) -> Found:
         read("token_lookup"),
         read("connections"),
     )
-    return Found(statistics, shown, read("explanations") if current("explanations") else None)
+    asked = frozenset(stage for stage in _ASKED if current(stage))
+    return Found(statistics, shown, read("explanations") if "explanations" in asked else None, asked)
 
 
 def _asked(study: Study, spec: LLMSpec, resources: Mapping[str, Any]) -> Asked:

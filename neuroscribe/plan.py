@@ -94,8 +94,8 @@ _COLUMNS: Mapping[str, Format] = {
     "known from": worded("known_from"),
 }
 _LEGEND = (
-    "Calls: still to be made; answered: in the store (those of a model in this process are not looked up, so"
-    " a run may make fewer). Tokens and money: estimates, rather too high.",
+    "Calls: still to be made; answered: in the store (those of a model in this process are known by whole"
+    " layers alone, so a run may make fewer). Tokens and money: estimates, rather too high.",
     "Shared: what prompts begin with in common, which many servers read once and some charge less for.",
     f"Known from: what a layer's numbers rest on; `study`: nothing is captured yet. {NOTHING}: unknown.",
 )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import takewhile
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
@@ -29,6 +29,7 @@ from neuroscribe.simulate.stage import reading_key
 from neuroscribe.simulate.tasks import scored_splits, simulated_splits, simulation_tasks
 from neuroscribe.studies import Study
 
+Item = TypeVar("Item")
 _LOOKED_AT = 32
 """Prompts of a kind from whose lengths those of the others are told."""
 _EXCERPTS = 2
@@ -42,6 +43,8 @@ class Found:
     statistics: pl.DataFrame | None = None
     tables: LayerTables | None = None
     explanations: pl.DataFrame | None = None
+    current: frozenset[str] = frozenset()
+    """Stages whose tables belong to the study as it stands: a run asks nothing more for them."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,8 @@ class LayerView:
             return PlannedCalls(spec.calls(self._neurons), 0, [likely], self._guessed_from)
         every = [question for question in questions(self._evidence, spec) if question.messages]
         keys = {reply_key(model.identity or "", question, spec): question for question in every}
-        left = [question for key, question in keys.items() if not self._is_answered(key, model.identity)]
+        open_ones = [one for key, one in keys.items() if not self._is_answered(key, model.identity)]
+        left = self._left("explanations", open_ones)
         sample = [(as_text(question.messages), spec.answer_tokens) for question in _some(left)]
         return PlannedCalls(len(left), len(keys) - len(left), sample, "records")
 
@@ -131,11 +135,14 @@ class LayerView:
         read = dict.fromkeys((task.text, sequence) for task in tasks for sequence in task.sequence_ids)
         tokens = token_bytes_by_sequence(tables.sequences, tables.vocabulary, {one for _, one in read})
         identity = (model.simulators or {}).get(name)
-        left = [
-            (text, tokens[sequence])
-            for text, sequence in read
-            if not self._is_answered(reading_key(identity or "", text, [tokens[sequence]]), identity)
-        ]
+        left = self._left(
+            "simulations",
+            [
+                (text, tokens[sequence])
+                for text, sequence in read
+                if not self._is_answered(reading_key(identity or "", text, [tokens[sequence]]), identity)
+            ],
+        )
         sample = [request for text, own in _some(left) for request in requests(spec, text, own)]
         done = spec.calls(len(read) - len(left), length)
         return PlannedCalls(spec.calls(len(left), length), done, sample, self._read_from)
@@ -154,11 +161,14 @@ class LayerView:
         asked = Evidence(self.study, name, spec, shown, None)
         prompts = {as_text(own): own for own in map(partial(_prompt, layout, asked), asked.questions())}
         judges = (model.judges or {}).get(name, ())
-        left = [
-            (text, MAX_TOKENS)
-            for text, own in prompts.items()
-            if not any(self._is_answered(judgement_key(judge, own), judge) for judge in judges)
-        ]
+        left = self._left(
+            "judgements",
+            [
+                (text, MAX_TOKENS)
+                for text, own in prompts.items()
+                if not any(self._is_answered(judgement_key(judge, own), judge) for judge in judges)
+            ],
+        )
         done = spec.calls(len(prompts) - len(left))
         return PlannedCalls(spec.calls(len(left)), done, list(_some(left)), self._read_from)
 
@@ -199,6 +209,10 @@ class LayerView:
         spec = self.study.explainers[explainer]
         candidates = spec.candidates if isinstance(spec, Asking) else 1
         return self._neurons * (candidates * len(splits) + 1)
+
+    def _left(self, stage: str, unanswered: list[Item]) -> list[Item]:
+        """Return what a run still asks: nothing, where a stage's tables are there and current."""
+        return [] if stage in self.found.current else unanswered
 
     def _is_answered(self, key: str, identity: str | None) -> bool:
         return identity is not None and self.calls is not None and self.calls.get(key) is not None

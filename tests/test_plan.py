@@ -199,6 +199,16 @@ def test_planned_calls_are_those_that_the_server_counts(tables: LayerTables) -> 
     assert sum(stages.values()) == len(server.calls) - 1
 
 
+def test_what_is_there_and_current_is_not_planned_again(tables: LayerTables) -> None:
+    before = planned(Found(tables.statistics, tables))
+    current = frozenset({"explanations", "judgements"})
+    after = planned(Found(tables.statistics, tables, current=current))
+    for name, row in after.items():
+        is_done = not name.startswith("simulation")
+        assert row["calls"] == (0 if is_done else before[name]["calls"]), name
+        assert row["answered"] == (before[name]["calls"] if is_done else 0), name
+
+
 def test_tokens_and_money_are_at_most_what_is_said(tables: LayerTables) -> None:
     plan = planned(Found(tables.statistics, tables))
     pairs = plan["explanation token_pairs"]
