@@ -95,7 +95,8 @@ _COLUMNS: Mapping[str, Format] = {
 }
 _LEGEND = (
     "Calls: still to be made; answered: in the store (those of a model in this process are known by whole"
-    " layers alone, so a run may make fewer). Tokens and money: estimates, rather too high.",
+    " layers alone, so a run may make fewer). Tokens and money: estimates, rather too high;"
+    " prices: usd_per_million_prompt_tokens and usd_per_million_completion_tokens of [llm].",
     "Shared: what prompts begin with in common, which many servers read once and some charge less for.",
     f"Known from: what a layer's numbers rest on; `study`: nothing is captured yet. {NOTHING}: unknown.",
 )

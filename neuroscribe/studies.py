@@ -306,7 +306,10 @@ def _check_names(key: str, names: tuple[str, ...], there: Mapping[str, object]) 
         raise ValueError(f"{key} names one twice; remove it")
     if unknown := set(names) - set(there):
         kind = key.rpartition(".")[2]
-        raise ValueError(f"{key} names {sorted(unknown)[0]!r}, which is not among the {kind} {sorted(there)}")
+        raise ValueError(
+            f"{key} names {sorted(unknown)[0]!r}, which is not among the {kind} {', '.join(sorted(there))};"
+            f" correct it, or add [{kind}.{sorted(unknown)[0]}]"
+        )
 
 
 def _with_kind(name: str, table: object) -> object:

@@ -51,16 +51,17 @@ def _line(path: Path, problem: Any, study: type[BaseModel], kinds: Mapping[str, 
             context = problem["ctx"]
             return f"{path}: {key}: unknown kind '{context['tag']}'; give kind = {context['expected_tags']}"
         case "value_error":
-            return f"{path}: {key}: {problem['ctx']['error']}"
+            where = f"{key}: " if key else ""
+            return f"{path}: {where}{problem['ctx']['error']}"
         case _:
             return f"{path}: key `{key}` is {problem['input']!r}: {problem['msg'].lower()}; correct it"
 
 
 def _key(location: tuple[str | int, ...]) -> str:
-    """Return a key as the file spells it: pydantic puts a table's kind in after its name."""
+    """Return a key as the file spells it, and "" for the file: pydantic adds a table's kind to its name."""
     tagged = location[:1] in (("explainers",), ("simulators",), ("scorers",))
     parts = (*location[:2], *location[3:]) if tagged else location
-    return ".".join(str(part) for part in parts) or "the file"
+    return ".".join(str(part) for part in parts)
 
 
 def _known_keys(
@@ -73,4 +74,6 @@ def _known_keys(
         inner: Any = field.annotation if field is not None else kinds.get(str(part))
         for kind in (inner, *get_args(inner)):  # an optional table is a union
             model = kind if isinstance(kind, type) and issubclass(kind, BaseModel) else model
-    return sorted(model.model_fields)
+    return sorted(
+        model.model_fields.keys() - ({"name"} if model is study else set())
+    )  # the file's name is it

@@ -82,6 +82,7 @@ def test_an_unknown_key_of_an_explainer_is_named_as_the_file_spells_it(tmp_path:
 def test_a_misspelt_section_is_named_with_the_known_ones(tmp_path: Path) -> None:
     message = refusal(tmp_path, ("[corpus]", "[corpse]"))
     assert "unknown key `corpse`; known keys here: capture, corpus, description, explainers, llm" in message
+    assert ", name," not in message
 
 
 def test_a_missing_key_is_named(tmp_path: Path) -> None:
@@ -206,7 +207,7 @@ def test_an_explainer_that_is_not_declared_is_named(tmp_path: Path) -> None:
     assert (
         "simulators.all_at_once.explainers names 'tokenpairs', which is not among the explainers" in message
     )
-    assert "['listed', 'token_pairs']" in message
+    assert "explainers listed, token_pairs; correct it, or add [explainers.tokenpairs]" in message
 
 
 def test_an_unknown_kind_is_refused_with_the_known_ones(tmp_path: Path) -> None:
@@ -333,9 +334,9 @@ def test_an_encoder_that_is_not_pinned_unpins_the_study(tmp_path: Path) -> None:
     ("before", "after", "message"),
     [
         ('["listed"]', '["nobody"]', "scorers.retrieval.explainers names 'nobody', which is not among the"
-         " explainers ['listed', 'token_pairs']"),
+         " explainers listed, token_pairs"),
         ('simulators = ["all_at_once"]', 'simulators = ["embedding"]', "scorers.ablation.simulators names"
-         " 'embedding', which is not among the simulators ['all_at_once']"),
+         " 'embedding', which is not among the simulators all_at_once"),
         ('["token_pairs", "listed"]', '["listed", "listed"]', "scorers.near.explainers names one twice"),
         ("[scorers.retrieval]", "[scorers.r2]\nkind = \"retrieval\"", "scorers.r2 has a measure's name"),
         ("[scorers.ablation]", '[simulators.y_all_at_once]\nkind = "embedding"\n'
