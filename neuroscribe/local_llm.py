@@ -134,7 +134,7 @@ class LocalLLM:
         text = self._tokenizer.decode(tokens, skip_special_tokens=True).strip()
         raw = json.dumps({"text": text, "tokens": tokens}, ensure_ascii=False)
         status = "truncated" if cut else "ok"
-        return Reply(text, status, raw, Usage(len(shared) + len(own), len(shared), len(tokens)))
+        return Reply(text, status, raw, Usage(len(shared) + len(own), len(shared), len(tokens), 0.0))
 
     async def next_token(self, messages: Sequence[Message]) -> NextToken:
         """Return the 50 likeliest tokens right after the prompt; tokens with the same text count as one.
@@ -153,7 +153,7 @@ class LocalLLM:
             before = torch.tensor(found.get(text, -torch.inf))
             found[text] = float(torch.logaddexp(before, value))
         raw = json.dumps(found, ensure_ascii=False)
-        return NextToken(found, "ok", raw, Usage(len(shared) + len(own), len(shared), 1))
+        return NextToken(found, "ok", raw, Usage(len(shared) + len(own), len(shared), 1, 0.0))
 
     async def check(self) -> None:
         """Raise LLMError when chat is asked of a model that was not made for it."""

@@ -170,4 +170,4 @@ def listed_tokens(evidence: LayerEvidence, neuron: Neuron, name: str, spec: Toke
 
 
 def _cost(reply: Reply) -> str:
-    return "" if reply.usage.cost_usd is None else f"${reply.usage.cost_usd:.4f}"
+    return f"${reply.usage.cost_usd:.4f}" if reply.usage.cost_usd else ""

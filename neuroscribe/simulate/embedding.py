@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from neuroscribe.ports import TextEncoder
-from neuroscribe.replies import Simulated
+from neuroscribe.replies import Simulated, Usage
 from neuroscribe.simulate.spans import text_and_spans
 
 
@@ -37,7 +37,7 @@ class EmbeddingSimulator:
         """Return the similarity at every token of every sequence; there is no distribution to weigh."""
         target = self._encoder.sentence(explanation)
         return [
-            Simulated(tuple(self._similarities(target, tokens).tolist()), valid_fraction=None)
+            Simulated(tuple(self._similarities(target, tokens).tolist()), None, usage=Usage(cost_usd=0.0))
             for tokens in sequences
         ]
 

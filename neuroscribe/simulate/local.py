@@ -64,7 +64,7 @@ class LocalSimulator:
         found: list[Simulated] = []
         for (row, slots), probabilities in zip(laid_out, read, strict=True):
             values, mass = expected_activations(probabilities[slots].double().numpy())
-            usage = Usage(prompt_tokens=length + len(row.tokens), cached_tokens=length)
+            usage = Usage(length + len(row.tokens), cached_tokens=length, cost_usd=0.0)
             found.append(Simulated(tuple(values.tolist()), mass, usage=usage))
         return found
 

@@ -160,7 +160,7 @@ def test_a_reply_that_uses_up_its_tokens_is_truncated_and_counted() -> None:
 
     # "s", a blank line; "u", a blank line, six letters.
     assert reply.status == "truncated"
-    assert reply.usage == Usage(prompt_tokens=12, cached_tokens=3, completion_tokens=3)
+    assert reply.usage == Usage(prompt_tokens=12, cached_tokens=3, completion_tokens=3, cost_usd=0.0)
     assert reply.text is not None
 
 
@@ -202,7 +202,7 @@ def test_the_next_tokens_are_the_likeliest_of_the_model_itself(style: Any) -> No
     )
     shared = text.index("cat")
     shared_ids = tokenizer.encode(text[:shared], add_special_tokens=False)
-    assert found.usage == Usage(len(ids), len(shared_ids), 1)
+    assert found.usage == Usage(len(ids), len(shared_ids), 1, cost_usd=0.0)
 
 
 def test_tokens_with_one_text_count_together() -> None:
