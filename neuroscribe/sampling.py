@@ -27,6 +27,12 @@ _LIKELY, _ROOM = 4, 5
 
 def random_sequences(study: Study) -> tuple[int, ...]:
     """Return the ids of the shared random sequences, ascending."""
+    if study.capture.random_sequences + study.capture.top_k > study.corpus.sequences:
+        raise StudyError(
+            f"study {study.name}: {study.corpus.sequences} sequences are too few for"
+            f" top_k = {study.capture.top_k} and random_sequences = {study.capture.random_sequences};"
+            " raise corpus.sequences"
+        )
     generator = random.Random(f"random sequences {study.corpus.seed}")  # noqa: S311 - a seeded draw
     return tuple(sorted(generator.sample(range(study.corpus.sequences), study.capture.random_sequences)))
 

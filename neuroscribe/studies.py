@@ -174,18 +174,6 @@ class Study(Section):
         return {name: _with_kind(name, table) for name, table in tables.items()}
 
     @model_validator(mode="after")
-    def enough_sequences(self) -> "Study":
-        """Top exemplars and random sequences come from one corpus."""
-        kept = self.capture.top_k + self.capture.random_sequences
-        if self.corpus.sequences < kept:
-            raise ValueError(
-                f"corpus.sequences = {self.corpus.sequences} is less than capture.top_k ="
-                f" {self.capture.top_k} and capture.random_sequences = {self.capture.random_sequences}"
-                f" together; raise it to {kept} or more"
-            )
-        return self
-
-    @model_validator(mode="after")
     def parts_fit(self) -> "Study":
         """Check what one part says about another."""
         wanted, there = self.sample.neurons_per_layer, self.subject.neurons_per_layer

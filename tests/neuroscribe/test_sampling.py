@@ -59,6 +59,13 @@ def test_random_sequences_follow_from_the_seed_and_ascend() -> None:
     assert random_sequences(other) != ids
 
 
+def test_a_corpus_too_small_for_its_exemplars_is_refused() -> None:
+    with pytest.raises(
+        StudyError, match=r"100 sequences are too few for top_k = 80 and random_sequences = 30"
+    ):
+        random_sequences(study(capture={"top_k": 80}))
+
+
 def test_the_sample_follows_from_seed_and_layer() -> None:
     first = candidate_neurons(study(), 0)
     assert first == candidate_neurons(study(), 0)

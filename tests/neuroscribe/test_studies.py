@@ -197,11 +197,6 @@ def test_a_layer_that_the_subject_lacks_is_named(tmp_path: Path) -> None:
     assert "sample.layers names layer 2, but the subject has layers 0 to 1; remove it or correct" in message
 
 
-def test_a_corpus_that_is_too_small_for_its_exemplars_is_refused(tmp_path: Path) -> None:
-    message = refusal(tmp_path, ("[llm]", "[capture]\ntop_k = 80\n[llm]"))
-    assert "capture.top_k = 80 and capture.random_sequences = 30 together; raise it to 110 or more" in message
-
-
 def test_more_neurons_than_a_layer_has_cannot_be_sampled(tmp_path: Path) -> None:
     message = refusal(tmp_path, ("[llm]", "[sample]\nneurons_per_layer = 25\n[llm]"))
     assert "sample.neurons_per_layer = 25, but subject.neurons_per_layer = 24" in message
