@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from threading import Event, Thread
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import dagster as dg
 from rich.console import Console
@@ -32,6 +32,7 @@ from neuroscribe.capture import check_size
 from neuroscribe.errors import BatchPendingError, NeuroscribeError, StoreError
 from neuroscribe.escaping import escaped
 from neuroscribe.preflight import check_models
+from neuroscribe.sampling import random_sequences
 from neuroscribe.studies import Study
 from neuroscribe.study_files import chosen_layers, chosen_study, read_studies
 from resources.files import Files
@@ -54,6 +55,12 @@ def main(arguments: Sequence[str] | None = None, variables: Mapping[str, str] | 
     parser.add_argument("--layers", help="explain these layers instead of the study's, as in 0,6,12")
     parser.add_argument("--ephemeral", action="store_true", help="leave no history in Dagster's instance")
     options = parser.parse_args(arguments)
+    with _kept_open(sys.stderr) as errors:
+        return _tried(options, variables, errors)
+
+
+def _tried(options: argparse.Namespace, variables: Mapping[str, str] | None, errors: TextIO) -> int:
+    """Run what the options name; return the exit status, after a message about any failure."""
     try:
         environment = Environment.read(variables)
         study = chosen_study(read_studies(environment.studies), options.study)
@@ -65,8 +72,8 @@ def main(arguments: Sequence[str] | None = None, variables: Mapping[str, str] | 
         sys.stderr.write("\nerror: " + "\n".join(lines) + "\n")
         return 1
     except KeyboardInterrupt:
-        Console(stderr=True).show_cursor()  # a progress bar hides it
-        sys.stderr.write("\nstopped; the same command continues where this run ended\n")
+        Console(file=errors).show_cursor()  # a progress bar hides it
+        errors.write("\nstopped; the same command continues where this run ended\n")
         return STOPPED
     return 0
 
@@ -161,12 +168,25 @@ def check_writable(environment: Environment) -> None:
 
 
 def preflight(study: Study, resources: dict[str, Any]) -> None:
-    """Fail on what can be known beforehand: missing models or text, a wrong key, an absent server."""
+    """Fail on what can be known beforehand: too small a corpus, missing models or text, a wrong key ..."""
+    random_sequences(study)  # refuses a corpus that holds fewer than are kept of it
     progress = resources["progress"]
     resources["texts"].open(study.corpus, progress=progress)
     check_size(study, resources["subject"].open(study.subject, progress=progress).model)
     models = {"llm": resources["llm"], "encoders": resources["encoders"]}
     asyncio.run(check_models(study, **models, progress=progress))
+
+
+@contextmanager
+def _kept_open(stream: TextIO) -> Iterator[TextIO]:
+    """Give a way to where a stream leads now: Dagster leads it into a log while a step runs."""
+    try:
+        descriptor = os.dup(stream.fileno())
+    except (OSError, ValueError):  # a stream in memory
+        yield stream
+        return
+    with os.fdopen(descriptor, "w", encoding=stream.encoding, errors="backslashreplace") as own:
+        yield own
 
 
 def _write_line(text: str) -> None:

@@ -72,6 +72,18 @@ def test_a_layer_out_of_range_is_named_with_the_range(bench: Bench) -> None:
     assert bench.said("planted", "--layers", "0,7") == "--layers names '7'; study planted has layers 0 to 1\n"
 
 
+def test_a_corpus_too_small_for_what_is_kept_of_it_is_refused_before_anything_is_done(bench: Bench) -> None:
+    given = next(
+        line for line in bench.study.read_text(encoding="utf-8").splitlines() if "sequences =" in line
+    )
+    bench.replace(given, "sequences = 20")
+
+    message = bench.said()
+
+    assert "20 sequences are too few for top_k =" in message
+    assert "raise corpus.sequences" in message
+
+
 def test_a_study_that_states_another_size_than_the_model_is_refused(bench: Bench) -> None:
     bench.replace("layers = 2", "layers = 3")
 

@@ -64,8 +64,9 @@ def _started(folder: Path, store: str, **settings: str) -> subprocess.Popen[byte
     )
 
 
-def _finished(process: subprocess.Popen[bytes]) -> int:
+def _finished(process: subprocess.Popen[bytes], *, says: bytes = b"") -> int:
     _, errors = process.communicate(timeout=300)
+    assert says in errors
     assert process.returncode in (0, STOPPED, -signal.SIGKILL), errors.decode()[-2000:]
     return process.returncode
 
@@ -107,7 +108,7 @@ def test_killed_in_capture_explanation_and_simulation_and_stopped_the_run_ends_a
         script.kill_at_reply, script.kill_at_reading = -1, 180
         process = _started(tmp_path, "killed")
         script.kill = lambda: process.send_signal(signal.SIGINT)
-        assert _finished(process) == STOPPED
+        assert _finished(process, says=b"stopped; the same command continues") == STOPPED
         script.kill_at_reading = -1
         assert _finished(_started(tmp_path, "killed")) == 0
 

@@ -71,8 +71,8 @@ async def simulated(
     rows: list[dict[str, Any]] = []
     for name, own in tasks.items():
         simulator, size = simulators[name], simulators[name].sequences_per_call
-        total = sum(-(-len(task.sequence_ids) // size) for task in own)
-        with progress.task(f"simulate {study.name} with {name}", total=total, unit="calls") as advance:
+        total = sum(len(task.sequence_ids) for task in own)
+        with progress.task(f"simulate {study.name} with {name}", total=total, unit="sequences") as advance:
             about = {
                 "stage": "simulation",
                 "model": simulator.identity,
@@ -102,7 +102,7 @@ def _sequentially(study: Study, ask: Ask, simulator: Simulator, truth: Truth, ad
         study.scoring,
         batch=max(2, size),
         at_once=simulator.calls_at_once,
-        skip=lambda spared: advance(spared // size, note="stopped early" if spared else ""),
+        skip=lambda spared: advance(spared, note="stopped early" if spared else ""),
     )
 
 
@@ -145,7 +145,7 @@ async def _read(
     readings = await answered_once(
         key, calls, call, read=restored, keep=_is_kept, in_flight=in_flight, about=about
     )
-    advance(1)
+    advance(len(readings))
     return readings
 
 
