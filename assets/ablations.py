@@ -7,9 +7,9 @@ import polars as pl
 
 from assets.partitions import selected_layers
 from assets.stage import ins, per_layer, plain_failures, stage
-from neuroscribe.ports import CallStore, Progress
-from neuroscribe.sources import SubjectSource
-from neuroscribe.studies import Study
+from neuroscribe.ports.sources import SubjectSource
+from neuroscribe.ports.stores import CallStore, Progress
+from neuroscribe.study.spec import Study
 
 _LINEAGE = {
     "explanation_id": (("simulations", "explanation_id"),),
@@ -48,7 +48,7 @@ def ablations(study: Study) -> dg.AssetsDefinition:
         calls: dg.ResourceParam[CallStore],
         progress: dg.ResourceParam[Progress],
     ) -> dg.MaterializeResult:
-        from neuroscribe.score.ablating import AblatedTables, ablated_layer
+        from neuroscribe.ablate.stage import AblatedTables, ablated_layer
 
         (layer,) = selected_layers(context)
         tables = AblatedTables(

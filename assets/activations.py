@@ -5,9 +5,9 @@ import polars as pl
 
 from assets.partitions import selected_layers
 from assets.stage import ins, per_layer, plain_failures, stage
-from neuroscribe.ports import Progress, TensorStore
-from neuroscribe.sources import SubjectSource
-from neuroscribe.studies import Study, layer_key
+from neuroscribe.ports.sources import SubjectSource
+from neuroscribe.ports.stores import Progress, TensorStore
+from neuroscribe.study.spec import Study, layer_key
 
 
 def activations(study: Study) -> dg.AssetsDefinition:
@@ -33,7 +33,7 @@ def activations(study: Study) -> dg.AssetsDefinition:
         progress: dg.ResourceParam[Progress],
     ) -> dg.MaterializeResult:
         from neuroscribe.capture.stage import captured
-        from neuroscribe.publish.pictures import activation_statistics_png, data_uri_markdown
+        from neuroscribe.report.pictures import activation_statistics_png, data_uri_markdown
 
         with plain_failures():
             model = subject.open(study.subject, progress=progress)

@@ -7,8 +7,9 @@ import polars as pl
 
 from assets.partitions import layer_partitions
 from assets.stage import key
-from neuroscribe.rules import Validator, Verdict, rules_for, verdicts
-from neuroscribe.studies import Study
+from neuroscribe.ports.checks import Validator, Verdict
+from neuroscribe.score.rules import rules_for, verdicts
+from neuroscribe.study.spec import Study
 
 _SHOWN = 50
 """Failing rows shown in the UI; the table itself has them all."""

@@ -4,9 +4,9 @@ import dagster as dg
 
 from assets.partitions import selected_layers
 from assets.stage import key, per_layer, plain_failures, stage
-from neuroscribe.ports import Progress
-from neuroscribe.sources import SubjectSource
-from neuroscribe.studies import Study, layer_key
+from neuroscribe.ports.sources import SubjectSource
+from neuroscribe.ports.stores import Progress
+from neuroscribe.study.spec import Study, layer_key
 
 _DESCRIPTION = (
     "Tokens and neurons with the largest weights up and down stream of each neuron (logit lens); empty, with"
@@ -33,7 +33,7 @@ def connections(study: Study) -> dg.AssetsDefinition:
         subject: dg.ResourceParam[SubjectSource],
         progress: dg.ResourceParam[Progress],
     ) -> dg.MaterializeResult:
-        from neuroscribe.connections import connections_of
+        from neuroscribe.capture.connections import connections_of
 
         with plain_failures():
             model = subject.open(study.subject, progress=progress)

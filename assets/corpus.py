@@ -3,9 +3,9 @@
 import dagster as dg
 
 from assets.stage import plain_failures, stage
-from neuroscribe.ports import Progress
-from neuroscribe.sources import SubjectSource, TextSource
-from neuroscribe.studies import Study
+from neuroscribe.ports.sources import SubjectSource, TextSource
+from neuroscribe.ports.stores import Progress
+from neuroscribe.study.spec import Study
 
 
 def corpus(study: Study) -> dg.AssetsDefinition:
@@ -26,7 +26,7 @@ def corpus(study: Study) -> dg.AssetsDefinition:
         progress: dg.ResourceParam[Progress],
     ) -> dg.MaterializeResult:
         from neuroscribe.capture.stage import corpus_hash
-        from neuroscribe.corpus import tokenised
+        from neuroscribe.text.corpus import tokenised
 
         with plain_failures():
             source = texts.open(study.corpus, progress=progress)

@@ -7,9 +7,9 @@ import polars as pl
 
 from assets.partitions import selected_layers
 from assets.stage import LLM_RETRIES, ins, per_layer, plain_failures, stage, table_metadata
-from neuroscribe.ports import CallStore, Progress
-from neuroscribe.sources import LLMSource
-from neuroscribe.studies import Study
+from neuroscribe.ports.sources import LLMSource
+from neuroscribe.ports.stores import CallStore, Progress
+from neuroscribe.study.spec import Study
 
 _LINEAGE = {
     "neuron": (("neuron_records", "neuron"),),
@@ -53,7 +53,7 @@ def explanations(study: Study) -> dg.AssetsDefinition:
         progress: dg.ResourceParam[Progress],
     ) -> dg.MaterializeResult:
         from neuroscribe.explain.stage import LayerTables, layer_explanations
-        from neuroscribe.publish.tallies import explanation_tally
+        from neuroscribe.report.tallies import explanation_tally
 
         (layer,) = selected_layers(context)
         tables = LayerTables(

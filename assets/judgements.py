@@ -6,9 +6,9 @@ import dagster as dg
 import polars as pl
 
 from assets.stage import LLM_RETRIES, ins, per_layer, plain_failures, stage
-from neuroscribe.ports import CallStore, Progress
-from neuroscribe.sources import EncoderSource, LLMSource
-from neuroscribe.studies import Study
+from neuroscribe.ports.sources import EncoderSource, LLMSource
+from neuroscribe.ports.stores import CallStore, Progress
+from neuroscribe.study.spec import Study
 
 _LINEAGE = {
     "explanation_id": (("explanations", "explanation_id"),),
@@ -44,7 +44,7 @@ def judgements(study: Study) -> dg.AssetsDefinition:
         progress: dg.ResourceParam[Progress],
     ) -> dg.MaterializeResult:
         from neuroscribe.judge.stage import JudgedTables, judged_layer
-        from neuroscribe.publish.tallies import judgement_tally
+        from neuroscribe.report.tallies import judgement_tally
 
         tables = JudgedTables(
             corpus["corpus/sequences"], corpus["corpus/vocabulary"], neuron_records, explanations

@@ -3,11 +3,11 @@
 import dagster as dg
 
 from assets.stage import key, plain_failures, stage
-from neuroscribe.publish.dataset import DatasetStore
-from neuroscribe.rules import Validator
-from neuroscribe.sources import LicenceSource, TableReader
-from neuroscribe.stages import UPSTREAM
-from neuroscribe.studies import Study
+from neuroscribe.ports.checks import Validator
+from neuroscribe.ports.sources import LicenceSource, TableReader
+from neuroscribe.ports.stores import DatasetStore
+from neuroscribe.study.spec import Study
+from neuroscribe.study.stages import UPSTREAM
 
 
 def neuron_dataset(study: Study) -> dg.AssetsDefinition:

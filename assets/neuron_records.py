@@ -5,8 +5,8 @@ import polars as pl
 
 from assets.partitions import selected_layers
 from assets.stage import ins, per_layer, plain_failures, stage
-from neuroscribe.ports import TensorStore
-from neuroscribe.studies import Study, layer_key
+from neuroscribe.ports.stores import TensorStore
+from neuroscribe.study.spec import Study, layer_key
 
 _LINEAGE = {
     "sequence_id": (("corpus", "sequence_id"),),
@@ -37,8 +37,8 @@ def neuron_records(study: Study) -> dg.AssetsDefinition:
         tensors: dg.ResourceParam[TensorStore],
     ) -> dg.MaterializeResult:
         from neuroscribe.capture.stage import layer_records
-        from neuroscribe.corpus import token_bytes_by_sequence
-        from neuroscribe.publish.pictures import exemplar_preview
+        from neuroscribe.report.pictures import exemplar_preview
+        from neuroscribe.text.corpus import token_bytes_by_sequence
 
         sequences = corpus["corpus/sequences"]
         with plain_failures():

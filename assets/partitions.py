@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from neuroscribe.studies import Study, layer_key, layer_of
+from neuroscribe.study.spec import Study, layer_key, layer_of
 
 
 def layer_partitions(study: Study) -> dg.StaticPartitionsDefinition:

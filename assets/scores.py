@@ -4,8 +4,8 @@ import dagster as dg
 import polars as pl
 
 from assets.stage import ins, per_layer, plain_failures, stage, table_metadata
-from neuroscribe.stages import upstream_of
-from neuroscribe.studies import Study
+from neuroscribe.study.spec import Study
+from neuroscribe.study.stages import upstream_of
 
 _LINEAGE = {
     "explanation_id": (("explanations", "explanation_id"),),
@@ -46,11 +46,11 @@ def scores(study: Study) -> dg.AssetsDefinition:
         simulations: pl.DataFrame,
         **others: pl.DataFrame,
     ) -> dg.MaterializeResult:
-        from neuroscribe.publish.pictures import data_uri_markdown, score_histogram_png
-        from neuroscribe.publish.summary import scorer_table
-        from neuroscribe.publish.tallies import score_tally, tokens_per_scored_neuron
-        from neuroscribe.score.scorers import unfitted
+        from neuroscribe.report.pictures import data_uri_markdown, score_histogram_png
+        from neuroscribe.report.summary import scorer_table
+        from neuroscribe.report.tallies import score_tally, tokens_per_scored_neuron
         from neuroscribe.score.stage import LayerResults, scored
+        from neuroscribe.study.dues import unfitted
 
         results = LayerResults(
             explanations, simulations, neuron_records, token_lookup, corpus["corpus/sequences"], **others

@@ -6,9 +6,9 @@ import dagster as dg
 import polars as pl
 
 from assets.stage import LLM_RETRIES, ins, per_layer, plain_failures, stage
-from neuroscribe.ports import CallStore, Progress
-from neuroscribe.sources import EncoderSource, LLMSource
-from neuroscribe.studies import Study
+from neuroscribe.ports.sources import EncoderSource, LLMSource
+from neuroscribe.ports.stores import CallStore, Progress
+from neuroscribe.study.spec import Study
 
 _LINEAGE = {
     "explanation_id": (("explanations", "explanation_id"),),
@@ -43,7 +43,7 @@ def simulations(study: Study) -> dg.AssetsDefinition:
         calls: dg.ResourceParam[CallStore],
         progress: dg.ResourceParam[Progress],
     ) -> dg.MaterializeResult:
-        from neuroscribe.publish.tallies import simulation_tally
+        from neuroscribe.report.tallies import simulation_tally
         from neuroscribe.simulate.simulators import simulated_layer
         from neuroscribe.simulate.stage import SimulatedTables
 

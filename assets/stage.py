@@ -9,9 +9,9 @@ import polars as pl
 
 from assets.partitions import layer_partitions
 from neuroscribe.errors import BatchPendingError, NeuroscribeError
-from neuroscribe.records import TABLES, Table
-from neuroscribe.stages import provenance, stage_version
-from neuroscribe.studies import Study
+from neuroscribe.study.spec import Study
+from neuroscribe.study.stages import provenance, stage_version
+from neuroscribe.tables.records import TABLES, Table
 
 OWNERS = ["team:interpretability"]
 PENDING = "neuroscribe/pending"

@@ -5,8 +5,8 @@ import polars as pl
 
 from assets.partitions import selected_layers
 from assets.stage import ins, per_layer, plain_failures, stage
-from neuroscribe.ports import TensorStore
-from neuroscribe.studies import Study, layer_key
+from neuroscribe.ports.stores import TensorStore
+from neuroscribe.study.spec import Study, layer_key
 
 
 def token_lookup(study: Study) -> dg.AssetsDefinition:
@@ -30,7 +30,7 @@ def token_lookup(study: Study) -> dg.AssetsDefinition:
         tensors: dg.ResourceParam[TensorStore],
     ) -> dg.MaterializeResult:
         from neuroscribe.capture.stage import layer_lookup
-        from neuroscribe.publish.pictures import token_preview
+        from neuroscribe.report.pictures import token_preview
 
         sequences = corpus["corpus/sequences"]
         with plain_failures():

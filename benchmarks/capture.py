@@ -15,16 +15,16 @@ from torch import Tensor
 
 from benchmarks.figures import Figure, figure
 from benchmarks.pass_timer import PassTimer
-from neuroscribe.architectures import down_projections
 from neuroscribe.capture import CapturePlan, LayerState, automatic_batch_tokens, capture
-from neuroscribe.capture.hooks import forward
-from neuroscribe.compiled import CompiledBackbone
-from neuroscribe.fused import fuse_gelu
-from neuroscribe.sampling import quantile_pools
-from neuroscribe.subjects import Subject, TokenizerFacts
+from neuroscribe.capture.plan import quantile_pools
+from neuroscribe.subject.architectures import down_projections
+from neuroscribe.subject.compiled import CompiledBackbone, fuse_gelu
+from neuroscribe.subject.hooks import forward
+from neuroscribe.subject.subject import Subject
 from neuroscribe.testing.random_subjects import random_subject
 from neuroscribe.testing.stores import SilentProgress
-from resources.weights import computing_dtype
+from neuroscribe.text.token_bytes import TokenizerFacts
+from resources.models.weights import computing_dtype
 
 SEQUENCES, LENGTH, REPEATS = 512, 64, 5
 LATE_SEQUENCES = 16_384

@@ -24,15 +24,15 @@ import openai
 
 from benchmarks.figures import Figure, figure
 from benchmarks.llm_server import ANSWER
-from neuroscribe.calls import answered_once, worked_through
 from neuroscribe.fingerprint import fingerprint
-from neuroscribe.ports import CallStore
-from neuroscribe.replies import Message
+from neuroscribe.llm.calls import answered_once, worked_through
+from neuroscribe.ports.replies import Message
+from neuroscribe.ports.stores import CallStore
 from neuroscribe.testing.virtual_time import run_in_virtual_time
-from resources.calls import FolderCalls
-from resources.llm import OpenAIServer
-from resources.llm_pacing import Pace
-from resources.llm_transport import Drive
+from resources.llm.limits import Pace
+from resources.llm.server import OpenAIServer
+from resources.llm.transport import Drive
+from resources.store.calls import FolderCalls
 
 ROOT = Path(__file__).parent.parent
 PROMPT = "word\t3\n" * 300

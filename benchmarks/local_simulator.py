@@ -14,10 +14,9 @@ from typing import Any
 import torch
 
 from benchmarks.figures import Figure, figure
-from neuroscribe.local_llm import LocalLLM
-from neuroscribe.local_rows import Row, batches, inputs
-from neuroscribe.simulate.local import LocalSimulator
-from neuroscribe.simulate.local_layouts import Asked
+from neuroscribe.llm.local import LocalLLM
+from neuroscribe.llm.local_reading import Row, batches, inputs
+from neuroscribe.simulate.all_at_once import Asked, LocalSimulator
 from neuroscribe.simulate.prompts import asked_beginning
 from neuroscribe.testing.random_subjects import random_subject
 

@@ -18,13 +18,14 @@ from torch import Tensor
 from benchmarks.capture import LENGTH, TOP_K, random_tokens, study_plan
 from benchmarks.figures import Figure, figure
 from neuroscribe.capture import CapturePlan, LayerState, capture, kernel
-from neuroscribe.capture.hooks import forward
+from neuroscribe.capture.plan import quantile_pools
 from neuroscribe.capture.state import empty_state
-from neuroscribe.fused import fuse_gelu
-from neuroscribe.sampling import quantile_pools
-from neuroscribe.subjects import Subject, TokenizerFacts
+from neuroscribe.subject.compiled import fuse_gelu
+from neuroscribe.subject.hooks import forward
+from neuroscribe.subject.subject import Subject
 from neuroscribe.testing.random_subjects import random_subject
 from neuroscribe.testing.stores import SilentProgress
+from neuroscribe.text.token_bytes import TokenizerFacts
 
 SMALL, LARGE = 1_000, 20_000
 SHAPE: dict[str, Any] = {

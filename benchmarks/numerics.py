@@ -14,11 +14,11 @@ import torch
 from benchmarks.capture import TOP_K
 from dagster_project.environments import ROOT
 from neuroscribe.capture import CapturePlan, LayerState, capture
-from neuroscribe.corpus import token_matrix
-from neuroscribe.study_files import read_study
+from neuroscribe.study.files import read_study
 from neuroscribe.testing.stores import SilentProgress
-from resources.subject import SubjectModels
-from resources.tables import Tables
+from neuroscribe.text.corpus import token_matrix
+from resources.models.subject import SubjectModels
+from resources.store.tables import Tables
 
 SEQUENCES = 1024
 BATCHES = {"bfloat16, batches of 31": 2048, "bfloat16, batches of 7": 512}

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from neuroscribe.architectures import backbone
 from neuroscribe.capture import reduction
+from neuroscribe.subject.architectures import backbone
 
 
 @dataclass

@@ -17,11 +17,11 @@ from torch import Tensor
 
 from neuroscribe.capture import CapturePlan, LayerState, capture
 from neuroscribe.capture.statistics import layer_statistics
-from neuroscribe.compiled import CompiledBackbone
-from neuroscribe.fused import fuse_gelu
-from neuroscribe.subjects import Subject, TokenizerFacts
+from neuroscribe.subject.compiled import CompiledBackbone, fuse_gelu
+from neuroscribe.subject.subject import Subject
 from neuroscribe.testing.random_subjects import random_subject
 from neuroscribe.testing.stores import SilentProgress
+from neuroscribe.text.token_bytes import TokenizerFacts
 
 TOP_K, LENGTH, BATCH = 20, 64, 32
 """The batch is the one that capture makes of 2,048 tokens."""

@@ -2,7 +2,7 @@
 
 python -m benchmarks.puzzles DATA [--study NAME]
 
-DATA is a JSON file of puzzles (neuroscribe/puzzles.py), which names the figures. Answers are kept in the
+DATA is a JSON file of puzzles (benchmarks/puzzle_data.py), which names the figures. Answers are kept in the
 store like those of a run, so that a second try asks nothing twice. An explanation counts as found when a
 sentence encoder holds it nearer to the true one than to any false one; both are printed, for people to judge.
 """
@@ -18,19 +18,19 @@ from typing import Any, Literal
 import polars as pl
 
 from benchmarks.figures import Figure, figure, write
+from benchmarks.puzzle_data import POLARITY, PuzzleLayer, is_first, likeness, read_puzzles
 from dagster_project.environments import Environment
 from neuroscribe.errors import NeuroscribeError, StudyError
-from neuroscribe.escaping import escaped
 from neuroscribe.explain.explainers import explained
-from neuroscribe.explain.specs import LogitLens
-from neuroscribe.ports import TextEncoder
-from neuroscribe.puzzles import POLARITY, PuzzleLayer, is_first, likeness, read_puzzles
-from neuroscribe.score.specs import ScoringSpec
-from neuroscribe.sections import EncoderSpec
+from neuroscribe.ports.models import TextEncoder
 from neuroscribe.simulate.simulators import opened_simulators
 from neuroscribe.simulate.stage import simulated
-from neuroscribe.studies import Study
-from neuroscribe.study_files import chosen_study, read_studies
+from neuroscribe.study.explainers import LogitLens
+from neuroscribe.study.files import chosen_study, read_studies
+from neuroscribe.study.scorers import ScoringSpec
+from neuroscribe.study.sections import EncoderSpec
+from neuroscribe.study.spec import Study
+from neuroscribe.text.escaping import escaped
 
 ENCODER = EncoderSpec(artefact="all-minilm-l6-v2")
 

@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Float
 
 from benchmarks.figures import Figure, figure
-from neuroscribe.score.estimates import Estimate
-from neuroscribe.score.measures import Activations, correlations
+from neuroscribe.measures.agreement import Activations, correlations
+from neuroscribe.measures.bootstrap import Estimate
 
 NEURONS, SEQUENCES, TOKENS, DRAWS, REPEATS = 6400, 10, 64, 1000, 3
 LOOPED = 20

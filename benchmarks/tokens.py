@@ -16,17 +16,17 @@ import polars as pl
 from benchmarks.figures import Figure, figure
 from dagster_project.environments import Environment
 from dagster_project.plan import found
-from neuroscribe.explain.specs import EXPLAINER_KINDS
-from neuroscribe.plan import layer_plan
-from neuroscribe.planned_calls import Asked
-from neuroscribe.replies import Usage
-from neuroscribe.simulate.specs import SIMULATOR_KINDS
-from neuroscribe.studies import Study
-from neuroscribe.study_files import chosen_study, read_studies
-from resources.artefacts import Artefacts
+from neuroscribe.ports.replies import Usage
+from neuroscribe.report.plan import layer_plan
+from neuroscribe.report.planned_calls import Asked
+from neuroscribe.study.explainers import EXPLAINER_KINDS
+from neuroscribe.study.files import chosen_study, read_studies
+from neuroscribe.study.simulators import SIMULATOR_KINDS
+from neuroscribe.study.spec import Study
+from resources.models.artefacts import Artefacts
+from resources.models.weights import located
 from resources.progress import ProgressDisplay
-from resources.tables import Tables
-from resources.weights import located
+from resources.store.tables import Tables
 
 STUDY, LAYER = "embedded", 10
 

@@ -14,8 +14,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from benchmarks.figures import Figure, figure
-from neuroscribe.whole_activations import Form, WholeActivations, neuron_activations, sequence_activations
-from resources.tensors import SafetensorFiles
+from neuroscribe.capture.whole.blocks import Form
+from neuroscribe.capture.whole.reading import neuron_activations, sequence_activations
+from neuroscribe.capture.whole.writing import WholeActivations
+from resources.store.tensors import SafetensorFiles
 
 SEQUENCES, LENGTH, NEURONS, BATCH, REPEATS = 1024, 64, 1536, 32, 5
 READS = 10

@@ -9,7 +9,7 @@ from filelock import FileLock, Timeout
 
 from dagster_project.environments import Environment
 from neuroscribe.errors import StudyError
-from neuroscribe.studies import Study
+from neuroscribe.study.spec import Study
 
 LAUNCHER = "neuroscribe/launcher"
 """Tag of the runs that this package launches itself; its value is the study."""

@@ -6,8 +6,8 @@ import dagster as dg
 
 from dagster_project.freshness import Freshness
 from dagster_project.jobs import AssetJob
-from neuroscribe.sources import TableReader
-from neuroscribe.studies import Study, layer_key
+from neuroscribe.ports.sources import TableReader
+from neuroscribe.study.spec import Study, layer_key
 
 
 def nightly(study: Study, jobs: Mapping[str, AssetJob]) -> list[dg.ScheduleDefinition]:

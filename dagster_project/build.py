@@ -20,8 +20,8 @@ from assets.token_lookup import token_lookup
 from dagster_project.automation import nightly
 from dagster_project.environments import Environment
 from dagster_project.jobs import study_jobs
-from neuroscribe.stages import stages_of
-from neuroscribe.studies import Study
+from neuroscribe.study.spec import Study
+from neuroscribe.study.stages import stages_of
 
 STAGES = (
     corpus, activations, neuron_records, token_lookup, connections,

@@ -31,16 +31,16 @@ from typing import Any
 import dagster as dg
 
 from neuroscribe.errors import StoreError, StudyError
-from resources.call_folders import Calls
-from resources.datasets import Datasets
-from resources.encoder import TextEncoders
 from resources.expectations import Expectations
-from resources.licences import Licences
-from resources.llms import LLMs
+from resources.llm.opening import LLMs
+from resources.models.artefacts import Licences
+from resources.models.encoder import TextEncoders
+from resources.models.subject import SubjectModels
 from resources.progress import ProgressDisplay
-from resources.subject import SubjectModels
-from resources.tables import TableFolders, TableIO
-from resources.tensors import Tensors
+from resources.store.calls import Calls
+from resources.store.datasets import Datasets
+from resources.store.tables import TableFolders, TableIO
+from resources.store.tensors import Tensors
 from resources.texts import Texts
 
 ROOT = Path(__file__).resolve().parent.parent

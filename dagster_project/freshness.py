@@ -13,10 +13,10 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 
 from assets.stage import key
 from neuroscribe.lineage import Lineage
-from neuroscribe.rules import rules_for
-from neuroscribe.sources import TableReader
-from neuroscribe.stages import stages_of
-from neuroscribe.studies import Study, layer_key, layer_of
+from neuroscribe.ports.sources import TableReader
+from neuroscribe.score.rules import rules_for
+from neuroscribe.study.spec import Study, layer_key, layer_of
+from neuroscribe.study.stages import stages_of
 
 _CAPTURED = ("activations", "neuron_records", "token_lookup", "connections")
 _EXPLAINED = ("explanations", "simulations", "judgements", "ablations", "scores")

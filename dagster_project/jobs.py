@@ -5,8 +5,8 @@ from typing import Any
 import dagster as dg
 
 from assets.stage import key
-from neuroscribe.stages import stages_of
-from neuroscribe.studies import Study
+from neuroscribe.study.spec import Study
+from neuroscribe.study.stages import stages_of
 
 AssetJob = Any
 """A job that Dagster resolves when it loads the definitions; it exports no name for the type."""

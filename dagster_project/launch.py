@@ -12,8 +12,8 @@ from dagster_project.automation import span_tags, spans
 from dagster_project.environments import Environment
 from dagster_project.freshness import Freshness
 from neuroscribe.errors import BatchPendingError, NeuroscribeError
-from neuroscribe.studies import Study, layer_key
-from resources.tables import Tables
+from neuroscribe.study.spec import Study, layer_key
+from resources.store.tables import Tables
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 

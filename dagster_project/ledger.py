@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 
 from dagster_project.environments import Environment
 from neuroscribe.errors import NeuroscribeError
-from neuroscribe.escaping import escaped
-from neuroscribe.ledger import LEDGER, ledger, ledger_text
-from neuroscribe.parquet import parquet_bytes
-from resources.calls import FolderCalls
-from resources.files import Files
+from neuroscribe.report.ledger import LEDGER, ledger, ledger_text
+from neuroscribe.tables.parquet import parquet_bytes
+from neuroscribe.text.escaping import escaped
+from resources.store.calls import FolderCalls
+from resources.store.files import Files
 
 FILE = "ledger.parquet"
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from dagster_project.environments import Environment
-from neuroscribe.publish.report import report_text
-from neuroscribe.publish.summary import Results, summary
-from neuroscribe.publish.tallies import llm_calls
-from neuroscribe.studies import Study
-from resources.tables import Tables
+from neuroscribe.report.summary import Results, summary
+from neuroscribe.report.tallies import llm_calls
+from neuroscribe.report.text import report_text
+from neuroscribe.study.spec import Study
+from resources.store.tables import Tables
 
 _FACTS = ("layer", "neuron", "min", "max", "dead", "near_dead")
 """Columns of the statistics that the report rests on."""
@@ -62,5 +62,5 @@ def _next_steps(study: Study, environment: Environment) -> list[str]:
         "make ui                     the graph, its lineage, checks and plots in Dagster",
         f"ls {environment.store}/{study.name}/neuron_dataset    the dataset, with its card (README.md)",
         f"make bench-puzzles STUDY={study.name}    the same models on neurons whose explanation is known",
-        "studies/embedded.toml       copy it to study another model (README.md, neuroscribe/studies.py)",
+        "studies/embedded.toml       copy it to study another model (README.md, neuroscribe/study/spec.py)",
     ]

@@ -16,20 +16,21 @@ import polars as pl
 
 from dagster_project.environments import Environment
 from neuroscribe.errors import CapabilityError, LLMError, NeuroscribeError
-from neuroscribe.escaping import escaped
 from neuroscribe.explain.stage import LayerTables
 from neuroscribe.judge.judges import AskedJudge
 from neuroscribe.judge.stage import layout_of
 from neuroscribe.lineage import Lineage
-from neuroscribe.plan import layer_plan, plan_text
-from neuroscribe.planned_calls import Asked, Found
-from neuroscribe.ports import LLM, CallStore
-from neuroscribe.replies import Usage
+from neuroscribe.ports.models import LLM
+from neuroscribe.ports.replies import Usage
+from neuroscribe.ports.stores import CallStore
+from neuroscribe.report.plan import layer_plan, plan_text
+from neuroscribe.report.planned_calls import Asked, Found
 from neuroscribe.simulate.simulators import asking_simulator
-from neuroscribe.studies import LLMSpec, Study
-from neuroscribe.study_files import chosen_layers, chosen_study, read_studies
-from resources.llm_prices import batch_prices, prices
-from resources.tables import Tables
+from neuroscribe.study.files import chosen_layers, chosen_study, read_studies
+from neuroscribe.study.spec import LLMSpec, Study
+from neuroscribe.text.escaping import escaped
+from resources.llm.prices import batch_prices, prices
+from resources.store.tables import Tables
 
 _ASKED = ("explanations", "simulations", "judgements")
 """Stages that ask a model."""

@@ -29,13 +29,13 @@ from dagster_project.environments import Environment, use_dagster_home
 from dagster_project.launch import Launcher
 from dagster_project.outcome import outcome
 from neuroscribe.capture import check_size
+from neuroscribe.capture.plan import random_sequences
 from neuroscribe.errors import BatchPendingError, NeuroscribeError, StoreError
-from neuroscribe.escaping import escaped
-from neuroscribe.preflight import check_models
-from neuroscribe.sampling import random_sequences
-from neuroscribe.studies import Study
-from neuroscribe.study_files import chosen_layers, chosen_study, read_studies
-from resources.files import Files
+from neuroscribe.simulate.simulators import check_models
+from neuroscribe.study.files import chosen_layers, chosen_study, read_studies
+from neuroscribe.study.spec import Study
+from neuroscribe.text.escaping import escaped
+from resources.store.files import Files
 
 T = TypeVar("T")
 STOPPED = 130

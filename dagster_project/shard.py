@@ -14,11 +14,11 @@ from collections.abc import Mapping, Sequence
 from dagster_project.environments import Environment
 from neuroscribe.capture.stage import captured_shard
 from neuroscribe.errors import NeuroscribeError, StoreError
-from neuroscribe.escaping import escaped
 from neuroscribe.lineage import Lineage
-from neuroscribe.studies import Study
-from neuroscribe.study_files import chosen_layers, chosen_study, read_studies
-from resources.tables import Tables
+from neuroscribe.study.files import chosen_layers, chosen_study, read_studies
+from neuroscribe.study.spec import Study
+from neuroscribe.text.escaping import escaped
+from resources.store.tables import Tables
 
 
 def main(arguments: Sequence[str] | None = None, variables: Mapping[str, str] | None = None) -> int:

@@ -1,31 +1,22 @@
 """Whether a table still belongs to the study as it stands and to the tables that it was made from.
 
-Every file carries a stamp (see `neuroscribe.parquet`): which stage wrote it, the hash of its rows, and the
-hashes of the tables that went into it. A table is current if that chain holds back to the corpus.
+Every file carries a stamp (see `neuroscribe.tables.parquet`): which stage wrote it, the hash of its rows, and
+the hashes of the tables that went into it. A table is current if that chain holds back to the corpus.
 """
 
 from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
 
 from neuroscribe.fingerprint import fingerprint
-from neuroscribe.parquet import Stamp
-from neuroscribe.records import TABLES
-from neuroscribe.stages import UPSTREAM, stage_identity, stages_of, upstream_of
-from neuroscribe.studies import Study
+from neuroscribe.ports.stores import StampReader
+from neuroscribe.study.spec import Study
+from neuroscribe.study.stages import UPSTREAM, stage_identity, stages_of, upstream_of
+from neuroscribe.tables.parquet import Stamp
+from neuroscribe.tables.records import TABLES
 
 TABLES_OF: Mapping[str, tuple[str, ...]] = {
     stage: tuple(name for name in TABLES if name.split("/")[0] == stage) for stage in UPSTREAM
 }
 """The tables of each stage."""
-
-
-@runtime_checkable
-class StampReader(Protocol):
-    """Reads the stamps of tables."""
-
-    def stamp(self, study: str, table: str, layer: int | None = None) -> Stamp | None:
-        """Return a file's stamp, or None if there is no whole file."""
-        ...
 
 
 class Lineage:

@@ -10,7 +10,7 @@ import dagster as dg
 import polars as pl
 import polars.selectors as cs
 
-from neuroscribe.rules import Rule, Verdict
+from neuroscribe.ports.checks import Rule, Verdict
 
 IDENTIFY = ("layer", "neuron", "explanation_id")
 

@@ -19,8 +19,8 @@ from rich.progress import Progress as Live
 from rich.table import Column
 from rich.text import Text
 
-from neuroscribe.escaping import escaped
-from neuroscribe.pace import Alarm, Work, duration
+from neuroscribe.text.escaping import escaped
+from resources.pace import Alarm, Work, duration
 
 SECONDS_BETWEEN_LINES = 15.0
 

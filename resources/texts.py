@@ -18,9 +18,11 @@ from upath import UPath
 
 from neuroscribe.errors import CorpusError
 from neuroscribe.fingerprint import fingerprint
-from neuroscribe.ports import CorpusSource, Document, Progress
-from neuroscribe.studies import CorpusSpec
-from resources.artefacts import Artefacts
+from neuroscribe.ports.sources import CorpusSource
+from neuroscribe.ports.stores import Progress
+from neuroscribe.study.spec import CorpusSpec
+from neuroscribe.text.corpus import Document
+from resources.models.artefacts import Artefacts
 
 _GLOB = frozenset("*?[")
 

@@ -15,12 +15,12 @@ from dagster_project.build import build_defs
 from dagster_project.environments import ROOT, Environment
 from dagster_project.freshness import Freshness
 from neuroscribe.lineage import TABLES_OF, Lineage
-from neuroscribe.records import TABLES
-from neuroscribe.replies import Usage
-from neuroscribe.stages import provenance
-from neuroscribe.studies import Study, layer_key
-from neuroscribe.study_files import read_study
-from resources.tables import Tables
+from neuroscribe.ports.replies import Usage
+from neuroscribe.study.files import read_study
+from neuroscribe.study.spec import Study, layer_key
+from neuroscribe.study.stages import provenance
+from neuroscribe.tables.records import TABLES
+from resources.store.tables import Tables
 
 STUDY = read_study(ROOT / "studies" / "embedded.toml")
 CAPTURED = ("activations", "neuron_records", "token_lookup", "connections")

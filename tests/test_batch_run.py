@@ -9,12 +9,12 @@ from dagster_project.build import build_defs
 from dagster_project.environments import Environment
 from dagster_project.launch import Launcher
 from neuroscribe.errors import BatchPendingError
-from neuroscribe.study_files import read_study
+from neuroscribe.study.files import read_study
 from neuroscribe.testing.planted import LAYERS, PlantedScript
 from neuroscribe.testing.planted_study import write_planted_study
 from neuroscribe.testing.server_batches import Batches
 from neuroscribe.testing.servers import ScriptedServer
-from resources.tables import Tables
+from resources.store.tables import Tables
 
 pytestmark = pytest.mark.slow
 

@@ -9,8 +9,8 @@ from assets.stage import key
 from dagster_project.build import build_defs
 from dagster_project.environments import ROOT, Environment
 from neuroscribe.errors import StudyError
-from neuroscribe.stages import UPSTREAM, stages_of
-from neuroscribe.study_files import read_studies
+from neuroscribe.study.files import read_studies
+from neuroscribe.study.stages import UPSTREAM, stages_of
 
 STUDIES = read_studies(ROOT / "studies")
 
@@ -80,7 +80,7 @@ def test_a_file_in_the_studies_folder_adds_a_graph(environment: Environment, tmp
 
 
 def test_another_explainer_setting_makes_only_explanations_new() -> None:
-    from neuroscribe.stages import stage_version
+    from neuroscribe.study.stages import stage_version
 
     alone = STUDIES["embedded"]
     study = alone.model_copy(update={"simulator_llm": alone.llm})
@@ -97,7 +97,7 @@ def test_another_explainer_setting_makes_only_explanations_new() -> None:
 def test_a_key_that_came_later_is_part_of_an_identity_only_when_it_is_set(
     section: str, key: str, value: bool
 ) -> None:
-    from neuroscribe.stages import _settings, stage_version
+    from neuroscribe.study.stages import _settings, stage_version
 
     study = STUDIES["embedded"]
     changed = study.model_copy(update={section: getattr(study, section).model_copy(update={key: value})})
@@ -108,7 +108,7 @@ def test_a_key_that_came_later_is_part_of_an_identity_only_when_it_is_set(
 
 
 def test_where_a_server_stands_is_no_part_of_any_version() -> None:
-    from neuroscribe.stages import stage_identity
+    from neuroscribe.study.stages import stage_identity
 
     study = STUDIES["gpt2_xl"]
     moved = study.model_copy(update={"llm": study.llm.model_copy(update={"base_url": "http://other:1/v1"})})

@@ -7,16 +7,14 @@ from itertools import pairwise
 import polars as pl
 import pytest
 
+from neuroscribe.capture.connections import connections_of
 from neuroscribe.capture.stage import captured, layer_lookup, layer_records
-from neuroscribe.connections import connections_of
-from neuroscribe.corpus import tokenised
 from neuroscribe.errors import CapabilityError
 from neuroscribe.explain.stage import ExplainedLayer, LayerTables, layer_explanations
-from neuroscribe.ports import Document
-from neuroscribe.publish.tallies import explanation_tally
-from neuroscribe.records import CONNECTIONS
-from neuroscribe.studies import Study
-from neuroscribe.subjects import Subject
+from neuroscribe.report.tallies import explanation_tally
+from neuroscribe.study.spec import Study
+from neuroscribe.subject.subject import Subject
+from neuroscribe.tables.records import CONNECTIONS
 from neuroscribe.testing.planted import (
     BODY,
     CITIES,
@@ -35,8 +33,9 @@ from neuroscribe.testing.planted import (
 )
 from neuroscribe.testing.servers import ScriptedServer
 from neuroscribe.testing.stores import MemoryCalls, MemoryTensors, SilentProgress
-from neuroscribe.token_bytes import tokenizer_facts
-from resources.llm import OpenAIServer
+from neuroscribe.text.corpus import Document, tokenised
+from neuroscribe.text.token_bytes import tokenizer_facts
+from resources.llm.server import OpenAIServer
 
 pytestmark = pytest.mark.slow
 LAYER = 1

@@ -12,11 +12,11 @@ import polars as pl
 import pytest
 
 from dagster_project.run import STOPPED
-from neuroscribe.records import TABLES
+from neuroscribe.tables.records import TABLES
 from neuroscribe.testing.planted import LAYERS, PlantedScript
 from neuroscribe.testing.planted_study import MODEL, write_planted_study
 from neuroscribe.testing.servers import ScriptedServer
-from resources.tables import Tables
+from resources.store.tables import Tables
 
 ROOT = Path(__file__).parent.parent
 SEQUENCES = 2200

@@ -18,14 +18,14 @@ from dagster_project.launch import Launcher
 from neuroscribe.capture.stage import layer_records
 from neuroscribe.errors import StoreError
 from neuroscribe.publish.stage import publish
-from neuroscribe.rules import rules_for
-from neuroscribe.stages import provenance
-from neuroscribe.studies import Study
-from neuroscribe.study_files import read_study
+from neuroscribe.score.rules import rules_for
+from neuroscribe.study.files import read_study
+from neuroscribe.study.spec import Study
+from neuroscribe.study.stages import provenance
 from neuroscribe.testing.planted import CONSTANT, DEAD, LAYERS, NEURONS, PLANTED, PlantedScript
 from neuroscribe.testing.planted_study import MODEL, write_planted_study
 from neuroscribe.testing.servers import ScriptedServer
-from resources.tables import Tables
+from resources.store.tables import Tables
 
 
 @dataclass

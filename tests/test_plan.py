@@ -9,32 +9,31 @@ import polars as pl
 import pytest
 
 from dagster_project.plan import main
+from neuroscribe.capture.connections import connections_of
 from neuroscribe.capture.stage import captured, layer_lookup, layer_records
-from neuroscribe.connections import connections_of
-from neuroscribe.corpus import tokenised
-from neuroscribe.explain.specs import EXPLAINER_KINDS
+from neuroscribe.evidence.sample import sampled_neurons, set_aside
 from neuroscribe.explain.stage import LayerTables, layer_explanations
 from neuroscribe.judge.judges import AskedJudge
-from neuroscribe.judge.prompts import Layout
 from neuroscribe.judge.stage import Evidence, JudgedTables, judged
-from neuroscribe.ledger import ledger
-from neuroscribe.plan import layer_plan, likely_tokens, plan_text
-from neuroscribe.planned_calls import Asked, Found
-from neuroscribe.ports import Document, Simulator
-from neuroscribe.replies import Usage
-from neuroscribe.sampling import sampled_neurons, set_aside
-from neuroscribe.simulate.requests import requests
-from neuroscribe.simulate.simulators import asking_simulator
-from neuroscribe.simulate.specs import SIMULATOR_KINDS
+from neuroscribe.ports.models import Simulator
+from neuroscribe.ports.replies import Usage
+from neuroscribe.report.ledger import ledger
+from neuroscribe.report.plan import layer_plan, likely_tokens, plan_text
+from neuroscribe.report.planned_calls import Asked, Found
+from neuroscribe.simulate.simulators import asking_simulator, requests
 from neuroscribe.simulate.stage import SimulatedTables, layer_simulations
-from neuroscribe.studies import Study
-from neuroscribe.subjects import Subject
+from neuroscribe.study.explainers import EXPLAINER_KINDS
+from neuroscribe.study.prompts import JudgingLayout as Layout
+from neuroscribe.study.simulators import SIMULATOR_KINDS
+from neuroscribe.study.spec import Study
+from neuroscribe.subject.subject import Subject
 from neuroscribe.testing.planted import LAYERS, NEURONS, planted_corpus, planted_subject, planted_tokenizer
 from neuroscribe.testing.planted_study import write_planted_study
 from neuroscribe.testing.servers import ScriptedServer
 from neuroscribe.testing.stores import MemoryCalls, MemoryTensors, SilentProgress
-from neuroscribe.token_bytes import tokenizer_facts
-from resources.llm import OpenAIServer
+from neuroscribe.text.corpus import Document, tokenised
+from neuroscribe.text.token_bytes import tokenizer_facts
+from resources.llm.server import OpenAIServer
 
 pytestmark = pytest.mark.slow
 LAYER, SAMPLED = 1, 5
@@ -254,7 +253,7 @@ def test_a_kind_sends_as_many_requests_as_it_states(kind: str) -> None:
 
 
 def test_a_simulator_that_does_not_state_its_calls_cannot_be_named() -> None:
-    from neuroscribe.simulate.specs import Simulating
+    from neuroscribe.study.simulators import Simulating
 
     class Silent(Simulating):
         needs = "reply"

@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.puzzle_data import POLARITY, PuzzleLayer, is_first, read_puzzles
 from benchmarks.puzzles import puzzle_study, tried
 from neuroscribe.errors import PuzzleError, StudyError
 from neuroscribe.explain.evidence import shown_excerpts, strongest_tokens
-from neuroscribe.explain.specs import LogitLens
-from neuroscribe.puzzles import POLARITY, PuzzleLayer, is_first, read_puzzles
-from neuroscribe.records import SIMULATIONS
-from neuroscribe.studies import Study
-from neuroscribe.study_files import read_study
+from neuroscribe.study.explainers import LogitLens
+from neuroscribe.study.files import read_study
+from neuroscribe.study.spec import Study
+from neuroscribe.tables.records import SIMULATIONS
 from neuroscribe.testing.planted import PLANTED, PlantedScript
 from neuroscribe.testing.planted_study import MODEL, write_planted_study
 from neuroscribe.testing.servers import ScriptedServer
 from neuroscribe.testing.stores import MemoryCalls, SilentProgress
-from resources.llm import OpenAIServer
+from resources.llm.server import OpenAIServer
 
 PLAIN = Path(__file__).parents[1] / "benchmarks" / "plain_puzzles.json"
 COLOURS, BREAKS = PLANTED[0, 0].explanation, PLANTED[0, 3].explanation

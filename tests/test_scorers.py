@@ -14,15 +14,15 @@ from dagster_project.environments import Environment
 from dagster_project.freshness import Freshness
 from dagster_project.launch import Launcher
 from dagster_project.outcome import outcome
-from neuroscribe.publish.tallies import llm_calls
-from neuroscribe.rules import rules_for
-from neuroscribe.studies import Study
-from neuroscribe.study_files import read_study
+from neuroscribe.report.tallies import llm_calls
+from neuroscribe.score.rules import rules_for
+from neuroscribe.study.files import read_study
+from neuroscribe.study.spec import Study
 from neuroscribe.testing.judging_script import JudgingScript
 from neuroscribe.testing.planted import CONSTANT, PLANTED
 from neuroscribe.testing.planted_study import MODEL, write_planted_study
 from neuroscribe.testing.servers import ScriptedServer
-from resources.tables import Tables
+from resources.store.tables import Tables
 
 pytestmark = pytest.mark.slow
 

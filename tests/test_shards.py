@@ -18,14 +18,14 @@ from dagster_project.environments import Environment
 from dagster_project.launch import Launcher
 from dagster_project.shard import main
 from neuroscribe.capture.stage import whole_capture
+from neuroscribe.capture.whole.reading import is_whole, neuron_activations, sequence_activations
 from neuroscribe.errors import StoreError
-from neuroscribe.studies import Study
-from neuroscribe.study_files import read_study
+from neuroscribe.study.files import read_study
+from neuroscribe.study.spec import Study
 from neuroscribe.testing.planted import LAYERS
 from neuroscribe.testing.planted_study import write_planted_study
-from neuroscribe.whole_activations import is_whole, neuron_activations, sequence_activations
-from resources.tables import Tables
-from resources.tensors import SafetensorFiles
+from resources.store.tables import Tables
+from resources.store.tensors import SafetensorFiles
 
 SEQUENCES = 2200
 """Three blocks, so up to three shards."""

@@ -22,10 +22,10 @@ from pathlib import Path
 import polars as pl
 import torch
 
-from neuroscribe.sections import ModelSpec
-from resources.artefacts import Artefacts
+from neuroscribe.study.sections import ModelSpec
+from resources.models.artefacts import Artefacts
+from resources.models.weights import computing_dtype, located
 from resources.progress import ProgressDisplay
-from resources.weights import computing_dtype, located
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent

@@ -1,4 +1,9 @@
-"""Capture: one pass of the corpus through the subject, keeping of every neuron what the study needs."""
+"""Capture: one pass of the corpus through the subject, keeping of every neuron what the study needs.
+
+Holds the pass, its kernels, the state that is merged exactly, checkpoints, and the tables made from it:
+statistics, records, token lookup and connections. Imports subject, text and evidence. Not here: any
+language model that explains.
+"""
 
 from neuroscribe.capture.checkpoints import Checkpoints as Checkpoints
 from neuroscribe.capture.fit import automatic_batch_tokens as automatic_batch_tokens

@@ -7,14 +7,15 @@ goes on from its own: layers may be resumed in any selection, and a kill between
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from neuroscribe.capture.state import LayerState
+from neuroscribe.capture.whole.writing import WholeActivations
 from neuroscribe.errors import StoreError
-from neuroscribe.ports import TensorStore
+from neuroscribe.ports.stores import Progress, TensorStore
 
 _STATE = re.compile(
     r"layer_(?P<layer>[0-9]{2,6})(?P<shard>\.shard_[0-9]{1,9}_of_(?P<count>[0-9]{1,9}))?(?P<open>\.open)?"
@@ -201,3 +202,31 @@ def stored_ranges(path: str, metadata: Mapping[str, str]) -> tuple[tuple[int, in
     raise StoreError(
         f"{path}: of the sequences it has taken it says {text[:40]!r}, which are no ranges; {AGAIN}"
     )
+
+
+def dropped_without_blocks(
+    files: Checkpoints,
+    layers: Sequence[int],
+    whole: WholeActivations,
+    *,
+    sequences: int,
+    progress: Progress,
+) -> tuple[int, ...]:
+    """Remove the states, finished or not, of whose `sequences` some have no block; return their layers.
+
+    A capture then takes these layers, or their shards, from the beginning. Raises StoreError for a block that
+    is damaged or torn, which is for the user to remove.
+    """
+    taken = {layer: found for layer in sorted(layers) if (found := files.taken(layer))}
+    dropped: list[int] = []
+    if not taken:
+        return ()
+    with progress.task("look for whole activations", total=len(taken), unit="layers") as advance:
+        for layer, states in taken.items():
+            gone = [path for path, ranges in states.items() if not whole.holds(layer, ranges, sequences)]
+            for path in gone:
+                files.store.remove(path)
+            dropped += [layer] if gone else []
+            note = f"layer {layer}: whole activations are missing; it is captured anew"
+            advance(1, note=note if gone else "")
+    return tuple(dropped)

@@ -1,15 +1,17 @@
 """Checks, before the pass, that study, tokenizer and model are made for each other."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from neuroscribe.architectures import down_projections
-from neuroscribe.errors import StudyError, SubjectError
-from neuroscribe.studies import Study
-from neuroscribe.subjects import Subject
+from neuroscribe.errors import CaptureError, StudyError, SubjectError
+from neuroscribe.study.spec import Study
+from neuroscribe.subject.architectures import down_projections
+from neuroscribe.subject.subject import Subject
 
 
 def check_size(study: Study, model: torch.nn.Module) -> None:
@@ -93,3 +95,28 @@ _REMEDY = "give the tokenizer of the model's own repository and revision, and ma
 def _embedding_rows(model: Any) -> int:
     embedding = model.get_input_embeddings()
     return int(getattr(embedding, "num_embeddings", embedding.weight.shape[0]))
+
+
+_SIGNS = ("can't allocate memory", "not enough memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""What torch says, in errors without a type of their own, when the CPU or a GPU library lacks memory."""
+
+
+def is_lack_of_memory(error: BaseException) -> bool:
+    """Tell whether a failure was for want of memory, on a GPU, in torch on the CPU, in numpy or in Python."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
+
+
+@contextmanager
+def lack_of_memory_explained(subject: Subject) -> Generator[None]:
+    """Turn a lack of memory that no smaller batch cures into a CaptureError that says what does."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_lack_of_memory(error):
+            raise
+        raise CaptureError(
+            f"{subject.name}: memory of {subject.device} does not suffice for one sequence beside the model"
+            " and the states; select fewer layers per run, a narrower subject.dtype or a larger device"
+        ) from error

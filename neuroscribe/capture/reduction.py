@@ -8,14 +8,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from neuroscribe.architectures import DownProjection
 from neuroscribe.capture import batched, reference
-from neuroscribe.capture.hooks import check_projections, compiled_forward, forward, reading
 from neuroscribe.capture.state import LOOKUP_UNIT, CapturePlan, LayerState, empty_state
+from neuroscribe.capture.whole.writing import WholeActivations
 from neuroscribe.errors import CaptureError
-from neuroscribe.polarity import explained_side
-from neuroscribe.subjects import Subject
-from neuroscribe.whole_activations import WholeActivations
+from neuroscribe.evidence.exemplars import explained_side
+from neuroscribe.subject.architectures import DownProjection
+from neuroscribe.subject.hooks import check_projections, compiled_forward, forward, reading
+from neuroscribe.subject.subject import Subject
 
 KernelName = Literal["auto", "compiled", "batched", "reference"]
 _LOOKUP_BYTES = 8 * 2**30

@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from neuroscribe.capture.state import HIGHEST_EXPONENT, LOWEST_EXPONENT, CapturePlan, LayerState
+from neuroscribe.capture.state import CapturePlan, LayerState
+from neuroscribe.tables.scales import HIGHEST_EXPONENT, LOWEST_EXPONENT
 
 
 def take(

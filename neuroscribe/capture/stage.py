@@ -6,24 +6,24 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from neuroscribe.architectures import down_projections
-from neuroscribe.capture.checkpoints import AGAIN, Checkpoints, restored_state
+from neuroscribe.capture.checkpoints import AGAIN, Checkpoints, dropped_without_blocks, restored_state
 from neuroscribe.capture.fit import check_size
-from neuroscribe.capture.lost_blocks import dropped_without_blocks
+from neuroscribe.capture.neuron_records import ExemplarPlan, neuron_records
+from neuroscribe.capture.plan import capture_plan, kept_sequences
 from neuroscribe.capture.run import capture, capture_shard
 from neuroscribe.capture.state import LayerState
 from neuroscribe.capture.statistics import layer_statistics
-from neuroscribe.corpus import distinct_tokens, token_matrix
+from neuroscribe.capture.token_lookup import token_lookup
+from neuroscribe.capture.whole.writing import WholeActivations
 from neuroscribe.errors import StoreError
+from neuroscribe.evidence.sample import candidate_neurons
 from neuroscribe.fingerprint import fingerprint
-from neuroscribe.neuron_records import ExemplarPlan, neuron_records
-from neuroscribe.ports import Progress, TensorStore
-from neuroscribe.sampling import candidate_neurons, capture_plan, kept_sequences
-from neuroscribe.stages import stage_version
-from neuroscribe.studies import Study
-from neuroscribe.subjects import Subject
-from neuroscribe.token_lookup import token_lookup
-from neuroscribe.whole_activations import WholeActivations
+from neuroscribe.ports.stores import Progress, TensorStore
+from neuroscribe.study.spec import Study
+from neuroscribe.study.stages import stage_version
+from neuroscribe.subject.architectures import down_projections
+from neuroscribe.subject.subject import Subject
+from neuroscribe.text.corpus import distinct_tokens, token_matrix
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def corpus_hash(sequences: pl.DataFrame) -> str:
 def whole_capture(study: str, layer: int, store: TensorStore) -> tuple[str, str]:
     """Return the folder and the fingerprint of the whole activations that belong to a layer's tables.
 
-    `study` is its name; both are what `neuroscribe.whole_activations` asks for. Raises StoreError for a layer
+    `study` is its name; both are what `neuroscribe.capture.whole` asks for. Raises StoreError for a layer
     that has not been captured.
     """
     path = Checkpoints(store, _folder(study), "").path(layer)

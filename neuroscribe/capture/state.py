@@ -17,40 +17,14 @@ from torch import Tensor
 
 from neuroscribe.capture.exact import ExactSum
 from neuroscribe.errors import CaptureError
+from neuroscribe.tables.scales import BINS, PEAK_BINS
 
-LOWEST_EXPONENT = -20
-HIGHEST_EXPONENT = 15
-HALF_OCTAVES = 2 * (HIGHEST_EXPONENT - LOWEST_EXPONENT)
-"""Histogram bins on each side of zero: [2^e, 1.5 x 2^e) and [1.5 x 2^e, 2^(e+1))."""
-BINS = 2 * HALF_OCTAVES + 1
-EIGHTH_OCTAVES = 4 * HALF_OCTAVES
-"""Bins of peaks on each side of zero: each octave in eight steps of equal width."""
-PEAK_BINS = 2 * EIGHTH_OCTAVES + 1
 EMPTY = np.iinfo(np.int64).max
 """Sequence id of a slot that holds nothing yet."""
 BLOCK = 1024
 """Sequences whose power sums are added in order; shards begin at multiples of it."""
 LOOKUP_UNIT = 2.0**-32
 """Lookup sums count in this unit, so each activation in them is off by at most half of it."""
-
-
-def histogram_edges() -> list[float]:
-    """Return the BINS + 1 edges, ascending; the two outermost bins are open-ended."""
-    return _edges(2)
-
-
-def peak_edges() -> list[float]:
-    """Return the PEAK_BINS + 1 edges of the histogram of peaks, ascending."""
-    return _edges(8)
-
-
-def _edges(steps: int) -> list[float]:
-    positive = [
-        2.0**exponent * (1 + step / steps)
-        for exponent in range(LOWEST_EXPONENT, HIGHEST_EXPONENT)
-        for step in range(steps)
-    ] + [2.0**HIGHEST_EXPONENT]
-    return [-edge for edge in reversed(positive)] + positive
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,10 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float, Int
 
-from neuroscribe.capture.state import LayerState, histogram_edges
-from neuroscribe.records import STATISTICS
+from neuroscribe.capture.state import LayerState
+from neuroscribe.tables.records import STATISTICS
+from neuroscribe.tables.scales import QUANTILE_LEVELS, histogram_edges
 
-QUANTILE_LEVELS = (0.0001, 0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999, 0.9999)
-"""Levels of the quantile column, as shares of tokens."""
 _ABOVE_ZERO = 1e-300
 """Stands for the smallest share that is not 0."""
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from neuroscribe.escaping import escaped
-from neuroscribe.exemplars import Neuron
+from neuroscribe.evidence.exemplars import Neuron, all_time_maximum, training_exemplars
 from neuroscribe.explain.prompts import Pair, discretised, excerpt_pairs
+from neuroscribe.text.escaping import escaped
 
 
 @dataclass(frozen=True)
@@ -33,23 +33,6 @@ class ShownExcerpts:
 
     sequence_ids: tuple[int, ...]
     excerpts: tuple[tuple[Pair, ...], ...]
-
-
-def training_exemplars(records: pl.DataFrame, neuron: Neuron, count: int) -> pl.DataFrame:
-    """Return the neuron's first `count` top exemplars of the training split, largest peak first."""
-    return records.filter(
-        (pl.col("neuron") == neuron[0])
-        & (pl.col("polarity") == neuron[1])
-        & (pl.col("kind") == "top")
-        & (pl.col("split") == "train")
-    ).sort("rank")[:count]
-
-
-def all_time_maximum(records: pl.DataFrame, neuron: Neuron) -> float:
-    """Return the neuron's largest activation over the corpus on the explained side (polarity x peak)."""
-    own = records.filter((pl.col("neuron") == neuron[0]) & (pl.col("polarity") == neuron[1]))
-    peaks = own.filter(pl.col("kind") == "top")["peak"] * neuron[1]
-    return float(peaks.to_numpy().max(initial=0.0))
 
 
 def shown_excerpts(evidence: LayerEvidence, neuron: Neuron, count: int, length: int) -> ShownExcerpts:

@@ -10,14 +10,13 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from neuroscribe.escaping import quoted, unforged
-from neuroscribe.explain.parsing import AnswerForm
 from neuroscribe.explain.prompts import Excerpts, Pair
 from neuroscribe.explain.wording import Wording, filled, wording
-from neuroscribe.replies import Message
+from neuroscribe.ports.replies import Message
+from neuroscribe.study.explainers import AnswerForm
+from neuroscribe.study.prompts import STRONG
+from neuroscribe.text.escaping import quoted, unforged
 
-STRONG = 5
-"""Activation on the 0..10 scale from which a token is marked."""
 _MARKED = re.compile(r"<< (.*?) >>")
 _BLANK = "␣"
 """Stands for a space that is marked."""

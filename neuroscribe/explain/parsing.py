@@ -1,6 +1,6 @@
 """What counts as an explanation: a phrase on one line, or JSON that holds a short and a long text.
 
-Nothing that an answer may be instead (see `neuroscribe/explain/faults.py`) ever becomes a text. Reading an
+Nothing that an answer may be instead (see `neuroscribe/llm/faults.py`) ever becomes a text. Reading an
 explanation again changes nothing.
 """
 
@@ -9,14 +9,14 @@ import re
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from neuroscribe.escaping import storable
-from neuroscribe.explain.faults import fault, without_thoughts
-from neuroscribe.json_answers import CutOffError, json_answer
-from neuroscribe.replies import Schema
+from neuroscribe.llm.faults import fault, without_thoughts
+from neuroscribe.llm.json_answers import CutOffError, json_answer
+from neuroscribe.ports.replies import Schema
+from neuroscribe.study.explainers import AnswerForm
+from neuroscribe.text.escaping import storable
 
 LONGEST, LONGEST_LONG = 300, 2000
 """Characters of a text and of a long text; longer ones are reasoning or copied excerpts."""
-AnswerForm = Literal["line", "schema"]
 Status = Literal["ok", "refused", "unparsable", "truncated", "reasoning", "too_long", "empty"]
 SCHEMA: Schema = {
     "type": "object",

@@ -11,10 +11,10 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Float, Int
 
-from neuroscribe.escaping import escaped, unforged
-from neuroscribe.explain.parsing import AnswerForm
 from neuroscribe.explain.wording import Wording, filled, wording
-from neuroscribe.replies import Message
+from neuroscribe.ports.replies import Message
+from neuroscribe.study.explainers import AnswerForm
+from neuroscribe.text.escaping import escaped, unforged
 
 SPARSE = 0.2
 """Share of firing tokens below which they are listed once more (paper)."""

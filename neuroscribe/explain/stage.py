@@ -5,14 +5,16 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from neuroscribe.corpus import token_bytes_by_sequence
 from neuroscribe.errors import CapabilityError
-from neuroscribe.explain.evidence import LayerEvidence, training_exemplars
+from neuroscribe.evidence.exemplars import training_exemplars
+from neuroscribe.evidence.sample import sampled_neurons, set_aside
+from neuroscribe.explain.evidence import LayerEvidence
 from neuroscribe.explain.explainers import explained
-from neuroscribe.explain.specs import LogitLens, Showing
-from neuroscribe.ports import LLM, CallStore, Progress
-from neuroscribe.sampling import sampled_neurons, set_aside
-from neuroscribe.studies import Study
+from neuroscribe.ports.models import LLM
+from neuroscribe.ports.stores import CallStore, Progress
+from neuroscribe.study.explainers import LogitLens, Showing
+from neuroscribe.study.spec import Study
+from neuroscribe.text.corpus import token_bytes_by_sequence
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class ExplainedLayer:
     explanations: pl.DataFrame
     """EXPLANATIONS."""
     set_aside: pl.DataFrame
-    """Neurons that no call was made about, with their reasons: see `neuroscribe.sampling.set_aside`."""
+    """Neurons that no call was made about, with their reasons: see `neuroscribe.capture.plan.set_aside`."""
 
 
 async def layer_explanations(

@@ -10,13 +10,11 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
-from neuroscribe.explain.parsing import AnswerForm
-from neuroscribe.replies import Message
-
-_ANSWERS = "answers"
+from neuroscribe.ports.replies import Message
+from neuroscribe.study.explainers import AnswerForm
+from neuroscribe.study.prompts import ANSWERS, wording_text
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ class Wording:
         return (*turns, Message("assistant", self.stub)) if answer == "line" else tuple(turns)
 
     def _instruction(self, answer: AnswerForm) -> str:
-        asked = tomllib.loads(wording_text(_ANSWERS))[answer]["instruction"].strip()
+        asked = tomllib.loads(wording_text(ANSWERS))[answer]["instruction"].strip()
         return f"{self.instruction} {asked}".strip()
 
     def _answered(self, example: Example, answer: AnswerForm) -> str:
@@ -97,15 +95,3 @@ def wording(kind: str) -> Wording:
 def filled(template: str, **parts: str) -> str:
     """Return a template with each {name} replaced; braces in the parts, which may be corpus text, stay."""
     return re.sub(r"\{(\w+)\}", lambda found: parts[found[1]], template)
-
-
-def wording_text(kind: str) -> str:
-    """Return a data file as it stands; part of the fingerprint of what is made with it."""
-    return files("neuroscribe.explain").joinpath(f"{kind}.toml").read_text(encoding="utf-8")
-
-
-def wordings(kinds: Sequence[str]) -> dict[str, str]:
-    """Return the data files behind some kinds of explainers, by name; kinds that ask no LLM have none."""
-    folder = files("neuroscribe.explain")
-    asking = [kind for kind in kinds if folder.joinpath(f"{kind}.toml").is_file()]
-    return {name: wording_text(name) for name in sorted({*asking, _ANSWERS} if asking else ())}

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
-from neuroscribe.exemplars import Exemplars
+from neuroscribe.evidence.exemplars import Exemplars
 
 FIRES = 0.3
 """Share of a peak above which a token counts as firing."""

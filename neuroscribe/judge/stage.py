@@ -6,20 +6,27 @@ from typing import Any
 
 import polars as pl
 
-from neuroscribe.calls import worked_through
-from neuroscribe.corpus import token_bytes_by_sequence, token_rows
-from neuroscribe.exemplars import Exemplars, Neuron, by_neuron, scored_exemplars
-from neuroscribe.judge.answers import Judgement
+from neuroscribe.evidence.exemplars import Exemplars, Neuron, by_neuron, scored_exemplars
+from neuroscribe.evidence.tasks import controls, scored_splits, usable_explanations
 from neuroscribe.judge.excerpts import Excerpt, Negatives, marked_excerpts, plain_excerpts
-from neuroscribe.judge.judges import AskedJudge, Judge, SimilarityJudge, excerpt_text, gives_first_tokens
-from neuroscribe.judge.prompts import Layout
-from neuroscribe.ports import LLM, CallStore, Progress
-from neuroscribe.preflight import LLM_NEEDS
-from neuroscribe.records import JUDGEMENTS
-from neuroscribe.score.specs import Detection, Fuzzing, Judging, Retrieval
-from neuroscribe.simulate.tasks import controls, scored_splits, usable_explanations
-from neuroscribe.sources import EncoderSource, LLMSource
-from neuroscribe.studies import Study
+from neuroscribe.judge.judges import (
+    AskedJudge,
+    Judge,
+    Judgement,
+    SimilarityJudge,
+    excerpt_text,
+    gives_first_tokens,
+)
+from neuroscribe.llm.calls import worked_through
+from neuroscribe.llm.capabilities import LLM_NEEDS
+from neuroscribe.ports.models import LLM
+from neuroscribe.ports.sources import EncoderSource, LLMSource
+from neuroscribe.ports.stores import CallStore, Progress
+from neuroscribe.study.prompts import JudgingLayout as Layout
+from neuroscribe.study.scorers import Detection, Fuzzing, Judging, Retrieval
+from neuroscribe.study.spec import Study
+from neuroscribe.tables.records import JUDGEMENTS
+from neuroscribe.text.corpus import token_bytes_by_sequence, token_rows
 
 
 @dataclass(frozen=True)

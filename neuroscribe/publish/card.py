@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from neuroscribe.glossary import COUNTS, WORDS
-from neuroscribe.records import Table
-from neuroscribe.sections import ModelSpec
-from neuroscribe.studies import Study
+from neuroscribe.study.sections import ModelSpec
+from neuroscribe.study.spec import Study
+from neuroscribe.tables.records import Table
 
 UNKNOWN = "not recorded here; see its publisher"
 

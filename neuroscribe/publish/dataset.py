@@ -1,4 +1,4 @@
-"""The published dataset: Parquet files as declared in `neuroscribe.records`, manifest, checksums and card.
+"""The published dataset: Parquet files as declared in `neuroscribe.tables.records`, with manifest and card.
 
 Same tables and study give the same bytes. Nothing here touches a disk: a `DatasetStore` takes a draft and
 puts it in the place of the previous dataset as a whole.
@@ -8,39 +8,22 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import polars as pl
 
 from neuroscribe.errors import StoreError
 from neuroscribe.fingerprint import canonical
-from neuroscribe.parquet import SCHEMA_VERSION, parquet_bytes
+from neuroscribe.ports.stores import DatasetStore
 from neuroscribe.publish.card import Credit, credits_of, dataset_card
-from neuroscribe.records import TABLES, Table
-from neuroscribe.studies import Study, layer_key
+from neuroscribe.study.spec import Study, layer_key
+from neuroscribe.tables.parquet import SCHEMA_VERSION, parquet_bytes
+from neuroscribe.tables.records import TABLES, Table
 
 FORMAT_VERSION = 1
 """Raised when files move or the manifest's keys change their meaning."""
 MANIFEST = "manifest.json"
-
-
-@runtime_checkable
-class DatasetStore(Protocol):
-    """Keeps one dataset per study."""
-
-    def draft(self, study: str) -> AbstractContextManager[Callable[[str, bytes], None]]:
-        """Open a draft; the value yielded writes one file, by path below the dataset.
-
-        Leaving normally replaces the previous dataset at once; leaving by an error drops the draft. A killed
-        writer leaves the previous dataset.
-        """
-        ...
-
-    def uri(self, study: str) -> str:
-        """Return the address of the study's dataset."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -156,7 +139,7 @@ def _write(write: Callable[[str, bytes], None], tally: _Tally, item: tuple[Datas
 def _table_file(part: Part, provenance: Mapping[str, object]) -> tuple[DatasetFile, bytes]:
     if part.table not in TABLES:
         raise StoreError(
-            f"there is no table {part.table!r}; neuroscribe/records.py declares {', '.join(TABLES)}"
+            f"there is no table {part.table!r}; neuroscribe/tables/records.py declares {', '.join(TABLES)}"
         )
     data = parquet_bytes(part.frame, TABLES[part.table], provenance)
     where = part.table if part.layer is None else f"{part.table}/{layer_key(part.layer)}"

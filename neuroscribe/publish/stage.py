@@ -4,12 +4,14 @@ from collections.abc import Iterator, Mapping
 
 from neuroscribe.errors import StoreError
 from neuroscribe.lineage import Lineage
-from neuroscribe.publish.dataset import DatasetStore, Part, Published, neuron_dataset
-from neuroscribe.records import TABLES
-from neuroscribe.rules import Validator, verdicts
-from neuroscribe.sources import TableReader
-from neuroscribe.stages import provenance, stage_identity
-from neuroscribe.studies import Study
+from neuroscribe.ports.checks import Validator
+from neuroscribe.ports.sources import TableReader
+from neuroscribe.ports.stores import DatasetStore
+from neuroscribe.publish.dataset import Part, Published, neuron_dataset
+from neuroscribe.score.rules import verdicts
+from neuroscribe.study.spec import Study
+from neuroscribe.study.stages import provenance, stage_identity
+from neuroscribe.tables.records import TABLES
 
 
 def publish(

@@ -10,13 +10,13 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float
 
-from neuroscribe.exemplars import Neuron, by_neuron, scored_exemplars
-from neuroscribe.score.estimates import Estimate, estimates
-from neuroscribe.score.measures import ratio_explained
+from neuroscribe.evidence.exemplars import Neuron, by_neuron, scored_exemplars
+from neuroscribe.evidence.tasks import scored_splits
+from neuroscribe.measures.agreement import ratio_explained
+from neuroscribe.measures.bootstrap import Estimate, estimates
 from neuroscribe.score.rows import Basis, batched, score_row
-from neuroscribe.score.scorers import REGIMES, Due
-from neuroscribe.simulate.tasks import scored_splits
-from neuroscribe.studies import Study
+from neuroscribe.study.dues import REGIMES, Due
+from neuroscribe.study.spec import Study
 
 _SPLIT = "test"
 """The subject is run on what is reported alone."""

@@ -9,19 +9,18 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float
 
-from neuroscribe.corpus import token_rows
-from neuroscribe.exemplars import Exemplars, Neuron, by_neuron, scored_exemplars
-from neuroscribe.explain.evidence import all_time_maximum
-from neuroscribe.score.calibration import Calibrated, linear, percentile, stretched
-from neuroscribe.score.estimates import Estimate
-from neuroscribe.score.measures import contrasts, correlations, deviations_explained, variances_explained
+from neuroscribe.evidence.exemplars import Exemplars, Neuron, all_time_maximum, by_neuron, scored_exemplars
+from neuroscribe.evidence.lookup import looked_up
+from neuroscribe.evidence.simulations import Simulations, fitted
+from neuroscribe.evidence.tasks import scored_splits
+from neuroscribe.measures.agreement import contrasts, correlations, deviations_explained, variances_explained
+from neuroscribe.measures.bootstrap import Estimate
+from neuroscribe.measures.calibration import Calibrated, stretched
 from neuroscribe.score.rows import Basis, batched, score_row
-from neuroscribe.score.scorers import REGIMES, Due
-from neuroscribe.score.simulations import Simulations
-from neuroscribe.score.specs import SIZES, Calibration
-from neuroscribe.simulate.tasks import scored_splits
-from neuroscribe.studies import Study
-from neuroscribe.token_lookup import looked_up
+from neuroscribe.study.dues import REGIMES, Due
+from neuroscribe.study.scorers import SIZES
+from neuroscribe.study.spec import Study
+from neuroscribe.text.corpus import token_rows
 
 Values = Float[np.ndarray, "sequence token"]
 _SCORES = {
@@ -188,24 +187,6 @@ class Agreement:
             return stretched(all_time_maximum(self._records[neuron], neuron))
         place = (explanation["explanation_id"], simulator, neuron)
         return fitted(kind, self._exemplars(neuron, "valid"), self._simulations, *place)
-
-
-def fitted(
-    kind: Calibration,
-    valid: Exemplars,
-    simulations: Simulations,
-    explanation_id: str,
-    simulator: str,
-    neuron: Neuron,
-) -> Calibrated | None:
-    """Return the map from simulated values to activations that `valid` gives, None if it has no values."""
-    place = (explanation_id, simulator, neuron)
-    shown = valid.only(simulations.sequences(*place))
-    simulated = simulations.values(*place, shown.sequence_ids)
-    if simulated is None or not simulated.size or not np.isfinite(simulated).all():
-        return None
-    fit = percentile if kind == "percentile" else linear
-    return fit(simulated.ravel(), shown.truth.ravel())
 
 
 def _case(

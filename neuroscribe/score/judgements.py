@@ -17,14 +17,14 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float
 
-from neuroscribe.corpus import token_rows
-from neuroscribe.exemplars import Neuron, by_neuron
-from neuroscribe.score.estimates import Estimate, draw_weights, estimates, with_interval
+from neuroscribe.evidence.exemplars import Neuron, by_neuron
+from neuroscribe.evidence.lookup import looked_up
+from neuroscribe.evidence.tasks import scored_splits
+from neuroscribe.measures.bootstrap import Estimate, draw_weights, estimates, with_interval
 from neuroscribe.score.rows import Basis, batched, score_row
-from neuroscribe.score.scorers import REGIMES, Due
-from neuroscribe.simulate.tasks import scored_splits
-from neuroscribe.studies import Study
-from neuroscribe.token_lookup import looked_up
+from neuroscribe.study.dues import REGIMES, Due
+from neuroscribe.study.spec import Study
+from neuroscribe.text.corpus import token_rows
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from neuroscribe.score.estimates import Estimate
-from neuroscribe.score.scorers import Due
+from neuroscribe.measures.bootstrap import Estimate
+from neuroscribe.study.dues import Due
 
 Case = TypeVar("Case")
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import polars as pl
 
-from neuroscribe.records import ABLATIONS, JUDGEMENTS, SCORES
+from neuroscribe.evidence.simulations import Simulations
 from neuroscribe.score.ablations import Ablations
 from neuroscribe.score.agreement import Agreement
 from neuroscribe.score.judgements import Judgements
-from neuroscribe.score.scorers import REGIMES, Due, dues
-from neuroscribe.score.simulations import Simulations
-from neuroscribe.score.specs import MEASURES
-from neuroscribe.studies import Study
+from neuroscribe.study.dues import REGIMES, Due, dues
+from neuroscribe.study.scorers import MEASURES
+from neuroscribe.study.spec import Study
+from neuroscribe.tables.records import ABLATIONS, JUDGEMENTS, SCORES
 
 
 @dataclass(frozen=True)

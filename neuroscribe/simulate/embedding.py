@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from neuroscribe.ports import TextEncoder
-from neuroscribe.replies import Simulated, Usage
-from neuroscribe.simulate.spans import text_and_spans
+from neuroscribe.ports.models import TextEncoder
+from neuroscribe.ports.replies import Simulated, Usage
+from neuroscribe.text.spans import text_and_spans
 
 
 class EmbeddingSimulator:

@@ -15,13 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from neuroscribe.calls import InFlight, answered_once, first_token
-from neuroscribe.escaping import escaped, unforged
 from neuroscribe.fingerprint import fingerprint
-from neuroscribe.ports import CallStore, NextTokenScorer
-from neuroscribe.replies import Message, NextToken, Simulated, Usage
+from neuroscribe.llm.calls import InFlight, answered_once, first_token
+from neuroscribe.ports.models import NextTokenScorer
+from neuroscribe.ports.replies import Message, NextToken, Simulated, Usage
+from neuroscribe.ports.stores import CallStore
 from neuroscribe.simulate.distribution import answer_probabilities, expected_reading
-from neuroscribe.simulate.prompts import conversation, prompt_identity, wording
+from neuroscribe.simulate.prompts import conversation
+from neuroscribe.study.prompts import prompt_identity, wording
+from neuroscribe.text.escaping import escaped, unforged
 
 LAYOUT = "one_at_a_time"
 _ANSWERS = 1

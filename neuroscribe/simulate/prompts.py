@@ -10,23 +10,14 @@ stretched to 0..10. Wording and examples are data: `few_shot.toml` for these two
 every other layout.
 """
 
-import tomllib
 from collections.abc import Sequence
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
-from neuroscribe.escaping import escaped, unforged
-from neuroscribe.fingerprint import fingerprint
-from neuroscribe.replies import Message
+from neuroscribe.ports.replies import Message
+from neuroscribe.study.prompts import ASKING, HIDDEN, LARGEST, QUESTION, wording
+from neuroscribe.text.escaping import escaped, unforged
 
-HIDDEN = "?"
-"""Stands where a value is not shown."""
-ASKING = "\nRatings:\n"
-"""Stands between a text and the questions about its tokens."""
-QUESTION = ":"
-"""Asks for the value of the token before it."""
-LARGEST = 9
 DIGITS = tuple(str(value) for value in range(LARGEST + 1))
 
 
@@ -73,27 +64,12 @@ def asked_opening(explanation: str) -> str:
     return f"Explanation: {explanation}\nText:"
 
 
-def prompt_identity(layout: str) -> str:
-    """Return version and content hash of a layout's wording; part of every simulation's identity."""
-    data = wording(layout)
-    return f"{layout} prompt v{data['version']} {fingerprint(data, ASKING, QUESTION, HIDDEN, LARGEST)[:8]}"
-
-
 def conversation(instruction: str, worked: Sequence[tuple[str, str]], question: str) -> list[Message]:
     """Return a prompt as turns: the instruction, worked questions with their answers, the question."""
     turns = [Message("system", instruction.strip())]
     for asked, answered in worked:
         turns += [Message("user", asked), Message("assistant", answered)]
     return [*turns, Message("user", question)]
-
-
-@cache
-def wording(layout: str) -> dict[str, Any]:
-    """Return the data file of a layout, with a `version`."""
-    shared = layout in ("hidden", "asked")
-    file = files("neuroscribe.simulate").joinpath("few_shot.toml" if shared else f"{layout}.toml")
-    data = tomllib.loads(file.read_text(encoding="utf-8"))
-    return data[layout] if shared else data
 
 
 def _lines(example: dict[str, Any]) -> str:

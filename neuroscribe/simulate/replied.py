@@ -11,11 +11,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
-from neuroscribe.explain.faults import without_thoughts
-from neuroscribe.ports import LLM, BatchingLLM
-from neuroscribe.replies import Message, Reply, Schema, Simulated
+from neuroscribe.llm.faults import without_thoughts
+from neuroscribe.ports.models import LLM, BatchingLLM
+from neuroscribe.ports.replies import Message, Reply, Schema, Simulated
 from neuroscribe.simulate.distribution import without_values
-from neuroscribe.simulate.prompts import prompt_identity
+from neuroscribe.study.prompts import prompt_identity
 
 
 @runtime_checkable

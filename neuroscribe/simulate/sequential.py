@@ -13,12 +13,12 @@ from itertools import chain, zip_longest
 import numpy as np
 from jaxtyping import Float
 
-from neuroscribe.calls import worked_through
-from neuroscribe.exemplars import Neuron
-from neuroscribe.replies import Simulated
-from neuroscribe.score.measures import correlation
-from neuroscribe.score.specs import ScoringSpec
-from neuroscribe.simulate.tasks import Task
+from neuroscribe.evidence.exemplars import Neuron
+from neuroscribe.evidence.tasks import Task
+from neuroscribe.llm.calls import worked_through
+from neuroscribe.measures.agreement import correlation
+from neuroscribe.ports.replies import Simulated
+from neuroscribe.study.scorers import ScoringSpec
 
 LEAST = 4
 """Sequences that are always read: two of each kind say little enough."""

@@ -7,17 +7,18 @@ from typing import Any
 
 import polars as pl
 
-from neuroscribe.calls import InFlight, answered_once, worked_through
-from neuroscribe.corpus import token_bytes_by_sequence
 from neuroscribe.errors import LLMError
-from neuroscribe.exemplars import Neuron, by_neuron, scored_exemplars
+from neuroscribe.evidence.exemplars import Neuron, by_neuron, scored_exemplars
+from neuroscribe.evidence.tasks import Task, simulation_tasks
 from neuroscribe.fingerprint import fingerprint
-from neuroscribe.ports import CallStore, Progress, Simulator
-from neuroscribe.records import SIMULATIONS
-from neuroscribe.replies import Simulated, Usage
+from neuroscribe.llm.calls import InFlight, answered_once, worked_through
+from neuroscribe.ports.models import Simulator
+from neuroscribe.ports.replies import Simulated, Usage
+from neuroscribe.ports.stores import CallStore, Progress
 from neuroscribe.simulate.sequential import Ask, Sequentially, Truth, in_pieces
-from neuroscribe.simulate.tasks import Task, simulation_tasks
-from neuroscribe.studies import Study
+from neuroscribe.study.spec import Study
+from neuroscribe.tables.records import SIMULATIONS
+from neuroscribe.text.corpus import token_bytes_by_sequence
 
 _ANSWERS = 3
 """Raise when the code that asks or reads changes what the same prompt is answered with."""

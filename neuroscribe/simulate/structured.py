@@ -8,12 +8,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from neuroscribe.escaping import escaped, unescaped, unforged
-from neuroscribe.explain.faults import fault
-from neuroscribe.json_answers import CutOffError, json_answer
-from neuroscribe.replies import Message, Reply, Schema, Simulated
+from neuroscribe.llm.faults import fault
+from neuroscribe.llm.json_answers import CutOffError, json_answer
+from neuroscribe.ports.replies import Message, Reply, Schema, Simulated
 from neuroscribe.simulate.distribution import without_values
-from neuroscribe.simulate.prompts import conversation, wording
+from neuroscribe.simulate.prompts import conversation
+from neuroscribe.study.prompts import wording
+from neuroscribe.text.escaping import escaped, unescaped, unforged
 
 _LARGEST = 10
 _PAIR: Schema = {

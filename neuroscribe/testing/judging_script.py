@@ -3,8 +3,8 @@
 import re
 from dataclasses import dataclass
 
-from neuroscribe.escaping import escaped, unforged
 from neuroscribe.testing.planted import GROUPS, PlantedScript
+from neuroscribe.text.escaping import escaped, unforged
 
 _TOKEN = re.compile(r"< ?script>|\\[ntx]\w*|\\u\w{4}| ?[^\W\d_]+| ?\d+|.", re.DOTALL)
 _EXCERPT, _DESCRIPTION = "Excerpt: ", "Description: "

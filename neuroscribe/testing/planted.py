@@ -18,9 +18,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuroscribe.escaping import escaped, unforged
 from neuroscribe.testing.asked import last_asked
 from neuroscribe.testing.planted_answers import simulation_answer
+from neuroscribe.text.escaping import escaped, unforged
 
 if TYPE_CHECKING:
     from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast

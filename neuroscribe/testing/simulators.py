@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neuroscribe.fingerprint import fingerprint
-from neuroscribe.replies import Simulated
+from neuroscribe.ports.replies import Simulated
 
 Truth = Callable[[str, Sequence[bytes]], Sequence[float]]
 """The activation, 0 to 10, of a neuron so explained at every token."""

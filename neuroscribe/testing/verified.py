@@ -13,15 +13,22 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from neuroscribe.architectures import SURROUNDINGS, DownProjection, backbone, down_projections, mlp_module
-from neuroscribe.architectures import model_type as known_type
 from neuroscribe.capture import CapturePlan, capture
-from neuroscribe.capture.hooks import check_projections
 from neuroscribe.errors import CaptureError, SubjectError
-from neuroscribe.subjects import Subject, TokenizerFacts
+from neuroscribe.subject.architectures import (
+    SURROUNDINGS,
+    DownProjection,
+    backbone,
+    down_projections,
+    mlp_module,
+)
+from neuroscribe.subject.architectures import model_type as known_type
+from neuroscribe.subject.hooks import check_projections
+from neuroscribe.subject.subject import Subject
 from neuroscribe.testing.random_subjects import random_subject
 from neuroscribe.testing.stores import SilentProgress
 from neuroscribe.testing.tiny_types import NOT_BUILT, REFUSED, VERIFIED
+from neuroscribe.text.token_bytes import TokenizerFacts
 
 _TOKENS: Int[Tensor, "sequence token"] = torch.arange(3, 27).reshape(4, 6)
 

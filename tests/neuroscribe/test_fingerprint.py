@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuroscribe.fingerprint import canonical, fingerprint
-from neuroscribe.studies import LLMSpec
+from neuroscribe.study.spec import LLMSpec
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -7,9 +7,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from neuroscribe.records import SCORES
-from neuroscribe.rules import Rule, Validator, Verdict, coverage, rules_for
-from neuroscribe.studies import Study
+from neuroscribe.ports.checks import Rule, Validator, Verdict
+from neuroscribe.score.rules import coverage, rules_for
+from neuroscribe.study.spec import Study
+from neuroscribe.tables.records import SCORES
 from resources.expectations import Expectations
 
 STUDY = Study.model_validate(

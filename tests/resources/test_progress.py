@@ -5,8 +5,8 @@ from collections.abc import Callable
 import dagster as dg
 import pytest
 
-from neuroscribe.pace import Work, duration
-from neuroscribe.ports import Progress
+from neuroscribe.ports.stores import Progress
+from resources.pace import Work, duration
 from resources.progress import ProgressDisplay, RichProgress
 
 

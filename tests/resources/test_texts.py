@@ -5,8 +5,8 @@ import polars as pl
 import pytest
 
 from neuroscribe.errors import CorpusError
-from neuroscribe.ports import Document
-from neuroscribe.studies import CorpusSpec
+from neuroscribe.study.spec import CorpusSpec
+from neuroscribe.text.corpus import Document
 from resources.texts import TextFiles, Texts, WikipediaLeads
 
 HOSTILE = "<script>\n\t\x00 \u202e abc 😀"

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from neuroscribe.architectures import backbone, down_projections
 from neuroscribe.capture import CapturePlan, LayerState, Pool
-from neuroscribe.subjects import Subject, TokenizerFacts
+from neuroscribe.subject.architectures import backbone, down_projections
+from neuroscribe.subject.subject import Subject
 from neuroscribe.testing.random_subjects import VOCABULARY, random_subject
+from neuroscribe.text.token_bytes import TokenizerFacts
 
 SEQUENCES, LENGTH, BATCH, TOP = 61, 8, 7, 5
 RANDOM_IDS = (2, 11, 12, 30, 57)

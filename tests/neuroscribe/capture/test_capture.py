@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from neuroscribe.architectures import down_projections
 from neuroscribe.capture import CapturePlan, LayerState, capture, check_size
-from neuroscribe.capture.state import LOOKUP_UNIT, histogram_edges, peak_edges
+from neuroscribe.capture.state import LOOKUP_UNIT
 from neuroscribe.errors import StudyError, SubjectError
-from neuroscribe.studies import Study
-from neuroscribe.subjects import Subject
+from neuroscribe.study.spec import Study
+from neuroscribe.subject.architectures import down_projections
+from neuroscribe.subject.subject import Subject
+from neuroscribe.tables.scales import histogram_edges, peak_edges
 from neuroscribe.testing.random_subjects import LAYERS, NEURONS, VOCABULARY, random_subject
 from neuroscribe.testing.stores import SilentProgress
 from tests.neuroscribe.capture.scenario import (

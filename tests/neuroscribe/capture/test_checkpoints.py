@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from neuroscribe.capture import Checkpoints, LayerState, capture
+from neuroscribe.capture.whole.writing import WholeActivations
 from neuroscribe.testing.stores import Interrupted, MemoryTensors, SilentProgress
-from neuroscribe.whole_activations import WholeActivations
 from tests.neuroscribe.capture.scenario import SEQUENCES, corpus, everything, plan, subject, tiny
 
 RINGS = 3

@@ -9,9 +9,9 @@ import torch._dynamo.utils as dynamo
 import torch._inductor.config as inductor
 
 from neuroscribe.capture import CapturePlan, LayerState, capture
-from neuroscribe.compiled import CompiledBackbone
 from neuroscribe.errors import SubjectError
-from neuroscribe.subjects import Subject
+from neuroscribe.subject.compiled import CompiledBackbone
+from neuroscribe.subject.subject import Subject
 from neuroscribe.testing.stores import SilentProgress
 from tests.neuroscribe.capture.scenario import BATCH, LENGTH, TOP, corpus, plan, sorted_slots, subject, tiny
 

@@ -8,7 +8,7 @@ import torch
 from neuroscribe.capture import CapturePlan, Checkpoints, LayerState
 from neuroscribe.capture.state import empty_state
 from neuroscribe.errors import StoreError
-from resources.tensors import SafetensorFiles
+from resources.store.tensors import SafetensorFiles
 
 OPEN = "layer_00.open.safetensors"
 OWN = range(60)

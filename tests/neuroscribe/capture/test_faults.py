@@ -7,15 +7,15 @@ import pytest
 import torch
 from torch import nn
 
-from neuroscribe.architectures import down_projections
 from neuroscribe.capture import Checkpoints, capture
-from neuroscribe.capture.hooks import check_projections
-from neuroscribe.capture.memory import is_lack_of_memory
+from neuroscribe.capture.fit import is_lack_of_memory
+from neuroscribe.capture.whole.writing import WholeActivations
 from neuroscribe.errors import CaptureError
+from neuroscribe.subject.architectures import down_projections
+from neuroscribe.subject.hooks import check_projections
 from neuroscribe.testing.planted import planted_subject, planted_tokenizer
 from neuroscribe.testing.random_subjects import random_subject
 from neuroscribe.testing.stores import MemoryTensors, SilentProgress
-from neuroscribe.whole_activations import WholeActivations
 from tests.neuroscribe.capture.scenario import LENGTH, SEQUENCES, corpus, plan, sorted_slots, subject, tiny
 
 PLAIN_TOKEN, RED = (planted_tokenizer()(text).input_ids[0] for text in (" the", " red"))

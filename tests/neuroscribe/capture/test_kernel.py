@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 
 from neuroscribe.capture import CapturePlan, LayerState, Pool, batched, kernel, reference
 from neuroscribe.capture.reference import bins
-from neuroscribe.capture.state import (
+from neuroscribe.capture.state import empty_state
+from neuroscribe.tables.scales import (
     BINS,
     EIGHTH_OCTAVES,
     HALF_OCTAVES,
     PEAK_BINS,
-    empty_state,
     histogram_edges,
     peak_edges,
 )

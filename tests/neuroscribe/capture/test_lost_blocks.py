@@ -5,17 +5,17 @@ import pytest
 import torch
 
 from neuroscribe.capture.stage import captured, captured_shard, whole_capture
-from neuroscribe.corpus import tokenised
+from neuroscribe.capture.whole.blocks import block_path
+from neuroscribe.capture.whole.reading import is_whole, neuron_activations
 from neuroscribe.errors import StoreError
-from neuroscribe.ports import Document
-from neuroscribe.studies import Study
-from neuroscribe.study_files import read_study
-from neuroscribe.subjects import Subject
+from neuroscribe.study.files import read_study
+from neuroscribe.study.spec import Study
+from neuroscribe.subject.subject import Subject
 from neuroscribe.testing.planted import planted_corpus, planted_subject, planted_tokenizer
 from neuroscribe.testing.planted_study import write_planted_study
 from neuroscribe.testing.stores import Interrupted, MemoryTensors, SilentProgress
-from neuroscribe.token_bytes import tokenizer_facts
-from neuroscribe.whole_activations import block_path, is_whole, neuron_activations
+from neuroscribe.text.corpus import Document, tokenised
+from neuroscribe.text.token_bytes import tokenizer_facts
 
 SEQUENCES = 1200
 """Ten blocks of whole activations, and two of a capture, so up to two shards."""

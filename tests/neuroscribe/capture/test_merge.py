@@ -206,7 +206,7 @@ ONE_SHARD = """
 import sys
 from neuroscribe.capture import Checkpoints, capture_shard
 from neuroscribe.testing.stores import SilentProgress
-from resources.tensors import SafetensorFiles
+from resources.store.tensors import SafetensorFiles
 from tests.neuroscribe.capture.scenario import corpus, plan, subject, tiny
 
 capture_shard(
@@ -226,7 +226,7 @@ def test_two_shards_on_two_processes_equal_one(tmp_path: Path) -> None:
         for shard in (0, 1)
     ]
     assert [process.wait(timeout=300) for process in processes] == [0, 0]
-    from resources.tensors import SafetensorFiles
+    from resources.store.tensors import SafetensorFiles
 
     progress = SilentProgress()
     states = capture(

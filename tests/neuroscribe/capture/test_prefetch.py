@@ -1,7 +1,7 @@
 import numba
 import numpy as np
 
-from neuroscribe.capture.prefetch import prefetch
+from neuroscribe.capture.kernel import prefetch
 
 
 @numba.njit

@@ -3,8 +3,9 @@ import pytest
 import torch
 
 from neuroscribe.capture import CapturePlan, kernel
-from neuroscribe.capture.state import empty_state, histogram_edges
-from neuroscribe.capture.statistics import QUANTILE_LEVELS, layer_statistics, quantile_bounds
+from neuroscribe.capture.state import empty_state
+from neuroscribe.capture.statistics import layer_statistics, quantile_bounds
+from neuroscribe.tables.scales import QUANTILE_LEVELS, histogram_edges
 
 
 def statistics(

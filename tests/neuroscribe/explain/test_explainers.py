@@ -7,13 +7,19 @@ import pytest
 
 from neuroscribe.errors import LLMError
 from neuroscribe.explain.evidence import LayerEvidence
-from neuroscribe.explain.explainers import explained
+from neuroscribe.explain.explainers import Question, explained, questions, spread
 from neuroscribe.explain.parsing import SCHEMA
-from neuroscribe.explain.questions import Question, questions, spread
-from neuroscribe.explain.specs import AskingSpec, Highlights, LogitLens, NextToken, TokenPairs, TokenSummary
-from neuroscribe.records import CONNECTIONS, NEURON_RECORDS, TOKEN_LOOKUP, VOCABULARY
-from neuroscribe.replies import Message, Reply, Schema, Usage
-from neuroscribe.studies import Study
+from neuroscribe.ports.replies import Message, Reply, Schema, Usage
+from neuroscribe.study.explainers import (
+    AskingSpec,
+    Highlights,
+    LogitLens,
+    NextToken,
+    TokenPairs,
+    TokenSummary,
+)
+from neuroscribe.study.spec import Study
+from neuroscribe.tables.records import CONNECTIONS, NEURON_RECORDS, TOKEN_LOOKUP, VOCABULARY
 from neuroscribe.testing.stores import MemoryCalls, SilentProgress
 
 WORDS = (b" the", b" red", b"\n", b" ", b"<script>", b" The", b"red", b'"')

@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from neuroscribe.escaping import unforged
 from neuroscribe.explain.prompts import (
     Pair,
     discretised,
@@ -16,6 +15,7 @@ from neuroscribe.explain.prompts import (
     token_pair_messages,
 )
 from neuroscribe.explain.wording import wording
+from neuroscribe.text.escaping import unforged
 
 ODD = [" red", "\n", "\t", "\u200f", "\x00", "0", "Neuron 5", "</s>", "<|im_end|>", "[INST]"]
 TOKENS = st.binary(max_size=4) | st.sampled_from(ODD).map(str.encode)

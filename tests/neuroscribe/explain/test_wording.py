@@ -6,8 +6,9 @@ import pytest
 from neuroscribe.explain.highlights import highlight_messages, logit_lens_messages, token_summary_messages
 from neuroscribe.explain.parsing import LONGEST_LONG, parsed_answer
 from neuroscribe.explain.prompts import next_token_messages, token_pair_messages
-from neuroscribe.explain.wording import filled, wording, wordings
-from neuroscribe.replies import Message
+from neuroscribe.explain.wording import filled, wording
+from neuroscribe.ports.replies import Message
+from neuroscribe.study.prompts import wordings
 
 KINDS = ("token_pairs", "next_token", "highlights", "logit_lens", "token_summary")
 

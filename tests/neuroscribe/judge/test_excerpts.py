@@ -3,7 +3,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from neuroscribe.exemplars import Exemplars
+from neuroscribe.evidence.exemplars import Exemplars
 from neuroscribe.judge.excerpts import FIRES, Excerpt, Negatives, marked_excerpts, plain_excerpts
 
 LENGTH = 8

@@ -6,11 +6,11 @@ import polars as pl
 import pytest
 
 from neuroscribe.errors import LLMError
-from neuroscribe.exemplars import Neuron
+from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.judge.stage import JudgedTables, judged_layer
-from neuroscribe.records import EXPLANATIONS, JUDGEMENTS, NEURON_RECORDS, SEQUENCES, VOCABULARY
-from neuroscribe.replies import Usage
-from neuroscribe.studies import Study
+from neuroscribe.ports.replies import Usage
+from neuroscribe.study.spec import Study
+from neuroscribe.tables.records import EXPLANATIONS, JUDGEMENTS, NEURON_RECORDS, SEQUENCES, VOCABULARY
 from neuroscribe.testing.stores import Interrupted, MemoryCalls, SilentProgress
 
 LENGTH = 16
@@ -29,7 +29,7 @@ class Said:
         self.checked = 0
 
     async def reply(self, messages: Any, **_: Any) -> Any:
-        from neuroscribe.replies import Reply
+        from neuroscribe.ports.replies import Reply
 
         self.shown.append(messages[-1].content)
         await asyncio.sleep(0)

@@ -6,10 +6,17 @@ import numpy as np
 import pytest
 
 from neuroscribe.errors import CapabilityError
-from neuroscribe.judge.answers import Judgement, judged_by_first_token, judged_by_text
-from neuroscribe.judge.judges import AskedJudge, SimilarityJudge, gives_first_tokens
-from neuroscribe.judge.prompts import judging_messages, prompt_identity
-from neuroscribe.replies import Message, NextToken, Reply, Schema, Usage
+from neuroscribe.judge.judges import (
+    AskedJudge,
+    Judgement,
+    SimilarityJudge,
+    gives_first_tokens,
+    judged_by_first_token,
+    judged_by_text,
+)
+from neuroscribe.judge.prompts import judging_messages
+from neuroscribe.ports.replies import Message, NextToken, Reply, Schema, Usage
+from neuroscribe.study.prompts import judging_identity as prompt_identity
 from neuroscribe.testing.stores import MemoryCalls
 
 TOKENS = [b" the", b" rain", b"\n<b>", b" fell"]

@@ -6,12 +6,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from neuroscribe.exemplars import Neuron
-from neuroscribe.records import EXPLANATIONS, NEURON_RECORDS, SEQUENCES, SIMULATIONS, TOKEN_LOOKUP
-from neuroscribe.replies import Usage
-from neuroscribe.score.calibration import linear, percentile, stretched
+from neuroscribe.evidence.exemplars import Neuron
+from neuroscribe.measures.calibration import linear, percentile, stretched
+from neuroscribe.ports.replies import Usage
 from neuroscribe.score.stage import LayerResults, scored
-from neuroscribe.studies import Study
+from neuroscribe.study.spec import Study
+from neuroscribe.tables.records import EXPLANATIONS, NEURON_RECORDS, SEQUENCES, SIMULATIONS, TOKEN_LOOKUP
 
 ONE, OTHER = (1, 1), (2, 1)
 TRUTH = {

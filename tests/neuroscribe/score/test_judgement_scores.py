@@ -4,11 +4,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from neuroscribe.records import EXPLANATIONS, JUDGEMENTS, SEQUENCES, TOKEN_LOOKUP
-from neuroscribe.replies import Usage
+from neuroscribe.ports.replies import Usage
 from neuroscribe.score.judgements import Answers, Judgements, auc, balanced_accuracies
-from neuroscribe.score.scorers import Due
-from neuroscribe.studies import Study
+from neuroscribe.study.dues import Due
+from neuroscribe.study.spec import Study
+from neuroscribe.tables.records import EXPLANATIONS, JUDGEMENTS, SEQUENCES, TOKEN_LOOKUP
 
 ACCURACY = Due("token_pairs", "detection_balanced_accuracy", "balanced_accuracy", "detection", ("a",), "x")
 AUC = Due("token_pairs", "detection_auc", "auc", "detection", ("a",), "x")
@@ -162,7 +162,7 @@ def test_the_table_reads_the_marked_tokens_where_tokens_are_marked() -> None:
 
 
 def test_every_row_fits_the_table_of_scores() -> None:
-    from neuroscribe.records import SCORES
+    from neuroscribe.tables.records import SCORES
 
     asked = [judgement(0, True, True, 0.9), judgement(1, False, False, 0.2)]
     assert len(SCORES.frame(rows(AUC, asked))) == 3

@@ -4,12 +4,19 @@ import numpy as np
 import polars as pl
 import pytest
 
-from neuroscribe.exemplars import Neuron
-from neuroscribe.records import EXPLANATIONS, NEURON_RECORDS, SCORES, SEQUENCES, SIMULATIONS, TOKEN_LOOKUP
-from neuroscribe.replies import Usage
-from neuroscribe.score.scorers import scorer_name
+from neuroscribe.evidence.exemplars import Neuron
+from neuroscribe.ports.replies import Usage
 from neuroscribe.score.stage import LayerResults, scored
-from neuroscribe.studies import Study
+from neuroscribe.study.dues import scorer_name
+from neuroscribe.study.spec import Study
+from neuroscribe.tables.records import (
+    EXPLANATIONS,
+    NEURON_RECORDS,
+    SCORES,
+    SEQUENCES,
+    SIMULATIONS,
+    TOKEN_LOOKUP,
+)
 
 ONE, OTHER = (1, 1), (2, 1)
 TRUTH = {

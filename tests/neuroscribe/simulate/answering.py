@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from neuroscribe.replies import Message, Reply, ReplyStatus, Schema, Usage
+from neuroscribe.ports.replies import Message, Reply, ReplyStatus, Schema, Usage
 
 USAGE = Usage(prompt_tokens=7, completion_tokens=3, cost_usd=0.5)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from neuroscribe.simulate.copied_words import Copied, copied, goes_round
+from neuroscribe.simulate.matching_words import Copied, copied, goes_round
 
 
 def found(answer: str, text: str, *, cut: bool = False) -> Copied:

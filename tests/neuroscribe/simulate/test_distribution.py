@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from neuroscribe.simulate.distribution import digit_probabilities, expected_activations
-from neuroscribe.simulate.prompts import HIDDEN, hidden_prompt
+from neuroscribe.simulate.prompts import hidden_prompt
+from neuroscribe.study.prompts import HIDDEN
 
 
 def probabilities(*tokens: dict[int, float]) -> np.ndarray:

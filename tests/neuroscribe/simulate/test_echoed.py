@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from neuroscribe.errors import CapabilityError
-from neuroscribe.ports import PromptScorer
-from neuroscribe.replies import EchoedPrompt, Simulated, Usage
-from neuroscribe.simulate.echoed import EchoedSimulator
+from neuroscribe.ports.models import PromptScorer
+from neuroscribe.ports.replies import EchoedPrompt, Simulated, Usage
+from neuroscribe.simulate.all_at_once import EchoedSimulator
 from neuroscribe.simulate.prompts import hidden_prompt
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from neuroscribe.score.estimates import Estimate
-from neuroscribe.score.measures import correlation
+from neuroscribe.measures.agreement import correlation
+from neuroscribe.measures.bootstrap import Estimate
 from neuroscribe.testing.simulators import KnownSimulator, anti_oracle, blind, noisy, oracle
 
 SEQUENCES = [[bytes([letter]) for letter in b"a red car and a blue one, " * 20], [b"x"] * 520]

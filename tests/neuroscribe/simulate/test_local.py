@@ -9,20 +9,18 @@ import pytest
 import torch
 
 from neuroscribe.errors import CapabilityError, LLMError
-from neuroscribe.local_llm import LocalLLM
-from neuroscribe.replies import Simulated
-from neuroscribe.simulate.local import LocalSimulator
-from neuroscribe.simulate.local_layouts import HiddenLines
+from neuroscribe.llm.local import LocalLLM
+from neuroscribe.ports.replies import Simulated
+from neuroscribe.simulate.all_at_once import HiddenLines, LocalSimulator
 from neuroscribe.simulate.prompts import (
-    ASKING,
     DIGITS,
-    QUESTION,
     asked_beginning,
     asked_opening,
     hidden_beginning,
     hidden_opening,
 )
-from neuroscribe.simulate.specs import LocalLayout
+from neuroscribe.study.prompts import ASKING, QUESTION
+from neuroscribe.study.simulators import LocalLayout
 from neuroscribe.testing.random_subjects import random_subject
 from neuroscribe.testing.tokenizers import byte_tokenizer
 

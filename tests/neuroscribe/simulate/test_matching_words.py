@@ -5,8 +5,7 @@ import math
 
 import pytest
 
-from neuroscribe.explain.messages import as_text
-from neuroscribe.replies import ReplyStatus, Simulated
+from neuroscribe.ports.replies import ReplyStatus, Simulated, as_text
 from neuroscribe.simulate.matching_words import MatchingWordsLayout
 from neuroscribe.simulate.replied import RepliedSimulator
 from tests.neuroscribe.simulate.answering import USAGE, Answering

@@ -8,8 +8,7 @@ from itertools import pairwise
 import pytest
 
 from neuroscribe.errors import CapabilityError
-from neuroscribe.explain.messages import as_text
-from neuroscribe.replies import Message, NextToken, ReadingStatus, Usage
+from neuroscribe.ports.replies import Message, NextToken, ReadingStatus, Usage, as_text
 from neuroscribe.simulate.one_at_a_time import OneAtATimeSimulator
 from neuroscribe.testing.stores import MemoryCalls
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from neuroscribe.ports import Simulator
-from neuroscribe.score.measures import correlation
+from neuroscribe.measures.agreement import correlation
+from neuroscribe.ports.models import Simulator
 from neuroscribe.simulate.one_at_a_time import OneAtATimeSimulator
 from neuroscribe.simulate.simulators import asking_simulator
-from neuroscribe.simulate.specs import AllAtOnce, MatchingWords, OneAtATime, SimulatorSpec, Structured
+from neuroscribe.study.simulators import AllAtOnce, MatchingWords, OneAtATime, SimulatorSpec, Structured
 from neuroscribe.testing.planted import (
     PLANTED,
     PlantedScript,
@@ -20,7 +20,7 @@ from neuroscribe.testing.planted import (
 )
 from neuroscribe.testing.servers import ScriptedServer
 from neuroscribe.testing.stores import MemoryCalls
-from resources.llm import OpenAIServer
+from resources.llm.server import OpenAIServer
 
 WHO = ("token_pairs",)
 NEURONS = ((0, 0), (0, 3), (0, 4), (0, 8), (0, 11), (0, 14), (1, 13))

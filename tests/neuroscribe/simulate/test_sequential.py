@@ -6,12 +6,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from neuroscribe.exemplars import Neuron
-from neuroscribe.replies import Simulated
-from neuroscribe.score.measures import correlation
+from neuroscribe.evidence.exemplars import Neuron
+from neuroscribe.evidence.tasks import Task
+from neuroscribe.measures.agreement import correlation
+from neuroscribe.ports.replies import Simulated
 from neuroscribe.simulate.stage import simulated
-from neuroscribe.simulate.tasks import Task
-from neuroscribe.studies import Study
+from neuroscribe.study.spec import Study
 from neuroscribe.testing.stores import Interrupted, MemoryCalls, SilentProgress
 
 TOP, RANDOM = tuple(range(10, 20)), tuple(range(50, 60))

@@ -6,12 +6,12 @@ import polars as pl
 import pytest
 
 from neuroscribe.errors import LLMError
-from neuroscribe.exemplars import Neuron
-from neuroscribe.records import EXPLANATIONS, NEURON_RECORDS
-from neuroscribe.replies import ReadingStatus, Simulated, Usage
+from neuroscribe.evidence.exemplars import Neuron
+from neuroscribe.evidence.tasks import Task, controls, simulation_tasks
+from neuroscribe.ports.replies import ReadingStatus, Simulated, Usage
 from neuroscribe.simulate.stage import simulated
-from neuroscribe.simulate.tasks import Task, controls, simulation_tasks
-from neuroscribe.studies import Study
+from neuroscribe.study.spec import Study
+from neuroscribe.tables.records import EXPLANATIONS, NEURON_RECORDS
 from neuroscribe.testing.stores import Interrupted, MemoryCalls, SilentProgress
 
 TOP = {"train": (10, 14), "valid": (11, 12), "test": (13,)}

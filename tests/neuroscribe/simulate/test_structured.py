@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from neuroscribe.replies import ReplyStatus, Simulated
+from neuroscribe.ports.replies import ReplyStatus, Simulated
 from neuroscribe.simulate.replied import RepliedSimulator
 from neuroscribe.simulate.structured import StructuredLayout
 from tests.neuroscribe.simulate.answering import Answering

@@ -1,0 +1,205 @@
+"""Neuron puzzles: made-up neurons with a known explanation, to try explainers and simulators on.
+
+A puzzle holds one true explanation, some false ones that come near it, and sentences with activations on
+the 0..10 scale. An explainer is to find the true one, a simulator to score it above the false ones on the
+puzzle's own sentences (Bills et al. 2023, "Neuron puzzles"). Nothing is held out: the true and the false
+explanations were written by people, and a found one is held against the true one by its meaning.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from neuroscribe.errors import PuzzleError
+from neuroscribe.evidence.tasks import Task
+from neuroscribe.explain.evidence import LayerEvidence
+from neuroscribe.measures.agreement import correlation
+from neuroscribe.ports.models import TextEncoder
+from neuroscribe.tables.records import CONNECTIONS, NEURON_RECORDS, TOKEN_LOOKUP, VOCABULARY
+
+LAYER = 0
+POLARITY = 1
+
+
+class Sentence(BaseModel):
+    """One text of a puzzle."""
+
+    model_config = ConfigDict(frozen=True)
+
+    tokens: tuple[str, ...] = Field(min_length=1)
+    activations: tuple[Annotated[float, Field(ge=0, le=10)], ...]
+
+    @model_validator(mode="after")
+    def one_activation_per_token(self) -> "Sentence":
+        """Require an activation for every token."""
+        if len(self.tokens) != len(self.activations):
+            raise ValueError(f"{len(self.tokens)} tokens and {len(self.activations)} activations")
+        return self
+
+
+class Puzzle(BaseModel):
+    """A neuron whose explanation is known."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    explanation: str
+    false_explanations: tuple[str, ...] = Field(min_length=1)
+    activation_records: tuple[Sentence, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def fires(self) -> "Puzzle":
+        """Require a token that fires: else there is nothing to explain."""
+        if not any(value for own in self.activation_records for value in own.activations):
+            raise ValueError("no token has an activation above 0")
+        return self
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """The true explanation, then the false ones."""
+        return (self.explanation, *self.false_explanations)
+
+
+def read_puzzles(path: Path) -> tuple[Puzzle, ...]:
+    """Read a JSON list of puzzles; raises PuzzleError naming the file, what is wrong and where."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        puzzles = TypeAdapter(tuple[Puzzle, ...]).validate_python(data)
+    except OSError as error:
+        raise PuzzleError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise PuzzleError(f"{path}: at {place or 'the top'}: {first['msg']}; correct the file") from error
+    except ValueError as error:
+        raise PuzzleError(f"{path}: not valid JSON ({error}); correct the file") from error
+    if not puzzles:
+        raise PuzzleError(f"{path}: holds no puzzle")
+    return puzzles
+
+
+class PuzzleLayer:
+    """Puzzles as the neurons of one layer, in their order, so that explainers and simulators take them."""
+
+    def __init__(self, puzzles: Sequence[Puzzle]) -> None:
+        self.puzzles = puzzles
+        self._ids = {
+            (neuron, place): sequence
+            for sequence, (neuron, place) in enumerate(
+                (neuron, place)
+                for neuron, puzzle in enumerate(puzzles)
+                for place in range(len(puzzle.activation_records))
+            )
+        }
+
+    @property
+    def tokens(self) -> dict[int, tuple[bytes, ...]]:
+        """Token bytes of every sentence, by sequence id."""
+        return {
+            sequence: tuple(token.encode() for token in self._sentence(*place).tokens)
+            for place, sequence in self._ids.items()
+        }
+
+    def evidence(self) -> LayerEvidence:
+        """Return what explainers may see: all sentences, and the mean activation of each token in them."""
+        vocabulary = list(dict.fromkeys(token for own in self.tokens.values() for token in own))
+        spelled = [token.decode() for token in vocabulary]
+        table = {"token_id": range(len(vocabulary)), "bytes": vocabulary, "text": spelled}
+        return LayerEvidence(
+            LAYER,
+            tuple((neuron, POLARITY) for neuron in range(len(self.puzzles))),
+            self._records(),
+            self._lookup({token: place for place, token in enumerate(vocabulary)}),
+            CONNECTIONS.frame([]),
+            self.tokens,
+            pl.DataFrame(table, schema=VOCABULARY.schema),
+        )
+
+    def tasks(self, texts: Mapping[str, tuple[int, str]]) -> list[Task]:
+        """Return the simulation of each explanation, by id, on all sentences of its neuron."""
+        return [
+            Task(identity, text, (neuron, POLARITY), "test", self._sequences(neuron))
+            for identity, (neuron, text) in texts.items()
+        ]
+
+    def correlations(self, simulations: pl.DataFrame, neurons: Mapping[str, int]) -> dict[str, float | None]:
+        """Return each explanation's correlation over all its tokens, None where it is not defined.
+
+        `simulations` are SIMULATIONS by one simulator, `neurons` names the neuron of each explanation id.
+        """
+        found: dict[str, float | None] = {}
+        for identity, neuron in neurons.items():
+            own = simulations.filter(pl.col("explanation_id") == identity).sort("sequence_id")
+            values = np.array(own["simulated"].explode().to_list(), dtype=np.float64)
+            sentences = self.puzzles[neuron].activation_records
+            truth = np.array([value for one in sentences for value in one.activations])
+            found[identity] = correlation(truth[None], values[None], samples=0, seed=0).value
+        return found
+
+    def _sentence(self, neuron: int, place: int) -> Sentence:
+        return self.puzzles[neuron].activation_records[place]
+
+    def _sequences(self, neuron: int) -> tuple[int, ...]:
+        return tuple(sequence for (own, _), sequence in self._ids.items() if own == neuron)
+
+    def _records(self) -> pl.DataFrame:
+        rows: list[dict[str, Any]] = []
+        for neuron in range(len(self.puzzles)):
+            ids = self._sequences(neuron)
+            values = [self._sentence(neuron, place).activations for place in range(len(ids))]
+            for rank, place in enumerate(sorted(range(len(ids)), key=lambda place: -max(values[place]))):
+                peak = max(values[place])
+                rows.append(
+                    {
+                        "layer": LAYER,
+                        "neuron": neuron,
+                        "polarity": POLARITY,
+                        "kind": "top",
+                        "quantile_low": None,
+                        "quantile_high": None,
+                        "rank": rank,
+                        "split": "train",
+                        "sequence_id": ids[place],
+                        "peak": peak,
+                        "peak_position": values[place].index(peak),
+                        "activations": list(values[place]),
+                    }
+                )
+        return NEURON_RECORDS.frame(rows)
+
+    def _lookup(self, ids: Mapping[bytes, int]) -> pl.DataFrame:
+        rows: list[dict[str, Any]] = []
+        for neuron, puzzle in enumerate(self.puzzles):
+            values: dict[int, list[float]] = {}
+            for one in puzzle.activation_records:
+                for token, value in zip(one.tokens, one.activations, strict=True):
+                    values.setdefault(ids[token.encode()], []).append(value)
+            rows += [
+                {
+                    "layer": LAYER,
+                    "neuron": neuron,
+                    "polarity": POLARITY,
+                    "token_id": token,
+                    "count": len(own),
+                    "mean": float(np.mean(own)),
+                }
+                for token, own in values.items()
+            ]
+        return TOKEN_LOOKUP.frame(rows)
+
+
+def is_first(scores: Sequence[float | None]) -> bool:
+    """Tell whether the first score is above all others; an undefined one is below all, a tie is no win."""
+    first, *others = (float("-inf") if score is None else score for score in scores)
+    return all(first > other for other in others)
+
+
+def likeness(encoder: TextEncoder, text: str, candidates: Iterable[str]) -> list[float]:
+    """Return the cosine of a text's sentence vector with that of each candidate."""
+    own = encoder.sentence(text)
+    return [float(own @ encoder.sentence(other)) for other in candidates]

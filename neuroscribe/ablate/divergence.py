@@ -1,0 +1,118 @@
+"""Runs the subject with a neuron replaced, and measures how far its predictions move.
+
+Bills et al. 2023, ablation scoring: the Jensen-Shannon divergence of the output distribution from the clean
+run's, in nats (0 to ln 2), at every token and averaged over a sequence's tokens. Prefix tokens are fed as in
+capture, and neither replaced nor counted. Where both signs of a neuron are explained apart, the side that is
+not explained stays as it is.
+"""
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from neuroscribe.errors import SubjectError
+from neuroscribe.subject.architectures import DownProjection
+from neuroscribe.subject.subject import Subject
+
+_LOGIT_BYTES = 256 * 2**20
+"""Memory for the logits of one forward pass."""
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """What one neuron is replaced by in one run over a sequence."""
+
+    neuron: int
+    polarity: int
+    values: tuple[float, ...]
+    """Activation on the explained side, polarity x value, at each token."""
+
+
+def divergences(
+    subject: Subject,
+    projection: DownProjection,
+    tokens: Sequence[int],
+    replacements: Sequence[Replacement],
+    *,
+    keeps_other_side: bool,
+) -> list[float]:
+    """Return the mean divergence per token that each replacement causes in one sequence.
+
+    Every forward pass holds the clean sequence beside the replaced ones, so that rounding, which depends on
+    the shape of a batch, is the same for both. Raises SubjectError for a model without logits.
+    """
+    found: list[float] = []
+    size = _rows_at_once(subject, len(tokens))
+    for start in range(0, len(replacements), size):
+        rows = replacements[start : start + size]
+        ids = torch.tensor([[*subject.prefix_ids, *tokens]]).expand(len(rows) + 1, -1)
+        with _replacing(subject, projection, rows, keeps_other_side=keeps_other_side):
+            logits = _logits(subject, ids)
+        clean = logits[0].double().log_softmax(-1)
+        for row in logits[1:]:
+            other = row.double().log_softmax(-1)
+            found.append(float(jensen_shannon(clean, other).mean()))
+    return found
+
+
+def jensen_shannon(
+    one: Float[Tensor, "token vocabulary"], other: Float[Tensor, "token vocabulary"]
+) -> Float[Tensor, " token"]:
+    """Return the Jensen-Shannon divergence in nats of distributions given as log-probabilities."""
+    middle = torch.logaddexp(one, other) - torch.log(torch.tensor(2.0, dtype=one.dtype, device=one.device))
+    parts = [(own.exp() * (own - middle).nan_to_num()).sum(-1) for own in (one, other)]
+    return ((parts[0] + parts[1]) / 2).clamp(min=0)
+
+
+@contextmanager
+def _replacing(
+    subject: Subject,
+    projection: DownProjection,
+    replacements: Sequence[Replacement],
+    *,
+    keeps_other_side: bool,
+) -> Generator[None]:
+    """While open, write one neuron's values into each row of a batch but the first."""
+    skipped = len(subject.prefix_ids)
+
+    def replace(module: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        del module
+        read: Tensor = inputs[0]
+        changed = read.reshape(len(replacements) + 1, -1, read.shape[-1]).clone()
+        for row, own in enumerate(replacements, start=1):
+            channel = changed[row, skipped:, own.neuron]
+            values = torch.tensor(own.values, dtype=torch.float64).to(channel)
+            other = (own.polarity * channel).clamp(max=0) if keeps_other_side else torch.zeros_like(channel)
+            changed[row, skipped:, own.neuron] = own.polarity * (values + other)
+        return (changed.reshape(read.shape), *inputs[1:])
+
+    handle = projection.module.register_forward_pre_hook(replace)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _logits(subject: Subject, ids: Int[Tensor, "row position"]) -> Float[Tensor, "row token vocabulary"]:
+    with torch.inference_mode():
+        output = subject.model(input_ids=ids.to(subject.device), use_cache=False)
+    if (logits := getattr(output, "logits", None)) is None:
+        raise SubjectError(
+            f"{subject.name} gives no logits, so an ablation has nothing to compare; take the ablation"
+            " scorer out of the study, or load the model with its language-model head"
+        )
+    own = cast(Tensor, logits)[:, len(subject.prefix_ids) :]
+    return own.cpu() if subject.device.type == "mps" else own  # no 64-bit numbers there
+
+
+def _rows_at_once(subject: Subject, length: int) -> int:
+    """Return how many replaced rows fit into one forward pass, at least one."""
+    embedding = subject.model.get_input_embeddings()
+    vocabulary = int(getattr(embedding, "num_embeddings", embedding.weight.shape[0]))
+    row = (length + len(subject.prefix_ids)) * vocabulary * subject.dtype.itemsize
+    return max(1, _LOGIT_BYTES // row - 1)

@@ -1,0 +1,194 @@
+"""Exemplars: the sequences by which a neuron is explained and scored, with their splits.
+
+Splits are interleaved and disjoint, as in Bills et al. 2023 (strides of four over the top sequences, of
+three over the random ones); the paper's calibration and validation splits are both `valid` here. A random
+sequence that is among a neuron's top ones is not used a second time.
+
+Exemplars of the paper's quantile bands are drawn at random from the sequences whose peak lies in the band: of
+the two lower bands from the shared random sequences, of the two upper ones from the capture's pools. The
+[.999, 1] band is the top list.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from jaxtyping import Bool, Float, Int
+
+from neuroscribe.capture.plan import QUANTILES
+from neuroscribe.capture.reference import by_peak
+from neuroscribe.capture.state import EMPTY, CapturePlan, LayerState
+from neuroscribe.capture.statistics import quantile_bounds
+from neuroscribe.tables.records import NEURON_RECORDS
+from neuroscribe.tables.scales import peak_edges
+
+TOP_SPLITS = ("train", "valid", "valid", "test")
+RANDOM_SPLITS = ("valid", "valid", "test")
+
+
+@dataclass(frozen=True)
+class ExemplarPlan:
+    """How many exemplars of each kind a neuron gets of what a capture has kept."""
+
+    capture: CapturePlan
+    random_exemplars: int
+    quantile_exemplars: int
+    """Per band."""
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Sequences that were kept of every neuron: a table of candidates for its exemplars."""
+
+    sequence_ids: Int[np.ndarray, "neuron slot"]
+    """-1 where there is none."""
+    vectors: Float[np.ndarray, "neuron slot token"]
+
+
+def neuron_records(state: LayerState, layer: int, plan: ExemplarPlan) -> pl.DataFrame:
+    """Return the exemplars of all neurons of a layer, sorted by neuron, polarity, kind and rank."""
+    parts = [
+        part
+        for side, polarity in enumerate(plan.capture.polarities)
+        for part in _one_side(state, layer, plan, side, polarity)
+    ]
+    frame = pl.concat(parts).sort("neuron", "polarity", "kind", "rank", descending=[False, True, True, False])
+    return NEURON_RECORDS.checked(frame)
+
+
+def _one_side(
+    state: LayerState, layer: int, plan: ExemplarPlan, side: int, polarity: int
+) -> list[pl.DataFrame]:
+    top = _slots(state, side, 0, plan.capture)
+    random = _without(_shared(state, plan.capture), top.sequence_ids)
+    chosen, spare = _parted(random, plan.random_exemplars)
+    pools = [
+        _without(_slots(state, side, pool, plan.capture), top.sequence_ids)
+        for pool in range(1, len(plan.capture.bounds) - 1)
+    ]
+    return [
+        _drawn(layer, polarity, "top", top, TOP_SPLITS),
+        _drawn(layer, polarity, "random", chosen, RANDOM_SPLITS),
+        *_quantile_rows(_bounds(state, side, polarity), layer, plan, polarity, [spare, spare, *pools]),
+    ]
+
+
+def _slots(state: LayerState, side: int, pool: int, plan: CapturePlan) -> _Kept:
+    """Return what a pool holds, largest peak first, then smaller id; pool 0 is the top k."""
+    own = (side, slice(None), slice(plan.bounds[pool], plan.bounds[pool + 1]))
+    ids = state.top_sequence[own]
+    order = by_peak(state.top_value[own], ids)
+    vectors = state.top_vector[own].float().numpy()
+    ordered = ids.gather(1, order).numpy()
+    return _Kept(
+        np.where(ordered == EMPTY, -1, ordered), np.take_along_axis(vectors, order.numpy()[:, :, None], 1)
+    )
+
+
+def _shared(state: LayerState, plan: CapturePlan) -> _Kept:
+    """Return the shared random sequences, the same for every neuron."""
+    vectors = state.random_vector.float().permute(2, 0, 1).numpy()
+    ids = np.array(plan.random_ids, dtype=np.int64)
+    return _Kept(np.broadcast_to(ids, vectors.shape[:2]), vectors)
+
+
+def _without(kept: _Kept, taken: Int[np.ndarray, "neuron k"]) -> _Kept:
+    """Return the candidates that a neuron does not use already, the others blotted out."""
+    used = (kept.sequence_ids[:, :, None] == taken[:, None, :]).any(2)
+    return _Kept(np.where(used, -1, kept.sequence_ids), kept.vectors)
+
+
+def _parted(kept: _Kept, count: int) -> tuple[_Kept, _Kept]:
+    """Return the first so many candidates of each neuron, and the others."""
+    there = kept.sequence_ids >= 0
+    first = there & (np.cumsum(there, axis=1) <= count)
+    ids = kept.sequence_ids
+    return _Kept(np.where(first, ids, -1), kept.vectors), _Kept(np.where(first, -1, ids), kept.vectors)
+
+
+def _drawn(layer: int, polarity: int, kind: str, kept: _Kept, splits: tuple[str, ...]) -> pl.DataFrame:
+    """Return all candidates as rows, their splits interleaved over the ranks."""
+    there = kept.sequence_ids >= 0
+    neurons, slots = np.nonzero(there)
+    rank = np.cumsum(there, axis=1)[neurons, slots] - 1
+    return _rows(
+        layer, polarity, kind, neurons, rank=rank, sequence=kept.sequence_ids[neurons, slots],
+        vectors=kept.vectors[neurons, slots], splits=np.array(splits)[rank % len(splits)].tolist(),
+    )  # fmt: skip
+
+
+def _bounds(state: LayerState, side: int, polarity: int) -> Float[np.ndarray, "neuron level"]:
+    """Return the quantiles of polarity x peak; no peak lies beyond the extremes of all activations."""
+    low, high = np.sort(polarity * state.extremes.double().numpy(), axis=0)
+    histogram = state.peak_histogram[side].numpy()
+    return quantile_bounds(histogram, QUANTILES, peak_edges(), low=low, high=high)
+
+
+def _quantile_rows(
+    bounds: Float[np.ndarray, "neuron level"],
+    layer: int,
+    plan: ExemplarPlan,
+    polarity: int,
+    candidates: Sequence[_Kept],
+) -> list[pl.DataFrame]:
+    """Return the first few candidates of each band, by sequence id, which is a random order."""
+    parts: list[pl.DataFrame] = []
+    for band, kept in enumerate(candidates[: len(QUANTILES) - 1]):
+        low, high = bounds[:, band], bounds[:, band + 1]
+        peaks = (polarity * kept.vectors).max(axis=2)
+        above = peaks >= low[:, None] if band == 0 else peaks > low[:, None]
+        inside = (kept.sequence_ids >= 0) & above & (peaks <= high[:, None])
+        neurons, slots, rank = _first_by_id(kept.sequence_ids, inside, plan.quantile_exemplars)
+        signed = np.sort(polarity * np.stack([low[neurons], high[neurons]]), axis=0)
+        band_rows = _rows(
+            layer, polarity, "quantile", neurons, rank=rank + band * plan.quantile_exemplars,
+            sequence=kept.sequence_ids[neurons, slots], vectors=kept.vectors[neurons, slots],
+            splits=["train"] * len(neurons), bounds=(signed[0], signed[1]),
+        )  # fmt: skip
+        parts.append(band_rows)
+    return parts
+
+
+def _first_by_id(
+    ids: Int[np.ndarray, "neuron slot"], inside: Bool[np.ndarray, "neuron slot"], count: int
+) -> tuple[Int[np.ndarray, " row"], Int[np.ndarray, " row"], Int[np.ndarray, " row"]]:
+    """Return neurons, slots and ranks of the slots inside with the smallest ids."""
+    order = np.where(inside, ids, EMPTY).argsort(axis=1, kind="stable")[:, :count]
+    neurons, rank = np.nonzero(np.take_along_axis(inside, order, 1))
+    return neurons, order[neurons, rank], rank
+
+
+def _rows(
+    layer: int,
+    polarity: int,
+    kind: str,
+    neurons: np.ndarray,
+    *,
+    rank: np.ndarray,
+    sequence: np.ndarray,
+    vectors: Float[np.ndarray, "row token"],
+    splits: Sequence[str],
+    bounds: tuple[np.ndarray, np.ndarray] | None = None,
+) -> pl.DataFrame:
+    count = len(neurons)
+    position = (polarity * vectors).argmax(axis=1) if count else np.zeros(0, dtype=np.int64)
+    low, high = bounds if bounds is not None else (None, None)
+    flat = pl.Series(vectors.reshape(-1).astype(np.float32))
+    lists = flat.reshape((count, vectors.shape[1])) if count else pl.Series(dtype=pl.Float32)
+    return NEURON_RECORDS.frame(
+        {
+            "layer": np.full(count, layer, dtype=np.int16),
+            "neuron": neurons.astype(np.int32),
+            "polarity": np.full(count, polarity, dtype=np.int8),
+            "kind": [kind] * count,
+            "quantile_low": [None] * count if low is None else low.astype(np.float32),
+            "quantile_high": [None] * count if high is None else high.astype(np.float32),
+            "rank": rank.astype(np.int32),
+            "split": list(splits),
+            "sequence_id": sequence.astype(np.uint32),
+            "peak": vectors[np.arange(count), position].astype(np.float32),
+            "peak_position": position.astype(np.int16),
+            "activations": lists.cast(pl.List(pl.Float32)) if count else [],
+        }
+    )

@@ -1,0 +1,91 @@
+"""Reads a neuron's exemplars out of the table of neuron records."""
+
+from collections.abc import Container
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float
+from torch import Tensor
+
+Values = TypeVar("Values", np.ndarray, Tensor)
+
+
+def explained_side(activations: Values, polarity: int, polarities: tuple[int, ...]) -> Values:
+    """Return polarity x activation; where both signs are studied, the other sign counts as silence (0).
+
+    A gated neuron's two signs are explained apart, so each explanation answers for its own side. A plain
+    (GELU or ReLU) neuron has one side and keeps its small negative values, as in Bills et al. 2023.
+    """
+    own = activations * polarity
+    return own.clip(min=0) if len(polarities) > 1 else own
+
+
+Neuron = tuple[int, int]
+"""A neuron and the polarity that is explained."""
+
+
+@dataclass(frozen=True)
+class Exemplars:
+    """A neuron's exemplars of one split: top ones first, then random ones, each by rank."""
+
+    sequence_ids: tuple[int, ...]
+    kinds: tuple[str, ...]
+    truth: Float[np.ndarray, "sequence token"]
+    """Activation on the explained side."""
+
+    def only(self, sequence_ids: Container[int]) -> "Exemplars":
+        """Return those of some sequences, in the same order."""
+        keep = [place for place, sequence in enumerate(self.sequence_ids) if sequence in sequence_ids]
+        return Exemplars(
+            tuple(self.sequence_ids[place] for place in keep),
+            tuple(self.kinds[place] for place in keep),
+            self.truth[keep],
+        )
+
+
+def by_neuron(records: pl.DataFrame) -> dict[Neuron, pl.DataFrame]:
+    """Return the rows of each neuron and polarity."""
+    parts = records.partition_by("neuron", "polarity", as_dict=True)
+    return {(int(key[0]), int(key[1])): rows for key, rows in parts.items()}
+
+
+def scored_exemplars(
+    rows: pl.DataFrame, split: str, *, per_kind: int, polarities: tuple[int, ...]
+) -> Exemplars:
+    """Return the exemplars by which a neuron is scored on a split: `per_kind` top and as many random ones.
+
+    `rows` are one neuron's and polarity's, as from `by_neuron`.
+    """
+    parts = [
+        rows.filter((pl.col("split") == split) & (pl.col("kind") == kind)).sort("rank")[:per_kind]
+        for kind in ("top", "random")
+    ]
+    chosen = pl.concat(parts)
+    if not len(chosen):
+        return Exemplars((), (), np.zeros((0, 0)))
+    polarity = int(chosen["polarity"][0])
+    activations = np.array(chosen["activations"].to_list(), dtype=np.float64)
+    return Exemplars(
+        tuple(chosen["sequence_id"].to_list()),
+        tuple(chosen["kind"].to_list()),
+        explained_side(activations, polarity, polarities),
+    )
+
+
+def training_exemplars(records: pl.DataFrame, neuron: Neuron, count: int) -> pl.DataFrame:
+    """Return the neuron's first `count` top exemplars of the training split, largest peak first."""
+    return records.filter(
+        (pl.col("neuron") == neuron[0])
+        & (pl.col("polarity") == neuron[1])
+        & (pl.col("kind") == "top")
+        & (pl.col("split") == "train")
+    ).sort("rank")[:count]
+
+
+def all_time_maximum(records: pl.DataFrame, neuron: Neuron) -> float:
+    """Return the neuron's largest activation over the corpus on the explained side (polarity x peak)."""
+    own = records.filter((pl.col("neuron") == neuron[0]) & (pl.col("polarity") == neuron[1]))
+    peaks = own.filter(pl.col("kind") == "top")["peak"] * neuron[1]
+    return float(peaks.to_numpy().max(initial=0.0))

@@ -1,0 +1,84 @@
+"""Which neurons are explained: a seeded draw among those that fire, and why others are set aside."""
+
+import random
+
+import polars as pl
+
+from neuroscribe.study.spec import Study
+
+SET_ASIDE_REASONS = ("dead", "near_dead", "silent")
+"""Why a neuron or side is not explained: never active on a studied side, active in too few sequences there,
+or never on the side that the sample asks for."""
+_FACTS = ("neuron", "min", "max", "dead", "near_dead")
+_SPARE = 8
+"""Candidates beyond the sample, to stand in for dead neurons."""
+
+
+def candidate_neurons(study: Study, layer: int) -> tuple[int, ...]:
+    """Return the neurons among which the layer's sample is chosen, in order of preference."""
+    neurons = list(range(study.subject.neurons_per_layer))
+    if study.sample.neurons_per_layer == "all":
+        return tuple(neurons)
+    random.Random(f"neurons {study.sample.seed} {layer}").shuffle(neurons)  # noqa: S311 - a seeded draw
+    return tuple(neurons[: study.sample.neurons_per_layer + max(_SPARE, study.sample.neurons_per_layer)])
+
+
+def sampled_neurons(study: Study, layer: int, statistics: pl.DataFrame) -> tuple[tuple[int, int], ...]:
+    """Return the (neuron, polarity) pairs to explain: the first candidates that fire on a side in question.
+
+    `statistics` is the layer's table. Near-dead neurons are passed over, and a polarity without any
+    activation on its side is left out; `set_aside` names them.
+    """
+    sides, _ = _sample(study, layer, statistics)
+    return tuple((neuron, polarity) for neuron in sorted(sides) for polarity in sides[neuron])
+
+
+def set_aside(study: Study, layer: int, statistics: pl.DataFrame) -> pl.DataFrame:
+    """Return what is set aside before any call, as columns layer, neuron, polarity and reason.
+
+    These are the neurons passed over on the way to the sample, and the silent sides of those in it. The
+    polarity is null where the whole neuron is meant; reasons are those of SET_ASIDE_REASONS.
+    """
+    sides, passed = _sample(study, layer, statistics)
+    rows = [(layer, neuron, None, reason) for neuron, reason in passed.items()]
+    if study.sample.polarity == "both":
+        for neuron, own in sides.items():
+            rows += [(layer, neuron, side, "silent") for side in (1, -1) if side not in own]
+    schema = {"layer": pl.Int16, "neuron": pl.Int32, "polarity": pl.Int8, "reason": pl.String}
+    return pl.DataFrame(rows, schema=schema, orient="row").sort("neuron", "polarity")
+
+
+def _sample(
+    study: Study, layer: int, statistics: pl.DataFrame
+) -> tuple[dict[int, tuple[int, ...]], dict[int, str]]:
+    """Return the sides of each neuron in the sample, and why candidates before them were passed over."""
+    wanted = study.sample.neurons_per_layer
+    facts = {row["neuron"]: row for row in statistics.select(_FACTS).iter_rows(named=True)}
+    sides: dict[int, tuple[int, ...]] = {}
+    passed: dict[int, str] = {}
+    for neuron in candidate_neurons(study, layer):
+        if neuron not in facts:
+            continue
+        if len(sides) == wanted:
+            break
+        own = facts[neuron]
+        firing = _sides(study.sample.polarity, own["min"], own["max"])
+        if own["dead"] or own["near_dead"]:
+            passed[neuron] = "dead" if own["dead"] else "near_dead"
+        elif not firing:
+            passed[neuron] = "silent"
+        else:
+            sides[neuron] = firing
+    return sides, passed
+
+
+def _sides(choice: str, low: float, high: float) -> tuple[int, ...]:
+    """Return the polarities to explain of a neuron with these extremes."""
+    both = tuple(side for side, fires in ((1, high > 0), (-1, low < 0)) if fires)
+    match choice:
+        case "both":
+            return both
+        case "stronger":
+            return (1 if high >= -low else -1,) if both else ()
+        case _:
+            return (1,) if high > 0 else ()

@@ -1,0 +1,73 @@
+"""Finds simulated values by explanation, simulator, neuron and sequence."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float
+
+from neuroscribe.evidence.exemplars import Exemplars, Neuron
+from neuroscribe.measures.calibration import Calibrated, linear, percentile
+from neuroscribe.study.scorers import Calibration
+
+Place = tuple[str, str, Neuron]
+"""Explanation, simulator and the neuron on whose exemplars it was simulated."""
+
+
+class Simulations:
+    """One layer's table of simulations, indexed."""
+
+    def __init__(self, simulations: pl.DataFrame, explanations: pl.DataFrame) -> None:
+        flat = simulations["simulated"].explode().to_numpy().astype(np.float64)
+        self._values = flat.reshape(len(simulations), -1) if len(simulations) else np.zeros((0, 0))
+        self._rows: dict[Place, dict[int, int]] = {}
+        columns = simulations.select("explanation_id", "simulator", "neuron", "polarity", "sequence_id")
+        for row, (name, simulator, neuron, polarity, sequence) in enumerate(columns.iter_rows()):
+            self._rows.setdefault((name, simulator, (neuron, polarity)), {})[sequence] = row
+        self._controls = self._found_controls(explanations)
+
+    def sequences(self, explanation_id: str, simulator: str, neuron: Neuron) -> frozenset[int]:
+        """Return the sequences of a neuron that an explanation was simulated on."""
+        return frozenset(self._rows.get((explanation_id, simulator, neuron), ()))
+
+    def values(
+        self, explanation_id: str, simulator: str, neuron: Neuron, sequence_ids: Sequence[int]
+    ) -> Float[np.ndarray, "sequence token"] | None:
+        """Return simulated values, 0 to 10, on some sequences; None unless there are values for all."""
+        rows = self._rows.get((explanation_id, simulator, neuron), {})
+        if any(sequence not in rows for sequence in sequence_ids):
+            return None
+        return self._values[[rows[sequence] for sequence in sequence_ids]]
+
+    def control(self, explainer: str, simulator: str, neuron: Neuron) -> Place | None:
+        """Return where another neuron's explanation, by the same explainer, was simulated on this one."""
+        return self._controls.get((explainer, simulator, neuron))
+
+    def _found_controls(self, explanations: pl.DataFrame) -> dict[tuple[str, str, Neuron], Place]:
+        columns = explanations.select("explanation_id", "explainer", "neuron", "polarity")
+        owners = {row[0]: (row[1], (row[2], row[3])) for row in columns.iter_rows()}
+        found: dict[tuple[str, str, Neuron], Place] = {}
+        for place in self._rows:
+            explanation_id, simulator, neuron = place
+            explainer, owner = owners[explanation_id]
+            if owner != neuron:
+                found.setdefault((explainer, simulator, neuron), place)
+        return found
+
+
+def fitted(
+    kind: Calibration,
+    valid: Exemplars,
+    simulations: Simulations,
+    explanation_id: str,
+    simulator: str,
+    neuron: Neuron,
+) -> Calibrated | None:
+    """Return the map from simulated values to activations that `valid` gives, None if it has no values."""
+    place = (explanation_id, simulator, neuron)
+    shown = valid.only(simulations.sequences(*place))
+    simulated = simulations.values(*place, shown.sequence_ids)
+    if simulated is None or not simulated.size or not np.isfinite(simulated).all():
+        return None
+    fit = percentile if kind == "percentile" else linear
+    return fit(simulated.ravel(), shown.truth.ravel())

@@ -1,0 +1,86 @@
+"""What a language model's server can do, found by trying it."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from neuroscribe.errors import CapabilityError
+from neuroscribe.llm.local import LocalLLM
+from neuroscribe.ports.models import LLM, NextTokenScorer, PromptScorer
+from neuroscribe.study.sections import Capability
+from neuroscribe.study.simulators import SIMULATOR_KINDS
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """Found by trying, one after the other; None where it was not tried."""
+
+    chat: bool | None = None
+    """Chat turns are answered."""
+    completion: bool | None = None
+    """A text is continued."""
+    echoed_logprobs: int | None = None
+    """Log-probabilities per token of a prompt that is echoed; 0 where there are none."""
+    answer_logprobs: int | None = None
+    """Log-probabilities for the first token of an answer; 0 where there are none."""
+    json_schema: bool | None = None
+    """An answer is held to a JSON schema."""
+    json_object: bool | None = None
+    """An answer is held to be a JSON object."""
+
+    @property
+    def fulfilled(self) -> frozenset[Capability]:
+        """What the model can be asked for."""
+        found: dict[Capability, object] = {
+            "reply": self.chat or self.completion,
+            "prompt_logprobs": self.echoed_logprobs,
+            "next_token": self.answer_logprobs,
+        }
+        return frozenset(name for name, there in found.items() if there)
+
+
+@runtime_checkable
+class Probed(Protocol):
+    """A model whose capabilities can be found out."""
+
+    async def capabilities(self) -> Capabilities:
+        """Try what has not been tried yet, and return what was found."""
+        ...
+
+
+def simulators_that_work(fulfilled: Collection[Capability]) -> list[str]:
+    """Return the kinds of simulators that need no more of a language model than this."""
+    asked = {"reply", "prompt_logprobs", "next_token"}
+    needs = {kind: getattr(spec, "needs", None) for kind, spec in SIMULATOR_KINDS.items()}
+    return [kind for kind, need in needs.items() if need not in asked or need in fulfilled]
+
+
+LLM_NEEDS: frozenset[Capability] = frozenset({"reply", "prompt_logprobs", "next_token"})
+"""What only a language model fulfils."""
+
+
+async def check_llm(llm: LLM, needs: Collection[Capability]) -> None:
+    """Raise LLMError, or CapabilityError with the alternatives, unless the model can do what is needed."""
+    if "reply" in needs:
+        await llm.check()
+    try:
+        if "prompt_logprobs" in needs and not isinstance(llm, LocalLLM):
+            if not isinstance(llm, PromptScorer):
+                raise CapabilityError(f"{llm.identity} gives no log-probabilities of prompts")
+            await llm.probe()
+        if "next_token" in needs:
+            if not isinstance(llm, NextTokenScorer):
+                raise CapabilityError(f"{llm.identity} gives no log-probabilities of its answers")
+            await llm.probe_next_token()
+    except CapabilityError as error:
+        raise CapabilityError(f"{error}. {await _alternatives(llm)}") from error
+
+
+async def _alternatives(llm: LLM) -> str:
+    """Return what a study may ask instead of what its model cannot do."""
+    found = await llm.capabilities() if isinstance(llm, Probed) else Capabilities(chat=True)
+    names = ", ".join(simulators_that_work(found.fulfilled))
+    return (
+        f'It can do: {names}. Name one of those under the study\'s simulators, or set provider = "local" in'
+        " [llm] or [simulator_llm], or use a server such as vLLM, which can do them all"
+    )

@@ -1,0 +1,72 @@
+"""Prompts as tokens of a local model; what stands in a text or a message never becomes a special token."""
+
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, Literal
+
+from neuroscribe.ports.replies import Message, as_text
+
+PromptStyle = Literal["completion", "chat"]
+_CONTENT = "\ue000{}\ue001"
+"""Stands for a message in a chat template, which has no private characters of its own."""
+
+
+class PromptTokens:
+    """Writes texts and messages as token ids with a Hugging Face tokenizer."""
+
+    def __init__(self, tokenizer: Any, style: PromptStyle) -> None:
+        self._tokenizer = tokenizer
+        self._style = style
+
+    @cached_property
+    def opening(self) -> list[int]:
+        """What the tokenizer puts before every text: for some models a token they cannot do without."""
+        begin = getattr(self._tokenizer, "bos_token_id", None)
+        return [begin] if begin is not None and self._tokenizer.encode("")[:1] == [begin] else []
+
+    def text(self, text: str) -> list[int]:
+        """Return the ids of a piece of running text; text that looks like a special token stays text."""
+        if self._anchor:
+            anchor, anchored = self._plain(self._anchor), self._plain(self._anchor + text)
+            if anchored[: len(anchor)] == anchor:
+                return anchored[len(anchor) :]
+        return self._plain(text)
+
+    def prompt(self, messages: Sequence[Message]) -> tuple[list[int], list[int]]:
+        """Return the part that a stage's prompts share, up to the last question, and this prompt's own."""
+        if self._style == "chat":
+            return self._chat(messages)
+        question = _last_question(messages)
+        shared = as_text(messages[:question]) if question else ""
+        return [*self.opening, *self.text(shared)], self.text(as_text(messages).removeprefix(shared))
+
+    def _chat(self, messages: Sequence[Message]) -> tuple[list[int], list[int]]:
+        """Fill a chat template: its own text may hold special tokens, the messages may not."""
+        turns = [{"role": m.role, "content": _CONTENT.format(place)} for place, m in enumerate(messages)]
+        ends_open = messages[-1].role == "assistant"
+        rendered = self._tokenizer.apply_chat_template(
+            turns, tokenize=False, add_generation_prompt=not ends_open, continue_final_message=ends_open
+        )
+        tokens: list[int] = []
+        shared = 0
+        for index, part in enumerate(re.split(_CONTENT.format(r"(\d+)"), rendered)):
+            if index % 2 == 0:
+                tokens += self._tokenizer.encode(part, add_special_tokens=False)
+                continue
+            if int(part) == _last_question(messages):
+                shared = len(tokens)
+            tokens += self.text(messages[int(part)].content)
+        return tokens[:shared], tokens[shared:]
+
+    def _plain(self, text: str) -> list[int]:
+        return self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+
+    @cached_property
+    def _anchor(self) -> str:
+        """A line break where the tokenizer begins every text with a space that is not there, else nothing."""
+        return "" if self._plain("\n0") == self._plain("\n") + self._plain("0") else "\n"
+
+
+def _last_question(messages: Sequence[Message]) -> int:
+    return max(place for place, message in enumerate(messages) if message.role == "user")

@@ -1,0 +1,6 @@
+"""Measures: how well two rows of numbers agree, and how sure that is.
+
+Holds correlation and its kin, bootstrap intervals, and calibrations: arrays in, numbers out. Imports
+nothing of the core but its errors. Not here: tables, names of scorers, or what is held against what
+(`score`).
+"""

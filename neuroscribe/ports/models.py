@@ -1,0 +1,164 @@
+"""What the core asks of models, as protocols: language models, simulators and sentence encoders."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float
+
+from neuroscribe.ports.replies import EchoedPrompt, Message, NextToken, Reply, Schema, Simulated
+
+
+@runtime_checkable
+class LLM(Protocol):
+    """A language model that answers prompts."""
+
+    @property
+    def identity(self) -> str:
+        """Model name and revision; part of the key under which replies are stored."""
+        ...
+
+    @property
+    def calls_at_once(self) -> int:
+        """Calls that may be under way together; 1 for a model in this process."""
+        ...
+
+    async def reply(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        temperature: float,
+        seed: int,
+        schema: Schema | None = None,
+    ) -> Reply:
+        """Answer a prompt; a final assistant message is continued rather than answered.
+
+        With a `schema` the answer is meant to be JSON that follows it; whether it does is the caller's to
+        check, for not every server can be held to it.
+        """
+        ...
+
+    async def check(self) -> None:
+        """Raise LLMError, before anything is spent, if the model cannot be reached or refuses the key."""
+        ...
+
+
+@runtime_checkable
+class BatchingLLM(LLM, Protocol):
+    """A language model that answers several prompts in less time together than one after the other."""
+
+    @property
+    def replies_at_once(self) -> int:
+        """Prompts that one call of `replies` should hold."""
+        ...
+
+    async def replies(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        *,
+        max_tokens: int,
+        temperature: float,
+        seed: int,
+        schema: Schema | None = None,
+        enough: Sequence[Callable[[str], bool]] = (),
+    ) -> list[Reply]:
+        """Answer each prompt as `reply` does; what shares a batch changes numbers only by rounding.
+
+        `enough`, if given, has a function for each prompt that tells of an answer so far that no more of it
+        is wanted; it then ends there, truncated.
+        """
+        ...
+
+
+@runtime_checkable
+class PromptScorer(Protocol):
+    """A completion server that can echo a prompt with the log-probabilities of its tokens."""
+
+    @property
+    def identity(self) -> str:
+        """Model name and revision; part of the key under which replies are stored."""
+        ...
+
+    @property
+    def calls_at_once(self) -> int:
+        """Calls that may be under way together."""
+        ...
+
+    async def echoed(self, prompt: str) -> EchoedPrompt:
+        """Score the tokens of `prompt`; raises CapabilityError if the server cannot."""
+        ...
+
+    async def probe(self) -> None:
+        """Raise CapabilityError, before anything is spent, if prompts come back without their scores."""
+        ...
+
+
+@runtime_checkable
+class NextTokenScorer(Protocol):
+    """A language model that tells how likely it holds the first tokens of its answer."""
+
+    @property
+    def identity(self) -> str:
+        """Model name and revision; part of the key under which answers are stored."""
+        ...
+
+    @property
+    def calls_at_once(self) -> int:
+        """Calls that may be under way together."""
+        ...
+
+    async def next_token(self, messages: Sequence[Message]) -> NextToken:
+        """Return the likeliest tokens right after the prompt; a final assistant message is continued."""
+        ...
+
+    async def probe_next_token(self) -> None:
+        """Raise CapabilityError, before anything is spent, if answers come without log-probabilities."""
+        ...
+
+
+@runtime_checkable
+class Simulator(Protocol):
+    """Predicts activations from an explanation alone."""
+
+    @property
+    def identity(self) -> str:
+        """Everything that changes its answers: model, revision, prompt version."""
+        ...
+
+    @property
+    def sequences_per_call(self) -> int:
+        """Sequences that one call reads together; a call is what is stored, or repeated after a kill."""
+        ...
+
+    @property
+    def calls_at_once(self) -> int:
+        """Calls that may be under way together; 1 for a model in this process."""
+        ...
+
+    @property
+    def keeps_calls(self) -> bool:
+        """Whether it keeps each question's answer itself, so that a reading is no call but made of calls."""
+        ...
+
+    async def simulate(self, explanation: str, sequences: Sequence[Sequence[bytes]]) -> list[Simulated]:
+        """Return a reading of each sequence, whose tokens are given as bytes."""
+        ...
+
+
+@runtime_checkable
+class TextEncoder(Protocol):
+    """A sentence encoder that also gives a vector for every piece of a text."""
+
+    @property
+    def identity(self) -> str:
+        """Model name and revision."""
+        ...
+
+    def sentence(self, text: str) -> Float[np.ndarray, " feature"]:
+        """Return one unit-length vector for a whole text."""
+        ...
+
+    def pieces(self, text: str) -> tuple[list[tuple[int, int]], Float[np.ndarray, "piece feature"]]:
+        """Return the character span and the unit-length vector in context of each piece of a text."""
+        ...

@@ -1,0 +1,98 @@
+"""Where models, text and tables are opened, as protocols; who fulfils them is chosen at assembly."""
+
+from collections.abc import Iterable
+from typing import Protocol, runtime_checkable
+
+import polars as pl
+
+from neuroscribe.ports.models import LLM, TextEncoder
+from neuroscribe.ports.stores import Progress
+from neuroscribe.study.sections import EncoderSpec
+from neuroscribe.study.spec import CorpusSpec, LLMSpec, SubjectSpec
+from neuroscribe.subject.subject import Subject
+from neuroscribe.tables.parquet import Stamp
+from neuroscribe.text.corpus import Document
+from neuroscribe.text.token_bytes import TokenizerFacts
+
+
+@runtime_checkable
+class CorpusSource(Protocol):
+    """Supplies the documents of a study's corpus in a fixed order."""
+
+    def documents(self) -> Iterable[Document]:
+        """Yield every document; raises CorpusError for bytes that are not text."""
+        ...
+
+    @property
+    def revision(self) -> str:
+        """Identity of the text: a hash or a revision."""
+        ...
+
+
+@runtime_checkable
+class SubjectSource(Protocol):
+    """Opens the model under study."""
+
+    def open(self, spec: SubjectSpec, *, progress: Progress | None = None) -> Subject:
+        """Return the subject, loaded."""
+        ...
+
+    def tokenizer(self, spec: SubjectSpec, *, progress: Progress | None = None) -> TokenizerFacts:
+        """Return its tokenizer alone."""
+        ...
+
+
+@runtime_checkable
+class TextSource(Protocol):
+    """Opens the text of a corpus."""
+
+    def open(self, spec: CorpusSpec, *, progress: Progress | None = None) -> CorpusSource:
+        """Return the documents' source."""
+        ...
+
+
+@runtime_checkable
+class LLMSource(Protocol):
+    """Opens the LLM that explains and simulates."""
+
+    def open(self, spec: LLMSpec, *, progress: Progress | None = None, beside: LLMSpec | None = None) -> LLM:
+        """Return the model, loaded or ready to be called.
+
+        `beside` is the study's [llm] where `spec` is its [simulator_llm], which may be served elsewhere.
+        """
+        ...
+
+
+@runtime_checkable
+class EncoderSource(Protocol):
+    """Opens a sentence encoder."""
+
+    def open(self, spec: EncoderSpec, *, progress: Progress | None = None) -> TextEncoder:
+        """Return the encoder."""
+        ...
+
+
+@runtime_checkable
+class TableReader(Protocol):
+    """Reads tables that other assets have written."""
+
+    def read(self, study: str, table: str, layer: int | None = None) -> pl.DataFrame:
+        """Return one table, or one layer of it."""
+        ...
+
+    def layers(self, study: str, table: str) -> list[int]:
+        """Return the layers a table has, ascending."""
+        ...
+
+    def stamp(self, study: str, table: str, layer: int | None = None) -> Stamp | None:
+        """Return a file's stamp, or None if there is no whole file."""
+        ...
+
+
+@runtime_checkable
+class LicenceSource(Protocol):
+    """Knows under which licences artefacts may be used."""
+
+    def licences(self) -> dict[str, str]:
+        """Return a sentence per artefact name."""
+        ...

@@ -1,0 +1,102 @@
+"""What a study will ask of language models, before it does: calls, tokens and money per layer.
+
+Where a layer's records are there, its prompts are those that will be sent. Everything is rather too much than
+too little: every explanation is taken to be readable and unlike the others, every answer to be as long as it
+may be, and no prompt to be cheaper for having been in a cache.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from math import ceil
+from typing import Any
+
+import polars as pl
+
+from neuroscribe.ports.stores import CallStore
+from neuroscribe.report.planned_calls import Asked, Found, LayerView
+from neuroscribe.report.text import NOTHING, Format, aligned, counted, dollars, worded
+from neuroscribe.study.spec import Study
+
+CHARACTERS_PER_TOKEN = 3.5
+"""Rather few, so that tokens are rather too many: English prose has 4 or more."""
+_PIECE = re.compile(r" ?\w+|[^\w ]")
+"""What is a token at least in lists of tokens and numbers, which have far fewer characters to a token."""
+_SCHEMA = {
+    "layer": pl.Int16(), "stage": pl.String(), "name": pl.String(), "neurons": pl.Int64(),
+    "set_aside": pl.Int64(), "calls": pl.Int64(), "answered": pl.Int64(), "prompt_tokens": pl.Int64(),
+    "completion_tokens": pl.Int64(), "shared": pl.Float64(), "cost_usd": pl.Float64(),
+    "known_from": pl.String(),
+}  # fmt: skip
+"""Columns of a plan. `set_aside` are dead and near-dead neurons, null where not known yet; `calls` are still
+to be made, `answered` are in the store; `shared` is the part of the prompts that is a beginning which those
+before them had, too, and which a server with a prefix cache reads once; money is null without a price."""
+
+
+def layer_plan(
+    study: Study,
+    layer: int,
+    found: Found,
+    *,
+    explaining: Asked,
+    simulating: Asked,
+    calls: CallStore | None = None,
+    tokens_in: Callable[[str], int] | None = None,
+) -> pl.DataFrame:
+    """Return one row per explainer, simulator and judge: what it will ask about a layer; see `_SCHEMA`.
+
+    `tokens_in` counts tokens as the model does; without it they are estimated by `likely_tokens`.
+    """
+    view = LayerView(study, layer, found, calls, tokens_in or likely_tokens)
+    rows = [
+        view.row("explanation", name, explaining, view.explaining(spec, explaining))
+        for name, spec in study.explainers.items()
+    ]
+    rows += [
+        view.row("simulation", name, simulating, view.simulating(name, spec, simulating))
+        for name, spec in study.simulators.items()
+    ]
+    rows += [
+        view.row("judgement", name, simulating, view.judging(name, spec, simulating))
+        for name, spec in study.judging.items()
+    ]
+    return pl.DataFrame(rows, schema=_SCHEMA)
+
+
+def likely_tokens(text: str) -> int:
+    """Return about how many tokens a prompt has: rather too many than too few."""
+    return max(ceil(len(text) / CHARACTERS_PER_TOKEN), sum(1 for _ in _PIECE.finditer(text)))
+
+
+def plan_text(plan: pl.DataFrame, width: int) -> str:
+    """Return plans of layers as a table with a total, in lines of at most `width` characters."""
+    sums = [pl.col(name).sum() for name in ("calls", "answered", "prompt_tokens", "completion_tokens")]
+    cost = pl.col("cost_usd")
+    total = plan.select(*sums, cost_usd=pl.when(cost.null_count() == 0).then(cost.sum()))
+    rows = pl.concat([plan, total], how="diagonal")
+    return "\n".join([*aligned(rows, _COLUMNS, width, left=("name", "known from")), "", *_LEGEND]) + "\n"
+
+
+def _percent(row: Mapping[str, Any]) -> str:
+    return NOTHING if row["shared"] is None else f"{100 * row['shared']:.0f} %"
+
+
+_COLUMNS: Mapping[str, Format] = {
+    "layer": lambda row: "all" if row["layer"] is None else str(row["layer"]),
+    "name": worded("name"),
+    "neurons": counted("neurons"),
+    "set aside": counted("set_aside"),
+    "calls": counted("calls"),
+    "answered": counted("answered"),
+    "prompt tokens": counted("prompt_tokens"),
+    "shared": _percent,
+    "answer tokens": counted("completion_tokens"),
+    "money": dollars("cost_usd"),
+    "known from": worded("known_from"),
+}
+_LEGEND = (
+    "Calls: still to be made; answered: in the store (those of a model in this process are known by whole"
+    " layers alone, so a run may make fewer). Tokens and money: estimates, rather too high;"
+    " prices: usd_per_million_prompt_tokens and usd_per_million_completion_tokens of [llm].",
+    "Shared: what prompts begin with in common, which many servers read once and some charge less for.",
+    f"Known from: what a layer's numbers rest on; `study`: nothing is captured yet. {NOTHING}: unknown.",
+)

@@ -1,0 +1,339 @@
+"""The numbers of a finished run: per layer, per scorer, and its best and worst explanations.
+
+Frames in, frames and records out. All scores are those of the chosen explanations on the test split.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from neuroscribe.evidence.sample import SET_ASIDE_REASONS, set_aside
+from neuroscribe.report.excerpts import Excerpt, excerpts, firing
+from neuroscribe.study.dues import REGIMES, scorer_name, unfitted
+from neuroscribe.study.spec import Study
+from neuroscribe.tables.records import EXPLANATION_STATUSES
+from neuroscribe.text.corpus import token_bytes_by_sequence
+
+EXCERPTS = 2
+"""Excerpts shown with an explanation."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One explanation with its score and what the neuron really does."""
+
+    layer: int
+    neuron: int
+    polarity: int
+    text: str
+    value: float
+    ci_low: float | None
+    ci_high: float | None
+    ceiling: float | None
+    control: float | None
+    excerpts: tuple[Excerpt, ...]
+
+
+def best_and_worst(
+    scores: pl.DataFrame,
+    explanations: pl.DataFrame,
+    records: pl.DataFrame,
+    sequences: pl.DataFrame,
+    vocabulary: pl.DataFrame,
+    *,
+    n: int = 3,
+) -> tuple[tuple[Judged, ...], tuple[Judged, ...]]:
+    """Return the `n` highest and the `n` lowest scored explanations, best first and worst first.
+
+    `scores` has one row per explanation (see `main_scores`); those without a value are left out. With fewer
+    than 2n values, none is shown twice: the best go first. Ties go to the lower layer and neuron.
+    """
+    valued = scores.filter(pl.col("value").is_not_null()).sort(
+        "value", "layer", "neuron", "polarity", descending=[True, False, False, True]
+    )
+    best = valued.head(n)
+    worst = valued.tail(min(n, max(0, len(valued) - n))).reverse()
+    shown = pl.concat([best, worst]).join(
+        explanations.select("explanation_id", "text"), on="explanation_id", how="left", maintain_order="left"
+    )
+    exemplars = _exemplars(shown, records)
+    tokens = token_bytes_by_sequence(sequences, vocabulary, exemplars["sequence_id"].to_list())
+    judged = [_judged(row, exemplars, tokens) for row in shown.iter_rows(named=True)]
+    return tuple(judged[: len(best)]), tuple(judged[len(best) :])
+
+
+def _exemplars(shown: pl.DataFrame, records: pl.DataFrame) -> pl.DataFrame:
+    """Return the first top exemplars of the neurons that are shown."""
+    neurons = shown.select("layer", "neuron", "polarity").unique()
+    own = records.join(neurons, on=["layer", "neuron", "polarity"], how="semi")
+    return firing(own, per_neuron=EXCERPTS)
+
+
+def _judged(
+    row: Mapping[str, Any], exemplars: pl.DataFrame, tokens: Mapping[int, tuple[bytes, ...]]
+) -> Judged:
+    own = exemplars.filter(
+        pl.col("layer") == row["layer"],
+        pl.col("neuron") == row["neuron"],
+        pl.col("polarity") == row["polarity"],
+    )
+    facts = ("layer", "neuron", "polarity", "text", "value", "ci_low", "ci_high", "ceiling", "control")
+    return Judged(**{fact: row[fact] for fact in facts}, excerpts=tuple(excerpts(own, tokens)))
+
+
+DRAWS = 2000
+"""Bootstrap draws of neurons behind the interval of a mean."""
+_ENOUGH = 5
+"""Neurons from which on a mean has an interval."""
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The explainer and scorer by which a study is summed up; all others are listed apart."""
+
+    explainer: str
+    scorer: str
+
+    @classmethod
+    def of(cls, study: Study) -> "Headline":
+        """Return the study's first simulator with the first of its explainers."""
+        name, simulator = next(iter(study.simulators.items()))
+        return cls(simulator.explainers[0], scorer_name(name))
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Everything the report at the end of a run says."""
+
+    study: str
+    subject: str
+    headline: Headline
+    neurons: int
+    """Neurons captured, over all layers with statistics."""
+    captured_layers: int
+    dead: int
+    silent_layers: tuple[int, ...]
+    """Captured layers none of whose neurons can be explained: all are dead or near-dead."""
+    set_aside: Mapping[str, int]
+    """Neurons and sides of the explained layers that no call was made about, by reason."""
+    clear: int
+    """Explanations whose interval by the headline scorer lies above their control."""
+    compared: int
+    """Explanations that have such an interval and a control."""
+    layers: pl.DataFrame
+    scorers: pl.DataFrame
+    unfitted: tuple[str, ...]
+    """Scorers that the table of scorers leaves out: they compare sizes, and no calibration was fitted."""
+    statuses: pl.DataFrame
+    null_reasons: pl.DataFrame
+    best: tuple[Judged, ...]
+    worst: tuple[Judged, ...]
+
+
+@dataclass(frozen=True)
+class Results:
+    """The tables of a study, all layers together; columns as in `neuroscribe.tables.records`."""
+
+    statistics: pl.DataFrame
+    """At least the columns layer, neuron, min, max, dead and near_dead."""
+    records: pl.DataFrame
+    """At least the exemplars of the explained neurons."""
+    explanations: pl.DataFrame
+    scores: pl.DataFrame
+    sequences: pl.DataFrame
+    vocabulary: pl.DataFrame
+
+
+def summary(
+    study: Study,
+    results: Results,
+    *,
+    calls: Mapping[int, int] | None = None,
+    seconds: Mapping[int, float] | None = None,
+) -> Summary:
+    """Return the summary of a study's tables; `calls` (of an LLM) and `seconds` are known per layer."""
+    headline = Headline.of(study)
+    compared = main_scores(results.scores, headline).drop_nulls(["ci_low", "control"])
+    best, worst = best_and_worst(
+        main_scores(results.scores, headline),
+        results.explanations,
+        results.records,
+        results.sequences,
+        results.vocabulary,
+    )
+    return Summary(
+        study=study.name,
+        subject=study.subject.model,
+        headline=headline,
+        neurons=results.statistics.height,
+        captured_layers=results.statistics["layer"].n_unique(),
+        dead=int(results.statistics["dead"].sum()),
+        silent_layers=silent_layers(results.statistics),
+        set_aside=set_aside_counts(study, results.statistics, results.explanations),
+        clear=compared.filter(pl.col("ci_low") > pl.col("control")).height,
+        compared=compared.height,
+        layers=layer_table(
+            results.statistics,
+            results.explanations,
+            results.scores,
+            headline=headline,
+            calls=calls or {},
+            seconds=seconds or {},
+        ),
+        scorers=scorer_table(study, results.scores),
+        unfitted=unfitted(study),
+        statuses=status_table(results.explanations),
+        null_reasons=null_reasons(results.scores),
+        best=best,
+        worst=worst,
+    )
+
+
+def main_scores(scores: pl.DataFrame, headline: Headline) -> pl.DataFrame:
+    """Return the rows a study is summed up by: one per explanation that the headline scorer judged."""
+    return _reported(scores).filter(
+        pl.col("regime") == REGIMES[0],
+        pl.col("scorer") == headline.scorer,
+        pl.col("explainer") == headline.explainer,
+    )
+
+
+def silent_layers(statistics: pl.DataFrame) -> tuple[int, ...]:
+    """Return the layers all of whose neurons are dead or near-dead, ascending."""
+    alive = statistics.filter(~(pl.col("dead") | pl.col("near_dead")))["layer"]
+    return tuple(sorted({*statistics["layer"].unique()} - {*alive.unique()}))
+
+
+def layer_table(
+    statistics: pl.DataFrame,
+    explanations: pl.DataFrame,
+    scores: pl.DataFrame,
+    *,
+    headline: Headline,
+    calls: Mapping[int, int],
+    seconds: Mapping[int, float],
+) -> pl.DataFrame:
+    """Return one row per explained or silent layer and a last one, whose layer is null, for all together.
+
+    Explained neurons (each polarity on its own), score, ceiling, control and nulls are the headline
+    explainer's and scorer's, the means over explanations that have a score; tokens are those sent and
+    received for all explanations, without the simulations. The interval is the 95 % percentile bootstrap of
+    the mean over neurons, null below five. Unknown calls and seconds are null; a silent layer takes none.
+    """
+    main = main_scores(scores, headline)
+    silent = silent_layers(statistics)
+    calls, seconds = {**dict.fromkeys(silent, 0), **calls}, {**dict.fromkeys(silent, 0.0), **seconds}
+    layers: list[int] = sorted({*explanations["layer"].unique(), *silent})
+    rows: list[dict[str, Any]] = []
+    for group in [*([layer] for layer in layers), layers]:
+        row = _layer_row(group, statistics, explanations, main, headline)
+        row |= {"calls": _total(group, calls), "seconds": _total(group, seconds)}
+        rows.append(row | {"layer": layers[len(rows)] if len(rows) < len(layers) else None})
+    return pl.DataFrame(rows, schema=_LAYER_COLUMNS)
+
+
+def scorer_table(study: Study, scores: pl.DataFrame) -> pl.DataFrame:
+    """Return one row per scorer, explainer and regime: numbers scored and without value, and means.
+
+    The means are over the explanations that have a value, so that score, ceiling and control compare.
+    Measures of size are left out where nothing has fitted the simulated sizes to the true ones.
+    """
+    keys = ["scorer", "explainer", "regime"]
+    return (
+        _reported(scores)
+        .filter(~pl.col("scorer").is_in(unfitted(study)))
+        .group_by(keys, maintain_order=True)
+        .agg(
+            pl.col("value").count().alias("n"),
+            pl.col("value").mean().alias("score"),
+            pl.col("ceiling").filter(pl.col("value").is_not_null()).mean(),
+            pl.col("control").filter(pl.col("value").is_not_null()).mean(),
+            pl.col("value").null_count().alias("nulls"),
+        )
+    )
+
+
+def status_table(explanations: pl.DataFrame) -> pl.DataFrame:
+    """Return per explainer the number of explanations of each status."""
+    counts = [(pl.col("status") == status).sum().alias(status) for status in EXPLANATION_STATUSES]
+    return explanations.group_by("explainer", maintain_order=True).agg(*counts)
+
+
+def set_aside_counts(study: Study, statistics: pl.DataFrame, explanations: pl.DataFrame) -> dict[str, int]:
+    """Return how much of the explained layers' samples was set aside, by reason."""
+    layers: list[int] = sorted(explanations["layer"].unique().to_list())
+    found = [set_aside(study, layer, statistics.filter(pl.col("layer") == layer)) for layer in layers]
+    return {
+        reason: sum(int((frame["reason"] == reason).sum()) for frame in found) for reason in SET_ASIDE_REASONS
+    }
+
+
+def null_reasons(scores: pl.DataFrame) -> pl.DataFrame:
+    """Return why reported scores have no value, by scorer, the most frequent first."""
+    return (
+        _reported(scores)
+        .filter(pl.col("value").is_null())
+        .group_by("scorer", "explainer", "null_reason", maintain_order=True)
+        .agg(pl.len().alias("n"))
+        .sort("n", descending=True, maintain_order=True)
+    )
+
+
+def mean_interval(values: Iterable[float]) -> tuple[float | None, float | None]:
+    """Return the 95 % percentile bootstrap of a mean, (None, None) for fewer than five values.
+
+    Of two values it would be the smaller and the larger one, which says nothing.
+    """
+    sample = np.array(list(values), dtype=np.float64)
+    if len(sample) < _ENOUGH:
+        return None, None
+    drawn = np.random.default_rng(0).integers(len(sample), size=(DRAWS, len(sample)))
+    low, high = np.quantile(sample[drawn].mean(axis=1), (0.025, 0.975))
+    return float(low), float(high)
+
+
+_LAYER_COLUMNS = {
+    "layer": pl.Int64, "neurons": pl.Int64, "dead": pl.Int64, "explained": pl.Int64, "scored": pl.Int64,
+    "score": pl.Float64, "ci_low": pl.Float64, "ci_high": pl.Float64, "ceiling": pl.Float64,
+    "control": pl.Float64, "nulls": pl.Int64, "calls": pl.Int64, "tokens": pl.Int64, "seconds": pl.Float64,
+}  # fmt: skip
+
+
+def _reported(scores: pl.DataFrame) -> pl.DataFrame:
+    return scores.filter((pl.col("split") == "test") & pl.col("chosen"))
+
+
+def _layer_row(
+    layers: list[int],
+    statistics: pl.DataFrame,
+    explanations: pl.DataFrame,
+    main: pl.DataFrame,
+    headline: Headline,
+) -> dict[str, Any]:
+    """Return what the frames say about some layers together."""
+    here = pl.col("layer").is_in(layers)
+    captured, made, scored = statistics.filter(here), explanations.filter(here), main.filter(here)
+    explained = made.filter((pl.col("status") == "ok") & (pl.col("explainer") == headline.explainer))
+    valued = scored.filter(pl.col("value").is_not_null())
+    low, high = mean_interval(valued["value"])
+    return {
+        "neurons": captured.height,
+        "dead": int(captured["dead"].sum()),
+        "explained": explained.select("layer", "neuron", "polarity").n_unique(),
+        "scored": valued.height,
+        "score": valued["value"].mean(),
+        "ci_low": low,
+        "ci_high": high,
+        "ceiling": valued["ceiling"].mean(),
+        "control": valued["control"].mean(),
+        "nulls": scored["value"].null_count(),
+        "tokens": int(made["prompt_tokens"].sum()) + int(made["completion_tokens"].sum()),
+    }
+
+
+def _total(layers: list[int], known: Mapping[int, Any]) -> Any:
+    """Return the sum over the layers, None unless it is known for each."""
+    return sum(known[layer] for layer in layers) if all(layer in known for layer in layers) else None

@@ -1,0 +1,135 @@
+"""Counts and means of a table as plain numbers: what stands beside every materialisation."""
+
+import polars as pl
+
+from neuroscribe.evidence.sample import SET_ASIDE_REASONS
+from neuroscribe.report.summary import Headline, main_scores
+from neuroscribe.score.stage import LayerResults
+from neuroscribe.study.dues import dues
+from neuroscribe.study.spec import Study
+from neuroscribe.tables.records import EXPLANATION_STATUSES, READING_STATUSES
+
+Tally = dict[str, int | float | str]
+
+
+def explanation_tally(explanations: pl.DataFrame, set_aside: pl.DataFrame) -> Tally:
+    """Return explanations by status, tokens, money, and what was set aside before any call by reason.
+
+    Money is left out where any price is unknown.
+    """
+    asked = explanations.filter(pl.col("model") != "none")
+    tally: Tally = {
+        "explanations": len(explanations),
+        "calls": len(asked),
+        "prompt_tokens": int(asked["prompt_tokens"].sum()),
+        "completion_tokens": int(asked["completion_tokens"].sum()),
+    }
+    for status in EXPLANATION_STATUSES:
+        tally[f"status_{status}"] = int((explanations["status"] == status).sum())
+    for reason in SET_ASIDE_REASONS:
+        tally[f"set_aside_{reason}"] = int((set_aside["reason"] == reason).sum())
+    if len(asked) and not asked["cost_usd"].null_count():
+        tally["cost_usd"] = float(asked["cost_usd"].sum())
+    return tally
+
+
+def simulation_tally(simulations: pl.DataFrame) -> Tally:
+    """Return simulations and the mean probability mass on valid values, per simulator."""
+    tally: Tally = {"simulations": len(simulations)}
+    for (name,), rows in simulations.partition_by("simulator", as_dict=True).items():
+        tally[f"{name}/simulations"] = len(rows)
+        for status in READING_STATUSES:
+            tally[f"{name}/status_{status}"] = int((rows["status"] == status).sum())
+        mass = rows["valid_fraction"].drop_nulls()
+        if len(mass):
+            tally[f"{name}/mean_valid_fraction"] = float(mass.to_numpy().mean())
+        if rows["unmatched_words"].count():
+            tally[f"{name}/unmatched_words"] = int(rows["unmatched_words"].sum())
+    return tally
+
+
+def judgement_tally(judgements: pl.DataFrame) -> Tally:
+    """Return judgements by scorer and status, and the tokens that the calls took."""
+    tally: Tally = {
+        "judgements": len(judgements),
+        "prompt_tokens": int(judgements["prompt_tokens"].sum()),
+        "completion_tokens": int(judgements["completion_tokens"].sum()),
+    }
+    for (name,), rows in judgements.partition_by("scorer", as_dict=True, maintain_order=True).items():
+        tally[f"{name}/judgements"] = len(rows)
+        for status in READING_STATUSES:
+            tally[f"{name}/status_{status}"] = int((rows["status"] == status).sum())
+    return tally
+
+
+def tokens_per_scored_neuron(study: Study, results: LayerResults, scores: pl.DataFrame) -> pl.DataFrame:
+    """Return LLM tokens, sent and received, per neuron that has a score, by explainer and what scores it.
+
+    Neurons (each polarity on its own) count that have a value on `test`; all candidates, refusals and
+    controls went into the price. Null where no neuron is scored.
+    """
+    explained = _tokens(results.explanations, "explainer")
+    owners = results.explanations.select("explanation_id", "explainer")
+    asked = [results.simulations.select(*_SPENT, source="simulator")]
+    if results.judgements is not None:
+        asked.append(results.judgements.select(*_SPENT, source="scorer"))
+    spent = _tokens(pl.concat(asked).join(owners, on="explanation_id"), "explainer", "source")
+    valued = scores.filter((pl.col("split") == "test") & pl.col("value").is_not_null())
+    rows: list[dict[str, object]] = []
+    for due in dict.fromkeys((due.explainer, due.source) for due in dues(study)):
+        own = [one.scorer for one in dues(study) if (one.explainer, one.source) == due]
+        scored = valued.filter((pl.col("explainer") == due[0]) & pl.col("scorer").is_in(own))
+        neurons = scored.select("layer", "neuron", "polarity").n_unique()
+        shares = [
+            total / neurons if neurons else None for total in (explained.get(due[:1], 0), spent.get(due, 0))
+        ]
+        rows.append(dict(zip(_SHARES, [*due, neurons, *shares], strict=True)))
+    return pl.DataFrame(rows, schema=_SHARES)
+
+
+_SPENT = ("explanation_id", "prompt_tokens", "completion_tokens")
+_SHARES = {
+    "explainer": pl.String(), "scored_by": pl.String(), "scored_neurons": pl.Int64(),
+    "explaining": pl.Float64(), "scoring": pl.Float64(),
+}  # fmt: skip
+
+
+def _tokens(calls: pl.DataFrame, *keys: str) -> dict[tuple[str, ...], int]:
+    """Return prompt and completion tokens together, by some columns."""
+    total = (pl.col("prompt_tokens") + pl.col("completion_tokens")).sum()
+    return {tuple(row[:-1]): row[-1] for row in calls.group_by(keys).agg(total).iter_rows()}
+
+
+def score_tally(study: Study, scores: pl.DataFrame) -> Tally:
+    """Return how many scores there are and are not, and the headline's mean value, ceiling and control."""
+    tally: Tally = {"scores": len(scores), "unscored": scores["value"].null_count()}
+    headline = main_scores(scores, Headline.of(study)).filter(pl.col("value").is_not_null())
+    for column in ("value", "ceiling", "control"):
+        known = headline[column].drop_nulls()
+        if len(known):
+            tally[f"mean_{column}"] = float(known.to_numpy().mean())
+    return tally
+
+
+def llm_calls(
+    study: Study,
+    explanations: pl.DataFrame,
+    simulations: pl.DataFrame,
+    judgements: pl.DataFrame | None = None,
+) -> int:
+    """Return how many LLM calls a layer's tables rest on.
+
+    That is a prompt per explanation, for every asking simulator one per text and sequence, or per token, and
+    a question per text and excerpt.
+    """
+    texts = explanations.select("explanation_id", "text")
+    asked = int((explanations["model"] != "none").sum())
+    for name, spec in study.simulators.items():
+        own = simulations.filter(pl.col("simulator") == name).join(texts, on="explanation_id")
+        lengths = own.unique(["text", "sequence_id"])["simulated"].list.len()
+        asked += sum(spec.calls(1, tokens) for tokens in lengths)
+    if judgements is not None:
+        names = [name for name, spec in study.judging.items() if spec.needs == "reply"]
+        put = judgements.filter(pl.col("scorer").is_in(names)).join(texts, on="explanation_id")
+        asked += put.select("scorer", "text", "sequence_id", "start", "stop", "marked").n_unique()
+    return asked

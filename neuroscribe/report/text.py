@@ -1,0 +1,224 @@
+"""The report at the end of a run as plain text for a terminal: aligned columns, hostile text escaped."""
+
+import textwrap
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from neuroscribe.glossary import WORDS
+from neuroscribe.report.excerpts import Excerpt
+from neuroscribe.report.summary import Judged, Summary
+from neuroscribe.tables.records import EXPLANATION_STATUSES
+from neuroscribe.text.escaping import escaped
+
+NOTHING = "-"
+"""Stands for what is unknown or undefined."""
+
+Format = Callable[[Mapping[str, Any]], str]
+"""Shows one value of a row."""
+
+
+def aligned(
+    frame: pl.DataFrame, columns: Mapping[str, Format], width: int, *, left: Collection[str] = ()
+) -> list[str]:
+    """Return the lines of a table, whose columns named in `left` begin at the left.
+
+    Columns that do not fit go into a further block, after the first column again.
+    """
+    rows = list(frame.iter_rows(named=True))
+    cells = {name: [name, *(shown(row) for row in rows)] for name, shown in columns.items()}
+    padded = {name: _padded(column, left=name in left) for name, column in cells.items()}
+    gap = "  " if _size(padded.values(), "  ") <= width else " "
+    lines: list[str] = []
+    for place, block in enumerate(_blocks(padded, width, gap)):
+        lines += [""] if place else []
+        lines += [gap.join(line).rstrip() for line in zip(*block, strict=True)]
+    return lines
+
+
+def _padded(column: Sequence[str], *, left: bool) -> list[str]:
+    size = max(len(cell) for cell in column)
+    return [cell.ljust(size) if left else cell.rjust(size) for cell in column]
+
+
+def _size(columns: Iterable[Sequence[str]], gap: str) -> int:
+    return len(gap.join(column[0] for column in columns))
+
+
+def _blocks(padded: Mapping[str, Sequence[str]], width: int, gap: str) -> list[list[Sequence[str]]]:
+    first, *others = padded.values()
+    blocks = [[first]]
+    for column in others:
+        if len(blocks[-1]) == 1 or _size([*blocks[-1], column], gap) <= width:
+            blocks[-1].append(column)
+        else:
+            blocks.append([first, column])
+    return blocks
+
+
+def counted(column: str) -> Format:
+    """Show a whole number with its thousands apart."""
+    return lambda row: NOTHING if row[column] is None else f"{row[column]:,}"
+
+
+def worded(column: str) -> Format:
+    """Show a text, escaped."""
+    return lambda row: NOTHING if row[column] is None else escaped(str(row[column]).encode())
+
+
+def dollars(column: str) -> Format:
+    """Show money."""
+    return lambda row: NOTHING if row[column] is None else f"${row[column]:,.4f}"
+
+
+def report_text(summary: Summary, width: int, *, next_steps: Sequence[str] = ()) -> str:
+    """Return the report in lines of at most `width` characters where words allow; tables are cut to fit.
+
+    `next_steps` are the lines at its end that say what to type next.
+    """
+    headline = summary.headline
+    judged = f"by {headline.explainer}, scored by {headline.scorer}, and where they peak"
+    parts = [
+        [
+            f"Study {escaped(summary.study.encode())}: {escaped(summary.subject.encode())}",
+            f"{summary.neurons:,} neurons captured ({summary.captured_layers} layers), {summary.dead:,} dead",
+        ],
+        [
+            *_wrapped(
+                f"Layers: {headline.scorer} of {headline.explainer}, test split, top and random", width
+            ),
+            *aligned(summary.layers, _LAYERS, width),
+            *_silent(summary.silent_layers, width),
+            *_clear(summary, width),
+            *_wrapped(_LEGEND, width),
+        ],
+        [
+            "All scorers, test split",
+            *aligned(summary.scorers, _SCORERS, width, left=_LEFT),
+            *(_wrapped(_UNFITTED, width) if summary.unfitted else ()),
+        ],
+        [
+            *_set_aside(summary.set_aside, width),
+            *_statuses(summary.statuses, width),
+            *_null_reasons(summary.null_reasons, width),
+        ],
+        [*_wrapped(f"Best explanations {judged}", width), *_judged(summary.best, width)],
+        [*_wrapped(f"Worst explanations {judged}", width), *_judged(summary.worst, width)],
+        [*(["What to type next"] if next_steps else []), *(f"  {step}" for step in next_steps)],
+    ]
+    return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
+
+
+_LEGEND = (
+    f"Interval: of the mean, 95 % percentile bootstrap over neurons, from five on."
+    f" Ceiling: {WORDS['ceiling']}"
+    f" Control: {WORDS['control']} Means are over scored explanations, that of the control over those that"
+    " have one. Tokens: of the explanation calls."
+    " Calls: of the LLM, for explanations and simulations; seconds: without the capture."
+    f" {NOTHING}: unknown or undefined."
+)
+
+_UNFITTED = (
+    "Not shown: r2 and deviation, which compare sizes and say little without a calibration"
+    ' (scoring.calibration = "linear"); the table of scores has them.'
+)
+
+
+def _mean(column: str) -> Format:
+    return lambda row: _number(row[column])
+
+
+def _interval(row: Mapping[str, Any]) -> str:
+    if row["ci_low"] is None or row["ci_high"] is None:
+        return NOTHING
+    return f"[{row['ci_low']:.2f}, {row['ci_high']:.2f}]"
+
+
+def _number(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.2f}"
+
+
+_LAYERS: Mapping[str, Format] = {
+    "layer": lambda row: "all" if row["layer"] is None else str(row["layer"]),
+    **{name: counted(name) for name in ("neurons", "dead", "explained", "scored")},
+    "score": _mean("score"),
+    "interval": _interval,
+    **{name: _mean(name) for name in ("ceiling", "control")},
+    **{name: counted(name) for name in ("nulls", "calls", "tokens")},
+    "seconds": lambda row: NOTHING if row["seconds"] is None else f"{row['seconds']:,.0f}",
+}
+_SCORERS: Mapping[str, Format] = {
+    "scorer of explainer": lambda row: f"{worded('scorer')(row)} of {worded('explainer')(row)}",
+    "regime": worded("regime"),
+    "scored": counted("n"),
+    **{name: _mean(name) for name in ("score", "ceiling", "control")},
+    "nulls": counted("nulls"),
+}
+_SET_ASIDE = {"dead": "dead", "near_dead": "near-dead", "silent": "silent on the side to be explained"}
+_LEFT = {"scorer of explainer", "regime"}
+
+
+def _clear(summary: Summary, width: int) -> list[str]:
+    """Say how many explanations can be told from another neuron's."""
+    return _wrapped(
+        f"Clearly better than another neuron's explanation: {summary.clear} of {summary.compared}, whose own"
+        " interval (over sequences) lies above their control.",
+        width,
+    )
+
+
+def _silent(layers: Sequence[int], width: int) -> list[str]:
+    """Say why layers have no explanation at all."""
+    if not layers:
+        return []
+    named = f"layer {layers[0]}" if len(layers) == 1 else f"layers {', '.join(map(str, layers))}"
+    return _wrapped(f"All neurons of {named} are dead or near-dead: none can be explained.", width)
+
+
+def _set_aside(counts: Mapping[str, int], width: int) -> list[str]:
+    found = ", ".join(f"{count:,} {_SET_ASIDE[reason]}" for reason, count in counts.items() if count)
+    return _wrapped(f"Set aside before any call: {found}", width) if found else []
+
+
+def _statuses(statuses: pl.DataFrame, width: int) -> list[str]:
+    lines: list[str] = []
+    for row in statuses.iter_rows(named=True):
+        counts = ", ".join(
+            f"{row[name]:,} {name}" for name in EXPLANATION_STATUSES if row[name] or name == "ok"
+        )
+        lines += _wrapped(f"Explanations by {worded('explainer')(row)}: {counts}", width)
+    return lines
+
+
+def _null_reasons(reasons: pl.DataFrame, width: int) -> list[str]:
+    lines: list[str] = []
+    for row in reasons.iter_rows(named=True):
+        where = f"{worded('scorer')(row)} of {worded('explainer')(row)}"
+        lines += _wrapped(f"No score by {where}: {row['n']:,} x {worded('null_reason')(row)}", width)
+    return lines
+
+
+def _judged(found: Iterable[Judged], width: int) -> list[str]:
+    lines: list[str] = []
+    for item in found:
+        value = f"{_number(item.value):>5} {_interval(vars(item)).strip(NOTHING)}"
+        where = f"layer {item.layer}, neuron {item.neuron}, polarity {item.polarity:+d}"
+        beside = f"ceiling {_number(item.ceiling)}, control {_number(item.control)}"
+        lines += _wrapped(f"{value}  {where}; {beside}", width)
+        lines += _wrapped(escaped(item.text.encode()), width, indent="      ")
+        for shown in item.excerpts:
+            lines += _wrapped(_excerpt(shown), width, indent="        ")
+    return lines or ["  none has a score"]
+
+
+def _excerpt(shown: Excerpt) -> str:
+    before, peak, after = (escaped(part) for part in shown.marked())
+    opening, closing = "" if shown.starts else "...", "" if shown.ends else "..."
+    return f"{shown.activation:.3g}: {opening}{before}«{peak}»{after}{closing}"
+
+
+def _wrapped(text: str, width: int, *, indent: str = "") -> list[str]:
+    """Return text in lines; what follows the first is set in by two more characters."""
+    following = indent + "  "
+    return textwrap.wrap(text, max(40, width), initial_indent=indent, subsequent_indent=following)

@@ -1,0 +1,142 @@
+"""Data-quality rules of the scores as plain data, and the verdicts on them.
+
+A rule says what must hold and how bad a breach is; a `Validator` (adapter in `resources`) finds the breaches.
+An `error` stops publication, a `warn` is recorded.
+"""
+
+from collections.abc import Iterable
+
+import polars as pl
+
+from neuroscribe.ports.checks import Rule, Validator, Verdict
+from neuroscribe.study.dues import RANGES, dues
+from neuroscribe.study.scorers import MEASURES
+from neuroscribe.study.spec import Study
+
+ROUNDING = 1e-9
+"""Slack for bounds that are computed in another order than the value they hold."""
+
+
+def rules_for(study: Study) -> tuple[Rule, ...]:
+    """Return the rules of a study's scores."""
+    limit = study.scoring.max_unscored_share
+    shares = Rule(
+        "share_in_range", "within", ("value",),
+        "A balanced accuracy, or AUC, is from 0 to 1.",
+        low=-ROUNDING, high=1 + ROUNDING, frame="shares",
+    )  # fmt: skip
+    return (
+        *((shares,) if study.judging else ()),
+        Rule(
+            "one_row_each", "unique", ("explanation_id", "scorer", "split", "regime"),
+            "An explanation has one row per scorer, split and regime.",
+        ),
+        Rule(
+            "every_explanation_scored", "within", ("rows",),
+            "Every explanation has a row for each scorer assigned to its explainer and for each regime.",
+            low=1.0, frame="coverage",
+        ),
+        Rule(
+            "value_in_range", "within", ("value",),
+            "A correlation, or contrast, is from -1 to 1.",
+            low=-1 - ROUNDING, high=1 + ROUNDING, frame="correlations",
+        ),
+        Rule(
+            "explained_in_range", "within", ("value",),
+            "A share explained (r2, deviation, ablation) is at most 1.",
+            high=1 + ROUNDING, frame="explained",
+        ),
+        Rule(
+            "value_or_reason", "value_or_reason", ("value", "null_reason"),
+            "A row has either a value or the reason why it has none.",
+        ),
+        Rule(
+            "unscored_share", "null_share", ("value",),
+            f"At most {limit:.0%} of the rows have no value (scoring.max_unscored_share).",
+            high=limit, frame="due",
+        ),
+        Rule(
+            "tokens_scored", "within", ("n_tokens",),
+            "A score by simulation rests on at least one token.",
+            low=1.0, frame="simulated",
+        ),
+        Rule(
+            "interval_ordered", "difference", ("ci_high", "ci_low"),
+            "The lower bound of an interval is not above its upper bound.",
+            low=0.0,
+        ),
+        # A percentile bootstrap does not promise to hold the estimate, so these two only warn.
+        Rule(
+            "interval_not_above_value", "difference", ("value", "ci_low"),
+            "An interval does not lie above its score.",
+            low=-ROUNDING, severity="warn",
+        ),
+        Rule(
+            "interval_not_below_value", "difference", ("ci_high", "value"),
+            "An interval does not lie below its score.",
+            low=-ROUNDING, severity="warn",
+        ),
+        Rule(
+            "value_above_control", "mean_difference", ("value", "control"),
+            "On average a correlation is above that of another neuron's explanation.",
+            low=0.0, severity="warn", frame="correlations",
+        ),
+    )  # fmt: skip
+
+
+def coverage(scores: pl.DataFrame, explanations: pl.DataFrame, study: Study) -> pl.DataFrame:
+    """Return how many `rows` of scores each explanation with text has, per assigned scorer and regime."""
+    key = ["explanation_id", "scorer", "regime"]
+    found = scores.group_by(key).agg(rows=pl.len().cast(pl.Int64))
+    return (
+        explanations.filter(pl.col("status") == "ok")
+        .select("explanation_id", "layer", "neuron", "polarity", "explainer")
+        .join(_assigned(study), on="explainer", maintain_order="left_right")
+        .join(found, on=key, how="left", maintain_order="left")
+        .with_columns(pl.col("rows").fill_null(0))
+    )
+
+
+def verdicts(
+    validator: Validator, *, scores: pl.DataFrame, explanations: pl.DataFrame, study: Study, name: str
+) -> list[Verdict]:
+    """Examine the scores of one or more layers by all rules of the study; `name` says which they are."""
+    frames = {**_frames(scores, study), "coverage": coverage(scores, explanations, study)}
+    rules = {which: [rule for rule in rules_for(study) if rule.frame == which] for which in frames}
+    return [
+        verdict
+        for which, frame in frames.items()
+        if rules[which]
+        for verdict in validator.validate(frame, rules[which], name=f"{name} {which}")
+    ]
+
+
+def _frames(scores: pl.DataFrame, study: Study) -> dict[str, pl.DataFrame]:
+    """Return the rows of scores that rules are about, by name."""
+    measures = {due.scorer: due.measure for due in dues(study)}
+
+    def of(wanted: Iterable[str]) -> pl.DataFrame:
+        names = [scorer for scorer, measure in measures.items() if measure in set(wanted)]
+        return scores.filter(pl.col("scorer").is_in(names))
+
+    by_range = {bounds: [name for name, own in RANGES.items() if own == bounds] for bounds in RANGES.values()}
+    return {
+        "scores": scores,
+        "simulated": of(MEASURES),
+        "due": of(set(RANGES) - {"auc", "contrast"}),
+        "correlations": of(by_range[-1.0, 1.0]),
+        "explained": of(by_range[None, 1.0]),
+        "shares": of(by_range[0.0, 1.0]),
+    }
+
+
+def _assigned(study: Study) -> pl.DataFrame:
+    """Return which scorers and regimes each explainer's explanations are due."""
+    return pl.DataFrame(
+        [
+            {"explainer": due.explainer, "scorer": due.scorer, "regime": regime}
+            for due in dues(study)
+            for regime in due.regimes
+        ],
+        schema={"explainer": pl.String, "scorer": pl.String, "regime": pl.String},
+    )

@@ -1,0 +1,249 @@
+"""The all-at-once simulator in this process: one pass reads the digits at every token of many sequences.
+
+Asked (see `local_layouts`), a row holds the sequence as running text, then one short question per token. An
+attention mask lets each question see the explanation and the whole text, but no other question, so that
+answers do not drift along the text (a small model that reads hidden values one after the other mostly repeats
+itself).
+
+Values run from 0 to 9, each a token of its own, and are stretched to 0..10: many tokenizers split "10".
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from neuroscribe.errors import CapabilityError
+from neuroscribe.llm.local import LocalLLM
+from neuroscribe.llm.local_reading import Row
+from neuroscribe.ports.models import PromptScorer
+from neuroscribe.ports.replies import EchoedPrompt, ReadingStatus, Simulated, Usage
+from neuroscribe.simulate.distribution import (
+    digit_probabilities,
+    expected_activations,
+    expected_reading,
+    without_values,
+)
+from neuroscribe.simulate.prompts import (
+    DIGITS,
+    asked_beginning,
+    asked_opening,
+    hidden_beginning,
+    hidden_opening,
+    hidden_prompt,
+)
+from neuroscribe.study.prompts import ASKING, HIDDEN, QUESTION, prompt_identity
+from neuroscribe.study.simulators import LocalLayout
+from neuroscribe.text.escaping import escaped
+
+
+class EchoedSimulator:
+    """Fulfils the `Simulator` port: one request a sequence, digits read at the hidden places."""
+
+    keeps_calls = False
+
+    def __init__(self, scorer: PromptScorer) -> None:
+        self._scorer = scorer
+
+    @property
+    def identity(self) -> str:
+        """Model and prompt."""
+        return f"{self._scorer.identity}; all at once, {prompt_identity('hidden')}"
+
+    @property
+    def sequences_per_call(self) -> int:
+        """One sequence a request."""
+        return 1
+
+    @property
+    def calls_at_once(self) -> int:
+        """As many as the server's client allows."""
+        return self._scorer.calls_at_once
+
+    async def simulate(self, explanation: str, sequences: Sequence[Sequence[bytes]]) -> list[Simulated]:
+        """Return the expected activation at every token of every sequence."""
+        return list(await asyncio.gather(*(self._reading(explanation, tokens) for tokens in sequences)))
+
+    async def _reading(self, explanation: str, tokens: Sequence[bytes]) -> Simulated:
+        prompt, places = hidden_prompt(explanation, tokens)
+        try:
+            echoed = await self._scorer.echoed(prompt)
+        except CapabilityError as error:
+            # The server was probed before the run: what it cannot do now has to do with this text.
+            return replace(without_values(len(tokens), "failed"), raw=str(error))
+        if echoed.status != "ok":
+            return replace(without_values(len(tokens), echoed.status), raw=echoed.raw, usage=echoed.usage)
+        return replace(_read(echoed, places, self._scorer.identity), usage=echoed.usage)
+
+
+def _read(echoed: EchoedPrompt, places: Sequence[int], server: str) -> Simulated:
+    """Return the reading at the hidden places, each found by its offset in the prompt.
+
+    A place that begins no token has no value, for the server's tokenizer joins it to its neighbours; nor has
+    a place for which no log-probabilities came. Raises CapabilityError where the tokenizer joins all of them.
+    """
+    token_at = {offset: index for index, offset in enumerate(echoed.offsets)}
+    tops = [echoed.top_logprobs[token_at[place]] if place in token_at else None for place in places]
+    if places and not any(top is not None for top in tops):
+        raise CapabilityError(
+            f"{server}: none of {len(places)} hidden values begins a token of the server's tokenizer; use"
+            ' provider = "local" in [llm] or [simulator_llm], or the simulator matching_words'
+        )
+    probabilities = np.array([digit_probabilities(top or {}) for top in tops]).reshape(
+        len(places), len(DIGITS)
+    )
+    return expected_reading(probabilities, [_status(top) for top in tops])
+
+
+def _status(top: Mapping[str, float] | None) -> ReadingStatus:
+    return "unparsable" if top is None else "ok" if top else "failed"
+
+
+Encode = Callable[[str], list[int]]
+"""Returns the token ids of a piece of plain text."""
+
+
+class Layout(Protocol):
+    """Lays out prompts of one kind."""
+
+    @property
+    def identity(self) -> str:
+        """Version and hash of the wording."""
+        ...
+
+    def beginning(self) -> list[int]:
+        """Return the instruction and the worked examples."""
+        ...
+
+    def opening(self, explanation: str) -> list[int]:
+        """Return what introduces one neuron's text."""
+        ...
+
+    def row(self, tokens: Sequence[bytes]) -> tuple[Row, list[int]]:
+        """Return a sequence's row, and for each of its tokens the number of the slot that is read for it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The text once, then a question about each distinct token; questions do not see each other.
+
+    A token that recurs would be answered alike each time, and so is asked about once.
+    """
+
+    encode: Encode
+    identity: str = prompt_identity("asked")
+
+    def beginning(self) -> list[int]:
+        """Return the instruction and the worked examples."""
+        return self.encode(asked_beginning())
+
+    def opening(self, explanation: str) -> list[int]:
+        """Return what introduces one neuron's text."""
+        return self.encode(asked_opening(explanation))
+
+    def row(self, tokens: Sequence[bytes]) -> tuple[Row, list[int]]:
+        """Return the text with its questions, and each token's slot."""
+        texts = [escaped(token) for token in tokens]
+        places = self.encode("".join(texts) + ASKING)
+        distinct = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+        question, questions = self.encode(QUESTION), list[tuple[int, int]]()
+        for text in distinct:
+            start = len(places)
+            places += self.encode(text) + question
+            questions.append((start, len(places)))
+        slots = [stop - 1 for _, stop in questions]
+        return Row(places, slots, tuple(questions)), [distinct[text] for text in texts]
+
+
+@dataclass(frozen=True)
+class HiddenLines:
+    """The paper's: a line per token whose value is hidden, read in one causal pass where the value stands."""
+
+    encode: Encode
+    identity: str = prompt_identity("hidden") + " by tabs"
+
+    def beginning(self) -> list[int]:
+        """Return the instruction and the worked examples."""
+        return self._by_tabs(hidden_beginning())[0]
+
+    def opening(self, explanation: str) -> list[int]:
+        """Return what introduces one neuron's tokens; an explanation's own tabs are no places."""
+        return self.encode(hidden_opening(explanation))
+
+    def row(self, tokens: Sequence[bytes]) -> tuple[Row, list[int]]:
+        """Return the lines up to the last token's tab, and each token's slot."""
+        lines = f"{HIDDEN}\n".join(f"{escaped(token)}\t" for token in tokens)
+        places, slots = self._by_tabs(lines)
+        return Row(places, slots), list(range(len(slots)))
+
+    def _by_tabs(self, text: str) -> tuple[list[int], list[int]]:
+        """Return the ids of a text whose tabs are tokens of their own, and the place of each tab."""
+        first, *others = text.split("\t")
+        tab, places, slots = self.encode("\t"), self.encode(first), list[int]()
+        for other in others:
+            places += tab
+            slots.append(len(places) - 1)
+            places += self.encode(other) if other else []
+        return places, slots
+
+
+class LocalSimulator:
+    """Fulfils the `Simulator` port with a model in this process.
+
+    Raises CapabilityError for a model whose tokenizer or attention cannot be read so.
+    """
+
+    keeps_calls = False
+
+    def __init__(self, llm: LocalLLM, *, layout: LocalLayout = "asked") -> None:
+        self._llm = llm
+        self._digits = [self._one_token(digit) for digit in DIGITS]
+        self._layout: Layout = Asked(llm.encode) if layout == "asked" else HiddenLines(llm.encode)
+        if layout == "asked":
+            llm.check_questions(self._digits)
+        self._beginning = [*llm.opening, *self._layout.beginning()]
+
+    @property
+    def identity(self) -> str:
+        """Model and prompt."""
+        return f"{self._llm.identity}; all at once, {self._layout.identity}"
+
+    @property
+    def sequences_per_call(self) -> int:
+        """Sequences that are read side by side; what is computed for one follows from those of its call."""
+        return 16
+
+    @property
+    def calls_at_once(self) -> int:
+        """One: calls are computed here, one after the other."""
+        return 1
+
+    async def simulate(self, explanation: str, sequences: Sequence[Sequence[bytes]]) -> list[Simulated]:
+        """Return the expected activation at every token of every sequence.
+
+        The prefix is counted as cached for every sequence, whether or not an earlier call had made it.
+        """
+        opening = self._layout.opening(explanation)
+        length = len(self._beginning) + len(opening)
+        laid_out = [self._layout.row(tokens) for tokens in sequences]
+        read = self._llm.probabilities(
+            self._llm.prefix(self._beginning, opening), [row for row, _ in laid_out], self._digits
+        )
+        found: list[Simulated] = []
+        for (row, slots), probabilities in zip(laid_out, read, strict=True):
+            values, mass = expected_activations(probabilities[slots].double().numpy())
+            usage = Usage(length + len(row.tokens), cached_tokens=length, cost_usd=0.0)
+            found.append(Simulated(tuple(values.tolist()), mass, usage=usage))
+        return found
+
+    def _one_token(self, digit: str) -> int:
+        ids = self._llm.encode(digit)
+        if len(ids) != 1:
+            raise CapabilityError(
+                f"{self._llm.identity}: its tokenizer writes {digit!r} as {len(ids)} tokens, so a digit can"
+                " not be read in one place; choose another model for [llm]"
+            )
+        return ids[0]

@@ -1,0 +1,49 @@
+"""What every part of a study file is: a table whose unknown keys are errors and whose values are frozen."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Positive = Annotated[int, Field(gt=0)]
+FromList = Field(min_length=1, strict=False)
+"""Annotates a tuple that TOML gives as a list; what is in it stays strict."""
+Capability = Literal["reply", "prompt_logprobs", "next_token", "encoder", "subject"]
+"""What an explainer, simulator or scorer may need: an LLM's answers, a prompt echoed with log-probabilities,
+the log-probabilities of an answer's first token, a sentence encoder, the subject itself."""
+
+
+class Section(BaseModel):
+    """A table of a study file: unknown keys and values of another type are errors, values are frozen.
+
+    Strict, since a boolean or a text in quotes would else pass for a number; a whole number does for a float.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ModelSpec(Section):
+    """Which weights to load; the artefact is a pinned copy that comes without a model hub."""
+
+    model: str = Field(description="Hugging Face id or a local folder")
+    revision: str | None = Field(default=None, description="commit of the hub repository")
+    artefact: str | None = Field(default=None, description="name in resources/models/artefacts.toml")
+    dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether the same weights are loaded every time."""
+        return self.artefact is not None or self.revision is not None
+
+
+class EncoderSpec(Section):
+    """Which sentence encoder to load."""
+
+    model: str = "sentence-transformers/all-MiniLM-L6-v2"
+    revision: str | None = None
+    artefact: str | None = None
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether the same weights are loaded every time."""
+        return self.artefact is not None or self.revision is not None

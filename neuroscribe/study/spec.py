@@ -1,0 +1,316 @@
+"""Studies as data: a study names a subject, a corpus, a sample, and who explains, simulates and scores.
+
+Fields that change results enter the fingerprint; how fast a study runs (device, batch, concurrency) is no
+part of it and is set where the study is run.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Literal, cast
+
+from pydantic import Field, field_validator, model_validator
+
+from neuroscribe.study.explainers import ExplainerSpec
+from neuroscribe.study.scorers import (
+    MEASURES,
+    Ablation,
+    Detection,
+    Judging,
+    ScorerSpec,
+    ScoringSpec,
+    judged_measures,
+)
+from neuroscribe.study.sections import Capability, EncoderSpec, FromList, ModelSpec, Name, Positive, Section
+from neuroscribe.study.simulators import SimulatorSpec
+
+SHORTEST_SEQUENCE, LONGEST_SEQUENCE = 2, 4096
+"""Tokens of a sequence; positions are stored in 16 bits."""
+
+
+class SubjectSpec(ModelSpec):
+    """The model under study; its size is stated so that partitions exist before it is loaded."""
+
+    layers: Positive
+    neurons_per_layer: Positive
+    prefix_token: str | None = Field(
+        default=None,
+        description="token fed before every sequence and never recorded (BOS); it draws off the attention"
+        " that models pour on the first position",
+    )
+    fused_gelu: bool = Field(
+        default=False,
+        description="compute GPT-2's activation function in one step: faster, other in the last bits",
+    )
+    compiled: bool = Field(
+        default=False,
+        description="compile the forward pass with the capture inside it: other in the last bits; on a CPU it"
+        " needs a C++ compiler",
+    )
+
+
+class CorpusSpec(Section):
+    """Where the text comes from and how many sequences of it are studied."""
+
+    artefact: str | None = Field(default=None, description="name in resources/models/artefacts.toml")
+    files: str | None = Field(default=None, description="path or glob of .txt, .jsonl or .parquet files")
+    text_column: str = Field(default="text", description="key or column that holds the text")
+    sequences: Positive
+    sequence_length: Annotated[int, Field(ge=SHORTEST_SEQUENCE, le=LONGEST_SEQUENCE)] = 64
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def one_source(self) -> "CorpusSpec":
+        """Require exactly one source of text."""
+        if (self.artefact is None) == (self.files is None):
+            raise ValueError("give either `artefact` or `files`, and not both")
+        return self
+
+
+class CaptureSpec(Section):
+    """What is kept of the activations."""
+
+    polarities: Literal["positive", "both"] = Field(
+        default="positive", description="`both` for gated MLPs, whose activations are symmetric"
+    )
+    top_k: Annotated[int, Field(ge=4)] = 20
+    random_sequences: Annotated[int, Field(ge=6)] = 30
+    random_exemplars: Annotated[int, Field(ge=3)] = 15
+    quantile_exemplars: Annotated[int, Field(ge=0)] = 1
+    token_histogram: bool = Field(
+        default=True,
+        description="count every activation in a bin, for the statistics' histogram and quantiles; the"
+        " capture is faster without, and exemplars do not need it",
+    )
+    whole: Literal["none", "bf16", "uint8"] = Field(
+        default="none",
+        description="store every activation as well (docs/whole_activations.md); large: 2 bytes or 1 each",
+    )
+    lookup_gib: Annotated[float, Field(gt=0)] = Field(
+        default=4.0,
+        description="memory for one run's token-lookup tables; limits layers per run, not results",
+    )
+
+    @model_validator(mode="after")
+    def enough_random(self) -> "CaptureSpec":
+        """Random exemplars are drawn from the shared random sequences."""
+        if self.random_exemplars > self.random_sequences:
+            raise ValueError(
+                f"random_exemplars = {self.random_exemplars} exceeds random_sequences ="
+                f" {self.random_sequences}; raise random_sequences"
+            )
+        return self
+
+
+class SampleSpec(Section):
+    """Which neurons are explained; all neurons are captured."""
+
+    layers: Annotated[tuple[int, ...], FromList] | Literal["all"] = Field(
+        default="all", description="layers that the default job and the nightly schedule explain"
+    )
+    neurons_per_layer: Positive | Literal["all"] = "all"
+    polarity: Literal["positive", "stronger", "both"] = Field(
+        default="positive", description="`stronger`: the side with the larger extreme"
+    )
+    seed: int = 0
+
+
+Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+"""US dollars per million tokens."""
+
+
+class LLMSpec(ModelSpec):
+    """The model that explains and simulates: in-process, or behind an OpenAI-compatible server."""
+
+    provider: Literal["local", "openai"] = "local"
+    prompt_style: Literal["completion", "chat"] = "chat"
+    base_url: str | None = Field(
+        default=None,
+        description="server; NEUROSCRIBE_LLM_BASE_URL overrides it (for [simulator_llm]:"
+        " NEUROSCRIBE_SIMULATOR_LLM_BASE_URL)",
+    )
+    batch: bool = Field(
+        default=False,
+        description="ask by batch jobs, answered within a day; they give replies and no log-probabilities",
+    )
+    usd_per_million_prompt_tokens: Price | None = None
+    usd_per_million_cached_tokens: Price | None = None
+    usd_per_million_completion_tokens: Price | None = None
+
+    @model_validator(mode="after")
+    def batch_of_a_server(self) -> "LLMSpec":
+        """Batch jobs are a server's."""
+        if self.batch and self.provider == "local":
+            raise ValueError('batch = true needs provider = "openai"; remove one of the two')
+        return self
+
+
+class Study(Section):
+    """One study, as read from `studies/<name>.toml`."""
+
+    name: Name
+    description: str
+    subject: SubjectSpec
+    corpus: CorpusSpec
+    capture: CaptureSpec = CaptureSpec()
+    sample: SampleSpec = SampleSpec()
+    llm: LLMSpec
+    simulator_llm: LLMSpec | None = Field(
+        default=None, description="the model that simulates and judges, where it is not [llm]"
+    )
+    explainers: Annotated[Mapping[Name, ExplainerSpec], Field(min_length=1)]
+    simulators: Annotated[Mapping[Name, SimulatorSpec], Field(min_length=1)]
+    scorers: Mapping[Name, ScorerSpec] = Field(
+        default={}, description="scorers beside the measures that come with every simulator"
+    )
+    scoring: ScoringSpec = ScoringSpec()
+
+    @field_validator("explainers", "simulators", "scorers", mode="before")
+    @classmethod
+    def kind_from_name(cls, value: object) -> object:
+        """Let a table whose name is a kind leave the kind out."""
+        if not isinstance(value, Mapping):
+            return value
+        tables = cast(Mapping[str, object], value)
+        return {name: _with_kind(name, table) for name, table in tables.items()}
+
+    @model_validator(mode="after")
+    def parts_fit(self) -> "Study":
+        """Check what one part says about another."""
+        wanted, there = self.sample.neurons_per_layer, self.subject.neurons_per_layer
+        if wanted != "all" and wanted > there:
+            raise ValueError(
+                f"sample.neurons_per_layer = {wanted}, but subject.neurons_per_layer = {there}; lower the"
+                ' first, or write "all"'
+            )
+        layers = [] if self.sample.layers == "all" else list(self.sample.layers)
+        if outside := [layer for layer in layers if not 0 <= layer < self.subject.layers]:
+            raise ValueError(
+                f"sample.layers names layer {outside[0]}, but the subject has layers 0 to"
+                f" {self.subject.layers - 1}; remove it or correct subject.layers"
+            )
+        for name, simulator in self.simulators.items():
+            _check_names(f"simulators.{name}.explainers", simulator.explainers, self.explainers)
+        if taken := set(self.scorers) & set(MEASURES):
+            raise ValueError(f"scorers.{sorted(taken)[0]} has a measure's name; rename it and keep `kind`")
+        if doubled := [name for name, count in Counter(self._scorer_names()).items() if count > 1]:
+            raise ValueError(f"two scorers would publish scores as {doubled[0]!r}; rename one of [scorers.*]")
+        for name, scorer in self.scorers.items():
+            if isinstance(scorer, Ablation):
+                _check_names(f"scorers.{name}.simulators", scorer.simulators, self.simulators)
+            else:
+                _check_names(f"scorers.{name}.explainers", scorer.explainers, self.explainers)
+        if self.simulating_llm.batch and (lacking := self._read_by_logprobs):
+            raise ValueError(
+                f"batch = true gives no log-probabilities, which {lacking[0]!r} reads; name the model in"
+                " [simulator_llm] without batch, or take batch out of [llm]"
+            )
+        if self.sample.polarity != "positive" and self.capture.polarities == "positive":
+            raise ValueError(f'sample.polarity = "{self.sample.polarity}" needs capture.polarities = "both"')
+        return self
+
+    def _scorer_names(self) -> Iterator[str]:
+        """Yield the names under which scores are published, as `score.scorers.dues` gives them."""
+        for simulator in self.simulators:
+            yield from (f"{measure}_{simulator}" for measure in MEASURES)
+        for name, scorer in self.scorers.items():
+            own = scorer.simulators if isinstance(scorer, Ablation) else judged_measures(scorer)
+            yield from (f"{name}_{one}" for one in own)
+
+    @property
+    def sampled_layers(self) -> tuple[int, ...]:
+        """Layers that the default job explains, ascending."""
+        if self.sample.layers == "all":
+            return tuple(range(self.subject.layers))
+        return tuple(sorted(set(self.sample.layers)))
+
+    @property
+    def explaining_needs(self) -> frozenset[Capability]:
+        """What the study's explainers need."""
+        return frozenset(spec.needs for spec in self.explainers.values() if spec.needs)
+
+    @property
+    def simulating_needs(self) -> frozenset[Capability]:
+        """What the study's simulators and scorers need."""
+        specs = (*self.simulators.values(), *self.scorers.values())
+        return frozenset(spec.needs for spec in specs)
+
+    @property
+    def judging(self) -> dict[str, Judging]:
+        """The scorers that ask about excerpts, by name."""
+        return {name: spec for name, spec in self.scorers.items() if isinstance(spec, Judging)}
+
+    @property
+    def ablating(self) -> dict[str, Ablation]:
+        """The scorers that run the subject on simulated activations, by name."""
+        return {name: spec for name, spec in self.scorers.items() if isinstance(spec, Ablation)}
+
+    @property
+    def fitted_simulators(self) -> frozenset[str]:
+        """Simulators whose values are fitted to the truth on `valid`, and so are asked there, too."""
+        if self.scoring.calibration != "none":
+            return frozenset(self.simulators)
+        return frozenset(name for spec in self.ablating.values() for name in spec.simulators)
+
+    @property
+    def encoders(self) -> tuple[EncoderSpec, ...]:
+        """The sentence encoders of simulators and scorers."""
+        specs = (*self.simulators.values(), *self.scorers.values())
+        near = [spec.near_text for spec in self.scorers.values() if isinstance(spec, Detection)]
+        return tuple(spec for spec in (*specs, *near) if isinstance(spec, EncoderSpec))
+
+    @property
+    def _read_by_logprobs(self) -> list[str]:
+        """Names of simulators and scorers that read log-probabilities."""
+        own = (*self.simulators.items(), *self.scorers.items())
+        return [name for name, spec in own if spec.needs in ("prompt_logprobs", "next_token")]
+
+    @property
+    def simulating_llm(self) -> LLMSpec:
+        """The model that simulates and judges."""
+        return self.simulator_llm or self.llm
+
+    @property
+    def pins_capture(self) -> bool:
+        """Whether a capture is of the same weights and text every time."""
+        return self.subject.is_pinned and self.corpus.files is None
+
+    @property
+    def pins_all(self) -> bool:
+        """Whether explanations and scores, too, are of the same weights every time.
+
+        A server's model cannot be pinned; its name stands for it.
+        """
+        llms = (self.llm, self.simulating_llm)
+        pinned = all(spec.provider == "openai" or spec.is_pinned for spec in llms)
+        return self.pins_capture and pinned and all(spec.is_pinned for spec in self.encoders)
+
+    @property
+    def polarities(self) -> tuple[int, ...]:
+        """Signs whose extremes are kept: (1,) or (1, -1)."""
+        return (1, -1) if self.capture.polarities == "both" else (1,)
+
+
+def layer_key(layer: int) -> str:
+    """Return the partition key of a layer, zero-padded so that ranges follow the order of layers."""
+    return f"layer_{layer:02d}"
+
+
+def layer_of(key: str) -> int:
+    """Return the layer that a partition key names."""
+    return int(key.removeprefix("layer_"))
+
+
+def _check_names(key: str, names: tuple[str, ...], there: Mapping[str, object]) -> None:
+    """Raise ValueError for a name that is given twice or is not there."""
+    if len(set(names)) < len(names):
+        raise ValueError(f"{key} names one twice; remove it")
+    if unknown := set(names) - set(there):
+        kind = key.rpartition(".")[2]
+        raise ValueError(
+            f"{key} names {sorted(unknown)[0]!r}, which is not among the {kind} {', '.join(sorted(there))};"
+            f" correct it, or add [{kind}.{sorted(unknown)[0]}]"
+        )
+
+
+def _with_kind(name: str, table: object) -> object:
+    return {"kind": name, **cast(Mapping[str, object], table)} if isinstance(table, Mapping) else table

@@ -1,0 +1,311 @@
+"""The tables as data: every column's name, type and meaning, declared once.
+
+These declarations drive the Parquet files, the Dagster column schemas and the dataset card. A layer's rows
+lie in one file; anything large stays a pointer (sequence id, position, value).
+"""
+
+import polars as pl
+
+from neuroscribe.tables.columns import (
+    FLOATS,
+    Column,
+    Table,
+    explanation_id_column,
+    layer_column,
+    neuron_column,
+    polarity_column,
+    sequence_id_column,
+    split_column,
+    usage_columns,
+)
+
+EXPLANATION_STATUSES = (
+    "ok", "refused", "unparsable", "failed", "truncated", "reasoning", "too_long", "empty",
+)  # fmt: skip
+"""What becomes of an answer that should be an explanation; only `ok` has a text.
+
+- `refused`: the model or its server declined
+- `failed`: no usable answer after every attempt
+- `truncated`: cut off at the token limit
+- `reasoning`: thoughts about the answer instead of it
+- `too_long`, `empty`, `unparsable`: not of the form that was asked for
+"""
+READING_STATUSES = ("ok", "refused", "unparsable", "failed", "truncated")
+"""What becomes of an answer that should be a simulation or a judgement; only `ok` has all values."""
+
+SEQUENCES = Table(
+    "corpus/sequences",
+    "Fixed-length windows of tokens, each within one document, in the seeded order of the study.",
+    ("sequence_id",),
+    (
+        sequence_id_column(),
+        Column("document_id", pl.UInt32(), "index of the document in the text source"),
+        Column("source", pl.String(), "title or file and line of the document"),
+        Column("token_ids", pl.List(pl.Int32()), "token ids of the subject's tokenizer (length T)"),
+    ),
+    per_layer=False,
+)
+
+VOCABULARY = Table(
+    "corpus/vocabulary",
+    "The subject's tokens.",
+    ("token_id",),
+    (
+        Column("token_id", pl.Int32(), "id in the subject's tokenizer"),
+        Column("bytes", pl.Binary(), "the exact bytes the token stands for"),
+        Column("text", pl.String(), "the token for display; bytes that are no UTF-8 appear as \\xNN"),
+    ),
+    per_layer=False,
+)
+
+STATISTICS = Table(
+    "activations/statistics",
+    "Statistics of every neuron over all tokens of the corpus.",
+    ("layer", "neuron"),
+    (
+        layer_column(),
+        neuron_column(),
+        Column("n_tokens", pl.Int64(), "activations counted"),
+        Column("mean", pl.Float64(), "mean activation"),
+        Column("variance", pl.Float64(), "population variance"),
+        Column("skewness", pl.Float64(), "standardised third moment; null if constant", nullable=True),
+        Column(
+            "kurtosis",
+            pl.Float64(),
+            "standardised fourth moment (3 = normal); null if constant",
+            nullable=True,
+        ),
+        Column("min", pl.Float64(), "smallest activation"),
+        Column("max", pl.Float64(), "largest activation"),
+        Column("fraction_positive", pl.Float32(), "share of activations above zero"),
+        Column(
+            "histogram",
+            pl.List(pl.Int64()),
+            "counts between the metadata's neuroscribe.histogram_edges; null without capture.token_histogram",
+            nullable=True,
+        ),
+        Column(
+            "quantiles",
+            FLOATS,
+            "activation at the metadata's neuroscribe.quantile_levels, to one bin of histogram, whose"
+            " outermost end at min and max; null where histogram is",
+            nullable=True,
+        ),
+        Column("dead", pl.Boolean(), "no activation on a studied side of zero"),
+        Column(
+            "near_dead",
+            pl.Boolean(),
+            "not dead, but active on no studied side in as many sequences as the top exemplars are",
+        ),
+    ),
+)
+
+NEURON_RECORDS = Table(
+    "neuron_records",
+    "Exemplars of every neuron: the sequences where it peaks, quantile bands, and shared random sequences.",
+    ("layer", "neuron", "polarity", "kind", "rank"),
+    (
+        layer_column(),
+        neuron_column(),
+        polarity_column(),
+        Column("kind", pl.String(), "top, quantile or random"),
+        Column(
+            "quantile_low",
+            pl.Float32(),
+            "lower bound of the band's peaks (signed), to an eighth of an octave; coarse for sizes"
+            " below 2^-20 or beyond 2^15: they are taken to be spread evenly up to the extremes",
+            nullable=True,
+        ),
+        Column(
+            "quantile_high",
+            pl.Float32(),
+            "upper bound of the band's peaks (signed), as exact as quantile_low",
+            nullable=True,
+        ),
+        Column("rank", pl.Int32(), "place within the kind, from 0"),
+        split_column(),
+        sequence_id_column(),
+        Column("peak", pl.Float32(), "the sequence's largest activation (smallest, for polarity -1)"),
+        Column("peak_position", pl.Int16(), "token index of the peak (the first, if several)"),
+        Column("activations", FLOATS, "the neuron's value at each token (length T)"),
+    ),
+)
+
+TOKEN_LOOKUP = Table(
+    "token_lookup",
+    "Mean activation per token, over sequences held out from the neuron's exemplars; sampled neurons only.",
+    ("layer", "neuron", "polarity", "token_id"),
+    (
+        layer_column(),
+        neuron_column(),
+        polarity_column(),
+        Column("token_id", pl.Int32(), "row of corpus/vocabulary"),
+        Column("count", pl.Int64(), "occurrences of the token in the held-out sequences"),
+        Column(
+            "mean",
+            pl.Float32(),
+            "mean activation there on the explained side (neuroscribe/evidence/exemplars.py)",
+        ),
+    ),
+)
+
+CONNECTIONS = Table(
+    "connections",
+    "What each neuron reads and writes, by weight: tokens and neurons with the largest strengths.",
+    ("layer", "neuron", "direction", "sign", "rank"),
+    (
+        layer_column(),
+        neuron_column(),
+        Column("direction", pl.String(), "input_token, output_token, upstream_neuron or downstream_neuron"),
+        Column("sign", pl.Int8(), "+1 for the most positive strengths, -1 for the most negative"),
+        Column("rank", pl.Int32(), "place by size of the strength, from 0"),
+        Column("token_id", pl.Int32(), "the token, for token directions", nullable=True),
+        Column("other_layer", pl.Int16(), "the other neuron's layer, for neuron directions", nullable=True),
+        Column("other_neuron", pl.Int32(), "the other neuron, for neuron directions", nullable=True),
+        Column(
+            "strength",
+            pl.Float32(),
+            "weight along the residual stream (neuroscribe/capture/connections.py)",
+        ),
+    ),
+)
+
+EXPLANATIONS = Table(
+    "explanations",
+    "Explanations with everything that led to them; refusals and failures are rows too.",
+    ("explanation_id",),
+    (
+        explanation_id_column(),
+        layer_column(),
+        neuron_column(),
+        polarity_column(),
+        Column("text", pl.String(), "the explanation; null unless status is ok", nullable=True),
+        Column("long_text", pl.String(), "a longer explanation, where one was asked for", nullable=True),
+        Column("status", pl.String(), "ok, or why there is no text: see EXPLANATION_STATUSES"),
+        Column("explainer", pl.String(), "name of the explainer in the study"),
+        Column("model", pl.String(), "model and revision; `none` for explainers without an LLM"),
+        Column("prompt_sha256", pl.String(), "hash of the prompt, which lies in the call store"),
+        Column("sample_index", pl.Int32(), "candidate number, from 0"),
+        Column("sequence_ids", pl.List(pl.UInt32()), "sequences the explainer saw"),
+        *usage_columns(),
+        Column("raw_response", pl.String(), "the reply as received"),
+    ),
+)
+
+SIMULATIONS = Table(
+    "simulations",
+    "Simulated activations per explanation and sequence; rows whose neuron is not the explanation's own are"
+    " the shuffled control.",
+    ("explanation_id", "simulator", "neuron", "polarity", "sequence_id"),
+    (
+        explanation_id_column(),
+        Column("neuron", pl.Int32(), "the neuron whose exemplar the sequence is"),
+        polarity_column(),
+        sequence_id_column(),
+        split_column(),
+        Column("simulated", FLOATS, "expected activation per token, 0..10 (length T)"),
+        Column("valid_fraction", pl.Float32(), "probability mass on valid values", nullable=True),
+        Column("status", pl.String(), "ok, or why some or all values are NaN: see READING_STATUSES"),
+        Column(
+            "unmatched_words",
+            pl.Int32(),
+            "words that the answer copies and the text does not hold, where words are copied",
+            nullable=True,
+        ),
+        *usage_columns(),
+        Column("simulator", pl.String(), "name of the simulator in the study"),
+        Column("model", pl.String(), "model, revision and prompt version"),
+    ),
+)
+
+SCORES = Table(
+    "scores",
+    "How far each explanation can be trusted, one row per explanation, scorer, split and regime.",
+    ("explanation_id", "scorer", "split", "regime"),
+    (
+        explanation_id_column(),
+        layer_column(),
+        neuron_column(),
+        polarity_column(),
+        Column("explainer", pl.String(), "name of the explainer in the study"),
+        Column(
+            "scorer",
+            pl.String(),
+            "measure and simulator, as in r2_all_at_once, or scorer and measure",
+        ),
+        split_column(),
+        Column("regime", pl.String(), "top_and_random or random_only"),
+        Column("value", pl.Float64(), "the score; what it measures, the scorer's name says", nullable=True),
+        Column(
+            "ci_low", pl.Float64(), "2.5 % bound of the bootstrap over sequences or excerpts", nullable=True
+        ),
+        Column("ci_high", pl.Float64(), "97.5 % bound of the same", nullable=True),
+        Column("n_sequences", pl.Int32(), "sequences scored, or excerpts judged"),
+        Column("n_tokens", pl.Int32(), "tokens of these"),
+        Column("n_unreadable", pl.Int32(), "excerpts without a readable answer, which are not scored"),
+        Column("ceiling", pl.Float64(), "the same for the direct token-lookup table", nullable=True),
+        Column("control", pl.Float64(), "the same for another neuron's explanation", nullable=True),
+        Column("null_reason", pl.String(), "why there is no value", nullable=True),
+        Column("chosen", pl.Boolean(), "the best candidate on valid (or the only one)"),
+    ),
+)
+
+JUDGEMENTS = Table(
+    "judgements",
+    "Answers to the question whether an excerpt fits an explanation, one row per explanation, scorer and"
+    " excerpt; rows whose neuron is not the explanation's own are the shuffled control.",
+    ("explanation_id", "scorer", "neuron", "polarity", "sequence_id", "item"),
+    (
+        explanation_id_column(),
+        Column("neuron", pl.Int32(), "the neuron on whose excerpts the question was asked"),
+        polarity_column(),
+        Column("scorer", pl.String(), "name of the scorer in the study"),
+        sequence_id_column(),
+        split_column(),
+        Column("item", pl.Int32(), "number of the excerpt among those of its sequence, from 0"),
+        Column("start", pl.Int16(), "the excerpt's first token in the sequence"),
+        Column("stop", pl.Int16(), "the token after its last one"),
+        Column("marked", pl.List(pl.Int16()), "tokens of the sequence that were marked, for fuzzing"),
+        Column(
+            "kind",
+            pl.String(),
+            "why the excerpt was chosen: firing, random, same_token, near_text or other_tokens",
+        ),
+        Column("label", pl.Boolean(), "whether the neuron fires there (on the marked tokens)"),
+        Column(
+            "probability",
+            pl.Float32(),
+            "how likely the judge holds that it does; for retrieval the cosine similarity",
+            nullable=True,
+        ),
+        Column("answer", pl.Boolean(), "what the judge said; null without a readable answer", nullable=True),
+        Column("status", pl.String(), "ok, or why there is no answer: see READING_STATUSES"),
+        *usage_columns(),
+        Column("model", pl.String(), "model, revision and prompt version"),
+    ),
+)
+
+ABLATIONS = Table(
+    "ablations",
+    "How far the subject's predictions move when a neuron is replaced by its simulation, and by its mean;"
+    " rows whose neuron is not the explanation's own are the shuffled control.",
+    ("explanation_id", "simulator", "neuron", "polarity", "sequence_id"),
+    (
+        explanation_id_column(),
+        Column("neuron", pl.Int32(), "the neuron that was replaced"),
+        polarity_column(),
+        sequence_id_column(),
+        split_column(),
+        Column("simulator", pl.String(), "name of the simulator in the study"),
+        Column("simulated_divergence", pl.Float64(), "mean Jensen-Shannon divergence per token, in nats"),
+        Column("mean_divergence", pl.Float64(), "the same with the neuron's mean activation"),
+    ),
+)
+
+TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (
+        SEQUENCES, VOCABULARY, STATISTICS, NEURON_RECORDS, TOKEN_LOOKUP, CONNECTIONS,
+        EXPLANATIONS, SIMULATIONS, JUDGEMENTS, ABLATIONS, SCORES,
+    )
+}  # fmt: skip

@@ -1,0 +1,188 @@
+"""Cuts documents into sequences: fixed-length windows of tokens that never cross a document.
+
+Source: Bills et al. 2023, parameters: random contiguous 64-token windows of documents. Here a document is
+cut into adjoining windows from a random offset, windows with the same tokens are folded into one, and the
+order is shuffled, so that the running top-k meets its records early.
+"""
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from neuroscribe.errors import CorpusError
+from neuroscribe.study.spec import CorpusSpec
+from neuroscribe.tables.records import SEQUENCES, VOCABULARY
+from neuroscribe.text.token_bytes import TokenizerFacts, display
+
+
+@dataclass(frozen=True)
+class Document:
+    """One text of a corpus."""
+
+    source: str
+    """Where it comes from, for people: a title, or a file and line."""
+    text: str
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The tokenised corpus and what was left out of it."""
+
+    sequences: pl.DataFrame
+    vocabulary: pl.DataFrame
+    documents: int
+    """Documents read."""
+    too_short: int
+    """Documents shorter than one sequence."""
+    duplicates: int
+    """Sequences left out because the same tokens were there already."""
+
+
+def tokenised(documents: Iterable[Document], tokenizer: TokenizerFacts, spec: CorpusSpec) -> Corpus:
+    """Cut documents into the study's sequences, in seeded order.
+
+    Raises CorpusError when there is no text, no document fills one sequence, or fewer sequences result than
+    the study asks for.
+    """
+    texts = list(documents)
+    if not any(document.text.strip() for document in texts):
+        raise CorpusError(f"the corpus ({_where(spec)}) holds no text; check its path and text_column")
+    generator = random.Random(spec.seed)  # noqa: S311 - a seeded shuffle, not a secret
+    cut = _cut(texts, tokenizer, spec.sequence_length, generator, enough=spec.sequences)
+    _check_size(len(cut.windows), spec)
+    windows = cut.windows[: spec.sequences]
+    generator.shuffle(windows)
+    return Corpus(_sequences(windows, texts), vocabulary(tokenizer), cut.read, cut.short, cut.duplicates)
+
+
+def every_sequence(
+    documents: Sequence[Document], tokenizer: TokenizerFacts, *, length: int, seed: int
+) -> pl.DataFrame:
+    """Return all different sequences of some documents, as SEQUENCES, in seeded order."""
+    generator = random.Random(seed)  # noqa: S311 - a seeded shuffle, not a secret
+    windows = _cut(documents, tokenizer, length, generator, enough=None).windows
+    generator.shuffle(windows)
+    return _sequences(windows, documents)
+
+
+def vocabulary(tokenizer: TokenizerFacts) -> pl.DataFrame:
+    """Return the table of the tokenizer's tokens with their exact bytes."""
+    return VOCABULARY.frame(
+        {
+            "token_id": list(range(len(tokenizer.token_bytes))),
+            "bytes": list(tokenizer.token_bytes),
+            "text": [display(token) for token in tokenizer.token_bytes],
+        }
+    )
+
+
+def token_matrix(sequences: pl.DataFrame) -> Int[Tensor, "sequence token"]:
+    """Return the token ids of all sequences, row i being sequence i."""
+    lengths = sequences["token_ids"].list.len().unique()
+    if len(lengths) != 1 or sequences["sequence_id"].to_list() != list(range(len(sequences))):
+        raise CorpusError("corpus/sequences is damaged (ids or lengths); materialise the corpus again")
+    flat = sequences["token_ids"].explode().to_numpy().astype(np.int64)
+    return torch.from_numpy(flat.reshape(len(sequences), int(lengths[0])))  # pyright: ignore[reportUnknownMemberType]
+
+
+def distinct_tokens(
+    tokens: Int[Tensor, "sequence token"],
+) -> tuple[Int[Tensor, " distinct_token"], Int[Tensor, " token_id"]]:
+    """Return the distinct ids of a corpus, ascending, and the place among them of each id, -1 where none."""
+    present = torch.bincount(tokens.flatten()) > 0
+    place = torch.where(present, present.cumsum(0) - 1, -1)
+    return present.nonzero()[:, 0], place
+
+
+def token_rows(sequences: pl.DataFrame) -> dict[int, list[int]]:
+    """Return the token ids of each sequence, by sequence id."""
+    return dict(zip(sequences["sequence_id"].to_list(), sequences["token_ids"].to_list(), strict=True))
+
+
+def token_bytes_by_sequence(
+    sequences: pl.DataFrame, vocabulary: pl.DataFrame, ids: Iterable[int]
+) -> dict[int, tuple[bytes, ...]]:
+    """Return the tokens of some sequences as exact bytes, by sequence id."""
+    wanted = sequences.filter(pl.col("sequence_id").is_in(sorted(set(ids))))
+    tokens: list[bytes] = vocabulary["bytes"].to_list()
+    return {
+        sequence: tuple(tokens[token] for token in token_ids)
+        for sequence, token_ids in token_rows(wanted).items()
+    }
+
+
+@dataclass
+class _Cut:
+    """Windows of documents, by the document's place, and what was left out."""
+
+    windows: list[tuple[int, tuple[int, ...]]]
+    read: int = 0
+    short: int = 0
+    duplicates: int = 0
+
+
+def _cut(
+    texts: Sequence[Document],
+    tokenizer: TokenizerFacts,
+    length: int,
+    generator: random.Random,
+    *,
+    enough: int | None,
+) -> _Cut:
+    """Cut documents in seeded order until there are enough windows, or to the last."""
+    order = list(range(len(texts)))
+    generator.shuffle(order)
+    cut, seen = _Cut([]), set[tuple[int, ...]]()
+    for index in order:
+        if enough is not None and len(cut.windows) >= enough:
+            break
+        cut.read += 1
+        found = _windows(tokenizer.encode(texts[index].text), length, generator)
+        cut.short += not found
+        fresh = [window for window in dict.fromkeys(found) if window not in seen]
+        cut.duplicates += len(found) - len(fresh)
+        seen.update(fresh)
+        cut.windows += [(index, window) for window in fresh]
+    return cut
+
+
+def _windows(tokens: Sequence[int], length: int, generator: random.Random) -> list[tuple[int, ...]]:
+    """Cut one document's tokens into adjoining windows from a random offset."""
+    if len(tokens) < length:
+        return []
+    offset = generator.randrange(len(tokens) % length + 1)
+    return [tuple(tokens[i : i + length]) for i in range(offset, len(tokens) - length + 1, length)]
+
+
+def _check_size(found: int, spec: CorpusSpec) -> None:
+    if not found:
+        raise CorpusError(
+            f"no document of the corpus ({_where(spec)}) has {spec.sequence_length} tokens; lower"
+            " corpus.sequence_length or give longer texts"
+        )
+    if found < spec.sequences:
+        raise CorpusError(
+            f"the corpus ({_where(spec)}) gives {found} different sequences of {spec.sequence_length} tokens,"
+            f" the study asks for {spec.sequences}; lower corpus.sequences or add text"
+        )
+
+
+def _where(spec: CorpusSpec) -> str:
+    return f"files {spec.files}" if spec.files else f"artefact {spec.artefact}"
+
+
+def _sequences(windows: Sequence[tuple[int, tuple[int, ...]]], texts: Sequence[Document]) -> pl.DataFrame:
+    return SEQUENCES.frame(
+        {
+            "sequence_id": list(range(len(windows))),
+            "document_id": [document for document, _ in windows],
+            "source": [texts[document].source for document, _ in windows],
+            "token_ids": [list(window) for _, window in windows],
+        }
+    )

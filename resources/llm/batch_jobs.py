@@ -1,0 +1,316 @@
+"""Batch jobs at an OpenAI-compatible server: submitted, found again, looked at and downloaded.
+
+What the server may yet do is tried again, and so is a success that describes no job. A job carries our name
+for it, so that one whose submission was cut off in the middle is found instead of being submitted twice.
+"""
+
+import json
+import random
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from neuroscribe.errors import LLMError
+from neuroscribe.fingerprint import fingerprint
+from neuroscribe.ports.replies import Reply
+from neuroscribe.ports.stores import CallStore
+from resources.llm.faults import RejectedError, UnansweredError, of_connection, of_status
+from resources.llm.http import Client
+from resources.llm.openai_wire import Body, failed, mapping, read_reply, read_usage
+from resources.llm.prices import Prices
+from resources.llm.transport import backoff_s
+
+if TYPE_CHECKING:
+    import openai
+    from openai.pagination import AsyncCursorPage
+    from openai.types import Batch, FileObject
+
+_WITHHELD = ("content_filter", "content_policy_violation")
+
+
+@dataclass(frozen=True)
+class BatchRequest:
+    """One request of a job, named by its content."""
+
+    path: str
+    """Below /v1."""
+    body: Mapping[str, Any]
+    characters: int
+    """Of the prompt."""
+    max_tokens: int
+
+    @property
+    def custom_id(self) -> str:
+        """Content hash of what is asked; two jobs that ask the same give it the same name."""
+        return fingerprint("batch request", self.path, self.body)
+
+    @property
+    def line(self) -> str:
+        """The request as a line of the job's input."""
+        return json.dumps(
+            {"custom_id": self.custom_id, "method": "POST", "url": f"/v1{self.path}", "body": self.body}
+        )
+
+
+def has_answers(text: str) -> bool:
+    """Tell whether some line answers a request."""
+    return any(isinstance(_object(line).get("custom_id"), str) for line in text.split("\n"))
+
+
+def read_answers(texts: Iterable[str], *, prices: Prices) -> dict[str, Reply]:
+    """Return the replies by `custom_id` from a job's output and error files."""
+    found: dict[str, Reply] = {}
+    # Only a line feed ends a line: JSON may hold U+2028 and the like, at which splitlines would cut as well.
+    for line in (line for text in texts for line in text.split("\n")):
+        entry = _object(line)
+        custom_id = entry.get("custom_id")
+        if isinstance(custom_id, str) and custom_id not in found:
+            found[custom_id] = _reply(entry, line, prices)
+    return found
+
+
+def _reply(entry: Mapping[str, Any], line: str, prices: Prices) -> Reply:
+    response = mapping(entry.get("response"))
+    answer = mapping(response.get("body"))
+    if response.get("status_code") == 200 and not entry.get("error"):
+        body = Body(json.dumps(answer))
+        return read_reply(body, read_usage(body, prices=prices))
+    code = mapping(answer.get("error")).get("code")
+    return failed(line, status="refused" if code in _WITHHELD else "failed")
+
+
+def _object(line: str) -> dict[str, Any]:
+    try:
+        return mapping(json.loads(line))
+    except (ValueError, RecursionError):
+        return {}
+
+
+Result = TypeVar("Result")
+Sleep = Callable[[float], Awaitable[None]]
+_LABEL = "neuroscribe_job"
+_WINDOW = "24h"
+_PAGE, _PAGES = 100, 10
+"""Newest jobs of the account among which one is looked for: so many at a time, so often."""
+_GONE = (404, 410)
+_UNREADABLE = (ValueError, AttributeError, TypeError, RecursionError)
+"""What the client raises over a body that is not as its models say, which it does not check."""
+_ENDED = ("failed", "completed", "expired", "cancelled")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as the server last described it."""
+
+    id: str
+    status: str
+    done: int
+    """Requests that were answered or have failed."""
+    total: int
+    files: tuple[str, ...]
+    """Ids of its output and error files, as far as there are any."""
+    errors: str
+    """What is wrong with the job as a whole."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing further will come of it."""
+        return self.status in _ENDED
+
+
+class BatchJobs:
+    """The jobs of one account; `sleep` waits between attempts, for `patience_s` in all for one answer."""
+
+    def __init__(self, client: Client, *, max_retries: int, patience_s: float, sleep: Sleep) -> None:
+        self._client, self._max_retries, self._sleep = client, max_retries, sleep
+        self._patience_s = patience_s
+        self._generator = random.Random(0)  # noqa: S311 - spreads retries
+
+    async def check(self) -> None:
+        """Raise LLMError where the server knows no batch jobs."""
+        try:
+            await self._tried(lambda client: _listed(client, limit=1))
+        except RejectedError as rejected:
+            raise LLMError(
+                f"{self._client.endpoint.url} has no batch jobs (HTTP {rejected.status}: {rejected.said});"
+                f" take batch = true out of the study's {self._client.endpoint.place.section}"
+            ) from None
+
+    async def submitted(self, name: str, path: str, data: bytes) -> Job:
+        """Return the job that answers the lines in `data`, under our `name` for it."""
+
+        async def upload(client: "openai.AsyncOpenAI") -> "FileObject":
+            return _described(await client.files.create(file=(f"{name}.jsonl", data), purpose="batch"))
+
+        file = await self._tried(upload)
+        attempts = iter(range(self._max_retries + 1))
+
+        async def create(client: "openai.AsyncOpenAI") -> "Batch":
+            # An attempt that brought no answer may have brought about the job.
+            there = await _named(client, name) if next(attempts) else None
+            endpoint: Any = f"/v1{path}"
+            return there or _described(
+                await client.batches.create(
+                    completion_window=_WINDOW,
+                    endpoint=endpoint,
+                    input_file_id=file.id,
+                    metadata={_LABEL: name},
+                )
+            )
+
+        return _job(await self._tried(create))
+
+    async def named(self, name: str) -> Job | None:
+        """Return the job of that name, or None if the server has none."""
+        found = await self._tried(lambda client: _named(client, name))
+        return _job(found) if found else None
+
+    async def looked_at(self, job_id: str) -> Job | None:
+        """Return a job as it stands, or None if this account has none of that id."""
+
+        async def look(client: "openai.AsyncOpenAI") -> "Batch":
+            return _described(await client.batches.retrieve(job_id))
+
+        try:
+            return _job(await self._tried(look))
+        except RejectedError as rejected:
+            if rejected.status in _GONE:
+                return None
+            raise
+
+    async def output(self, job: Job) -> list[str]:
+        """Return the texts of a job's output and error files, without the key where the server quotes it.
+
+        Of a file that is gone, for servers keep them for a while only, the text is empty.
+        """
+        return [self._client.endpoint.without_key(await self._content(file)) for file in job.files]
+
+    async def _content(self, file: str) -> str:
+        try:
+            return await self._tried(lambda client: _text(client, file))
+        except RejectedError as rejected:
+            if rejected.status in _GONE:
+                return ""
+            raise
+
+    async def _tried(self, send: Callable[["openai.AsyncOpenAI"], Awaitable[Result]]) -> Result:
+        import openai
+
+        endpoint, attempt, waited_s = self._client.endpoint, 0, 0.0
+        while True:
+            try:
+                async with self._client.slot() as connection:
+                    return await send(self._client.api(connection.http))
+            except openai.APIStatusError as error:
+                met = of_status(error.response, endpoint)
+            except openai.APIConnectionError as error:
+                cause = error.__cause__
+                met = of_connection(cause if isinstance(cause, Exception) else error, endpoint)
+            except _UNREADABLE as error:
+                met = UnansweredError(f"no answer: a body that cannot be read ({type(error).__name__})")
+            except UnansweredError as error:
+                met = error
+            attempt += 1
+            if not isinstance(met, UnansweredError):
+                raise met
+            wait_s = backoff_s(attempt, self._generator, asked_s=met.retry_after_s)
+            waited_s += wait_s
+            if attempt > self._max_retries or waited_s > self._patience_s:
+                raise LLMError(
+                    met.unreachable
+                    or f"{endpoint.url} says nothing of its batch jobs (attempt {attempt}: {met}; the next"
+                    f" would be in {wait_s:,.0f} seconds); they are on record: run the same command again"
+                    " when it is well"
+                )
+            await self._sleep(wait_s)
+
+
+async def _named(client: "openai.AsyncOpenAI", name: str) -> "Batch | None":
+    page = await _listed(client, limit=_PAGE)
+    for _ in range(_PAGES):
+        for batch in page.data:
+            if mapping(getattr(batch, "metadata", None)).get(_LABEL) == name:
+                return _described(batch)
+        if not page.has_next_page():
+            break
+        page = _listing(await page.get_next_page())
+    return None
+
+
+async def _listed(client: "openai.AsyncOpenAI", *, limit: int) -> "AsyncCursorPage[Batch]":
+    return _listing(await client.batches.list(limit=limit))
+
+
+def _listing(sent: Result) -> Result:
+    """Return a list of jobs; raises UnansweredError for what is none, which does not mean there are none."""
+    if not isinstance(getattr(sent, "data", None), list):
+        raise UnansweredError("no answer: a success without a list of batch jobs")
+    return sent
+
+
+def _described(sent: Result) -> Result:
+    """Return a file or job; raises UnansweredError for what is none: the client takes web pages for them."""
+    name = getattr(sent, "id", None)
+    if not (isinstance(name, str) and name):
+        raise UnansweredError("no answer: a success without the id of a file or batch job")
+    return sent
+
+
+async def _text(client: "openai.AsyncOpenAI", file: str) -> str:
+    """Return a file's text; raises UnansweredError for what has no answers: a page, an error, half a line."""
+    # JSON is UTF-8, whatever its Content-Type claims.
+    text = (await client.files.content(file)).content.decode(errors="replace")
+    if text.strip() and not has_answers(text):
+        raise UnansweredError("no answer: a success without a batch job's answers")
+    return text
+
+
+def _job(batch: "Batch") -> Job:
+    counts = batch.request_counts
+    errors = (batch.errors.data if batch.errors else None) or []
+    return Job(
+        id=batch.id,
+        status=batch.status,
+        done=counts.completed + counts.failed if counts else 0,
+        total=counts.total if counts else 0,
+        files=tuple(file for file in (batch.output_file_id, batch.error_file_id) if file),
+        errors="; ".join(str(error.message or error.code) for error in errors[:3]),
+    )
+
+
+class BatchRecords:
+    """The jobs of one server."""
+
+    def __init__(self, calls: CallStore, url: str) -> None:
+        self._calls, self._url = calls, url
+
+    def by_job(self, requests: Sequence[BatchRequest]) -> dict[str, list[BatchRequest]]:
+        """Return the requests by the name of the job that holds them; those of none under an empty one."""
+        found: dict[str, list[BatchRequest]] = {}
+        for request in requests:
+            pointer = self._calls.get(self._pointer(request)) or {}
+            found.setdefault(str(pointer.get("job", "")), []).append(request)
+        return found
+
+    def job_id(self, name: str) -> str:
+        """Return the server's id for a job, empty where it is not on record."""
+        return str((self._calls.get(name) or {}).get("id", ""))
+
+    def begin(self, group: Sequence[BatchRequest]) -> str:
+        """Put a job that is about to be submitted on record, and return the name for it."""
+        ids = [request.custom_id for request in group]
+        count = 0
+        # The same requests may have been in a job that failed.
+        while self.job_id(name := fingerprint("batch job", self._url, ids, count)):
+            count += 1
+        self._calls.put(name, {"requests": ids})
+        for request in group:
+            self._calls.put(self._pointer(request), {"job": name})
+        return name
+
+    def submitted(self, name: str, group: Sequence[BatchRequest], job_id: str) -> None:
+        """Put the server's id for a job on record."""
+        self._calls.put(name, {"requests": [request.custom_id for request in group], "id": job_id})
+
+    def _pointer(self, request: BatchRequest) -> str:
+        return fingerprint("batch request on record", self._url, request.custom_id)

@@ -1,0 +1,305 @@
+"""A server asked by batch jobs: for half the price with some vendors, and answered within a day.
+
+Questions are collected while they keep coming, and go out together. Which job holds a question is on record
+before the job is submitted, so that a run that was killed, or that did not wait, finds its questions in open
+or ended jobs and submits none of them again.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+from neuroscribe.errors import BatchPendingError, LLMError
+from neuroscribe.ports.replies import Message, Reply, Schema, Usage
+from neuroscribe.ports.stores import CallStore, Progress
+from resources.llm.asking import try_json
+from resources.llm.batch_jobs import BatchJobs, BatchRecords, BatchRequest, Job, Sleep, read_answers
+from resources.llm.http import Client
+from resources.llm.limits import Budget, TokenGuess
+from resources.llm.openai_wire import failed, response_format, schema_forms
+from resources.llm.prices import Prices
+from resources.llm.server import OpenAIServer
+
+if TYPE_CHECKING:
+    import httpx2
+
+WAIT_VARIABLE = "NEUROSCRIBE_LLM_BATCH_WAIT_MINUTES"
+_MOMENT_S = 0.2
+"""How long no question may have come before a job is submitted."""
+_FIRST_LOOK_S, _LONGEST_LOOK_S, _GROWTH = 5.0, 300.0, 1.5
+_TRANSFER_S = 600.0
+_LINES, _BYTES = 50_000, 100_000_000
+"""Most requests and bytes of one job: OpenAI takes as many requests, and twice the bytes."""
+
+
+class BatchedServer:
+    """One model behind batch jobs; fulfils the port LLM, and gives no log-probabilities.
+
+    `prices` are those of batch jobs. A run waits for `wait_s` seconds of `clock` for a job and then ends with
+    BatchPendingError. What is on record is kept in `calls`.
+    """
+
+    def __init__(
+        self,
+        server: OpenAIServer,
+        calls: CallStore,
+        *,
+        wait_s: float,
+        prices: Prices | None = None,
+        budget: Budget | None = None,
+        progress: Progress | None = None,
+        calls_at_once: int = 20_000,
+        lines_per_job: int = _LINES,
+        max_retries: int = 8,
+        sleep: Sleep = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+        http_client: "httpx2.AsyncClient | None" = None,
+    ) -> None:
+        client = Client(server.endpoint, concurrency=4, timeout_s=_TRANSFER_S, http_client=http_client)
+        self._server, self._progress = server, progress
+        self.endpoint = server.endpoint
+        self._records = BatchRecords(calls, server.endpoint.url)
+        patience_s = max(wait_s, _LONGEST_LOOK_S)
+        self._jobs = BatchJobs(client, max_retries=max_retries, patience_s=patience_s, sleep=sleep)
+        self._wait_s, self._prices, self._budget = wait_s, prices or Prices(), budget
+        self._calls_at_once, self._lines_per_job = calls_at_once, lines_per_job
+        self._sleep, self._clock = sleep, clock
+        self._asked: dict[str, asyncio.Future[Reply]] = {}
+        self._waiting: list[BatchRequest] = []
+        self._collector: asyncio.Task[None] | None = None
+        self._following: set[asyncio.Task[None]] = set()
+        self._open: dict[str, Job] = {}
+        self._forms = asyncio.Lock()
+
+    @property
+    def identity(self) -> str:
+        """That of the server: an answer is the same by either way."""
+        return self._server.identity
+
+    @property
+    def calls_at_once(self) -> int:
+        """Questions that are collected before the first of them is answered."""
+        return self._calls_at_once
+
+    async def check(self) -> None:
+        """Make one tiny call without a job; raises LLMError unless that works and there are batch jobs."""
+        await self._server.check()
+        await self._jobs.check()
+
+    async def reply(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        temperature: float,
+        seed: int,
+        schema: Schema | None = None,
+    ) -> Reply:
+        """Answer a prompt when its job has ended; a request that came back unanswered is a failed reply.
+
+        Raises BatchPendingError when the job takes longer than a run waits, and LLMError for a job that the
+        server will not do.
+        """
+        request = await self._request(messages, max_tokens, temperature, seed, schema)
+        own = self._asked.get(request.custom_id)
+        if own is None:
+            own = self._asked[request.custom_id] = asyncio.get_running_loop().create_future()
+            self._waiting.append(request)
+            if self._collector is None or self._collector.done():
+                self._collector = asyncio.ensure_future(self._collect())
+        return await asyncio.shield(own)
+
+    async def _request(
+        self,
+        messages: Sequence[Message],
+        max_tokens: int,
+        temperature: float,
+        seed: int,
+        schema: Schema | None,
+    ) -> BatchRequest:
+        asking = self._server.asking
+        path, question = asking.question(messages)
+        body = {"model": self.endpoint.model, **question, "temperature": temperature, "seed": seed}
+        body[asking.found.length_limit] = max_tokens
+        if asking.prompt_style == "completion":
+            body["stop"] = "\n"
+        if schema is not None:
+            async with self._forms:  # a job cannot try one form after the other
+                await try_json(asking)
+            body |= response_format(next(schema_forms(asking.found.now)), schema)
+        return BatchRequest(path, body, sum(len(message.content) for message in messages), max_tokens)
+
+    async def _collect(self) -> None:
+        while self._waiting:
+            seen = 0
+            while seen != len(self._waiting):
+                seen = len(self._waiting)
+                await self._sleep(_MOMENT_S)
+            requests, self._waiting = self._waiting, []
+            try:
+                await self._dispatch(requests)
+            except Exception as error:
+                self._fail(requests, error)
+
+    async def _dispatch(self, requests: Sequence[BatchRequest]) -> None:
+        """Answer from ended jobs, and have the rest followed in open and new ones."""
+        new: list[BatchRequest] = []
+        followed: list[tuple[Job, list[BatchRequest], float | None]] = []
+        for name, own in (await asyncio.to_thread(self._records.by_job, requests)).items():
+            job = await self._on_record(name) if name else None
+            if job is not None and not job.has_ended:
+                followed.append((job, own, None))
+            else:
+                new += own if job is None else await self._unanswered(job, own)
+        try:
+            for group in self._groups(new):
+                followed.append((await self._submitted(group), group, self._worst(group)))
+        except BaseException:
+            # Those that were submitted go on without this run, and may cost what was set aside for them.
+            for job, _, reserved in followed:
+                self._book(job, reserved, None)
+            raise
+        for job, own, reserved in followed:
+            self._open[job.id] = job
+            task = asyncio.ensure_future(self._follow(job, own, reserved))
+            self._following.add(task)
+            task.add_done_callback(self._following.discard)
+
+    async def _on_record(self, name: str) -> Job | None:
+        job_id = self._records.job_id(name)
+        # Without an id the run ended while it submitted the job, and only the server knows whether it did.
+        return await (self._jobs.looked_at(job_id) if job_id else self._jobs.named(name))
+
+    async def _unanswered(self, job: Job, requests: Sequence[BatchRequest]) -> list[BatchRequest]:
+        """Resolve what an ended job has answered, and return the rest, which is asked again."""
+        answers = read_answers(await self._jobs.output(job), prices=self._prices)
+        good = {name: reply for name, reply in answers.items() if reply.status != "failed"}
+        self._book(job, None, _cost(requests, good))
+        self._resolve([request for request in requests if request.custom_id in good], good, "")
+        return [request for request in requests if request.custom_id not in good]
+
+    async def _submitted(self, group: Sequence[BatchRequest]) -> Job:
+        """Put a job on record, then submit it; raises BudgetError where it may cost too much."""
+        worst = self._worst(group)
+        if self._budget is not None:
+            await self._budget.reserve(worst)
+        try:
+            name = await asyncio.to_thread(self._records.begin, group)
+            data = "".join(f"{request.line}\n" for request in group).encode()
+            job = await self._jobs.submitted(name, group[0].path, data)
+            self._records.submitted(name, group, job.id)
+        except BaseException:
+            if self._budget is not None:
+                self._budget.settle(worst, worst)
+            raise
+        return job
+
+    async def _follow(self, job: Job, requests: Sequence[BatchRequest], reserved: float | None) -> None:
+        """Resolve the requests of a job; `reserved` is None for one that an earlier run submitted."""
+        cost: float | None = None
+        try:
+            job = await self._ended(job)
+            answers = read_answers(await self._jobs.output(job), prices=self._prices)
+            cost = _cost(requests, answers)
+            self._resolve(requests, answers, f"job {job.id} is {job.status} and has no line for the request")
+        except Exception as error:
+            self._fail(requests, error)
+        finally:
+            self._book(job, reserved, cost)
+
+    async def _ended(self, job: Job) -> Job:
+        """Wait for a job; raises BatchPendingError after the time a run waits, LLMError if it is refused."""
+        begun, interval, seen = self._clock(), _FIRST_LOOK_S, 0
+        label = f"wait for batch job {job.id}"
+        with self._task(label, job.total) as advance:
+            while not job.has_ended:
+                left = self._wait_s - (self._clock() - begun)
+                if left <= 0:
+                    raise self._pending()
+                await self._sleep(min(interval, left))
+                interval = min(_GROWTH * interval, _LONGEST_LOOK_S)
+                job = self._open[job.id] = await self._jobs.looked_at(job.id) or job
+                advance(job.done - seen, note=job.status)
+                seen = job.done
+        del self._open[job.id]
+        if job.status == "failed":
+            raise LLMError(
+                f"{self.endpoint.url} refuses the batch job {job.id}"
+                f" ({self.endpoint.without_key(job.errors) or 'no reason given'}); correct that, or"
+                f" take batch = true out of the study's {self.endpoint.place.section}, and run again"
+            )
+        return job
+
+    def _book(self, job: Job, reserved: float | None, cost: float | None) -> None:
+        """Count what a job's answers have cost; before that is known, what was set aside for it is owed.
+
+        Nothing stays set aside, so that nobody waits for it to be settled.
+        """
+        if self._budget is None:
+            return
+        if reserved is not None:
+            self._budget.settle(reserved, 0.0)
+        if cost is not None:
+            self._budget.pay(job.id, cost)
+        elif reserved is not None:
+            self._budget.owe(job.id, reserved)
+
+    def _pending(self) -> BatchPendingError:
+        jobs = ", ".join(
+            f"{job.id} ({job.done:,} of {job.total:,} requests done)" for job in self._open.values()
+        )
+        return BatchPendingError(
+            f"batch jobs are under way at {self.endpoint.url}: {jobs}; they go on without this"
+            " run, and the same command continues with what they have answered by then"
+            f" ({WAIT_VARIABLE} says how long it waits)"
+        )
+
+    def _task(self, label: str, total: int) -> AbstractContextManager[Callable[..., None]]:
+        if self._progress is None:
+            return nullcontext(_unseen)
+        return self._progress.task(label, total=total, unit="requests")
+
+    def _groups(self, requests: Sequence[BatchRequest]) -> Iterator[list[BatchRequest]]:
+        """Yield requests in groups that fit into a job each."""
+        group: list[BatchRequest] = []
+        size = 0
+        for request in requests:
+            length = len(request.line) + 1
+            if group and (len(group) == self._lines_per_job or size + length > _BYTES):
+                yield group
+                group, size = [], 0
+            group.append(request)
+            size += length
+        if group:
+            yield group
+
+    def _worst(self, group: Sequence[BatchRequest]) -> float:
+        """Return the dollars that a job may cost at most."""
+        usages = (Usage(TokenGuess().tokens(one.characters), 0, one.max_tokens) for one in group)
+        return sum(self._prices.cost(usage) or 0.0 for usage in usages)
+
+    def _resolve(
+        self, requests: Sequence[BatchRequest], answers: Mapping[str, Reply], otherwise: str
+    ) -> None:
+        for request in requests:
+            waiting = self._asked.pop(request.custom_id)
+            if not waiting.done():
+                waiting.set_result(answers.get(request.custom_id) or failed(otherwise))
+
+    def _fail(self, requests: Sequence[BatchRequest], error: Exception) -> None:
+        for request in requests:
+            waiting = self._asked.pop(request.custom_id, None)
+            if waiting is not None and not waiting.done():
+                waiting.set_exception(error)
+
+
+def _cost(requests: Sequence[BatchRequest], answers: Mapping[str, Reply]) -> float:
+    """Return the dollars that the answers to these requests have cost, as far as it is known."""
+    return sum(answers[r.custom_id].usage.cost_usd or 0.0 for r in requests if r.custom_id in answers)
+
+
+def _unseen(n: int = 1, note: str = "") -> None:
+    """Show no progress."""
+    del n, note

@@ -1,0 +1,270 @@
+"""What can go wrong at an LLM server, in words: what ends the run, and what another attempt may cure.
+
+A refused key, an unknown model and a request the server will never accept raise LLMError; all else is
+`UnansweredError`. Texts never hold the key, even where a server quotes it.
+"""
+
+import json
+import math
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, urlsplit
+
+from neuroscribe.errors import CapabilityError, LLMError
+from neuroscribe.ports.replies import Usage
+
+if TYPE_CHECKING:
+    import httpx2
+
+_SHORTEST_SECRET = 8  # shorter keys are dummies such as EMPTY, which occur in ordinary text
+_NAME_AND_PASSWORD = re.compile(r"^([\w+.-]+://)?.*@", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a user says which server is asked."""
+
+    section: str
+    """Table of the study."""
+    variables: str
+    """How the names of the environment variables begin."""
+
+    @property
+    def url_variable(self) -> str:
+        """The variable that names the address."""
+        return f"{self.variables}_BASE_URL"
+
+    @property
+    def key_variable(self) -> str:
+        """The variable that names the key."""
+        return f"{self.variables}_API_KEY"
+
+
+EXPLAINING = Place("[llm]", "NEUROSCRIBE_LLM")
+SIMULATING = Place("[simulator_llm]", "NEUROSCRIBE_SIMULATOR_LLM")
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A model's name, its server's address and the key to it; raises LLMError for what cannot be used."""
+
+    model: str
+    url: str
+    key: str = field(default="", repr=False)
+    place: Place = EXPLAINING
+
+    def __post_init__(self) -> None:
+        parts = self._parts()
+        if parts.username or parts.password:
+            raise LLMError(
+                f"the address of the LLM server at {parts.hostname} holds a name or a password, which logs"
+                f" would show; take it out and set {self.place.key_variable}"
+            )
+        if not all("!" <= character <= "~" for character in self.key):
+            raise LLMError(
+                f"the key for {self.url} holds a space, a line break or a letter that no key has;"
+                f" set {self.place.key_variable} again"
+            )
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the server runs on this machine, where no proxy leads."""
+        host = urlsplit(self.url).hostname or ""
+        return host in ("localhost", "::1") or host.startswith("127.")
+
+    def without_key(self, text: str) -> str:
+        """Return `text` with the key blotted out, as it is and as JSON may spell it."""
+        if len(self.key) < _SHORTEST_SECRET:
+            return text
+        escaped = json.dumps(self.key)[1:-1]
+        for spelling in (self.key, escaped, escaped.replace("/", r"\/")):
+            text = text.replace(spelling, "[key]")
+        return text
+
+    def incapable(self, what: str, missing: str) -> CapabilityError:
+        """Return the error for a server that cannot do `what`, and how that was found."""
+        return CapabilityError(f"{self.url} cannot {what} with {self.model}: {self.without_key(missing)}")
+
+    def _parts(self) -> SplitResult:
+        """Return the parts of the address; raises LLMError, without any password, for one that is none."""
+        try:
+            parts = urlsplit(self.url)
+            _ = parts.port  # read for its error
+            host = (parts.hostname or "").encode("idna")
+        except ValueError:
+            parts, host = None, b""
+        # urlsplit leaves line breaks and tabs out without a word; the client does not.
+        wrong = re.search(r"[\x00-\x20\x7f]", self.url)
+        if not parts or parts.scheme not in ("http", "https") or not host or wrong:
+            shown = _NAME_AND_PASSWORD.sub(r"\1[hidden]@", self.url)
+            raise LLMError(
+                f"the address of the LLM server, {shown!r}, is not one; write it like"
+                f" http://127.0.0.1:8000/v1 as base_url in the study's {self.place.section} or in"
+                f" {self.place.url_variable}"
+            )
+        return parts
+
+
+_CONTENT_FILTERS = ("content_filter", "content_policy_violation", "invalid_prompt")
+_SHOWN = 300  # characters of a server's own words
+_PASSING = (408, 409, 429)  # with 5xx, what another attempt may cure
+_DOWN = (502, 503)
+
+
+class UnansweredError(Exception):
+    """A request without a usable answer, which another attempt may bring; the text is what came instead."""
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        down: bool = False,
+        billed: bool = False,
+        retry_after_s: float | None = None,
+        unreachable: str = "",
+    ) -> None:
+        super().__init__(text)
+        self.down = down
+        """Whether the server seems to be down, and not this request at fault."""
+        self.billed = billed
+        """Whether the server may have worked, and charge for it."""
+        self.retry_after_s = retry_after_s
+        """How long the server asks to wait, if it does."""
+        self.usage = Usage()
+        """What all attempts took."""
+        self.unreachable = unreachable
+        """Where no connection was made at all: that, with the remedy."""
+
+
+class WithheldError(Exception):
+    """A prompt that the server's content filter turned away; the text is the server's."""
+
+
+class RejectedError(LLMError):
+    """A request that the server will never accept as it is."""
+
+    def __init__(self, message: str, *, status: int, said: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.said = said
+
+
+def of_status(response: "httpx2.Response", endpoint: Endpoint) -> Exception:
+    """Return what an HTTP error status means for the run."""
+    status, text = response.status_code, response.content.decode(errors="replace")
+    sent = _sent(text)
+    # Cut last: of a key that is cut in two, half would stay.
+    said = endpoint.without_key(_said(sent or text))[:_SHOWN]
+    code = sent.get("code") if isinstance(sent, Mapping) else None
+    if code in _CONTENT_FILTERS or (status == 403 and _is_flagged(sent)):
+        return WithheldError(said)
+    if code == "insufficient_quota" or status == 402:
+        return LLMError(f"the account at {endpoint.url} has no credit left ({said}); top it up and run again")
+    if status in _PASSING or (status >= 500 and status != 501):
+        return UnansweredError(
+            f"HTTP {status}: {said}",
+            down=status in _DOWN,
+            retry_after_s=retry_after_s(response.headers, now=time.time()),
+        )
+    place = endpoint.place
+    if status in (401, 403):
+        refused = "refused the key" if endpoint.key else "asks for a key, and none was given"
+        return LLMError(
+            f"{endpoint.url} {refused} (HTTP {status}: {said}); set {place.key_variable} to a valid one"
+        )
+    if status == 404:
+        remedy = f"check the model's name in the study's {place.section}; and the address mostly ends in /v1"
+    else:
+        remedy = f"change the study's {place.section} so that the server accepts it"
+    message = f"{endpoint.url} rejects requests for {endpoint.model} (HTTP {status}: {said}); {remedy}"
+    return RejectedError(message, status=status, said=said)
+
+
+def of_connection(cause: Exception, endpoint: Endpoint) -> UnansweredError:
+    """Return what a connection without a whole answer means for the run."""
+    import httpx2
+
+    found = endpoint.without_key(f"{type(cause).__name__}: {cause}".rstrip(": "))
+    if isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.ProxyError):
+        remedy = (
+            f"no LLM server answers at {endpoint.url} ({found}); start it, or correct base_url in the study's"
+            f" {endpoint.place.section} or {endpoint.place.url_variable}"
+        )
+        return UnansweredError(f"no answer: {found}", down=True, unreachable=remedy)
+    # Time-outs and bytes that cannot be unpacked may be this request's fault; cut connections are not.
+    own = isinstance(cause, httpx2.TimeoutException | httpx2.DecodingError | httpx2.TooManyRedirects)
+    return UnansweredError(f"no answer: {found}", down=not own, billed=True)
+
+
+def retry_after_s(headers: Mapping[str, str], *, now: float) -> float | None:
+    """Return the seconds that a server asks to wait, in whichever of three forms it says so.
+
+    Those are milliseconds (`retry-after-ms`), seconds and an HTTP date (RFC 9110, section 10.2.3), which is
+    read against the server's own clock if it tells it, else against `now`, in seconds since 1970.
+    """
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    sent = headers.get("retry-after")
+    seconds, date, there = _number(sent), _date(sent), _date(headers.get("date"))
+    if seconds is None and date is not None:
+        seconds = max(0.0, date - (now if there is None else there))
+    return seconds
+
+
+def _number(sent: str | None) -> float | None:
+    try:
+        value = float(sent or "")
+    except ValueError:
+        return None
+    return value if 0 <= value < math.inf else None
+
+
+def _date(sent: str | None) -> float | None:
+    try:
+        return parsedate_to_datetime(sent or "").timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def without_logprobs(refusal: RejectedError | UnansweredError) -> str:
+    """Return why a server will not give log-probabilities; any other refusal is raised again.
+
+    An answer that was cut off mentions them too: that is no refusal.
+    """
+    if isinstance(refusal, UnansweredError) and refusal.billed:
+        raise refusal
+    said = refusal.said if isinstance(refusal, RejectedError) else str(refusal)
+    unknown = isinstance(refusal, RejectedError) and refusal.status in (404, 405, 501)
+    if unknown or any(word in said.lower() for word in ("echo", "logprob", "logits_all")):
+        return said
+    raise refusal
+
+
+def _is_flagged(sent: object) -> bool:
+    """Tell whether a server turned away the prompt and not the key: OpenRouter then sends why it was flagged.
+
+    Source: its API's reference, "Errors and debugging", on moderation.
+    """
+    metadata = sent.get("metadata") if isinstance(sent, Mapping) else None
+    return isinstance(metadata, Mapping) and bool({"reasons", "flagged_input"} & set(metadata))
+
+
+def _sent(text: str) -> object:
+    """Return the error that a server sent as JSON, or None."""
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return body.get("error", body) if isinstance(body, Mapping) else body
+
+
+def _said(sent: object) -> str:
+    """Return a server's own words in one line."""
+    if isinstance(sent, Mapping):
+        sent = sent.get("message") or sent.get("detail") or sent
+    return " ".join(str(sent or "no reason given").split())

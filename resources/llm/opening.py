@@ -1,0 +1,199 @@
+"""The LLM servers as a Dagster resource: where they are, the keys to them and how hard they may be driven.
+
+None of this changes results, so none of it enters a study's fingerprint; the model, the prompt style and
+the prices come from the study. Limits and the budget are those of this process.
+"""
+
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import dagster as dg
+from pydantic import Field
+
+from neuroscribe.errors import BudgetError, LLMError, SubjectError
+from neuroscribe.ports.models import LLM
+from neuroscribe.ports.stores import CallStore, Progress
+from neuroscribe.study.spec import LLMSpec
+from resources.llm.batches import BatchedServer
+from resources.llm.faults import EXPLAINING, SIMULATING, Place
+from resources.llm.limits import VARIABLE, Budget, Circuit, Pace
+from resources.llm.prices import Prices, batch_prices, prices
+from resources.llm.server import OpenAIServer
+from resources.llm.transport import Drive
+from resources.models.artefacts import Artefacts
+from resources.models.weights import Warm, chosen_device, load_causal_lm, load_tokenizer, revision_of
+from resources.store.calls import FolderCalls
+
+if TYPE_CHECKING:
+    from neuroscribe.llm.local import LocalLLM
+
+_DRIVES: dict[tuple[object, ...], Drive] = {}
+"""By server, account and settings: what all calls of this process to one of them share."""
+_BUDGETS: dict[float, Budget] = {}
+"""By limit; a process has one."""
+
+
+class _Found(NamedTuple):
+    """Where a model is served."""
+
+    url: str
+    key: str
+    place: Place
+
+
+class LLMServers(dg.ConfigurableResource):
+    """Opens the server that a study's [llm] or [simulator_llm] names, or the one named where it is run."""
+
+    base_url: str = Field(default="", description="address of the server; overrides the study's base_url")
+    api_key: str = Field(default="", repr=False, description="key to it; empty for servers without keys")
+    simulator_base_url: str = Field(default="", description="the same for the study's [simulator_llm]")
+    simulator_api_key: str = Field(default="", repr=False, description="key to that one")
+    concurrency: int = Field(default=16, gt=0, description="calls in flight at once")
+    max_retries: int = Field(default=8, ge=0, description="further attempts at a call that may yet succeed")
+    timeout_s: float = Field(default=120.0, gt=0, description="seconds to wait for an answer")
+    requests_per_minute: int = Field(default=0, ge=0, description="limit of each server; 0 for none")
+    tokens_per_minute: int = Field(default=0, ge=0, description="limit of each server; 0 for none")
+    patience_s: float = Field(default=1800.0, gt=0, description="seconds to wait for a server that is down")
+    budget_usd: float | None = Field(default=None, ge=0, description="money for this process; None for any")
+    store: str = Field(default="", description="where to keep what servers can do; empty: nowhere")
+    store_endpoint_url: str | None = Field(default=None, description="S3-compatible server of the store")
+
+    def server(
+        self, spec: LLMSpec, *, beside: LLMSpec | None = None, progress: Progress | None = None
+    ) -> OpenAIServer:
+        """Return the study's model; `beside` is its [llm] where `spec` is its [simulator_llm].
+
+        Raises LLMError without a server or for an unusable address or key, and BudgetError where there is a
+        budget and calls have no known price.
+        """
+        found = self._found(spec, beside)
+        known = prices(spec, found.url)
+        if self.budget_usd is not None and not known.known:
+            raise BudgetError(
+                f"{VARIABLE} is set, and what {spec.model} costs at {found.url} is not known; set"
+                " usd_per_million_prompt_tokens and usd_per_million_completion_tokens in the study's"
+                f" {found.place.section} (0 for a server of your own), or unset {VARIABLE}"
+            )
+        return self._opened(spec, found, known, progress)
+
+    def _opened(self, spec: LLMSpec, found: _Found, known: Prices, progress: Progress | None) -> OpenAIServer:
+        calls: CallStore | None = None
+        if self.store:
+            calls = FolderCalls(f"{self.store.rstrip('/')}/calls", endpoint_url=self.store_endpoint_url)
+        return OpenAIServer(
+            spec.model,
+            base_url=found.url,
+            api_key=found.key,
+            place=found.place,
+            prompt_style=spec.prompt_style,
+            concurrency=self.concurrency,
+            timeout_s=self.timeout_s,
+            prices=known,
+            drive=self._drive(found),
+            calls=calls,
+            progress=progress,
+        )
+
+    def _found(self, spec: LLMSpec, beside: LLMSpec | None) -> _Found:
+        """Return where a model is served; a key goes to no server but its own."""
+        explaining = self.base_url or (beside or spec).base_url or ""
+        if beside is None or spec == beside:
+            url, key, place = explaining, self.api_key, EXPLAINING
+        else:
+            url, key, place = self.simulator_base_url or spec.base_url or explaining, "", SIMULATING
+            key = self.simulator_api_key or (self.api_key if url == explaining else "")
+        if not url:
+            raise LLMError(
+                f"no server is named for {spec.model}: set base_url in the study's {place.section} or"
+                f" {place.url_variable}, for instance to http://127.0.0.1:8000/v1"
+            )
+        return _Found(url, key, place)
+
+    def _drive(self, found: _Found) -> Drive:
+        """Return what calls to a server share in this process."""
+        limits = (self.requests_per_minute, self.tokens_per_minute)
+        settings = (found.url, found.key, *limits, self.max_retries, self.patience_s, self.budget_usd)
+        if settings not in _DRIVES:
+            _DRIVES[settings] = Drive(
+                pace=Pace(requests_per_minute=limits[0], tokens_per_minute=limits[1]),
+                circuit=Circuit(found.url, patience_s=self.patience_s, generator=random.Random(0)),  # noqa: S311
+                budget=self.budget,
+                max_retries=self.max_retries,
+                patience_s=self.patience_s,
+            )
+        return _DRIVES[settings]
+
+    @property
+    def budget(self) -> Budget | None:
+        """What this process may spend, shared by all servers; None for any."""
+        if self.budget_usd is None:
+            return None
+        return _BUDGETS.setdefault(self.budget_usd, Budget(self.budget_usd))
+
+
+_LLM: "Warm[LocalLLM]" = Warm()
+
+
+class LocalModels(dg.ConfigurableResource):
+    """Opens the in-process LLMs that studies name."""
+
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 or mps")
+    cache_dir: str = Field(default=".cache/neuroscribe", description="folder of fetched and converted models")
+    hub: bool = Field(default=True, description="whether a model hub may be asked")
+
+    def open(self, spec: LLMSpec, *, progress: Progress | None = None) -> "LocalLLM":
+        """Return the LLM; it stays loaded for the next run in this process.
+
+        Raises LLMError or ArtefactError when it cannot be had.
+        """
+        try:
+            device = chosen_device(self.device)
+            return _LLM.opened((spec, device, self.cache_dir), lambda: self._load(spec, progress))
+        except SubjectError as error:
+            raise LLMError(str(error)) from error
+
+    def _load(self, spec: LLMSpec, progress: Progress | None) -> "LocalLLM":
+        from neuroscribe.llm.local import LocalLLM
+
+        artefacts = Artefacts(Path(self.cache_dir), hub=self.hub, progress=progress)
+        tokenizer = load_tokenizer(spec, artefacts=artefacts)
+        model = load_causal_lm(spec, artefacts=artefacts, device=chosen_device(self.device))
+        revision = revision_of(model, spec, artefacts=artefacts)
+        dtype = str(model.dtype).removeprefix("torch.")
+        return LocalLLM(
+            model, tokenizer, identity=f"{spec.model}@{revision} {dtype}", style=spec.prompt_style
+        )
+
+
+class LLMs(LLMServers):
+    """Opens the LLM by the study's `provider`; the fields are those of its two kinds."""
+
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 or mps (local)")
+    cache_dir: str = Field(default=".cache/neuroscribe", description="folder of converted models (local)")
+    batch_wait_minutes: int = Field(default=1440, ge=0, description="how long to wait for a batch job")
+    hub: bool = Field(default=True, description="whether a model hub may be asked (local)")
+
+    def open(self, spec: LLMSpec, *, progress: Progress | None = None, beside: LLMSpec | None = None) -> LLM:
+        """Return the model, loaded or ready to be called; `beside` is [llm] where `spec` is [simulator_llm].
+
+        Raises LLMError, BudgetError or ArtefactError otherwise.
+        """
+        if spec.provider == "local":
+            models = LocalModels(device=self.device, cache_dir=self.cache_dir, hub=self.hub)
+            return models.open(spec, progress=progress)
+        server = self.server(spec, beside=beside, progress=progress)
+        return self._batched(server, spec, progress) if spec.batch else server
+
+    def _batched(self, server: OpenAIServer, spec: LLMSpec, progress: Progress | None) -> BatchedServer:
+        if not self.store:
+            raise LLMError("batch jobs need a store in which they are on record; name one in `store`")
+        return BatchedServer(
+            server,
+            FolderCalls(f"{self.store.rstrip('/')}/calls", endpoint_url=self.store_endpoint_url),
+            wait_s=60.0 * self.batch_wait_minutes,
+            prices=batch_prices(spec, server.endpoint.url),
+            budget=self.budget,
+            progress=progress,
+            max_retries=self.max_retries,
+        )

@@ -1,0 +1,147 @@
+"""A sentence encoder on the CPU: one vector for a text, and one in context for each piece of it."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import numpy as np
+from jaxtyping import Float
+from pydantic import Field
+
+from neuroscribe.errors import ArtefactError
+from neuroscribe.ports.stores import Progress
+from neuroscribe.study.sections import EncoderSpec, ModelSpec
+from resources.models.artefacts import Artefacts
+from resources.models.weights import Location, Warm, located, quiet, revision_of
+
+SENTENCE_PIECES = 256
+"""Pieces of a text that count for its sentence vector, as in the published model's sentence_bert_config."""
+
+
+class MiniLM:
+    """A BERT-like encoder with mean pooling, such as all-MiniLM-L6-v2; fulfils the port TextEncoder.
+
+    Source: Reimers and Gurevych 2019, Sentence-BERT (mean of the last hidden states, unit length).
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, *, identity: str):
+        self._model = model
+        self._tokenizer = tokenizer
+        self._identity = identity
+        self._limit = min(model.config.max_position_embeddings, tokenizer.model_max_length)
+
+    @property
+    def identity(self) -> str:
+        """Model name and revision."""
+        return self._identity
+
+    def sentence(self, text: str) -> Float[np.ndarray, " feature"]:
+        """Return one unit-length vector: the mean over the text's first 256 pieces, specials included."""
+        limit = min(SENTENCE_PIECES, self._limit)
+        encoded = self._tokenizer(text, truncation=True, max_length=limit, return_tensors="pt")
+        return _unit(self._states(dict(encoded))[0].mean(axis=0))
+
+    def pieces(self, text: str) -> tuple[list[tuple[int, int]], Float[np.ndarray, "piece feature"]]:
+        """Return the character span and the unit-length vector in context of each piece of a text.
+
+        A text beyond the model's limit is read in adjoining windows; a piece sees its own window.
+        """
+        import torch
+
+        windows = self._tokenizer(
+            text,
+            truncation=True,
+            max_length=self._limit,
+            padding=self._tokenizer.pad_token_id is not None,
+            return_overflowing_tokens=True,
+            return_offsets_mapping=True,
+            return_special_tokens_mask=True,
+        )
+        own = _padded(windows["special_tokens_mask"], 1) == 0
+        spans = _padded(windows["offset_mapping"], (0, 0))[own]
+        # The attention mask hides padding, so any id serves a tokenizer that has none for it.
+        names = ("input_ids", "attention_mask")
+        inputs = {name: torch.from_numpy(_padded(windows[name], 0)) for name in names}
+        return [(int(start), int(end)) for start, end in spans], _unit(self._states(inputs)[own])
+
+    def _states(self, inputs: dict[str, Any]) -> Float[np.ndarray, "window piece feature"]:
+        """Return the last hidden state of every piece, padding included."""
+        import torch
+
+        with torch.inference_mode(), _one_thread():
+            return self._model(**inputs).last_hidden_state.numpy()
+
+
+class TextEncoders(dg.ConfigurableResource):
+    """Opens the sentence encoders that studies name."""
+
+    cache_dir: str = Field(default=".cache/neuroscribe", description="folder of fetched models")
+    hub: bool = Field(default=True, description="whether a model hub may be asked")
+
+    def open(self, spec: EncoderSpec, *, progress: Progress | None = None) -> MiniLM:
+        """Return the encoder; it stays loaded for the next run in this process.
+
+        Raises ArtefactError when it cannot be had.
+        """
+        wanted = ModelSpec(model=spec.model, revision=spec.revision, artefact=spec.artefact, dtype="float32")
+        artefacts = Artefacts(Path(self.cache_dir), hub=self.hub, progress=progress)
+        return _ENCODER.opened((wanted, self.cache_dir), lambda: load_encoder(wanted, artefacts=artefacts))
+
+
+_ENCODER: Warm[MiniLM] = Warm()
+
+
+def load_encoder(spec: ModelSpec, *, artefacts: Artefacts) -> MiniLM:
+    """Return an encoder from an artefact, a folder or the hub; raises ArtefactError if none is whole."""
+    location = located(spec, artefacts=artefacts)
+    model, tokenizer = _loaded(spec, location)
+    revision = revision_of(model, spec, artefacts=artefacts)
+    return MiniLM(model, tokenizer, identity=f"{spec.model}@{revision} {spec.dtype}")
+
+
+def _loaded(spec: ModelSpec, location: Location) -> tuple[Any, Any]:
+    """Return model and tokenizer, quietly; the pooler, which mean pooling does not need, may be missing."""
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    try:
+        with quiet():
+            loaded: Any = AutoModel.from_pretrained(
+                location.path, dtype=torch.float32, output_loading_info=True, **location.options
+            )
+            tokenizer = AutoTokenizer.from_pretrained(location.path, **location.options)
+        model, found = loaded
+        if missing := sorted(key for key in found["missing_keys"] if "pooler" not in key):
+            raise ValueError(f"{location.path} lacks the tensor {missing[0]}")
+    except (OSError, ValueError, KeyError) as error:
+        raise ArtefactError(
+            f"{spec.model}: the sentence encoder cannot be loaded ({str(error).splitlines()[0]}); set"
+            " `artefact` (all-minilm-l6-v2 is pinned), or give the path of a folder as `model`"
+        ) from error
+    return model.eval(), tokenizer
+
+
+def _padded(rows: Sequence[Sequence[Any]], fill: Any) -> np.ndarray:
+    """Return rows of whole numbers, or of pairs of them, filled up to the length of the longest."""
+    width = max(map(len, rows))
+    return np.array([[*row, *[fill] * (width - len(row))] for row in rows], dtype=np.int64)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep torch to one thread: on matrices this small, waiting for others takes most of the time."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _unit(vectors: Float[np.ndarray, "*shape feature"]) -> Float[np.ndarray, "*shape feature"]:
+    """Return vectors of length one."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)

@@ -1,0 +1,91 @@
+"""The subject: loaded once per process, on the device that the machine has."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from neuroscribe.errors import SubjectError
+from neuroscribe.ports.stores import Progress
+from neuroscribe.study.spec import SubjectSpec
+from neuroscribe.subject.subject import Subject
+from neuroscribe.text.token_bytes import TokenizerFacts
+from resources.models.artefacts import Artefacts
+from resources.models.weights import Warm, chosen_device, load_causal_lm, load_tokenizer, revision_of
+
+_SUBJECT: Warm[Subject] = Warm()
+_TOKENIZER: Warm[TokenizerFacts] = Warm()
+
+
+class SubjectModels(dg.ConfigurableResource):
+    """Opens the models that studies name; settings here change speed and place, never results."""
+
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 or mps")
+    batch_tokens: int = Field(default=0, ge=0, description="tokens per forward pass; 0: what fits the device")
+    checkpoint_seconds: float = Field(default=60.0, ge=0, description="least time between checkpoints")
+    cache_dir: str = Field(default=".cache/neuroscribe", description="folder of fetched and converted models")
+    hub: bool = Field(default=True, description="whether a model hub may be asked")
+
+    def open(self, spec: SubjectSpec, *, progress: Progress | None = None) -> Subject:
+        """Return the subject, ready to be read; it stays loaded for the next run in this process.
+
+        Raises SubjectError or ArtefactError when it cannot be had, or its prefix token is not in its
+        vocabulary.
+        """
+        device = chosen_device(self.device)
+        key = (spec, device, self.batch_tokens, self.checkpoint_seconds, self.cache_dir)
+        return _SUBJECT.opened(key, lambda: self._load(spec, device, progress))
+
+    def tokenizer(self, spec: SubjectSpec, *, progress: Progress | None = None) -> TokenizerFacts:
+        """Return the facts of the subject's tokenizer without loading its weights."""
+        return _TOKENIZER.opened((spec, self.cache_dir), lambda: self._load_tokenizer(spec, progress))
+
+    def _load(self, spec: SubjectSpec, device: Any, progress: Progress | None) -> Subject:
+        from neuroscribe.capture import automatic_batch_tokens
+        from neuroscribe.subject.compiled import CompiledBackbone, fuse_gelu
+
+        artefacts = self._artefacts(progress)
+        tokenizer = self.tokenizer(spec, progress=progress)
+        prefix = prefix_ids(spec, tokenizer)
+        model = load_causal_lm(spec, artefacts=artefacts, device=device)
+        if spec.fused_gelu and not fuse_gelu(model):
+            raise SubjectError(
+                f"{spec.model} has no activation function that can be fused (GPT-2's tanh form of GELU);"
+                " remove subject.fused_gelu"
+            )
+        return Subject(
+            model=model,
+            tokenizer=tokenizer,
+            name=spec.model,
+            revision=revision_of(model, spec, artefacts=artefacts),
+            dtype=model.dtype,
+            device=device,
+            prefix_ids=prefix,
+            batch_tokens=self.batch_tokens or automatic_batch_tokens(model, device),
+            checkpoint_seconds=self.checkpoint_seconds,
+            compiled=CompiledBackbone(model) if spec.compiled else None,
+        )
+
+    def _load_tokenizer(self, spec: SubjectSpec, progress: Progress | None) -> TokenizerFacts:
+        from neuroscribe.text.token_bytes import tokenizer_facts
+
+        return tokenizer_facts(load_tokenizer(spec, artefacts=self._artefacts(progress)))
+
+    def _artefacts(self, progress: Progress | None) -> Artefacts:
+        return Artefacts(Path(self.cache_dir), hub=self.hub, progress=progress)
+
+
+def prefix_ids(spec: SubjectSpec, tokenizer: TokenizerFacts) -> tuple[int, ...]:
+    """Return the id of the token fed before every sequence, or nothing if the study names none."""
+    if spec.prefix_token is None:
+        return ()
+    wanted = spec.prefix_token.encode()
+    found = [index for index in sorted(tokenizer.special_ids) if tokenizer.token_bytes[index] == wanted]
+    if not found:
+        special = ", ".join(tokenizer.token_bytes[index].decode() for index in sorted(tokenizer.special_ids))
+        raise SubjectError(
+            f"{spec.model} has no special token {spec.prefix_token!r}; subject.prefix_token can be one of"
+            f" {special or 'none'}"
+        )
+    return (found[0],)

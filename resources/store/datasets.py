@@ -1,0 +1,101 @@
+"""Published datasets, one per study, each replaced as a whole.
+
+On disk `<root>/<study>/neuron_dataset` is a link that moves from one complete folder to the next. On S3 the
+files lie below `<study>/neuron_dataset/<version>/`, and `<study>/neuron_dataset/manifest.json`, written last,
+says which version counts (its `base`). One publisher at a time per study.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from uuid import uuid4
+
+import dagster as dg
+
+from neuroscribe.errors import StoreError
+from neuroscribe.publish.dataset import MANIFEST, rebased
+from resources.store.files import PART, Files, store_errors, sync
+
+NAME = "neuron_dataset"
+
+
+class DatasetFolders:
+    """Fulfils the port `DatasetStore` below a local folder or an `s3://` prefix."""
+
+    def __init__(self, root: str, *, endpoint_url: str | None = None) -> None:
+        self._files = Files(root, endpoint_url=endpoint_url)
+
+    def uri(self, study: str) -> str:
+        """Return the address of the study's dataset."""
+        return self._files.uri(f"{study}/{NAME}")
+
+    @contextmanager
+    def draft(self, study: str) -> Iterator[Callable[[str, bytes], None]]:
+        """Open a draft that replaces the study's dataset when it is left without an error."""
+        self._refuse_foreign(study)
+        versions = f"{study}/.{NAME}" if self._files.is_local else f"{study}/{NAME}"
+        version = uuid4().hex
+        manifests: list[bytes] = []
+
+        def write(path: str, data: bytes) -> None:
+            self._files.write(f"{versions}/{version}/{path}", data)
+            if path == MANIFEST:
+                manifests.append(data)
+
+        try:
+            yield write
+            assert manifests, "a draft without a manifest is no dataset"
+            self._publish(study, version, manifests[-1])
+        except BaseException:
+            with suppress(StoreError):
+                self._drop(f"{versions}/{version}")
+            raise
+        for name in self._files.names(versions):
+            if name not in (version, MANIFEST):
+                self._drop(f"{versions}/{name}")
+
+    def _publish(self, study: str, version: str, manifest: bytes) -> None:
+        """Let the dataset's address lead to a version, in one step."""
+        if not self._files.is_local:
+            self._files.write(f"{study}/{NAME}/{MANIFEST}", rebased(manifest, f"{version}/"))
+            return
+        place = self._files.local_path(f"{study}/{NAME}")
+        link = place.with_name(f".{NAME}.{version}{PART}")
+        with store_errors(place, "written"):
+            link.symlink_to(Path(f".{NAME}") / version, target_is_directory=True)
+            link.replace(place)
+            sync(place.parent)
+
+    def _refuse_foreign(self, study: str) -> None:
+        """Raise StoreError when something that is no link of ours holds the dataset's place."""
+        if not self._files.is_local:
+            return
+        place = self._files.local_path(f"{study}/{NAME}")
+        if place.exists() and not place.is_symlink():
+            raise StoreError(f"{place}: was not published here; move it away and publish again")
+
+    def _drop(self, folder: str) -> None:
+        path = self._files.path(folder)
+        with store_errors(path, "removed"):
+            path.fs.rm(path.path, recursive=True)
+
+
+class Datasets(dg.ConfigurableResource):
+    """The datasets of all studies, as a resource; fulfils the port `DatasetStore`."""
+
+    root: str
+    """A local folder or `s3://bucket/prefix`."""
+    endpoint_url: str | None = None
+    """An S3-compatible server other than AWS."""
+
+    def draft(self, study: str) -> AbstractContextManager[Callable[[str, bytes], None]]:
+        """Open a draft that replaces the study's dataset when it is left without an error."""
+        return self._store.draft(study)
+
+    def uri(self, study: str) -> str:
+        """Return the address of the study's dataset."""
+        return self._store.uri(study)
+
+    @property
+    def _store(self) -> DatasetFolders:
+        return DatasetFolders(self.root, endpoint_url=self.endpoint_url)

@@ -1,0 +1,319 @@
+"""Tables as Parquet files: `<root>/<study>/<table>/layer_NN.parquet`, or `<table>.parquet` without layers.
+
+`TableIO` moves frames between assets and the store, `Tables` serves scripts. Frames are checked against the
+declarations in `neuroscribe.tables.records` before they are written and after they are read.
+"""
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, get_origin
+
+import dagster as dg
+import polars as pl
+from upath import UPath
+
+from neuroscribe.errors import StoreError
+from neuroscribe.lineage import TABLES_OF, Lineage
+from neuroscribe.study.spec import layer_key, layer_of
+from neuroscribe.tables.parquet import Stamp, parquet_bytes, parquet_frame, stamp_of
+from neuroscribe.tables.records import TABLES, Table
+from resources.store.files import Files
+
+_LAYER_FILE = re.compile(r"(layer_\d+)\.parquet")
+TABLES_KEY = "neuroscribe/tables"
+"""Asset definition metadata: the names of the asset's tables."""
+PROVENANCE_KEY = "neuroscribe/provenance"
+"""Asset definition metadata, and optionally output metadata: what the files' own metadata say."""
+
+
+class Tables:
+    """The tables of a store, by study, name and layer."""
+
+    def __init__(self, root: str, *, endpoint_url: str | None = None) -> None:
+        self._files = Files(root, endpoint_url=endpoint_url)
+
+    def path(self, study: str, table: str, layer: int | None = None) -> UPath:
+        """Return where a table's file is or would be."""
+        return self._files.path(_file(study, table, layer))
+
+    def uri(self, study: str, table: str, layer: int | None = None) -> str:
+        """Return the same as an address."""
+        return self._files.uri(_file(study, table, layer))
+
+    def exists(self, study: str, table: str, layer: int | None = None) -> bool:
+        """Tell whether a table's file is there, whole."""
+        return self._files.exists(_file(study, table, layer))
+
+    def layers(self, study: str, table: str) -> list[int]:
+        """Return the layers of a per-layer table that are there, ascending."""
+        names = self._files.names(f"{study}/{table}")
+        return sorted(layer_of(found[1]) for name in names if (found := _LAYER_FILE.fullmatch(name)))
+
+    def read(self, study: str, table: str, layer: int | None = None) -> pl.DataFrame:
+        """Return a table; without `layer`, a per-layer table with all layers there are, in order."""
+        layers = self._parts(study, table, layer)
+        return pl.concat([self._read_file(study, table, part) for part in layers], rechunk=False)
+
+    def scan(self, study: str, table: str) -> pl.LazyFrame:
+        """Return all layers of a table as a query; files on S3 are fetched whole, local ones in part.
+
+        Unlike `read`, it does not see that a file's bytes have changed since it was written.
+        """
+        relative = [_file(study, table, part) for part in self._parts(study, table, None)]
+        if self._files.is_local:
+            return pl.scan_parquet([self._files.local_path(name) for name in relative], glob=False)
+        return pl.scan_parquet([io.BytesIO(self._files.read(name)) for name in relative])
+
+    def write(
+        self,
+        frame: pl.DataFrame,
+        study: str,
+        table: str,
+        layer: int | None = None,
+        *,
+        provenance: Mapping[str, object],
+    ) -> int:
+        """Write one file of a table atomically and return its size in bytes."""
+        data = parquet_bytes(frame, _declared(table), provenance)
+        return self._files.write(_file(study, table, layer), data)
+
+    def stamp(self, study: str, table: str, layer: int | None = None) -> Stamp | None:
+        """Return how a file came to be (see neuroscribe/lineage.py).
+
+        None for a file that is not there, or is no whole Parquet file, and so has to be made again.
+        """
+        try:
+            with self._files.opened(_file(study, table, layer)) as file:
+                return stamp_of(file)
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def _parts(self, study: str, table: str, layer: int | None) -> Sequence[int | None]:
+        if layer is not None or not _declared(table).per_layer:
+            return [layer]
+        if layers := self.layers(study, table):
+            return layers
+        raise StoreError(_absent(self.path(study, table), study, table))
+
+    def _read_file(self, study: str, table: str, layer: int | None) -> pl.DataFrame:
+        path = self.path(study, table, layer)
+        try:
+            return parquet_frame(self._files.read(_file(study, table, layer)), _declared(table))
+        except FileNotFoundError as error:
+            which = [] if layer is None else [layer_key(layer)]
+            raise StoreError(_absent(path, study, table, which)) from error
+        except StoreError as error:
+            raise StoreError(f"{path}: {error}") from error
+
+
+class TableIO(dg.ConfigurableIOManagerFactory["TableIOManager"]):
+    """Where the tables of all studies lie."""
+
+    root: str
+    """A local folder or `s3://bucket/prefix`."""
+    endpoint_url: str | None = None
+    """An S3-compatible server other than AWS."""
+
+    def create_io_manager(self, context: Any) -> "TableIOManager":  # noqa: ARG002 - Dagster's signature
+        """Return the manager that Dagster calls."""
+        return TableIOManager(Tables(self.root, endpoint_url=self.endpoint_url))
+
+
+class TableIOManager(dg.IOManager):
+    """Stores and loads the frames of assets with key [study, asset] and metadata `neuroscribe/tables`."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    def handle_output(self, context: dg.OutputContext, obj: object) -> None:
+        """Write a frame, a frame per partition, or a frame per table; None means the asset wrote itself."""
+        if obj is None:
+            return
+        study = context.asset_key.path[0]
+        names = _table_names(context.asset_key, context.definition_metadata)
+        provenance, lineage = _provenance(context), Lineage(study, self._tables)
+        frames = _frames(context, obj, names)
+        for (table, _), frame in frames.items():
+            _declared(table).checked(frame)
+        for (table, partition), frame in frames.items():
+            layer = None if partition is None else layer_of(partition)
+            inputs = lineage.inputs(context.asset_key.path[-1], layer)
+            size = self._tables.write(frame, study, table, layer, provenance={**provenance, "inputs": inputs})
+            entries = _file_facts(self._tables, study, table, layer, rows=frame.height, size=size)
+            if partition is not None and len(frames) > 1:
+                context.step_context.add_asset_metadata(entries, context.asset_key, partition)
+            elif len(names) > 1:
+                context.add_output_metadata(
+                    {f"{table}/{key.removeprefix('dagster/')}": value for key, value in entries.items()}
+                )
+            else:
+                context.add_output_metadata(entries)
+
+    def load_input(self, context: dg.InputContext) -> pl.DataFrame | dict[str, pl.DataFrame]:
+        """Return a frame, or a frame per partition or table, as the parameter's annotation asks."""
+        assert context.upstream_output is not None
+        study = context.asset_key.path[0]
+        names = _table_names(context.asset_key, context.upstream_output.definition_metadata)
+        frames = (
+            self._partitions(context, study, _only_table(context.asset_key, names))
+            if context.has_asset_partitions
+            else {name: self._tables.read(study, name) for name in names}
+        )
+        annotation = context.dagster_type.typing_type
+        if get_origin(annotation) in (dict, Mapping) or annotation is dict:
+            return frames
+        if len(frames) == 1:
+            return next(iter(frames.values()))
+        if annotation is pl.DataFrame:
+            raise StoreError(
+                f"asset {context.asset_key.to_user_string()} yields {len(frames)} frames"
+                f" ({', '.join(frames)}) for a parameter that takes one; annotate it dict[str, pl.DataFrame]"
+            )
+        return frames
+
+    def _partitions(self, context: dg.InputContext, study: str, table: str) -> dict[str, pl.DataFrame]:
+        there = {layer_key(layer) for layer in self._tables.layers(study, table)}
+        wanted = sorted(context.asset_partition_keys, key=layer_of)
+        absent = [key for key in wanted if key not in there]
+        if absent and not context.definition_metadata.get("allow_missing_partitions"):
+            path = self._tables.path(study, table, layer_of(absent[0]))
+            raise StoreError(_absent(path, study, table, absent))
+        self._check_lineage(study, table, [layer_of(key) for key in wanted if key in there])
+        return {key: self._tables.read(study, table, layer_of(key)) for key in wanted if key in there}
+
+    def _check_lineage(self, study: str, table: str, layers: Sequence[int]) -> None:
+        """Raise StoreError for a layer that was made from other tables than those that are there now."""
+        lineage, stage = Lineage(study, self._tables), table.split("/")[0]
+        for layer in layers if stage in TABLES_OF else ():
+            if not lineage.holds(stage, layer):
+                path = self._tables.path(study, table, layer)
+                raise StoreError(
+                    f"{path}: was made from other tables than those there now; materialise asset"
+                    f" {study}/{stage} for {layer_key(layer)} again"
+                )
+
+
+def column_schema(table: Table) -> dg.TableSchema:
+    """Return a table's columns as Dagster shows them."""
+    columns = [
+        dg.TableColumn(
+            column.name,
+            str(column.dtype),
+            column.description,
+            dg.TableColumnConstraints(nullable=column.nullable),
+        )
+        for column in table.columns
+    ]
+    return dg.TableSchema(columns, dg.TableConstraints([f"one row per {', '.join(table.key)}"]))
+
+
+def _file(study: str, table: str, layer: int | None) -> str:
+    return f"{study}/{table}.parquet" if layer is None else f"{study}/{table}/{layer_key(layer)}.parquet"
+
+
+def _declared(table: str) -> Table:
+    if table not in TABLES:
+        raise StoreError(
+            f"there is no table {table!r}; neuroscribe/tables/records.py declares {', '.join(TABLES)}"
+        )
+    return TABLES[table]
+
+
+def _absent(path: UPath, study: str, table: str, partitions: Sequence[str] = ()) -> str:
+    asset = table.split("/")[0]
+    which = f" for {', '.join(partitions)}" if partitions else ""
+    return f"{path}: table {table} is not there{which}; materialise asset {study}/{asset}{which} first"
+
+
+def _table_names(key: dg.AssetKey, metadata: Mapping[str, Any]) -> list[str]:
+    """Return the tables that an asset's definition declares."""
+    names = _plain(metadata.get(TABLES_KEY))
+    if not names:
+        raise StoreError(
+            f"asset {key.to_user_string()} does not say which tables it holds; add"
+            f' metadata={{"{TABLES_KEY}": [...]}} to its definition'
+        )
+    return list(names)
+
+
+def _only_table(key: dg.AssetKey, names: list[str]) -> str:
+    if len(names) != 1:
+        raise StoreError(
+            f"asset {key.to_user_string()} is partitioned and declares the tables {', '.join(names)}; a"
+            " partitioned asset holds one table, so split it"
+        )
+    return names[0]
+
+
+def _frames(
+    context: dg.OutputContext, obj: object, names: list[str]
+) -> dict[tuple[str, str | None], pl.DataFrame]:
+    """Return the frames of an output by table and partition; raises StoreError if any is missing or extra."""
+    asset = context.asset_key.to_user_string()
+    if context.has_asset_partitions:
+        table = _only_table(context.asset_key, names)
+        wanted = sorted(context.asset_partition_keys, key=layer_of)
+        given = _by_key(asset, obj, wanted)
+        return {(table, partition): given[partition] for partition in wanted}
+    given = _by_key(asset, obj, names)
+    return {(name, None): given[name] for name in names}
+
+
+def _by_key(asset: str, obj: object, wanted: list[str]) -> Mapping[str, pl.DataFrame]:
+    given = {wanted[0]: obj} if isinstance(obj, pl.DataFrame) and len(wanted) == 1 else obj
+    if not isinstance(given, Mapping) or not all(isinstance(frame, pl.DataFrame) for frame in given.values()):
+        raise StoreError(
+            f"asset {asset} returned {type(obj).__name__} where polars frames belong; return"
+            f" {'a frame' if len(wanted) == 1 else 'a dict of frames'} for {', '.join(wanted)}"
+        )
+    if set(given) != set(wanted):
+        raise StoreError(
+            f"asset {asset} returned frames for {', '.join(map(str, given))}, but this run covers"
+            f" {', '.join(wanted)}; return exactly these"
+        )
+    return given
+
+
+def _provenance(context: dg.OutputContext) -> dict[str, object]:
+    defined = _plain(context.definition_metadata.get(PROVENANCE_KEY)) or {}
+    added = _plain(context.output_metadata.get(PROVENANCE_KEY)) or {}
+    return {**defined, **added}
+
+
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, dg.MetadataValue) else value
+
+
+def _file_facts(
+    tables: Tables, study: str, table: str, layer: int | None, *, rows: int, size: int
+) -> dict[str, Any]:
+    """Return what a materialisation reports of one file."""
+    return {
+        "dagster/row_count" if layer is None else "dagster/partition_row_count": rows,
+        "dagster/column_schema": column_schema(_declared(table)),
+        "dagster/uri": tables.uri(study, table, layer),
+        "path": dg.MetadataValue.path(str(tables.path(study, table, layer))),
+        "bytes": size,
+    }
+
+
+class TableFolders(dg.ConfigurableResource):
+    """The tables of all studies, for assets that read layer by layer; fulfils the port `TableReader`."""
+
+    root: str
+    """A local folder or `s3://bucket/prefix`."""
+    endpoint_url: str | None = None
+    """An S3-compatible server other than AWS."""
+
+    def read(self, study: str, table: str, layer: int | None = None) -> pl.DataFrame:
+        """Return one table, or one layer of it."""
+        return Tables(self.root, endpoint_url=self.endpoint_url).read(study, table, layer)
+
+    def layers(self, study: str, table: str) -> list[int]:
+        """Return the layers a table has, ascending."""
+        return Tables(self.root, endpoint_url=self.endpoint_url).layers(study, table)
+
+    def stamp(self, study: str, table: str, layer: int | None = None) -> Stamp | None:
+        """Return how a file came to be, or None if there is no whole file."""
+        return Tables(self.root, endpoint_url=self.endpoint_url).stamp(study, table, layer)

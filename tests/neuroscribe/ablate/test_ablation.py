@@ -1,0 +1,339 @@
+import asyncio
+import math
+from typing import Any
+
+import polars as pl
+import pytest
+import torch
+
+from neuroscribe.ablate.divergence import Replacement, divergences, jensen_shannon
+from neuroscribe.ablate.stage import AblatedTables, ablated_layer
+from neuroscribe.errors import SubjectError
+from neuroscribe.ports.replies import Usage
+from neuroscribe.score.stage import LayerResults, scored
+from neuroscribe.study.spec import Study
+from neuroscribe.subject.architectures import down_projections
+from neuroscribe.subject.subject import Subject
+from neuroscribe.tables.records import (
+    ABLATIONS,
+    EXPLANATIONS,
+    NEURON_RECORDS,
+    SCORES,
+    SEQUENCES,
+    SIMULATIONS,
+    STATISTICS,
+    TOKEN_LOOKUP,
+)
+from neuroscribe.testing.planted import STRONG, planted_activation, planted_subject, planted_tokenizer
+from neuroscribe.testing.random_subjects import random_subject
+from neuroscribe.testing.stores import Interrupted, MemoryCalls, SilentProgress
+from neuroscribe.text.token_bytes import TokenizerFacts
+
+LAYER, TOOLS, DAYS = 1, 0, 1
+"""Neurons of layer 1 that read tools and days, and write parts of the body and weather."""
+TEXTS = {
+    1: (" the", " hammer", " of", " saw"),
+    2: (" a", " drill", " and", " Monday"),
+    3: (" Friday", " of", " the", " hammer"),
+    4: (" in", " the", " saw", " with"),
+}
+VALID, TEST = (1, 2), (3, 4)
+MEAN = 2.25
+
+
+def subject(model: Any = None, prefix: tuple[int, ...] = ()) -> Subject:
+    own = model or planted_subject()
+    facts = TokenizerFacts(lambda _: [], (), frozenset(), "none")
+    return Subject(own, facts, "tiny", "0", own.dtype, torch.device("cpu"), prefix_ids=prefix)
+
+
+def ids(sequence: int) -> list[int]:
+    vocabulary = planted_tokenizer().get_vocab()
+    return [vocabulary["Ġ" + token.strip()] for token in TEXTS[sequence]]
+
+
+def truth(sequence: int, neuron: int = TOOLS) -> list[float]:
+    return [planted_activation(LAYER, neuron, token) for token in TEXTS[sequence]]
+
+
+def moved(own: Subject, tokens: list[int], *values: list[float], neuron: int = TOOLS) -> list[float]:
+    projection = down_projections(own.model)[LAYER]
+    rows = [Replacement(neuron, 1, tuple(row)) for row in values]
+    return divergences(own, projection, tokens, rows, keeps_other_side=False)
+
+
+def test_a_divergence_worked_by_hand() -> None:
+    one, other = torch.tensor([[0.5, 0.5], [1.0, 0.0]]).log(), torch.tensor([[1.0, 0.0], [0.0, 1.0]]).log()
+    # The middle of the first pair is (3/4, 1/4): half of .5 ln(2/3) + .5 ln 2, and half of ln(4/3)
+    first = (0.5 * math.log(2 / 3) + 0.5 * math.log(2) + math.log(4 / 3)) / 2
+    assert jensen_shannon(one, other).tolist() == pytest.approx([first, math.log(2)])
+    assert jensen_shannon(one, one).tolist() == [0, 0]
+
+
+def test_the_true_activations_change_nothing_and_others_do() -> None:
+    own = subject()
+    same, silent = moved(own, ids(3), truth(3), [0.0] * 4)
+    assert same == pytest.approx(0, abs=1e-9)
+    assert silent > 1e-3
+
+
+def test_a_neuron_replaced_by_0_is_one_whose_output_weights_are_0() -> None:
+    own, cut = subject(), planted_subject()
+    with torch.no_grad():
+        cut.transformer.h[LAYER].mlp.c_proj.weight[TOOLS] = 0
+    tokens = torch.tensor([ids(3)])
+    with torch.no_grad():
+        clean, other = (model(tokens).logits[0].double().log_softmax(-1) for model in (own.model, cut))
+    p, q = clean.exp(), other.exp()
+    middle = (p + q) / 2
+    wanted = ((p * (clean - middle.log()) + q * (other - middle.log())).sum(-1) / 2).mean()
+    assert moved(own, ids(3), [0.0] * 4) == [pytest.approx(float(wanted), rel=1e-5)]
+
+
+def test_only_the_tokens_that_differ_move() -> None:
+    own, values = subject(), truth(3)
+    first, later = (STRONG, *values[1:]), (*values[:3], 0.0)
+    together = moved(own, ids(3), [first[0], *later[1:]])
+    assert together == [pytest.approx(sum(moved(own, ids(3), list(first), list(later))), rel=1e-4)]
+
+
+def test_replacements_do_not_touch_each_other_or_the_subject() -> None:
+    own = subject()
+    values = [[0.0] * 4, truth(3), [3.0] * 4]
+    together = moved(own, ids(3), *values)
+    assert together == pytest.approx([moved(own, ids(3), row)[0] for row in values], rel=1e-5, abs=1e-9)
+    assert moved(own, ids(3), truth(3)) == [pytest.approx(0, abs=1e-9)]
+
+
+def test_prefix_tokens_are_fed_and_neither_replaced_nor_counted() -> None:
+    hammer = ids(1)[1]
+    plain, prefixed = subject(), subject(prefix=(hammer, hammer))
+    # Attention contributes nothing here, so a prefix changes no other token's prediction.
+    assert moved(prefixed, ids(3), [0.0] * 4) == pytest.approx(moved(plain, ids(3), [0.0] * 4), rel=1e-5)
+
+
+@pytest.mark.parametrize("model_type", ["llama", "opt", "gpt2"])
+@pytest.mark.parametrize("prefix", [(), (3,)])
+def test_what_a_model_computes_itself_can_be_put_in_its_place(
+    model_type: str, prefix: tuple[int, ...]
+) -> None:
+    own, tokens = subject(random_subject(model_type), prefix), [5, 9, 11, 4]
+    projection, read = down_projections(own.model)[1], []
+    handle = projection.module.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0].clone()))
+    with torch.inference_mode():
+        own.model(input_ids=torch.tensor([[*prefix, *tokens]]), use_cache=False)
+    handle.remove()
+    activations = read[0].reshape(-1, projection.neurons)[len(prefix) :, 7]
+    for polarity in (1, -1):
+        whole = Replacement(7, polarity, tuple((polarity * activations).tolist()))
+        side = Replacement(7, polarity, tuple((polarity * activations).clamp(min=0).tolist()))
+        far = Replacement(7, polarity, (4.0,) * 4)
+        same, other = divergences(own, projection, tokens, [whole, far], keeps_other_side=False)
+        assert same == pytest.approx(0, abs=1e-9)
+        assert other > 1e-6
+        assert divergences(own, projection, tokens, [side], keeps_other_side=True) == [
+            pytest.approx(0, abs=1e-9)
+        ]
+
+
+def test_a_model_without_logits_is_refused() -> None:
+    model = planted_subject().transformer
+    projection = down_projections(planted_subject())[LAYER]
+    with pytest.raises(SubjectError, match=r"tiny gives no logits.* take the ablation scorer out"):
+        divergences(
+            subject(model), projection, ids(3), [Replacement(0, 1, (0.0,) * 4)], keeps_other_side=False
+        )
+
+
+def study(**given: Any) -> Study:
+    return Study.model_validate(
+        {
+            "name": "s",
+            "description": "",
+            "subject": {"model": "m", "layers": 2, "neurons_per_layer": 16},
+            "corpus": {"files": "x", "sequences": 100, "sequence_length": 4},
+            "llm": {"model": "m"},
+            "explainers": {"token_pairs": {}},
+            "simulators": {"all_at_once": {"explainers": ["token_pairs"]}},
+            "scorers": {"ablation": {"simulators": ["all_at_once"]}},
+            "scoring": {"bootstrap_samples": 20},
+        }
+        | given
+    )
+
+
+def tables(simulations: list[dict[str, Any]]) -> AblatedTables:
+    exemplars = [
+        {
+            "layer": LAYER, "neuron": neuron, "polarity": 1, "kind": kind, "quantile_low": None,
+            "quantile_high": None, "rank": sequence, "split": split, "sequence_id": sequence, "peak": STRONG,
+            "peak_position": 0, "activations": truth(sequence, neuron),
+        }
+        for split, shown in (("valid", VALID), ("test", TEST))
+        for kind, sequence in zip(("top", "random"), shown, strict=True)
+        for neuron in (TOOLS, DAYS)
+    ]  # fmt: skip
+    explanations = [
+        {
+            "explanation_id": f"e{neuron}", "layer": LAYER, "neuron": neuron, "polarity": 1,
+            "text": f"text {neuron}", "status": "ok", "explainer": "token_pairs", "model": "m",
+            "prompt_sha256": "", "sample_index": 0, "sequence_ids": [], "long_text": None,
+            "raw_response": "", **Usage().columns(),
+        }
+        for neuron in (TOOLS, DAYS)
+    ]  # fmt: skip
+    zeros = dict.fromkeys(STATISTICS.schema) | {
+        "layer": LAYER, "n_tokens": 1, "mean": MEAN, "variance": 1.0, "min": 0.0, "max": 6.0,
+        "fraction_positive": 0.5, "histogram": [], "quantiles": [], "dead": False, "near_dead": False,
+    }  # fmt: skip
+    sequences = {
+        "sequence_id": list(range(5)), "document_id": [0] * 5, "source": [""] * 5,
+        "token_ids": [ids(1), *(ids(sequence) for sequence in TEXTS)],
+    }  # fmt: skip
+    return AblatedTables(
+        SEQUENCES.frame(sequences),
+        STATISTICS.frame([zeros | {"neuron": neuron} for neuron in (TOOLS, DAYS)]),
+        NEURON_RECORDS.frame(exemplars),
+        TOKEN_LOOKUP.frame([]),
+        EXPLANATIONS.frame(explanations),
+        SIMULATIONS.frame(simulations),
+    )
+
+
+def simulation(of: str, neuron: int, sequence: int, values: list[float]) -> dict[str, Any]:
+    return {
+        "explanation_id": of, "neuron": neuron, "polarity": 1, "sequence_id": sequence,
+        "split": "valid" if sequence in VALID else "test", "simulated": values, "valid_fraction": 1.0,
+        "simulator": "all_at_once", "model": "m", "status": "ok", "unmatched_words": None,
+        **Usage().columns(),
+    }  # fmt: skip
+
+
+def oracle(neuron: int = TOOLS, sequences: tuple[int, ...] = VALID + TEST) -> list[dict[str, Any]]:
+    """Simulations of 0 and 10 that a line turns into the truth."""
+    return [
+        simulation(f"e{neuron}", neuron, own, [10 * value / STRONG for value in truth(own, neuron)])
+        for own in sequences
+    ]
+
+
+def ablations(
+    simulations: list[dict[str, Any]],
+    calls: MemoryCalls | None = None,
+    progress: SilentProgress | None = None,
+) -> pl.DataFrame:
+    return asyncio.run(
+        ablated_layer(
+            study(),
+            LAYER,
+            tables(simulations),
+            subject=subject(),
+            calls=calls or MemoryCalls(),
+            progress=progress or SilentProgress(),
+        )
+    )
+
+
+def score(
+    simulations: list[dict[str, Any]], of: str = "e0", regime: str = "top_and_random"
+) -> dict[str, Any]:
+    own = tables(simulations)
+    results = LayerResults(
+        own.explanations,
+        own.simulations,
+        own.records,
+        own.lookup,
+        own.sequences,
+        None,
+        ablations(simulations),
+    )
+    table = SCORES.checked(scored(study(), results))
+    return table.filter(explanation_id=of, scorer="ablation_all_at_once", regime=regime).row(0, named=True)
+
+
+def test_an_oracle_scores_one_on_either_regime() -> None:
+    for regime, n in (("top_and_random", 2), ("random_only", 1)):
+        row = score(oracle(), regime=regime)
+        assert (row["value"], row["n_sequences"], row["n_tokens"]) == (pytest.approx(1, abs=1e-6), n, 4 * n)
+
+
+def test_the_mean_scores_nothing() -> None:
+    # On valid the neuron is 6 at 3 of 8 tokens; a constant simulation becomes the mean of that, 2.25
+    flat = [simulation("e0", TOOLS, sequence, [4.0] * 4) for sequence in VALID + TEST]
+    for divergence in ablations(flat).iter_rows(named=True):
+        (wanted,) = moved(subject(), ids(divergence["sequence_id"]), [2.25] * 4)
+        assert divergence["simulated_divergence"] == divergence["mean_divergence"] == pytest.approx(wanted)
+    assert score(flat)["value"] == 0
+
+
+def test_a_simulation_of_the_opposite_becomes_the_mean_and_no_oracle() -> None:
+    opposite = [
+        simulation("e0", TOOLS, own, [10 - 10 * value / STRONG for value in truth(own)])
+        for own in VALID + TEST
+    ]
+    flat = [simulation("e0", TOOLS, sequence, [4.0] * 4) for sequence in VALID + TEST]
+    assert ablations(opposite).equals(ablations(flat))
+
+
+def test_the_control_is_ablated_on_the_neurons_sequences_and_stands_beside_the_score() -> None:
+    control = [simulation("e1", TOOLS, own, [10 * v / STRONG for v in truth(own, DAYS)]) for own in TEST]
+    row = score([*oracle(), *control])
+    assert row["value"] == pytest.approx(1, abs=1e-6)
+    assert row["control"] < 0.5
+
+
+def test_what_was_not_simulated_on_valid_or_cannot_be_read_is_not_ablated_and_says_so() -> None:
+    unread = simulation("e0", TOOLS, 1, [float("nan")] * 4)
+    for simulations in ([], oracle(sequences=TEST), [unread, *oracle(sequences=TEST)]):
+        row = score(simulations)
+        assert (row["value"], row["null_reason"]) == (None, "not ablated, for want of readable simulations")
+
+
+@pytest.mark.parametrize("rounding", [0.0, 3e-16])
+def test_a_neuron_that_writes_nothing_has_no_score(rounding: float) -> None:
+    from neuroscribe.score.ablations import Ablations
+    from neuroscribe.study.dues import dues
+
+    own = tables(oracle())
+    rows = ABLATIONS.frame(
+        [
+            {
+                "explanation_id": "e0", "neuron": TOOLS, "polarity": 1, "sequence_id": sequence,
+                "split": "test", "simulator": "all_at_once", "simulated_divergence": rounding / 2,
+                "mean_divergence": rounding,
+            }
+            for sequence in TEST
+        ]
+    )  # fmt: skip
+    due = next(due for due in dues(study()) if due.measure == "ablation")
+    row = Ablations(study(), own.explanations, rows, own.records).rows(due)[0]
+    assert (row["value"], row["null_reason"]) == (None, "ablation to the mean changes nothing")
+
+
+def test_a_killed_run_measures_only_the_sequences_that_are_missing() -> None:
+    calls = MemoryCalls()
+    with pytest.raises(Interrupted):
+        ablations(oracle(), calls, SilentProgress(fail_at=2))
+    assert len(calls.answers) == 2
+    kept = dict(calls.answers)
+    whole = ablations(oracle(), calls)
+    assert calls.answers == kept
+    assert whole.equals(ablations(oracle()))
+
+
+def test_both_sides_take_the_mean_of_the_explained_one_from_the_token_means() -> None:
+    from neuroscribe.ablate.stage import _means
+
+    both = study(capture={"polarities": "both"})
+    own = tables([])
+    lookup = TOKEN_LOOKUP.frame(
+        [
+            {"layer": 1, "neuron": 0, "polarity": -1, "token_id": token, "count": count, "mean": mean}
+            for token, count, mean in ((1, 3, 2.0), (2, 1, 6.0))
+        ]
+    )
+    changed = AblatedTables(
+        own.sequences, own.statistics, own.records, lookup, own.explanations, own.simulations
+    )
+    assert _means(both, changed) == {(0, -1): 3.0}
+    assert _means(study(), own)[TOOLS, 1] == MEAN

@@ -1,0 +1,58 @@
+"""What a local model cannot be read for is told before a run, and the layout that a study names is obeyed."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from neuroscribe.errors import CapabilityError
+from neuroscribe.llm.local import LocalLLM
+from neuroscribe.simulate.simulators import asking_simulator, check_models
+from neuroscribe.study.spec import Study
+from neuroscribe.testing.random_subjects import random_subject
+from neuroscribe.testing.stores import MemoryCalls
+from neuroscribe.testing.tokenizers import byte_tokenizer
+
+
+class Local:
+    """Opens one local model, whatever is asked for, and no encoder."""
+
+    def __init__(self, family: str) -> None:
+        model = random_subject(family, vocab_size=300)
+        self.llm = LocalLLM(model, byte_tokenizer(), identity=family)
+
+    def open(self, *_: Any, **__: Any) -> Any:
+        return self.llm
+
+
+def study(layout: str) -> Study:
+    return Study.model_validate(
+        {
+            "name": "s",
+            "description": "d",
+            "subject": {"model": "m", "layers": 2, "neurons_per_layer": 4},
+            "corpus": {"files": "*.txt", "sequences": 1},
+            "llm": {"provider": "local", "model": "m"},
+            "explainers": {"token_list": {"kind": "token_list"}},
+            "simulators": {
+                "all_at_once": {"kind": "all_at_once", "layout": layout, "explainers": ["token_list"]}
+            },
+        }
+    )
+
+
+@pytest.mark.parametrize(("family", "layout"), [("llama", "asked"), ("llama", "hidden"), ("bloom", "hidden")])
+def test_a_local_model_that_can_be_read_passes(family: str, layout: str) -> None:
+    asyncio.run(check_models(study(layout), llm=Local(family), encoders=Local(family)))
+
+
+def test_a_local_model_that_cannot_be_read_is_refused_with_the_layout_that_would_do() -> None:
+    with pytest.raises(CapabilityError, match=r'bloom .*set layout = "hidden"'):
+        asyncio.run(check_models(study("asked"), llm=Local("bloom"), encoders=Local("bloom")))
+
+
+@pytest.mark.parametrize("layout", ["asked", "hidden"])
+def test_a_simulator_shows_the_layout_that_the_study_names(layout: str) -> None:
+    simulator = asking_simulator(study(layout).simulators["all_at_once"], Local("llama").llm, MemoryCalls())
+
+    assert f"all at once, {layout} prompt" in simulator.identity

@@ -1,0 +1,326 @@
+from dataclasses import replace
+from typing import Any
+
+import polars as pl
+import pytest
+
+from neuroscribe.report.summary import (
+    Headline,
+    Results,
+    Summary,
+    best_and_worst,
+    layer_table,
+    main_scores,
+    mean_interval,
+    summary,
+)
+from neuroscribe.report.text import report_text
+from neuroscribe.study.spec import Study
+from neuroscribe.tables.records import TABLES
+
+STUDY = Study.model_validate(
+    {
+        "name": "toy",
+        "description": "a toy",
+        "subject": {"model": "toy/subject", "layers": 4, "neurons_per_layer": 3},
+        "corpus": {"artefact": "toy-text", "sequences": 2, "sequence_length": 3},
+        "llm": {"model": "toy/llm"},
+        "explainers": {"token_pairs": {}, "token_list": {}},
+        "simulators": {
+            "all_at_once": {"explainers": ["token_pairs"]},
+            "embedding": {"explainers": ["token_pairs", "token_list"]},
+        },
+    }
+)
+MAIN, SECOND, SIZE = "correlation_all_at_once", "correlation_embedding", "r2_all_at_once"
+
+
+def table(name: str, *rows: dict[str, Any]) -> pl.DataFrame:
+    """One table; columns not given hold a zero of their type, or null where that is allowed."""
+    zeros = {c.name: None if c.nullable else _zero(c.dtype) for c in TABLES[name].columns}
+    return TABLES[name].frame([{**zeros, **row} for row in rows])
+
+
+def _zero(dtype: Any) -> object:
+    if isinstance(dtype, pl.List):
+        return []
+    return {pl.String(): "", pl.Binary(): b"", pl.Boolean(): False}.get(dtype, 0)
+
+
+def explained(name: str, layer: int, neuron: int, **given: Any) -> dict[str, Any]:
+    own = {
+        "explanation_id": name,
+        "layer": layer,
+        "neuron": neuron,
+        "polarity": 1,
+        "explainer": "token_pairs",
+    }
+    return {
+        **own,
+        "status": "ok",
+        "text": f"text of {name}",
+        "prompt_tokens": 100,
+        "completion_tokens": 10,
+        **given,
+    }
+
+
+def scored(name: str, layer: int, neuron: int, value: float | None, **given: Any) -> dict[str, Any]:
+    own = {
+        "explanation_id": name,
+        "layer": layer,
+        "neuron": neuron,
+        "polarity": 1,
+        "explainer": "token_pairs",
+    }
+    place = {"scorer": MAIN, "split": "test", "regime": "top_and_random", "chosen": True}
+    return {**own, **place, "value": value, **given}
+
+
+def results() -> Results:
+    """Layer 0: two neurons scored. Layer 1: captured alone. Layer 3: one scored, one refused."""
+    return Results(
+        statistics=table(
+            "activations/statistics",
+            *(
+                {"layer": layer, "neuron": n, "dead": layer == 3 and n == 2, "max": 1.0 - (n == 2)}
+                | {"near_dead": layer == 0 and n == 1}
+                for layer in (0, 1, 3)
+                for n in range(3)
+            ),
+        ),
+        records=table(
+            "neuron_records",
+            *(
+                {"layer": layer, "neuron": 0, "polarity": 1, "kind": "top", "rank": rank, "sequence_id": rank}
+                | {"peak": 4.0 - rank, "peak_position": 1}
+                for layer in (0, 3)
+                for rank in (0, 1)
+            ),
+        ),
+        explanations=table(
+            "explanations",
+            explained("a", 0, 0, text="words about <b>rain</b>\n\u202ebackwards"),
+            explained("b", 0, 1),
+            explained("c", 3, 0),
+            explained("d", 3, 1, status="refused", text=None),
+            explained("e", 3, 0, explainer="token_list", prompt_tokens=0, completion_tokens=0),
+        ),
+        scores=table(
+            "scores",
+            scored("a", 0, 0, 0.2, ceiling=0.5, control=0.1, ci_low=-0.1, ci_high=0.4),
+            scored("b", 0, 1, 0.6, ceiling=0.7, control=0.0),
+            scored("c", 3, 0, 0.9, ceiling=0.8, control=None),
+            scored("d", 3, 1, None, null_reason="explanation refused", ceiling=0.4),
+            scored("c", 3, 0, -1.0, split="valid"),
+            scored("c", 3, 0, -1.0, chosen=False),
+            scored("c", 3, 0, 0.1, regime="random_only"),
+            scored("c", 3, 0, 0.3, scorer=SECOND),
+            scored("e", 3, 0, 0.4, scorer=SECOND, explainer="token_list"),
+            scored("c", 3, 0, -499.0, scorer=SIZE),
+        ),
+        sequences=table(
+            "corpus/sequences",
+            {"sequence_id": 0, "token_ids": [0, 1, 2]},
+            {"sequence_id": 1, "token_ids": [2, 3, 2]},
+        ),
+        vocabulary=table(
+            "corpus/vocabulary",
+            *(
+                {"token_id": n, "bytes": token}
+                for n, token in enumerate([b"The", b" rain", b" fell", b"\n<i>"])
+            ),
+        ),
+    )
+
+
+@pytest.fixture(scope="module")
+def summed() -> Summary:
+    return summary(STUDY, results(), calls={0: 40, 3: 20}, seconds={0: 61.5})
+
+
+def test_the_headline_is_the_first_simulator_with_its_first_explainer():
+    assert Headline.of(STUDY) == Headline("token_pairs", MAIN)
+
+
+def test_each_explained_layer_has_a_row_and_the_last_row_is_for_all_of_them(summed: Summary):
+    assert summed.layers.drop("ci_low", "ci_high").to_dicts() == [
+        {"layer": 0, "neurons": 3, "dead": 0, "explained": 2, "scored": 2, "score": 0.4, "ceiling": 0.6}
+        | {"control": 0.05, "nulls": 0, "calls": 40, "tokens": 220, "seconds": 61.5},
+        {"layer": 3, "neurons": 3, "dead": 1, "explained": 1, "scored": 1, "score": 0.9}
+        | {"ceiling": pytest.approx(0.8), "control": None}
+        | {"nulls": 1, "calls": 20, "tokens": 220, "seconds": None},
+        {"layer": None, "neurons": 6, "dead": 1, "explained": 3, "scored": 3}
+        | {"score": pytest.approx(1.7 / 3), "ceiling": pytest.approx(2 / 3), "control": 0.05}
+        | {"nulls": 1, "calls": 60, "tokens": 440, "seconds": None},
+    ]
+
+
+def test_the_interval_of_a_mean_needs_five_values():
+    assert mean_interval([0.2, 0.6, 0.3, 0.4]) == (None, None)
+    assert mean_interval([0.5] * 5) == (0.5, 0.5)
+    low, high = mean_interval([0.0, 1.0] * 50)
+    assert low == pytest.approx(0.5 - 1.96 * 0.05, abs=0.015)
+    assert high == pytest.approx(0.5 + 1.96 * 0.05, abs=0.015)
+
+
+def test_the_layer_table_holds_the_intervals_of_five_neurons_and_more(summed: Summary):
+    assert summed.layers.select("ci_low", "ci_high").rows()[:2] == [(None, None), (None, None)]
+    found = results()
+    more = table("scores", *(scored(f"m{n}", 3, n + 2, 0.9) for n in range(4)))
+    layers = layer_table(
+        found.statistics,
+        found.explanations,
+        pl.concat([found.scores, more]),
+        headline=Headline.of(STUDY),
+        calls={},
+        seconds={},
+    )
+    rows = layers.select("ci_low", "ci_high").rows()
+    assert rows[:2] == [(None, None), (pytest.approx(0.9), pytest.approx(0.9))]
+
+
+def test_other_scorers_explainers_and_regimes_are_listed_apart(summed: Summary):
+    assert summed.scorers.select("scorer", "explainer", "regime", "n", "score", "nulls").rows() == [
+        (MAIN, "token_pairs", "top_and_random", 3, pytest.approx(1.7 / 3), 1),
+        (MAIN, "token_pairs", "random_only", 1, 0.1, 0),
+        (SECOND, "token_pairs", "top_and_random", 1, 0.3, 0),
+        (SECOND, "token_list", "top_and_random", 1, 0.4, 0),
+    ]
+
+
+def test_the_report_says_how_many_explanations_are_clearly_better_than_their_controls(summed: Summary):
+    # Only the first has an interval and a control, and -0.1 is not above 0.1.
+    assert (summed.clear, summed.compared) == (0, 1)
+    found = results()
+    better = table("scores", scored("z", 3, 2, 0.6, ci_low=0.3, ci_high=0.8, control=0.2))
+    more = {"scores": better, "explanations": table("explanations", explained("z", 3, 2))}
+    joined = {name: pl.concat([getattr(found, name), rows]) for name, rows in more.items()}
+    again = summary(STUDY, replace(found, **joined))
+    assert (again.clear, again.compared) == (1, 2)
+    assert "Clearly better than another neuron's explanation: 1 of 2" in report_text(again, 100)
+
+
+def test_sizes_are_shown_only_where_a_calibration_was_fitted(summed: Summary):
+    note = "Not shown: r2 and deviation"
+    assert SIZE in summed.unfitted
+    assert note in report_text(summed, 100)
+    scoring = STUDY.scoring.model_copy(update={"calibration": "linear"})
+    calibrated = summary(STUDY.model_copy(update={"scoring": scoring}), results())
+    assert calibrated.scorers.filter(scorer=SIZE)["score"].to_list() == [-499.0]
+    assert note not in report_text(calibrated, 100)
+
+
+def test_statuses_and_reasons_are_counted(summed: Summary):
+    counted = summed.statuses.select("explainer", "ok", "refused", "unparsable", "failed")
+    assert counted.rows() == [("token_pairs", 3, 1, 0, 0), ("token_list", 1, 0, 0, 0)]
+    assert summed.null_reasons.rows() == [(MAIN, "token_pairs", "explanation refused", 1)]
+
+
+def test_what_was_set_aside_in_the_explained_layers_is_counted_by_reason(summed: Summary):
+    # Layer 0 has a near-dead neuron and a silent one, layer 3 a dead one; layer 1 was not explained.
+    assert summed.set_aside == {"dead": 1, "near_dead": 1, "silent": 1}
+
+
+def test_best_and_worst_come_with_their_evidence_and_none_comes_twice(summed: Summary):
+    assert [item.value for item in summed.best] == [0.9, 0.6, 0.2]
+    assert summed.worst == ()
+    found = results()
+    best, worst = best_and_worst(
+        main_scores(found.scores, Headline.of(STUDY)),
+        found.explanations,
+        found.records,
+        found.sequences,
+        found.vocabulary,
+        n=1,
+    )
+    assert [item.text for item in best] == ["text of c"]
+    assert [item.value for item in worst] == [0.2]
+    shown = worst[0].excerpts
+    assert [(e.before, e.peak, e.after) for e in shown] == [
+        (b"The", b" rain", b" fell"),
+        (b" fell", b"\n<i>", b" fell"),
+    ]
+    assert [e.activation for e in shown] == [4.0, 3.0]
+
+
+def test_the_report_reads_like_this(summed: Summary):
+    lines = report_text(summed, 100, next_steps=["make ui    look at the graph"]).splitlines()
+    assert lines[:8] == [
+        "Study toy: toy/subject",
+        "9 neurons captured (3 layers), 1 dead",
+        "",
+        "Layers: correlation_all_at_once of token_pairs, test split, top and random",
+        "layer neurons dead explained scored score interval ceiling control nulls calls tokens seconds",
+        "    0       3    0         2      2  0.40        -    0.60    0.05     0    40    220      62",
+        "    3       3    1         1      1  0.90        -    0.80       -     1    20    220       -",
+        "  all       6    1         3      3  0.57        -    0.67    0.05     1    60    440       -",
+    ]
+    assert lines[-2:] == ["What to type next", "  make ui    look at the graph"]
+    for line in (
+        "Set aside before any call: 1 dead, 1 near-dead, 1 silent on the side to be explained",
+        "Explanations by token_pairs: 3 ok, 1 refused",
+        "No score by correlation_all_at_once of token_pairs: 1 x explanation refused",
+        " 0.20 [-0.10, 0.40]  layer 0, neuron 0, polarity +1; ceiling 0.50, control 0.10",
+        "      words about <b>rain</b>\\n\\u202ebackwards",
+        "        4: The «rain» fell",
+        "        3:  fell«\\n<i>» fell",
+    ):
+        assert line in lines
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_the_report_fits_the_terminal(summed: Summary, width: int):
+    lines = report_text(summed, width).splitlines()
+    heads = [line for line in lines if line.startswith("layer ")]
+    assert max(len(line) for line in lines) <= width
+    assert "neurons" in heads[0]
+    assert "seconds" in heads[-1], "columns that do not fit are shown below, not lost"
+
+
+def test_hostile_text_cannot_reach_the_terminal(summed: Summary):
+    text = report_text(summed, 100)
+    assert not [character for character in text if character != "\n" and not character.isprintable()]
+
+
+def test_a_run_without_any_score_still_gives_a_report():
+    found = results()
+    empty = Results(
+        **{**vars(found), "scores": found.scores.clear(), "explanations": found.explanations.clear()}
+    )
+    text = report_text(summary(STUDY, empty), 100)
+    assert "and where they peak\n  none has a score" in text
+
+
+def test_a_layer_whose_neurons_are_all_dead_or_nearly_is_listed_as_such():
+    found = results()
+    silent = table(
+        "activations/statistics",
+        *({"layer": 2, "neuron": n, "dead": n < 2, "near_dead": n == 2} for n in range(3)),
+    )
+    with_silent = Results(**{**vars(found), "statistics": pl.concat([found.statistics, silent])})
+    summed = summary(STUDY, with_silent, calls={0: 40, 3: 20}, seconds={0: 61.5, 3: 2.0})
+    assert summed.silent_layers == (2,)
+    lines = report_text(summed, 100).splitlines()
+    start = lines.index("Layers: correlation_all_at_once of token_pairs, test split, top and random")
+    assert lines[start + 3 : start + 6] == [
+        "    2       3    2         0      0     -        -       -       -     0     0      0       0",
+        "    3       3    1         1      1  0.90        -    0.80       -     1    20    220       2",
+        "  all       9    3         3      3  0.57        -    0.67    0.05     1    60    440      64",
+    ]
+    assert lines[start + 6] == "All neurons of layer 2 are dead or near-dead: none can be explained."
+
+
+def test_a_study_without_any_live_neuron_still_gives_a_report():
+    found = results()
+    dead = found.statistics.with_columns(dead=pl.lit(value=True))
+    empty = Results(
+        **{
+            **vars(found),
+            "statistics": dead,
+            "scores": found.scores.clear(),
+            "explanations": found.explanations.clear(),
+        }
+    )
+    text = report_text(summary(STUDY, empty), 100)
+    assert "All neurons of layers 0, 1, 3 are dead or near-dead: none can be explained." in text

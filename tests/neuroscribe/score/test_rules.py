@@ -1,0 +1,176 @@
+from collections.abc import Sequence
+
+import polars as pl
+
+from neuroscribe.ports.checks import Rule, Verdict
+from neuroscribe.score.rules import coverage, rules_for, verdicts
+from neuroscribe.study.dues import REGIMES
+from neuroscribe.study.spec import Study
+from neuroscribe.tables.records import EXPLANATIONS, SCORES
+
+STUDY = Study.model_validate(
+    {
+        "name": "tiny",
+        "description": "two explainers, two simulators",
+        "subject": {"model": "tiny", "layers": 2, "neurons_per_layer": 4},
+        "corpus": {"files": "text/*.txt", "sequences": 8},
+        "llm": {"model": "tiny-chat"},
+        "explainers": {"token_pairs": {}, "token_list": {}},
+        "simulators": {
+            "all_at_once": {"explainers": ["token_pairs"]},
+            "embedding": {"explainers": ["token_pairs", "token_list"]},
+        },
+        "scoring": {"max_unscored_share": 0.25},
+    }
+)
+
+
+def explanation(explanation_id: str, neuron: int, explainer: str, status: str = "ok") -> dict[str, object]:
+    zeros = {name: 0 for name, dtype in EXPLANATIONS.schema.items() if dtype != pl.String}
+    texts = {name: "" for name, dtype in EXPLANATIONS.schema.items() if dtype == pl.String}
+    given = {"explanation_id": explanation_id, "neuron": neuron, "explainer": explainer, "status": status}
+    return {**zeros, **texts, "sequence_ids": [], **given}
+
+
+def score(
+    explanation_id: str, neuron: int, scorer: str, regime: str, split: str = "test"
+) -> dict[str, object]:
+    return {
+        **dict.fromkeys(SCORES.schema, None),
+        "explanation_id": explanation_id,
+        "layer": 0,
+        "neuron": neuron,
+        "polarity": 1,
+        "explainer": "token_pairs",
+        "scorer": scorer,
+        "split": split,
+        "regime": regime,
+        "value": 0.5,
+        "n_sequences": 10,
+        "n_tokens": 640,
+        "n_unreadable": 0,
+        "chosen": True,
+    }
+
+
+class Accepting:
+    """A validator that passes everything and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, list[str], int]] = []
+
+    def validate(
+        self,
+        frame: pl.DataFrame,
+        rules: Sequence[Rule],
+        *,
+        name: str,
+        identify: tuple[str, ...] = ("layer", "neuron", "explanation_id"),
+    ) -> list[Verdict]:
+        self.asked.append((name, [rule.name for rule in rules], frame.height))
+        return [Verdict(rule.name, True, rule.severity, rule.description, "", None) for rule in rules]
+
+
+def test_rule_names_are_unique_and_only_statistical_rules_warn():
+    rules = rules_for(STUDY)
+    assert len({rule.name for rule in rules}) == len(rules)
+    assert [rule.name for rule in rules if rule.severity == "warn"] == [
+        "interval_not_above_value",
+        "interval_not_below_value",
+        "value_above_control",
+    ]
+
+
+def test_the_studys_limit_is_the_rules_bound():
+    rule = next(rule for rule in rules_for(STUDY) if rule.name == "unscored_share")
+    assert rule.high == 0.25
+    assert "25%" in rule.description
+
+
+def test_rules_name_only_columns_that_exist():
+    explanations = EXPLANATIONS.frame([explanation("a", 0, "token_pairs")])
+    covered = coverage(SCORES.frame([]), explanations, STUDY)
+    for rule in rules_for(STUDY):
+        assert set(rule.columns) <= set((covered if rule.frame == "coverage" else SCORES.frame([])).columns)
+
+
+def test_coverage_counts_rows_per_assigned_scorer_and_regime():
+    explanations = EXPLANATIONS.frame(
+        [
+            explanation("pairs", 0, "token_pairs"),
+            explanation("list", 1, "token_list"),
+            explanation("refusal", 2, "token_pairs", status="refused"),
+        ]
+    )
+    scores = SCORES.frame(
+        [
+            score("pairs", 0, "correlation_all_at_once", "random_only", split="valid"),
+            score("pairs", 0, "correlation_all_at_once", "random_only", split="test"),
+            score("list", 1, "correlation_embedding", "top_and_random"),
+        ]
+    )
+    found = coverage(scores, explanations, STUDY)
+    assert found["scorer"].n_unique() == 2 * 4
+    correlations = found.filter(pl.col("scorer").str.starts_with("correlation"))
+    assert correlations.select("explanation_id", "scorer", "regime", "rows").rows() == [
+        ("pairs", "correlation_all_at_once", "top_and_random", 0),
+        ("pairs", "correlation_all_at_once", "random_only", 2),
+        ("pairs", "correlation_embedding", "top_and_random", 0),
+        ("pairs", "correlation_embedding", "random_only", 0),
+        ("list", "correlation_embedding", "top_and_random", 1),
+        ("list", "correlation_embedding", "random_only", 0),
+    ]
+
+
+def test_coverage_wants_judges_on_one_regime_and_an_auc_alone_of_an_encoder():
+    scorers = {
+        "detection": {"explainers": ["token_pairs"]},
+        "retrieval": {"explainers": ["token_list"]},
+        "ablation": {"simulators": ["all_at_once"]},
+    }
+    judged = Study.model_validate(STUDY.model_dump() | {"scorers": scorers})
+    explanations = EXPLANATIONS.frame(
+        [explanation("pairs", 0, "token_pairs"), explanation("list", 1, "token_list")]
+    )
+    due = coverage(SCORES.frame([]), explanations, judged).select("explanation_id", "scorer", "regime")
+    known = coverage(SCORES.frame([]), explanations, STUDY).select("explanation_id", "scorer", "regime")
+    assert due.join(known, on=due.columns, how="anti").sort(due.columns).rows() == [
+        ("list", "retrieval_auc", "top_and_random"),
+        ("pairs", "ablation_all_at_once", "random_only"),
+        ("pairs", "ablation_all_at_once", "top_and_random"),
+        ("pairs", "detection_auc", "top_and_random"),
+        ("pairs", "detection_balanced_accuracy", "top_and_random"),
+    ]
+
+
+def test_values_are_held_to_the_range_of_their_measure():
+    judged = Study.model_validate(
+        STUDY.model_dump() | {"scorers": {"detection": {"explainers": ["token_pairs"]}}}
+    )
+    ranges = {rule.frame: (rule.low, rule.high) for rule in rules_for(judged) if "in_range" in rule.name}
+    assert {frame: tuple(bound and round(bound, 6) for bound in own) for frame, own in ranges.items()} == {
+        "correlations": (-1, 1),
+        "explained": (None, 1),
+        "shares": (0, 1),
+    }
+    asked = Accepting()
+    scorers = ["contrast_embedding", "r2_embedding", "deviation_all_at_once", "detection_auc"]
+    scores = SCORES.frame([score("a", 0, scorer, "top_and_random") for scorer in scorers])
+    verdicts(asked, scores=scores, explanations=EXPLANATIONS.frame([]), study=judged, name="t")
+    assert {name: rows for name, _, rows in asked.asked} == {
+        "t scores": 4, "t simulated": 3, "t due": 2, "t correlations": 1, "t explained": 2, "t shares": 1,
+        "t coverage": 0,
+    }  # fmt: skip
+
+
+def test_every_rule_is_examined_once_on_its_own_frame():
+    validator = Accepting()
+    explanations = EXPLANATIONS.frame([explanation("list", 1, "token_list")])
+    scores = SCORES.frame([score("list", 1, "correlation_embedding", regime) for regime in REGIMES])
+    found = verdicts(validator, scores=scores, explanations=explanations, study=STUDY, name="tiny layer_00")
+    assert sorted(verdict.rule for verdict in found) == sorted(rule.name for rule in rules_for(STUDY))
+    assert {name: rows for name, _, rows in validator.asked} == {
+        "tiny layer_00 scores": 2, "tiny layer_00 simulated": 2, "tiny layer_00 due": 2,
+        "tiny layer_00 correlations": 2, "tiny layer_00 explained": 0, "tiny layer_00 coverage": 2 * 4,
+    }  # fmt: skip
+    assert validator.asked[-1][1] == ["every_explanation_scored"]

@@ -1,0 +1,38 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from neuroscribe.text.escaping import escaped, storable, unescaped
+
+
+@given(st.binary() | st.text().map(str.encode))
+def test_escaped_bytes_are_one_line_and_come_back(token: bytes) -> None:
+    line = escaped(token)
+    assert len(line.splitlines()) <= 1
+    assert "\t" not in line
+    assert line == line.encode().decode()
+    assert unescaped(line).encode("utf-8", "surrogateescape") == token
+
+
+@pytest.mark.parametrize(
+    ("token", "shown"),
+    [
+        (b" the", " the"),
+        (b"\n", "\\n"),
+        (b"\t", "\\t"),
+        (b"\x00", "\\u0000"),
+        ("\u200f".encode(), "\\u200f"),
+        ("\u2028".encode(), "\\u2028"),
+        (b"\xe2\x80", "\\xe2\\x80"),
+        (b"\\n", "\\\\n"),
+        ("שלום 🐈 é".encode(), "שלום 🐈 é"),
+        (b"<script>", "<script>"),
+        ("\U000e0001".encode(), "\\U000e0001"),
+    ],
+)
+def test_a_token_is_shown_as_it_reads(token: bytes, shown: str) -> None:
+    assert escaped(token) == shown
+
+
+def test_text_with_half_a_surrogate_pair_becomes_storable() -> None:
+    assert storable("a\ud83d ü") == "a\\ud83d ü"

@@ -1,0 +1,86 @@
+import json
+import resource
+from pathlib import Path
+
+import pytest
+
+from neuroscribe.errors import StoreError
+from neuroscribe.fingerprint import fingerprint
+from resources.store.calls import FolderCalls
+
+KEY = fingerprint("a question")
+ANSWER: dict[str, object] = {
+    "text": "fires on 🌧 and\n\ttabs",
+    "status": "ok",
+    "cost_usd": None,
+    "tokens": [1, 2.5],
+}
+
+
+def files_below(root: Path) -> list[str]:
+    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+
+
+def test_an_answer_comes_back_as_it_was_put(tmp_path: Path):
+    FolderCalls(tmp_path).put(KEY, ANSWER)
+    assert FolderCalls(str(tmp_path)).get(KEY) == ANSWER
+
+
+def test_a_question_that_was_never_put_has_no_answer(tmp_path: Path):
+    assert FolderCalls(tmp_path / "not yet there").get(KEY) is None
+
+
+def test_each_answer_is_one_file_in_a_folder_of_two_letters(tmp_path: Path):
+    calls = FolderCalls(tmp_path)
+    calls.put(KEY, ANSWER)
+    calls.put(KEY, {**ANSWER, "text": "again"})
+    assert files_below(tmp_path) == [f"{KEY[:2]}/{KEY}.json"]
+    assert calls.get(KEY) == {**ANSWER, "text": "again"}
+
+
+def test_half_a_character_survives(tmp_path: Path):
+    calls = FolderCalls(tmp_path)
+    calls.put(KEY, {"text": "\ud83d"})
+    assert calls.get(KEY) == {"text": "\ud83d"}
+
+
+@pytest.mark.parametrize("damage", [b'{"text": "fires o', b"", b"\xff\xfe", b'["a list"]', b"[" * 100_000])
+def test_a_damaged_file_is_named_and_said_to_be_deleted(tmp_path: Path, damage: bytes):
+    calls = FolderCalls(tmp_path)
+    calls.put(KEY, ANSWER)
+    path = tmp_path / KEY[:2] / f"{KEY}.json"
+    path.write_bytes(damage)
+    with pytest.raises(StoreError, match="delete it") as raised:
+        calls.get(KEY)
+    assert str(path) in str(raised.value)
+
+
+def test_a_store_that_cannot_be_written_is_named(tmp_path: Path):
+    (tmp_path / "taken").write_text("a file where the folder should be")
+    with pytest.raises(StoreError, match="taken"):
+        FolderCalls(tmp_path / "taken").put(KEY, ANSWER)
+
+
+def test_a_write_that_breaks_off_leaves_nothing_behind(tmp_path: Path):
+    calls = FolderCalls(tmp_path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))  # a disk that is full after 4 kB
+    try:
+        with pytest.raises(StoreError, match=KEY):
+            calls.put(KEY, {"text": "x" * 100_000})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert files_below(tmp_path) == []
+    assert calls.get(KEY) is None
+
+
+def test_a_remote_store_keeps_answers_too():
+    calls = FolderCalls("memory://calls-of-this-test")
+    assert calls.get(KEY) is None
+    calls.put(KEY, ANSWER)
+    assert calls.get(KEY) == ANSWER
+
+
+def test_files_are_plain_json(tmp_path: Path):
+    FolderCalls(tmp_path).put(KEY, ANSWER)
+    assert json.loads((tmp_path / KEY[:2] / f"{KEY}.json").read_text("ascii")) == ANSWER
