@@ -1,7 +1,7 @@
 """Stored results stay up to date: identities of stages are those that earlier releases wrote into stores.
 
-`identities.json` was written by commit db6481d, before the code was laid out in folders. A stage whose number is
-raised on purpose has its identity, and those after it, written there anew.
+`identities.json` was written by commit db6481d, before the code was laid out in folders. A stage whose number
+is raised on purpose has its identity, and those after it, written there anew.
 """
 
 import json
