@@ -38,7 +38,7 @@ def neuron_records(study: Study) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:
         from neuroscribe.capture.stage import layer_records
         from neuroscribe.report.pictures import exemplar_preview
-        from neuroscribe.text.corpus import token_bytes_by_sequence
+        from neuroscribe.text.corpus import TokenBytes
 
         sequences = corpus["corpus/sequences"]
         with plain_failures():
@@ -46,9 +46,7 @@ def neuron_records(study: Study) -> dg.AssetsDefinition:
                 layer: layer_records(study, layer, sequences, tensors) for layer in selected_layers(context)
             }
         first = next(iter(frames.values()))
-        tokens = token_bytes_by_sequence(
-            sequences, corpus["corpus/vocabulary"], first["sequence_id"].unique()
-        )
+        tokens = TokenBytes(sequences, corpus["corpus/vocabulary"])
         return dg.MaterializeResult(
             value={layer_key(layer): frame for layer, frame in frames.items()},
             metadata={

@@ -43,8 +43,9 @@ def simulations(study: Study) -> dg.AssetsDefinition:
         calls: dg.ResourceParam[CallStore],
         progress: dg.ResourceParam[Progress],
     ) -> dg.MaterializeResult:
-        from neuroscribe.report.tallies import simulation_tally
         from neuroscribe.simulate.simulators import simulated_layer
+
+        from neuroscribe.report.tallies import simulation_tally
         from neuroscribe.simulate.stage import SimulatedTables
 
         tables = SimulatedTables(

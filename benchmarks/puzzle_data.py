@@ -13,10 +13,10 @@ from typing import Annotated, Any
 
 import numpy as np
 import polars as pl
+from neuroscribe.evidence.tasks import Task
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from neuroscribe.errors import PuzzleError
-from neuroscribe.evidence.tasks import Task
 from neuroscribe.explain.evidence import LayerEvidence
 from neuroscribe.measures.agreement import correlation
 from neuroscribe.ports.models import TextEncoder

@@ -16,18 +16,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
+from neuroscribe.explain.explainers import explained
+from neuroscribe.simulate.simulators import opened_simulators
+from neuroscribe.study.explainers import LogitLens
+from neuroscribe.study.scorers import ScoringSpec
 
 from benchmarks.figures import Figure, figure, write
 from benchmarks.puzzle_data import POLARITY, PuzzleLayer, is_first, likeness, read_puzzles
 from dagster_project.environments import Environment
 from neuroscribe.errors import NeuroscribeError, StudyError
-from neuroscribe.explain.explainers import explained
 from neuroscribe.ports.models import TextEncoder
-from neuroscribe.simulate.simulators import opened_simulators
 from neuroscribe.simulate.stage import simulated
-from neuroscribe.study.explainers import LogitLens
 from neuroscribe.study.files import chosen_study, read_studies
-from neuroscribe.study.scorers import ScoringSpec
 from neuroscribe.study.sections import EncoderSpec
 from neuroscribe.study.spec import Study
 from neuroscribe.text.escaping import escaped

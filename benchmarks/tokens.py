@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from neuroscribe.study.explainers import EXPLAINER_KINDS
+from neuroscribe.study.simulators import SIMULATOR_KINDS
 
 from benchmarks.figures import Figure, figure
 from dagster_project.environments import Environment
@@ -19,9 +21,7 @@ from dagster_project.plan import found
 from neuroscribe.ports.replies import Usage
 from neuroscribe.report.plan import layer_plan
 from neuroscribe.report.planned_calls import Asked
-from neuroscribe.study.explainers import EXPLAINER_KINDS
 from neuroscribe.study.files import chosen_study, read_studies
-from neuroscribe.study.simulators import SIMULATOR_KINDS
 from neuroscribe.study.spec import Study
 from resources.models.artefacts import Artefacts
 from resources.models.weights import located

@@ -2,7 +2,7 @@
 
 from dagster_project.build import build_defs
 from dagster_project.environments import Environment
-from neuroscribe.study.files import read_studies
+from neuroscribe.kinds import read_studies
 
 _ENVIRONMENT = Environment.read()
 defs = build_defs(read_studies(_ENVIRONMENT.studies).values(), environment=_ENVIRONMENT)

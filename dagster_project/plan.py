@@ -9,25 +9,26 @@ no model is loaded.
 import argparse
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import polars as pl
 
 from dagster_project.environments import Environment
 from neuroscribe.errors import CapabilityError, LLMError, NeuroscribeError
-from neuroscribe.explain.stage import LayerTables
-from neuroscribe.judge.judges import AskedJudge
-from neuroscribe.judge.stage import layout_of
+from neuroscribe.judge.judging import AskingJudge
+from neuroscribe.kinds import read_studies
 from neuroscribe.lineage import Lineage
-from neuroscribe.ports.models import LLM
+from neuroscribe.llm.capabilities import LLM_NEEDS
 from neuroscribe.ports.replies import Usage
-from neuroscribe.ports.stores import CallStore
+from neuroscribe.ports.sources import Models
 from neuroscribe.report.plan import layer_plan, plan_text
 from neuroscribe.report.planned_calls import Asked, Found
-from neuroscribe.simulate.simulators import asking_simulator
-from neuroscribe.study.files import chosen_layers, chosen_study, read_studies
+from neuroscribe.simulate.simulator import Simulating
+from neuroscribe.study.files import chosen_layers, chosen_study
 from neuroscribe.study.spec import LLMSpec, Study
+from neuroscribe.tables.records import TABLES
 from neuroscribe.text.escaping import escaped
 from resources.llm.prices import batch_prices, prices
 from resources.store.tables import Tables
@@ -88,24 +89,19 @@ def found(study: Study, tables: Tables, layer: int) -> Found:
     def current(*stages: str) -> bool:
         return all(lineage.is_current(study, stage, layer) for stage in stages)
 
-    def read(table: str) -> pl.DataFrame:
-        return tables.read(study.name, table, layer)
+    def read(*names: str) -> dict[str, pl.DataFrame]:
+        layered = {name: layer if TABLES[name].per_layer else None for name in names}
+        return {name: tables.read(study.name, name, place) for name, place in layered.items()}
 
     if not current("activations"):
         return Found()
     statistics = read("activations/statistics")
     if not current("neuron_records", "token_lookup", "connections"):
         return Found(statistics)
-    shown = LayerTables(
-        tables.read(study.name, "corpus/sequences"),
-        tables.read(study.name, "corpus/vocabulary"),
-        statistics,
-        read("neuron_records"),
-        read("token_lookup"),
-        read("connections"),
-    )
+    captured = read("corpus/sequences", "corpus/vocabulary", "neuron_records", "token_lookup", "connections")
     asked = frozenset(stage for stage in _ASKED if current(stage))
-    return Found(statistics, shown, read("explanations") if "explanations" in asked else None, asked)
+    explained = read("explanations") if "explanations" in asked else {}
+    return Found({**statistics, **captured, **explained}, asked)
 
 
 def _asked(study: Study, spec: LLMSpec, resources: Mapping[str, Any]) -> Asked:
@@ -118,29 +114,23 @@ def _asked(study: Study, spec: LLMSpec, resources: Mapping[str, Any]) -> Asked:
         own = prices(spec, spec.base_url or "")
         return Asked(own.cost)
     known = (batch_prices if spec.batch else prices)(spec, llm.endpoint.url)
-    calls = resources["calls"]
-    return Asked(known.cost, llm.identity, _simulators(study, llm, calls), _judges(study, llm, calls))
+    models = Models(llm, resources["encoders"], resources["calls"], resources["progress"])
+    return Asked(known.cost, dict(_identities(study, models)))
 
 
-def _simulators(study: Study, llm: LLM, calls: CallStore) -> dict[str, str]:
-    """Return the identities of the simulators that ask this model."""
-    identities: dict[str, str] = {}
-    for name, spec in study.simulators.items():
-        if spec.prompts:
-            try:
-                identities[name] = asking_simulator(spec, llm, calls).identity
-            except CapabilityError:  # a run says so before it begins
-                continue
-    return identities
-
-
-def _judges(study: Study, llm: LLM, calls: CallStore) -> dict[str, list[str]]:
-    """Return the identities that the judges of the study may have with this model."""
-    return {
-        name: [AskedJudge(llm, layout_of(spec), calls, by_first_token=way).identity for way in (True, False)]
-        for name, spec in study.judging.items()
-        if spec.calls(1)
-    }
+def _identities(study: Study, models: Models) -> Iterator[tuple[tuple[str, str], list[str]]]:
+    """Yield by stage and name the identities that what asks these models may have."""
+    assert models.llm is not None, "opened"
+    for name in study.explainers:
+        yield ("explanation", name), [models.llm.identity]
+    for name, simulator in study.simulators.items():
+        if isinstance(simulator, Simulating) and simulator.needs in LLM_NEEDS:
+            with suppress(CapabilityError):  # a run says so before it begins
+                yield ("simulation", name), [simulator.simulator(models).identity]
+    for name, judge in study.judging.items():
+        if isinstance(judge, AskingJudge):
+            ways = (judge.judge(models, by_first_token=way) for way in (True, False))
+            yield ("judgement", name), [way.identity for way in ways]
 
 
 def _free(usage: Usage) -> float:

@@ -31,8 +31,9 @@ from dagster_project.outcome import outcome
 from neuroscribe.capture import check_size
 from neuroscribe.capture.plan import random_sequences
 from neuroscribe.errors import BatchPendingError, NeuroscribeError, StoreError
-from neuroscribe.simulate.simulators import check_models
-from neuroscribe.study.files import chosen_layers, chosen_study, read_studies
+from neuroscribe.kinds import read_studies
+from neuroscribe.simulate.stage import check_models
+from neuroscribe.study.files import chosen_layers, chosen_study
 from neuroscribe.study.spec import Study
 from neuroscribe.text.escaping import escaped
 from resources.store.files import Files

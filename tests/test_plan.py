@@ -7,6 +7,10 @@ from typing import Any
 
 import polars as pl
 import pytest
+from neuroscribe.simulate.simulators import asking_simulator, requests
+from neuroscribe.study.explainers import EXPLAINER_KINDS
+from neuroscribe.study.prompts import JudgingLayout as Layout
+from neuroscribe.study.simulators import SIMULATOR_KINDS
 
 from dagster_project.plan import main
 from neuroscribe.capture.connections import connections_of
@@ -20,11 +24,7 @@ from neuroscribe.ports.replies import Usage
 from neuroscribe.report.ledger import ledger
 from neuroscribe.report.plan import layer_plan, likely_tokens, plan_text
 from neuroscribe.report.planned_calls import Asked, Found
-from neuroscribe.simulate.simulators import asking_simulator, requests
 from neuroscribe.simulate.stage import SimulatedTables, layer_simulations
-from neuroscribe.study.explainers import EXPLAINER_KINDS
-from neuroscribe.study.prompts import JudgingLayout as Layout
-from neuroscribe.study.simulators import SIMULATOR_KINDS
 from neuroscribe.study.spec import Study
 from neuroscribe.subject.subject import Subject
 from neuroscribe.testing.planted import LAYERS, NEURONS, planted_corpus, planted_subject, planted_tokenizer

@@ -1,6 +1,6 @@
 """Ablates every simulated neuron of a layer on the sequences by which it is scored."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,32 +8,23 @@ import numpy as np
 import polars as pl
 
 from neuroscribe.ablate.divergence import Replacement, divergences
-from neuroscribe.evidence.exemplars import Exemplars, Neuron, by_neuron, scored_exemplars
-from neuroscribe.evidence.simulations import Place, Simulations, fitted
+from neuroscribe.evidence.exemplars import Neuron
+from neuroscribe.evidence.layer import LayerEvidence
+from neuroscribe.evidence.simulations import Place, fitted
 from neuroscribe.fingerprint import fingerprint
-from neuroscribe.llm.calls import answered_once
+from neuroscribe.llm.calls import Form, Once
 from neuroscribe.measures.calibration import Calibrated
+from neuroscribe.ports.sources import SubjectSource
 from neuroscribe.ports.stores import CallStore, Progress
-from neuroscribe.study.spec import Study
 from neuroscribe.subject.architectures import DownProjection, selected_projections
 from neuroscribe.subject.subject import Subject
 from neuroscribe.tables.records import ABLATIONS
-from neuroscribe.text.corpus import token_rows
 
 _RESULTS = 1
 """Raise when the same ablation gives other divergences than before."""
-
-
-@dataclass(frozen=True)
-class AblatedTables:
-    """One layer's tables, as an ablation reads them."""
-
-    sequences: pl.DataFrame
-    statistics: pl.DataFrame
-    records: pl.DataFrame
-    lookup: pl.DataFrame
-    explanations: pl.DataFrame
-    simulations: pl.DataFrame
+_DIVERGENCES: Form[list[float]] = Form(
+    lambda divergences: {"divergences": divergences}, lambda stored: list(stored["divergences"])
+)
 
 
 @dataclass(frozen=True)
@@ -65,13 +56,7 @@ class _Sequence:
 
 
 async def ablated_layer(
-    study: Study,
-    layer: int,
-    tables: AblatedTables,
-    *,
-    subject: Subject,
-    calls: CallStore,
-    progress: Progress,
+    evidence: LayerEvidence, *, subject: SubjectSource, calls: CallStore, progress: Progress
 ) -> pl.DataFrame:
     """Return the ABLATIONS of one layer: every simulation on `test`, of the controls as well.
 
@@ -79,94 +64,102 @@ async def ablated_layer(
     sequences themselves); a control's by the line of the explanation it stands beside. Each sequence's
     results are stored, so that a run that was killed loses one sequence.
     """
-    projection = selected_projections(subject.model, [layer])[layer]
-    plan = _Plan(study, tables).sequences
-    tokens = token_rows(tables.sequences)
+    study, layer = evidence.study, evidence.layer
+    model = subject.open(study.subject, progress=progress)
+    runner = _Runner(evidence, model, selected_projections(model.model, [layer])[layer], Once(calls))
+    plan = _Plan(evidence).sequences
     rows: list[dict[str, Any]] = []
     with progress.task(f"ablate {study.name} layer {layer}", total=len(plan), unit="sequences") as advance:
-        for sequence, own in sorted(plan.items()):
-            found = await _measured(study, subject, projection, tokens[sequence], list(own.rows), calls)
-            for one in own.asked:
-                pair = {"simulated_divergence": found[one.simulated], "mean_divergence": found[one.mean]}
-                rows.append(one.row | pair)
+        for sequence, wanted in sorted(plan.items()):
+            measured = await runner.divergences(sequence, list(wanted.rows))
+            for asked in wanted.asked:
+                rows.append(
+                    {
+                        **asked.row,
+                        "simulated_divergence": measured[asked.simulated],
+                        "mean_divergence": measured[asked.mean],
+                    }
+                )
             advance(1)
     return ABLATIONS.frame(rows).sort(*ABLATIONS.key)
 
 
-async def _measured(
-    study: Study,
-    subject: Subject,
-    projection: DownProjection,
-    tokens: Sequence[int],
-    rows: Sequence[Replacement],
-    calls: CallStore,
-) -> list[float]:
-    both = len(study.polarities) > 1
-    model = [
-        subject.name,
-        subject.revision,
-        str(subject.dtype),
-        subject.device.type,
-        list(subject.prefix_ids),
-    ]
-    asked = [[own.neuron, own.polarity, list(own.values)] for own in rows]
-    key = fingerprint("ablation", _RESULTS, model, projection.path, list(tokens), asked, both)
+@dataclass(frozen=True)
+class _Runner:
+    """Runs the subject with neurons of one layer replaced, each sequence once."""
 
-    async def call() -> Mapping[str, Any]:
-        return {"divergences": divergences(subject, projection, tokens, rows, keeps_other_side=both)}
+    evidence: LayerEvidence
+    subject: Subject
+    projection: DownProjection
+    once: Once
 
-    return await answered_once(key, calls, call, read=lambda answer: list(answer["divergences"]))
+    async def divergences(self, sequence: int, rows: Sequence[Replacement]) -> list[float]:
+        """Return what each replacement changes on a sequence."""
+        subject, tokens = self.subject, self.evidence.tokens.ids[sequence]
+        both = len(self.evidence.study.polarities) > 1
+        model = [
+            subject.name,
+            subject.revision,
+            str(subject.dtype),
+            subject.device.type,
+            list(subject.prefix_ids),
+        ]
+        replaced = [[row.neuron, row.polarity, list(row.values)] for row in rows]
+        key = fingerprint("ablation", _RESULTS, model, self.projection.path, tokens, replaced, both)
+
+        async def run() -> list[float]:
+            return divergences(subject, self.projection, tokens, rows, keeps_other_side=both)
+
+        return await self.once.answer(key, run, _DIVERGENCES)
 
 
 class _Plan:
     """What is to be tried on each sequence; the clean run is shared by all that is tried on one."""
 
-    def __init__(self, study: Study, tables: AblatedTables) -> None:
+    def __init__(self, evidence: LayerEvidence) -> None:
         self.sequences: dict[int, _Sequence] = {}
-        self._study = study
-        self._simulations = Simulations(tables.simulations, tables.explanations)
-        self._records, self._means = by_neuron(tables.records), _means(study, tables)
+        self._evidence, self._simulations = evidence, evidence.simulations
+        self._means = _means(evidence)
         self._planned: set[Place] = set()
-        usable = tables.explanations.filter(pl.col("status") == "ok")
-        wanted = {name for spec in study.ablating.values() for name in spec.simulators}
+        study = evidence.study
+        wanted = sorted({name for spec in study.ablating.values() for name in spec.simulators})
+        usable = evidence.tables["explanations"].filter(pl.col("status") == "ok")
         for explanation in usable.sort("neuron", "polarity", "sample_index").iter_rows(named=True):
-            for simulator in sorted(wanted):
+            for simulator in wanted:
                 if explanation["explainer"] in study.simulators[simulator].explainers:
                     self._add(explanation, simulator)
 
     def _add(self, explanation: dict[str, Any], simulator: str) -> None:
         neuron = (explanation["neuron"], explanation["polarity"])
-        own = (explanation["explanation_id"], simulator, neuron)
-        calibrated = fitted("linear", self._exemplars(neuron, "valid"), self._simulations, *own)
+        place = (explanation["explanation_id"], simulator, neuron)
+        valid = self._evidence.exemplars(neuron, "valid")
+        calibrated = fitted("linear", valid, self._simulations, *place)
         control = self._simulations.control(explanation["explainer"], simulator, neuron)
-        for place in (own, control):
-            if place is not None and place not in self._planned and calibrated is not None:
-                self._planned.add(place)
-                self._add_place(place, calibrated)
+        for each in (place, control):
+            if each is not None and each not in self._planned and calibrated is not None:
+                self._planned.add(each)
+                self._add_place(each, calibrated)
 
     def _add_place(self, place: Place, calibrated: Calibrated) -> None:
         neuron = place[2]
-        done = self._exemplars(neuron, "test").only(self._simulations.sequences(*place)).sequence_ids
-        values = self._simulations.values(*place, done)
-        for sequence, simulated in zip(done, () if values is None else values, strict=True):
+        done = self._simulations.sequences(*place)
+        sequence_ids = self._evidence.exemplars(neuron, "test").only(done).sequence_ids
+        values = self._simulations.values(*place, sequence_ids)
+        for sequence, simulated in zip(sequence_ids, () if values is None else values, strict=True):
             if np.isfinite(simulated).all():
-                own = self.sequences.setdefault(sequence, _Sequence())
-                own.ask(place, sequence, calibrated(simulated).tolist(), self._means[neuron])
-
-    def _exemplars(self, neuron: Neuron, split: str) -> Exemplars:
-        per_kind, polarities = self._study.scoring.sequences_per_split, self._study.polarities
-        return scored_exemplars(self._records[neuron], split, per_kind=per_kind, polarities=polarities)
+                wanted = self.sequences.setdefault(sequence, _Sequence())
+                wanted.ask(place, sequence, calibrated(simulated).tolist(), self._means[neuron])
 
 
-def _means(study: Study, tables: AblatedTables) -> dict[Neuron, float]:
+def _means(evidence: LayerEvidence) -> dict[Neuron, float]:
     """Return the mean activation of each sampled neuron on the side that is explained.
 
     A plain neuron's is taken over all tokens. Where both signs are explained apart, statistics know no mean
     of one side; the token-lookup table does, over all tokens but those of the neuron's own exemplars.
     """
-    if len(study.polarities) == 1:
-        columns = tables.statistics.select("neuron", "mean").iter_rows()
+    if len(evidence.study.polarities) == 1:
+        columns = evidence.tables["activations/statistics"].select("neuron", "mean").iter_rows()
         return {(neuron, 1): mean for neuron, mean in columns}
     weighted = (pl.col("mean").cast(pl.Float64) * pl.col("count")).sum() / pl.col("count").sum()
-    means = tables.lookup.group_by("neuron", "polarity").agg(weighted)
+    means = evidence.tables["token_lookup"].group_by("neuron", "polarity").agg(weighted)
     return {(neuron, polarity): mean for neuron, polarity, mean in means.iter_rows()}

@@ -74,18 +74,12 @@ def scored_exemplars(
     )
 
 
-def training_exemplars(records: pl.DataFrame, neuron: Neuron, count: int) -> pl.DataFrame:
-    """Return the neuron's first `count` top exemplars of the training split, largest peak first."""
-    return records.filter(
-        (pl.col("neuron") == neuron[0])
-        & (pl.col("polarity") == neuron[1])
-        & (pl.col("kind") == "top")
-        & (pl.col("split") == "train")
-    ).sort("rank")[:count]
+def training_exemplars(rows: pl.DataFrame, count: int) -> pl.DataFrame:
+    """Return a neuron's first `count` top exemplars of the training split, largest peak first."""
+    return rows.filter((pl.col("kind") == "top") & (pl.col("split") == "train")).sort("rank")[:count]
 
 
-def all_time_maximum(records: pl.DataFrame, neuron: Neuron) -> float:
-    """Return the neuron's largest activation over the corpus on the explained side (polarity x peak)."""
-    own = records.filter((pl.col("neuron") == neuron[0]) & (pl.col("polarity") == neuron[1]))
-    peaks = own.filter(pl.col("kind") == "top")["peak"] * neuron[1]
-    return float(peaks.to_numpy().max(initial=0.0))
+def all_time_maximum(rows: pl.DataFrame) -> float:
+    """Return a neuron's largest activation over the corpus on the explained side (polarity x peak)."""
+    top = rows.filter(pl.col("kind") == "top")
+    return float((top["peak"] * top["polarity"]).to_numpy().max(initial=0.0))

@@ -6,9 +6,10 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float
 
+from neuroscribe.evidence.controls import held_controls
 from neuroscribe.evidence.exemplars import Exemplars, Neuron
 from neuroscribe.measures.calibration import Calibrated, linear, percentile
-from neuroscribe.study.scorers import Calibration
+from neuroscribe.study.scoring import Calibration
 
 Place = tuple[str, str, Neuron]
 """Explanation, simulator and the neuron on whose exemplars it was simulated."""
@@ -24,7 +25,7 @@ class Simulations:
         columns = simulations.select("explanation_id", "simulator", "neuron", "polarity", "sequence_id")
         for row, (name, simulator, neuron, polarity, sequence) in enumerate(columns.iter_rows()):
             self._rows.setdefault((name, simulator, (neuron, polarity)), {})[sequence] = row
-        self._controls = self._found_controls(explanations)
+        self._controls = held_controls(explanations, simulations, "simulator")
 
     def sequences(self, explanation_id: str, simulator: str, neuron: Neuron) -> frozenset[int]:
         """Return the sequences of a neuron that an explanation was simulated on."""
@@ -41,18 +42,8 @@ class Simulations:
 
     def control(self, explainer: str, simulator: str, neuron: Neuron) -> Place | None:
         """Return where another neuron's explanation, by the same explainer, was simulated on this one."""
-        return self._controls.get((explainer, simulator, neuron))
-
-    def _found_controls(self, explanations: pl.DataFrame) -> dict[tuple[str, str, Neuron], Place]:
-        columns = explanations.select("explanation_id", "explainer", "neuron", "polarity")
-        owners = {row[0]: (row[1], (row[2], row[3])) for row in columns.iter_rows()}
-        found: dict[tuple[str, str, Neuron], Place] = {}
-        for place in self._rows:
-            explanation_id, simulator, neuron = place
-            explainer, owner = owners[explanation_id]
-            if owner != neuron:
-                found.setdefault((explainer, simulator, neuron), place)
-        return found
+        control = self._controls.get((explainer, simulator, neuron))
+        return None if control is None else (control, simulator, neuron)
 
 
 def fitted(

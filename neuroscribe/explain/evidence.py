@@ -1,30 +1,14 @@
-"""What an explainer may know of a neuron: training exemplars, held-out token means, output weights."""
+"""What an explainer may show of a neuron: training excerpts, held-out token means, output weights."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
 
 from neuroscribe.evidence.exemplars import Neuron, all_time_maximum, training_exemplars
-from neuroscribe.explain.prompts import Pair, discretised, excerpt_pairs
+from neuroscribe.evidence.layer import LayerEvidence
+from neuroscribe.explain.pairs import discretised, excerpt_pairs
 from neuroscribe.text.escaping import escaped
-
-
-@dataclass(frozen=True)
-class LayerEvidence:
-    """What the explainers may see of one layer."""
-
-    layer: int
-    neurons: tuple[Neuron, ...]
-    records: pl.DataFrame
-    """The layer's NEURON_RECORDS."""
-    lookup: pl.DataFrame
-    """The layer's TOKEN_LOOKUP."""
-    connections: pl.DataFrame
-    """The layer's CONNECTIONS."""
-    tokens: Mapping[int, tuple[bytes, ...]]
-    """Token bytes of every sequence in `records` that is shown."""
-    vocabulary: pl.DataFrame
+from neuroscribe.text.marks import Pair
 
 
 @dataclass(frozen=True)
@@ -37,8 +21,9 @@ class ShownExcerpts:
 
 def shown_excerpts(evidence: LayerEvidence, neuron: Neuron, count: int, length: int) -> ShownExcerpts:
     """Return the text around the peaks of training exemplars: `length` tokens each, activations 0..10."""
-    shown = training_exemplars(evidence.records, neuron, count)
-    maximum = all_time_maximum(evidence.records, neuron)
+    records = evidence.records(neuron)
+    shown = training_exemplars(records, count)
+    maximum = all_time_maximum(records)
     excerpts = [
         tuple(
             excerpt_pairs(
@@ -60,13 +45,8 @@ def strongest_tokens(
 
     Tokens with fewer held-out occurrences are left out; equal means go by token id.
     """
-    own = evidence.lookup.filter(
-        pl.col("neuron") == neuron[0],
-        pl.col("polarity") == neuron[1],
-        pl.col("mean") > 0,
-        pl.col("count") >= occurrences,
-    )
-    best = own.sort("mean", "token_id", descending=[True, False])["token_id"][:count]
+    positive = evidence.lookup(neuron).filter(pl.col("mean") > 0, pl.col("count") >= occurrences)
+    best = positive.sort("mean", "token_id", descending=[True, False])["token_id"][:count]
     return _spelled(evidence, best)
 
 
@@ -75,13 +55,14 @@ def promoted_tokens(evidence: LayerEvidence, neuron: Neuron, count: int) -> list
 
     By its output weights alone; a negative activation turns their sign around.
     """
-    own = evidence.connections.filter(
+    promoted = evidence.tables["connections"].filter(
         pl.col("neuron") == neuron[0],
         pl.col("direction") == "output_token",
         pl.col("sign") == neuron[1],
     )
-    return _spelled(evidence, own.sort("rank")["token_id"][:count])
+    return _spelled(evidence, promoted.sort("rank")["token_id"][:count])
 
 
 def _spelled(evidence: LayerEvidence, tokens: pl.Series) -> list[str]:
-    return [escaped(evidence.vocabulary["bytes"][token]) for token in tokens.to_list()]
+    token_ids: list[int] = tokens.to_list()
+    return [escaped(evidence.tokens.of_token[token]) for token in token_ids]

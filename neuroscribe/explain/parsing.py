@@ -9,10 +9,10 @@ import re
 from dataclasses import dataclass
 from typing import Literal, cast
 
+from neuroscribe.explain.wording import AnswerForm
 from neuroscribe.llm.faults import fault, without_thoughts
 from neuroscribe.llm.json_answers import CutOffError, json_answer
 from neuroscribe.ports.replies import Schema
-from neuroscribe.study.explainers import AnswerForm
 from neuroscribe.text.escaping import storable
 
 LONGEST, LONGEST_LONG = 300, 2000

@@ -10,11 +10,14 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from importlib.resources import files
+from typing import Any, Literal
 
 from neuroscribe.ports.replies import Message
-from neuroscribe.study.explainers import AnswerForm
-from neuroscribe.study.prompts import ANSWERS, wording_text
+
+AnswerForm = Literal["line", "schema"]
+ANSWERS = "answers"
+"""The data file that says how answers are asked for."""
 
 
 @dataclass(frozen=True)
@@ -68,14 +71,19 @@ class Wording:
         return json.dumps({"short": short, "long": example.details}, ensure_ascii=False)
 
 
+def wording_text(name: str) -> str:
+    """Return a data file as it stands; part of the fingerprint of what is made with it."""
+    return files("neuroscribe.explain").joinpath(f"{name}.toml").read_text(encoding="utf-8")
+
+
 @cache
 def wording(kind: str) -> Wording:
     """Return the wording of a kind of explainer as written in its data file."""
     data: dict[str, Any] = tomllib.loads(wording_text(kind))
-    own = {"explanation", "details"}
+    answers = {"explanation", "details"}
     examples = tuple(
         Example(
-            {name: value for name, value in example.items() if name not in own},
+            {name: value for name, value in example.items() if name not in answers},
             str(example["explanation"]),
             str(example["details"]),
         )
@@ -94,4 +102,4 @@ def wording(kind: str) -> Wording:
 
 def filled(template: str, **parts: str) -> str:
     """Return a template with each {name} replaced; braces in the parts, which may be corpus text, stay."""
-    return re.sub(r"\{(\w+)\}", lambda found: parts[found[1]], template)
+    return re.sub(r"\{(\w+)\}", lambda name: parts[name[1]], template)

@@ -8,14 +8,12 @@ from typing import Any, Protocol, runtime_checkable
 
 from neuroscribe.errors import CapabilityError
 from neuroscribe.fingerprint import fingerprint
-from neuroscribe.judge.prompts import judging_messages
-from neuroscribe.llm.calls import InFlight, answered_once, first_token
+from neuroscribe.judge.prompts import judging_messages, prompt_identity
+from neuroscribe.llm.calls import Once, answer_form, first_token, turns
 from neuroscribe.llm.logprobs import readable_logprobs
 from neuroscribe.ports.models import LLM, NextTokenScorer, TextEncoder
 from neuroscribe.ports.replies import Message, NextToken, ReadingStatus, Reply, Usage
 from neuroscribe.ports.stores import CallStore
-from neuroscribe.study.prompts import JudgingLayout as Layout
-from neuroscribe.study.prompts import judging_identity as prompt_identity
 
 _FIRST_WORD = re.compile(r"^\W*(yes|no)\b", re.IGNORECASE)
 _EDGES = "\"'`*.,:;!()[]"
@@ -42,16 +40,16 @@ def judged_by_text(reply: Reply) -> Judgement:
     return Judgement(None, None, status, reply.usage, reply.raw)
 
 
-def judged_by_first_token(found: NextToken) -> Judgement:
+def judged_by_first_token(first: NextToken) -> Judgement:
     """Return the judgement in the likeliest first tokens: P(yes) / (P(yes) + P(no)), spellings together."""
-    if found.status != "ok":
-        return Judgement(None, None, found.status, found.usage, found.raw)
-    mass = _masses(found.top_logprobs)
+    if first.status != "ok":
+        return Judgement(None, None, first.status, first.usage, first.raw)
+    mass = _masses(first.top_logprobs)
     total = mass["yes"] + mass["no"]
     if total <= 0:
-        return Judgement(None, None, "unparsable", found.usage, found.raw)
+        return Judgement(None, None, "unparsable", first.usage, first.raw)
     yes = mass["yes"] / total
-    return Judgement(yes > 0.5, yes, "ok", found.usage, found.raw)
+    return Judgement(yes > 0.5, yes, "ok", first.usage, first.raw)
 
 
 def _masses(top_logprobs: Mapping[str, float]) -> dict[str, float]:
@@ -67,6 +65,7 @@ _ANSWERS = 1
 """Raise when the code that asks or reads changes what the same prompt is answered with."""
 MAX_TOKENS = 8
 """Room for one word and whatever a model puts before it."""
+_JUDGEMENT = answer_form(Judgement)
 
 
 @runtime_checkable
@@ -93,11 +92,10 @@ class Judge(Protocol):
 class AskedJudge:
     """Fulfils the port `Judge` with an LLM, one question a call; every answer is stored."""
 
-    def __init__(self, llm: LLM, layout: Layout, calls: CallStore, *, by_first_token: bool) -> None:
-        self._llm, self._calls = llm, calls
-        self._layout: Layout = layout
+    def __init__(self, llm: LLM, layout: str, calls: CallStore, *, by_first_token: bool) -> None:
+        self._llm, self._layout = llm, layout
         self._scorer = llm if by_first_token and isinstance(llm, NextTokenScorer) else None
-        self._in_flight: InFlight = {}
+        self._once = Once(calls, {"stage": "judgement", "model": self.identity})
 
     @property
     def identity(self) -> str:
@@ -115,23 +113,8 @@ class AskedJudge:
     ) -> Judgement:
         """Ask, or return what was answered before; failures are not stored, so the next run asks again."""
         messages = judging_messages(self._layout, explanation, tokens, marked)
-        turns = [[message.role, message.content] for message in messages]
         key = judgement_key(self.identity, messages)
-
-        async def call() -> dict[str, Any]:
-            found = await self._asked(messages)
-            return {**vars(found), "usage": vars(found.usage), "prompt": turns}
-
-        about = {"stage": "judgement", "model": self.identity}
-        return await answered_once(
-            key,
-            self._calls,
-            call,
-            read=lambda answer: _restored(**answer),
-            keep=_is_final,
-            in_flight=self._in_flight,
-            about=about,
-        )
+        return await self._once.answer(key, lambda: self._asked(messages), _JUDGEMENT, prompt=messages)
 
     async def _asked(self, messages: Sequence[Message]) -> Judgement:
         if self._scorer is not None:
@@ -142,8 +125,7 @@ class AskedJudge:
 
 def judgement_key(judge: str, messages: Sequence[Message]) -> str:
     """Return the key under which a judge's answer, by its identity, to a question is stored."""
-    turns = [[message.role, message.content] for message in messages]
-    return fingerprint("judgement", _ANSWERS, judge, turns)
+    return fingerprint("judgement", _ANSWERS, judge, turns(messages))
 
 
 class SimilarityJudge:
@@ -167,7 +149,6 @@ class SimilarityJudge:
         self, explanation: str, tokens: Sequence[bytes], marked: Collection[int]
     ) -> Judgement:
         """Return the cosine similarity."""
-        del marked
         return Judgement(None, self.similarity(explanation, excerpt_text(tokens)))
 
     def similarity(self, one: str, other: str) -> float:
@@ -192,12 +173,3 @@ async def gives_first_tokens(llm: LLM) -> bool:
     except CapabilityError:
         return False
     return True
-
-
-def _is_final(answer: Mapping[str, Any]) -> bool:
-    return answer["status"] != "failed"
-
-
-def _restored(*, usage: dict[str, Any], prompt: object, **rest: Any) -> Judgement:
-    del prompt
-    return Judgement(usage=Usage(**usage), **rest)

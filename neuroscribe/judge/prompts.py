@@ -4,17 +4,33 @@ All that comes before the excerpt is the same for every question about an explan
 in their caches. Turns alternate, as chat templates want. Wording is data: `prompts.toml`.
 """
 
+import tomllib
 from collections.abc import Collection, Sequence
 from functools import cache
+from importlib.resources import files
+from typing import Any
 
-from neuroscribe.explain.highlights import marked as shown_with_marks
+from neuroscribe.fingerprint import fingerprint
 from neuroscribe.ports.replies import Message
-from neuroscribe.study.prompts import STRONG, JudgingLayout, judging_wording
 from neuroscribe.text.escaping import escaped, unforged
+from neuroscribe.text.marks import STRONG
+from neuroscribe.text.marks import marked as shown_with_marks
+
+
+def prompt_identity(layout: str) -> str:
+    """Return version and content hash of a layout's wording; part of every judgement's identity."""
+    data = wording()[layout]
+    return f"{layout} prompt v{data['version']} {fingerprint(data, STRONG)[:8]}"
+
+
+@cache
+def wording() -> dict[str, Any]:
+    """Return the wordings of all layouts."""
+    return tomllib.loads(files("neuroscribe.judge").joinpath("prompts.toml").read_text(encoding="utf-8"))
 
 
 def judging_messages(
-    layout: JudgingLayout, explanation: str, tokens: Sequence[bytes], marked: Collection[int] = ()
+    layout: str, explanation: str, tokens: Sequence[bytes], marked: Collection[int] = ()
 ) -> list[Message]:
     """Return the question about one excerpt; `marked` are places among its tokens."""
     pairs = [(escaped(token), STRONG if place in marked else 0) for place, token in enumerate(tokens)]
@@ -26,8 +42,8 @@ def judging_messages(
 
 
 @cache
-def _beginning(layout: JudgingLayout) -> tuple[Message, ...]:
-    data = judging_wording()[layout]
+def _beginning(layout: str) -> tuple[Message, ...]:
+    data = wording()[layout]
     turns = [Message("system", data["instruction"].strip())]
     for example in data["example"]:
         turns += _opening(layout, example["explanation"])
@@ -36,12 +52,12 @@ def _beginning(layout: JudgingLayout) -> tuple[Message, ...]:
     return tuple(turns)
 
 
-def _opening(layout: JudgingLayout, explanation: str) -> list[Message]:
-    data = judging_wording()[layout]
+def _opening(layout: str, explanation: str) -> list[Message]:
+    data = wording()[layout]
     # Not str.format: explanations and excerpts may hold braces.
     said = data["description"].replace("{explanation}", unforged(explanation))
     return [Message("user", said), Message("assistant", data["ready"])]
 
 
-def _question(layout: JudgingLayout, excerpt: str) -> Message:
-    return Message("user", judging_wording()[layout]["question"].replace("{excerpt}", excerpt))
+def _question(layout: str, excerpt: str) -> Message:
+    return Message("user", wording()[layout]["question"].replace("{excerpt}", excerpt))

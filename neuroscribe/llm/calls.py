@@ -1,61 +1,128 @@
-"""Asks once: an answer is stored under the hash of its question before anything else happens to it."""
+"""Asks once: an answer is stored under the hash of its question before anything else happens to it.
+
+Explaining, simulating and judging list their questions; a run asks them here, and a plan counts them.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
 from neuroscribe.errors import CapabilityError, StoreError
 from neuroscribe.ports.models import NextTokenScorer
-from neuroscribe.ports.replies import Message, NextToken
+from neuroscribe.ports.replies import Message, NextToken, Usage
 from neuroscribe.ports.stores import CallStore
 
 Item = TypeVar("Item")
-Result = TypeVar("Result")
-ABOUT = "about"
-"""Under this name it is stored what a call was made for."""
-InFlight = dict[str, "asyncio.Task[dict[str, Any]]"]
-"""Questions being asked, by key."""
+Answer = TypeVar("Answer")
+ABOUT, PROMPT = "about", "prompt"
+"""Names under which it is stored what a call was made for and what was sent: no part of the answer."""
+Request = tuple[str, int]
+"""A prompt as running text, and the most tokens that its answer may take."""
 
 
-async def answered_once(
-    key: str,
-    calls: CallStore,
-    call: Callable[[], Awaitable[Mapping[str, Any]]],
-    *,
-    read: Callable[[dict[str, Any]], Result],
-    keep: Callable[[Mapping[str, Any]], bool] = lambda _: True,
-    in_flight: InFlight | None = None,
-    about: Mapping[str, Any] | None = None,
-) -> Result:
-    """Return the stored answer for `key` as it is `read`, or make the call and store its answer.
+class Question(Protocol):
+    """What is asked about one thing, whoever is asked."""
 
-    Answers that `keep` turns down (failures that may pass) are returned but not stored, so that the next run
-    asks again. Callers that share `in_flight` share the answer to a question that several ask at once. What
-    the call was made for, `about`, is stored with the answer for the ledger, and is no part of it.
-    Raises StoreError for a stored answer that cannot be read: somebody has changed it.
+    def key(self, identity: str) -> str:
+        """Return the key under which the answer of a model, simulator or judge of this identity is stored."""
+        ...
+
+    @property
+    def n_calls(self) -> int:
+        """Calls that it takes."""
+        ...
+
+    def requests(self) -> Sequence[Request]:
+        """Return what each of its calls sends."""
+        ...
+
+
+@dataclass(frozen=True)
+class Form(Generic[Answer]):
+    """How answers of one kind are stored."""
+
+    plain: Callable[[Answer], dict[str, Any]]
+    read: Callable[[dict[str, Any]], Answer]
+    """Raises KeyError, TypeError, ValueError or AttributeError for anything else."""
+    is_final: Callable[[Answer], bool] = lambda _: True
+    """Tells whether to store it: a failure that may pass is asked again by the next run."""
+
+
+def answer_form(kind: Callable[..., Answer]) -> Form[Answer]:
+    """Return the form of a dataclass of one call's answer, which has a `status` and a `usage`."""
+
+    def read(stored: dict[str, Any]) -> Answer:
+        return kind(**{**stored, "usage": Usage(**stored["usage"])})
+
+    def plain(answer: Any) -> dict[str, Any]:
+        return {**vars(answer), "usage": vars(answer.usage)}
+
+    return Form(plain, read, lambda answer: vars(answer)["status"] != "failed")
+
+
+class Once:
+    """Asks each question once, over all runs: what was answered before is read from `calls`.
+
+    What the calls are made for, `about`, is stored with each answer for the ledger. Questions that are asked
+    several times at once share one call.
     """
-    stored = calls.get(key)
-    if stored is not None:
-        return _read(key, {name: value for name, value in stored.items() if name != ABOUT}, read)
-    asked = partial(_asked, key, calls, call, keep, about or {})
-    if in_flight is None:
-        return read(await asked())
-    if key not in in_flight:
-        in_flight[key] = asyncio.ensure_future(asked())
-        in_flight[key].add_done_callback(lambda _: in_flight.pop(key, None))
-    return read(dict(await in_flight[key]))
+
+    def __init__(self, calls: CallStore, about: Mapping[str, Any] | None = None) -> None:
+        self._calls, self._about = calls, dict(about or {})
+        self._in_flight: dict[str, asyncio.Task[dict[str, Any]]] = {}
+
+    async def answer(
+        self,
+        key: str,
+        ask: Callable[[], Awaitable[Answer]],
+        form: Form[Answer],
+        *,
+        prompt: Sequence[Message] = (),
+    ) -> Answer:
+        """Return the stored answer for `key`, or ask and store; `prompt` is stored beside it for people.
+
+        Raises StoreError for a stored answer that cannot be read: somebody has changed it.
+        """
+        stored = self._calls.get(key)
+        if stored is not None:
+            return _read(key, stored, form)
+        if key not in self._in_flight:
+            self._in_flight[key] = asyncio.ensure_future(self._asked(key, ask, form, prompt))
+            self._in_flight[key].add_done_callback(lambda _: self._in_flight.pop(key, None))
+        return form.read(dict(await self._in_flight[key]))
+
+    async def _asked(
+        self,
+        key: str,
+        ask: Callable[[], Awaitable[Answer]],
+        form: Form[Answer],
+        prompt: Sequence[Message],
+    ) -> dict[str, Any]:
+        answer = await ask()
+        plain = form.plain(answer)
+        if form.is_final(answer):
+            sent = {PROMPT: turns(prompt)} if prompt else {}
+            await _stored(
+                self._calls, key, {**plain, **sent, **({ABOUT: self._about} if self._about else {})}
+            )
+        return plain
+
+
+def turns(messages: Sequence[Message]) -> list[list[str]]:
+    """Return a prompt as plain data: the role and the content of each message."""
+    return [[message.role, message.content] for message in messages]
 
 
 async def worked_through(
-    items: Sequence[Item], work: Callable[[Item], Awaitable[Result]], *, at_once: int
-) -> list[Result]:
+    items: Sequence[Item], work: Callable[[Item], Awaitable[Answer]], *, at_once: int
+) -> list[Answer]:
     """Return the results of all items in their order, with at most `at_once` under way at a time.
 
     The first error ends the work: what is under way is cancelled, nothing further is begun. It is raised
     once all has come to rest, that is with the answers stored that had come.
     """
-    results: dict[int, Result] = {}
+    results: dict[int, Answer] = {}
     waiting = iter(enumerate(items))
 
     async def worker() -> None:
@@ -72,27 +139,14 @@ async def worked_through(
     return [results[place] for place in range(len(items))]
 
 
-def _read(key: str, stored: dict[str, Any], read: Callable[[dict[str, Any]], Result]) -> Result:
+def _read(key: str, stored: Mapping[str, Any], form: Form[Answer]) -> Answer:
     try:
-        return read(stored)
+        return form.read({name: value for name, value in stored.items() if name not in (ABOUT, PROMPT)})
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StoreError(
             f"the stored answer {key}: holds something else than was asked for ({type(error).__name__}:"
             f" {error}); delete its file among the store's calls, and the call is made again"
         ) from error
-
-
-async def _asked(
-    key: str,
-    calls: CallStore,
-    call: Callable[[], Awaitable[Mapping[str, Any]]],
-    keep: Callable[[Mapping[str, Any]], bool],
-    about: Mapping[str, Any],
-) -> dict[str, Any]:
-    answer = dict(await call())
-    if keep(answer):
-        await _stored(calls, key, {**answer, ABOUT: dict(about)} if about else answer)
-    return answer
 
 
 async def _stored(calls: CallStore, key: str, answer: Mapping[str, Any]) -> None:

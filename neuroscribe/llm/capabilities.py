@@ -8,7 +8,7 @@ from neuroscribe.errors import CapabilityError
 from neuroscribe.llm.local import LocalLLM
 from neuroscribe.ports.models import LLM, NextTokenScorer, PromptScorer
 from neuroscribe.study.sections import Capability
-from neuroscribe.study.simulators import SIMULATOR_KINDS
+from neuroscribe.study.spec import Study
 
 
 @dataclass(frozen=True)
@@ -48,18 +48,17 @@ class Probed(Protocol):
         ...
 
 
-def simulators_that_work(fulfilled: Collection[Capability]) -> list[str]:
+def simulators_that_work(study: Study, fulfilled: Collection[Capability]) -> list[str]:
     """Return the kinds of simulators that need no more of a language model than this."""
-    asked = {"reply", "prompt_logprobs", "next_token"}
-    needs = {kind: getattr(spec, "needs", None) for kind, spec in SIMULATOR_KINDS.items()}
-    return [kind for kind, need in needs.items() if need not in asked or need in fulfilled]
+    needs = {kind: spec.needs for kind, spec in study.known_kinds("simulators").items()}
+    return [kind for kind, need in needs.items() if need not in LLM_NEEDS or need in fulfilled]
 
 
 LLM_NEEDS: frozenset[Capability] = frozenset({"reply", "prompt_logprobs", "next_token"})
 """What only a language model fulfils."""
 
 
-async def check_llm(llm: LLM, needs: Collection[Capability]) -> None:
+async def check_llm(study: Study, llm: LLM, needs: Collection[Capability]) -> None:
     """Raise LLMError, or CapabilityError with the alternatives, unless the model can do what is needed."""
     if "reply" in needs:
         await llm.check()
@@ -73,13 +72,13 @@ async def check_llm(llm: LLM, needs: Collection[Capability]) -> None:
                 raise CapabilityError(f"{llm.identity} gives no log-probabilities of its answers")
             await llm.probe_next_token()
     except CapabilityError as error:
-        raise CapabilityError(f"{error}. {await _alternatives(llm)}") from error
+        raise CapabilityError(f"{error}. {await _alternatives(study, llm)}") from error
 
 
-async def _alternatives(llm: LLM) -> str:
+async def _alternatives(study: Study, llm: LLM) -> str:
     """Return what a study may ask instead of what its model cannot do."""
     found = await llm.capabilities() if isinstance(llm, Probed) else Capabilities(chat=True)
-    names = ", ".join(simulators_that_work(found.fulfilled))
+    names = ", ".join(simulators_that_work(study, found.fulfilled))
     return (
         f'It can do: {names}. Name one of those under the study\'s simulators, or set provider = "local" in'
         " [llm] or [simulator_llm], or use a server such as vLLM, which can do them all"

@@ -1,12 +1,13 @@
 """Where models, text and tables are opened, as protocols; who fulfils them is chosen at assembly."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import polars as pl
 
 from neuroscribe.ports.models import LLM, TextEncoder
-from neuroscribe.ports.stores import Progress
+from neuroscribe.ports.stores import CallStore, Progress
 from neuroscribe.study.sections import EncoderSpec
 from neuroscribe.study.spec import CorpusSpec, LLMSpec, SubjectSpec
 from neuroscribe.subject.subject import Subject
@@ -70,6 +71,17 @@ class EncoderSource(Protocol):
     def open(self, spec: EncoderSpec, *, progress: Progress | None = None) -> TextEncoder:
         """Return the encoder."""
         ...
+
+
+@dataclass(frozen=True)
+class Models:
+    """What simulators and judges may be made of."""
+
+    llm: LLM | None
+    """None where none of the study's asks one."""
+    encoders: EncoderSource
+    calls: CallStore
+    progress: Progress
 
 
 @runtime_checkable

@@ -99,9 +99,9 @@ def _making(study: Study) -> list[str]:
     copy = subject.artefact or subject.revision or "unpinned"
     prefix = f"after the token {subject.prefix_token!r}" if subject.prefix_token else "with no token before"
     named = {
-        "Explainers": ", ".join(f"{name} ({spec.kind})" for name, spec in study.explainers.items()),
-        "Simulators": ", ".join(f"{name} ({spec.kind})" for name, spec in study.simulators.items()),
-        "Scorers": ", ".join(f"{name} ({spec.kind})" for name, spec in study.scorers.items()),
+        "Explainers": ", ".join(f"{name} ({spec.kind_name})" for name, spec in study.explainers.items()),
+        "Simulators": ", ".join(f"{name} ({spec.kind_name})" for name, spec in study.simulators.items()),
+        "Scorers": ", ".join(f"{name} ({spec.kind_name})" for name, spec in study.scorers.items()),
     }
     lines = [
         f"Subject: {subject.model} ({copy}) in {subject.dtype}.",

@@ -1,52 +1,89 @@
-"""What a study will probably show and read, before there is any: stands in where a plan knows no better."""
+"""What a layer will probably show, before it is captured or explained: for a plan that knows no better."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
-from neuroscribe.explain.evidence import LayerEvidence
-from neuroscribe.explain.explainers import Question, listed_tokens, questions
-from neuroscribe.study.explainers import AskingSpec, ExplainerSpec, Showing, TokenList, TokenSummary
+from neuroscribe.capture.neuron_records import RANDOM_SPLITS, TOP_SPLITS
+from neuroscribe.evidence.exemplars import Neuron
+from neuroscribe.evidence.layer import LayerEvidence
+from neuroscribe.explain.explainer import Listing
+from neuroscribe.explain.stage import listed, questions
 from neuroscribe.study.spec import Study
 
 TEXT = "words about a subject, and the words that often stand before or after them"
 """An explanation of usual length."""
-TOKEN = b" token"
+_TOKENS = 1000
+"""Different tokens of the likely text; tokens that are alike would be listed once."""
 _FIRING = 0.3
 """Share of the tokens around a peak on which a neuron fires."""
 _PROMOTED = 10
 
 
-def likely_question(study: Study, spec: AskingSpec) -> Question:
-    """Return a question of the length that the explainer's questions have."""
-    return questions(_evidence(study, spec), spec)[0]
+def likely_statistics(study: Study) -> pl.DataFrame:
+    """Return statistics in which every neuron fires on both sides."""
+    neurons = study.subject.neurons_per_layer
+    facts = {"neuron": range(neurons), "min": [-1.0] * neurons, "max": [1.0] * neurons}
+    return pl.DataFrame(facts).with_columns(dead=pl.lit(False), near_dead=pl.lit(False))
 
 
-def likely_explanations(evidence: LayerEvidence, name: str, spec: ExplainerSpec) -> pl.DataFrame:
-    """Return explanations such as an explainer will give: one that says something else for every question.
+def likely_tables(study: Study, neurons: Sequence[Neuron]) -> dict[str, pl.DataFrame]:
+    """Return what a layer's tables hold where these neurons have enough of everything."""
+    tokens = range(_TOKENS)
+    spelled = [b" t%03d" % token for token in tokens]
+    return {
+        "corpus/vocabulary": pl.DataFrame({"token_id": tokens, "bytes": spelled}),
+        "corpus/sequences": _sequences(study),
+        "neuron_records": pl.DataFrame([row for neuron in neurons for row in _exemplars(study, neuron)]),
+        "token_lookup": pl.DataFrame(
+            [
+                {"neuron": neuron, "polarity": polarity, "token_id": token, "mean": 1.0, "count": _TOKENS}
+                for neuron, polarity in neurons
+                for token in tokens
+            ]
+        ),
+        "connections": pl.DataFrame(
+            [
+                {
+                    "neuron": neuron,
+                    "sign": polarity,
+                    "direction": "output_token",
+                    "rank": rank,
+                    "token_id": rank,
+                }
+                for neuron, polarity in neurons
+                for rank in range(_PROMOTED)
+            ]
+        ),
+    }
+
+
+def likely_explanations(evidence: LayerEvidence) -> pl.DataFrame:
+    """Return explanations such as a study's explainers will give: another one for every question.
 
     Those that need no LLM are given as they are.
     """
-    if isinstance(spec, TokenList):
-        rows = [listed_tokens(evidence, neuron, name, spec) for neuron in evidence.neurons]
-    else:
-        own = questions(evidence, spec)
-        rows = [_answered(name, question) for question in own if question.messages]
-    return pl.DataFrame([{column: row[column] for column in _EXPLANATIONS} for row in rows], _EXPLANATIONS)
-
-
-def _answered(name: str, question: Question) -> dict[str, Any]:
-    neuron, index = question.neuron, question.sample_index
-    return {
-        "explanation_id": f"{name} {neuron} {index}",
-        "neuron": neuron[0],
-        "polarity": neuron[1],
-        "text": f"{TEXT} {name} {neuron} {index}",
-        "status": "ok",
-        "explainer": name,
-        "sample_index": index,
-        "sequence_ids": list(question.sequence_ids),
-    }
+    rows: list[Mapping[str, Any]] = []
+    for name, spec in evidence.study.explainers.items():
+        if isinstance(spec, Listing):
+            rows += [listed(evidence, neuron, name, spec) for neuron in evidence.neurons]
+        for question in questions(evidence, name):
+            if question.n_calls:
+                label = f"{name} {question.neuron} {question.sample_index}"
+                rows.append(
+                    {
+                        "explanation_id": label,
+                        "neuron": question.neuron[0],
+                        "polarity": question.neuron[1],
+                        "text": f"{TEXT} {label}",
+                        "status": "ok",
+                        "explainer": name,
+                        "sample_index": question.sample_index,
+                        "sequence_ids": list(question.shown.sequence_ids),
+                    }
+                )
+    return pl.DataFrame([{name: row[name] for name in _EXPLANATIONS} for row in rows], _EXPLANATIONS)
 
 
 _EXPLANATIONS = {
@@ -61,35 +98,39 @@ _EXPLANATIONS = {
 }
 
 
-def _evidence(study: Study, spec: AskingSpec) -> LayerEvidence:
-    """Return what one neuron with enough of everything would show."""
+def _kept(study: Study) -> list[tuple[str, int, str]]:
+    """Return kind, rank and split of a neuron's exemplars, as a capture draws them."""
+    top, random = study.capture.top_k, study.capture.random_exemplars
+    return [
+        *(("top", rank, TOP_SPLITS[rank % len(TOP_SPLITS)]) for rank in range(top)),
+        *(("random", rank, RANDOM_SPLITS[rank % len(RANDOM_SPLITS)]) for rank in range(random)),
+    ]
+
+
+def _sequences(study: Study) -> pl.DataFrame:
+    """Return a sequence for each of a neuron's exemplars, no two alike."""
+    ids = range(len(_kept(study)))
     length = study.corpus.sequence_length
-    shown = spec.excerpts if isinstance(spec, Showing) else 1
-    ranks = spec.among if isinstance(spec, TokenSummary) else 1
+    shown = [[(first + place) % _TOKENS for place in range(length)] for first in ids]
+    return pl.DataFrame({"sequence_id": ids, "token_ids": shown})
+
+
+def _exemplars(study: Study, neuron: Neuron) -> list[dict[str, Any]]:
+    """Return a neuron's exemplars: it fires at the beginning of the top ones, and is silent on the others."""
+    length = study.corpus.sequence_length
     firing = max(1, round(_FIRING * length))
-    activations = [1.0] * firing + [0.0] * (length - firing)
-    records = pl.DataFrame(
+    strong = [float(neuron[1])] * firing + [0.0] * (length - firing)
+    return [
         {
-            "neuron": [0] * shown, "polarity": [1] * shown, "kind": ["top"] * shown,
-            "split": ["train"] * shown, "rank": range(shown), "sequence_id": range(shown),
-            "peak": [1.0] * shown, "peak_position": [0] * shown, "activations": [activations] * shown,
+            "neuron": neuron[0],
+            "polarity": neuron[1],
+            "kind": kind,
+            "split": split,
+            "rank": rank,
+            "sequence_id": sequence,
+            "peak": strong[0] if kind == "top" else 0.0,
+            "peak_position": 0,
+            "activations": strong if kind == "top" else [0.0] * length,
         }
-    )  # fmt: skip
-    occurrences = spec.occurrences if isinstance(spec, TokenSummary) else 1
-    lookup = pl.DataFrame(
-        {
-            "neuron": [0] * ranks, "polarity": [1] * ranks, "mean": [1.0] * ranks,
-            "count": [occurrences] * ranks, "token_id": range(ranks),
-        }
-    )  # fmt: skip
-    promoted = pl.DataFrame(
-        {
-            "neuron": [0] * _PROMOTED, "direction": ["output_token"] * _PROMOTED, "sign": [1] * _PROMOTED,
-            "rank": range(_PROMOTED), "token_id": range(_PROMOTED),
-        }
-    )  # fmt: skip
-    # Tokens that are alike would be listed once.
-    spelled = [TOKEN[:-3] + f"{token:03}".encode() for token in range(max(ranks, _PROMOTED))]
-    vocabulary = pl.DataFrame({"bytes": spelled})
-    tokens = dict.fromkeys(range(shown), (TOKEN,) * length)
-    return LayerEvidence(0, ((0, 1),), records, lookup, promoted, tokens, vocabulary)
+        for sequence, (kind, rank, split) in enumerate(_kept(study))
+    ]

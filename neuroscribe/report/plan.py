@@ -6,14 +6,16 @@ may be, and no prompt to be cheaper for having been in a cache.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import takewhile
 from math import ceil
 from typing import Any
 
 import polars as pl
 
+from neuroscribe.ports.replies import Usage
 from neuroscribe.ports.stores import CallStore
-from neuroscribe.report.planned_calls import Asked, Found, LayerView
+from neuroscribe.report.planned_calls import Asked, Found, LayerView, PlannedCalls
 from neuroscribe.report.text import NOTHING, Format, aligned, counted, dollars, worded
 from neuroscribe.study.spec import Study
 
@@ -46,20 +48,50 @@ def layer_plan(
 
     `tokens_in` counts tokens as the model does; without it they are estimated by `likely_tokens`.
     """
-    view = LayerView(study, layer, found, calls, tokens_in or likely_tokens)
+    view = LayerView(study, layer, found, calls)
+    asked = [
+        *(("explanation", name, explaining, view.explaining(name, explaining)) for name in study.explainers),
+        *(("simulation", name, simulating, view.simulating(name, simulating)) for name in study.simulators),
+        *(("judgement", name, simulating, view.judging(name, simulating)) for name in study.judging),
+    ]
+    about = {"layer": layer, "neurons": len(view.sample.neurons), "set_aside": view.set_aside}
     rows = [
-        view.row("explanation", name, explaining, view.explaining(spec, explaining))
-        for name, spec in study.explainers.items()
-    ]
-    rows += [
-        view.row("simulation", name, simulating, view.simulating(name, spec, simulating))
-        for name, spec in study.simulators.items()
-    ]
-    rows += [
-        view.row("judgement", name, simulating, view.judging(name, spec, simulating))
-        for name, spec in study.judging.items()
+        {**about, "stage": stage, "name": name, **_amounts(planned, model, tokens_in or likely_tokens)}
+        for stage, name, model, planned in asked
     ]
     return pl.DataFrame(rows, schema=_SCHEMA)
+
+
+def _amounts(planned: PlannedCalls, model: Asked, tokens_in: Callable[[str], int]) -> dict[str, Any]:
+    """Return what the calls of one explainer, simulator or judge take."""
+    texts = [text for text, _ in planned.sample]
+    usage = Usage(
+        prompt_tokens=_scaled(map(tokens_in, texts), planned.open, len(texts)),
+        completion_tokens=_scaled((most for _, most in planned.sample), planned.open, len(texts)),
+    )
+    return {
+        "calls": planned.open,
+        "answered": planned.answered,
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "shared": _shared(texts, planned.open),
+        "cost_usd": model.cost(usage) if planned.open else 0.0,
+        "known_from": planned.known_from,
+    }
+
+
+def _scaled(amounts: Iterable[int], number: int, looked_at: int) -> int:
+    return round(sum(amounts) * number / looked_at) if looked_at else 0
+
+
+def _shared(texts: Sequence[str], number: int) -> float | None:
+    """Return the part of all prompts that is the beginning they have in common, but for the first of them."""
+    if len(texts) < 2:
+        return None
+    # What the first and the last in order have in common, all have.
+    pairs = zip(min(texts), max(texts), strict=False)
+    alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    return alike * len(texts) / sum(map(len, texts)) * (number - 1) / number
 
 
 def likely_tokens(text: str) -> int:

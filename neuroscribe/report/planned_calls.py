@@ -1,47 +1,37 @@
-"""The calls that one layer will take, by its records, by its statistics or by the study: what there is."""
+"""The calls that one layer will take: the questions that a run would ask, less those that are answered.
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+Where the layer is not captured or explained yet, the questions are those about likely tables.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, partial
-from itertools import takewhile
-from typing import Any, TypeVar
 
 import polars as pl
 
-from neuroscribe.evidence.sample import sampled_neurons, set_aside
-from neuroscribe.evidence.tasks import scored_splits, simulated_splits, simulation_tasks
-from neuroscribe.explain.evidence import LayerEvidence
-from neuroscribe.explain.explainers import questions, reply_key
-from neuroscribe.explain.stage import LayerTables, evidence
-from neuroscribe.judge.judges import MAX_TOKENS, judgement_key
-from neuroscribe.judge.prompts import judging_messages
-from neuroscribe.judge.stage import Evidence, JudgedTables, Question, layout_of
-from neuroscribe.ports.replies import Message, Usage, as_text
+from neuroscribe.evidence.layer import LayerEvidence
+from neuroscribe.explain.stage import questions as explanation_questions
+from neuroscribe.judge.questions import questions as judgement_questions
+from neuroscribe.llm.calls import Question, Request
+from neuroscribe.llm.capabilities import LLM_NEEDS
+from neuroscribe.ports.replies import Usage
 from neuroscribe.ports.stores import CallStore
-from neuroscribe.report.likely import TEXT, TOKEN, likely_explanations, likely_question
-from neuroscribe.simulate.simulators import Request, requests
-from neuroscribe.simulate.stage import reading_key
-from neuroscribe.study.explainers import Asking, AskingSpec, TokenList
-from neuroscribe.study.prompts import JudgingLayout as Layout
-from neuroscribe.study.scorers import Judging
-from neuroscribe.study.simulators import SimulatorSpec
+from neuroscribe.report.likely import likely_explanations, likely_statistics, likely_tables
+from neuroscribe.simulate.questions import questions as simulation_questions
+from neuroscribe.study.kinds import KindSpec
 from neuroscribe.study.spec import Study
-from neuroscribe.text.corpus import token_bytes_by_sequence
 
-Item = TypeVar("Item")
 _LOOKED_AT = 32
-"""Prompts of a kind from whose lengths those of the others are told."""
-_EXCERPTS = 2
-"""Excerpts that a judge is shown per top sequence of a split: a firing one and a silent one."""
+"""Questions of a kind from whose lengths those of the others are told; likely neurons of a layer."""
+_RECORDS = ("neuron_records", "token_lookup", "connections")
 
 
 @dataclass(frozen=True)
 class Found:
     """What is there of a layer, as the study stands."""
 
-    statistics: pl.DataFrame | None = None
-    tables: LayerTables | None = None
-    explanations: pl.DataFrame | None = None
+    tables: Mapping[str, pl.DataFrame] = field(default_factory=dict[str, pl.DataFrame])
+    """By name; statistics alone, or all up to the records, or those and the explanations."""
     current: frozenset[str] = frozenset()
     """Stages whose tables belong to the study as it stands: a run asks nothing more for them."""
 
@@ -52,17 +42,16 @@ class Asked:
 
     cost: Callable[[Usage], float | None]
     """Dollars for some tokens; None without a price."""
-    identity: str | None = None
-    """For explanations; None where it is not known, and no answer is looked for in the store."""
-    simulators: Mapping[str, str] | None = None
-    """Identities of simulators, likewise."""
-    judges: Mapping[str, Sequence[str]] | None = None
-    """Identities that judges may have, likewise: which, depends on what the model turns out to give."""
+    identities: Mapping[tuple[str, str], Sequence[str]] = field(
+        default_factory=dict[tuple[str, str], Sequence[str]]
+    )
+    """By stage and by the name of an explainer, simulator or judge, the identities that it may have: which,
+    depends on what the model turns out to give. Without any, no answer is looked for in the store."""
 
 
 @dataclass(frozen=True)
 class PlannedCalls:
-    """The calls of one explainer or simulator."""
+    """The calls of one explainer, simulator or judge."""
 
     open: int
     answered: int
@@ -71,173 +60,101 @@ class PlannedCalls:
     known_from: str
 
 
-@dataclass(frozen=True)
 class LayerView:
     """One layer, as far as it is known."""
 
-    study: Study
-    layer: int
-    found: Found
-    calls: CallStore | None
-    tokens_in: Callable[[str], int]
+    def __init__(self, study: Study, layer: int, found: Found, calls: CallStore | None) -> None:
+        self._study, self._layer, self._found, self._calls = study, layer, found, calls
+        self._is_captured = set(_RECORDS) <= set(found.tables)
 
-    def row(self, stage: str, name: str, model: Asked, asked: PlannedCalls) -> dict[str, Any]:
-        """Return one row of the plan."""
-        texts = [text for text, _ in asked.sample]
-        usage = Usage(
-            prompt_tokens=_scaled(map(self.tokens_in, texts), asked.open, len(texts)),
-            completion_tokens=_scaled((most for _, most in asked.sample), asked.open, len(texts)),
-        )
-        statistics = self.found.statistics
-        aside = None if statistics is None else set_aside(self.study, self.layer, statistics)
-        return {
-            "layer": self.layer,
-            "stage": stage,
-            "name": name,
-            "neurons": self._neurons,
-            "set_aside": None if aside is None else aside.filter(pl.col("reason") != "silent").height,
-            "calls": asked.open,
-            "answered": asked.answered,
-            "prompt_tokens": usage.prompt_tokens,
-            "completion_tokens": usage.completion_tokens,
-            "shared": _shared(texts, asked.open),
-            "cost_usd": model.cost(usage) if asked.open else 0.0,
-            "known_from": asked.known_from,
-        }
+    @cached_property
+    def sample(self) -> LayerEvidence:
+        """The neurons to explain, each side by itself; all fire where nothing is known of them."""
+        statistics = "activations/statistics"
+        known = self._found.tables.get(statistics)
+        table = likely_statistics(self._study) if known is None else known
+        return LayerEvidence(self._study, self._layer, {statistics: table})
 
-    def explaining(self, spec: AskingSpec | TokenList, model: Asked) -> PlannedCalls:
+    @property
+    def set_aside(self) -> int | None:
+        """Neurons that are dead or near dead; None where that is not known."""
+        if not self._found.tables:
+            return None
+        return self.sample.set_aside.filter(pl.col("reason") != "silent").height
+
+    def explaining(self, name: str, model: Asked) -> PlannedCalls:
         """Return an explainer's calls."""
-        if isinstance(spec, TokenList):
-            return PlannedCalls(0, 0, (), "no LLM")
-        if self._evidence is None:
-            likely = (as_text(likely_question(self.study, spec).messages), spec.answer_tokens)
-            return PlannedCalls(spec.calls(self._neurons), 0, [likely], self._guessed_from)
-        every = [question for question in questions(self._evidence, spec) if question.messages]
-        keys = {reply_key(model.identity or "", question, spec): question for question in every}
-        open_ones = [one for key, one in keys.items() if not self._is_answered(key, model.identity)]
-        left = self._left("explanations", open_ones)
-        sample = [(as_text(question.messages), spec.answer_tokens) for question in _some(left)]
-        return PlannedCalls(len(left), len(keys) - len(left), sample, "records")
+        spec = self._study.explainers[name]
+        asked = partial(explanation_questions, self._shown, name)
+        return self._planned("explanation", name, spec, model, asked)
 
-    def simulating(self, name: str, spec: SimulatorSpec, model: Asked) -> PlannedCalls:
+    def simulating(self, name: str, model: Asked) -> PlannedCalls:
         """Return a simulator's calls."""
-        length = self.study.corpus.sequence_length
-        if not spec.calls(1, length):
+        spec = self._study.simulators[name]
+        asked = partial(simulation_questions, self._read, name)
+        return self._planned("simulation", name, spec, model, asked)
+
+    def judging(self, name: str, model: Asked) -> PlannedCalls:
+        """Return a judge's calls; silent excerpts that an encoder chooses are other ones than here."""
+        spec = self._study.judging[name]
+        asked = partial(judgement_questions, self._read, name)
+        return self._planned("judgement", name, spec, model, asked)
+
+    def _planned(
+        self, stage: str, name: str, spec: KindSpec, model: Asked, asked: Callable[[], Sequence[Question]]
+    ) -> PlannedCalls:
+        if spec.needs not in LLM_NEEDS:
             return PlannedCalls(0, 0, (), "no LLM")
-        tables = self.found.tables
-        if tables is None:
-            held = (self._held(one, simulated_splits(self.study, one, name)) for one in spec.explainers)
-            sequences = sum(held) * 2 * self.study.scoring.sequences_per_split
-            likely = requests(spec, TEXT, [TOKEN] * length)
-            return PlannedCalls(spec.calls(sequences, length), 0, likely, self._guessed_from)
-        tasks = simulation_tasks(self.study, self._explanations, tables.records, name)
-        read = dict.fromkeys((task.text, sequence) for task in tasks for sequence in task.sequence_ids)
-        tokens = token_bytes_by_sequence(tables.sequences, tables.vocabulary, {one for _, one in read})
-        identity = (model.simulators or {}).get(name)
-        left = self._left(
-            "simulations",
-            [
-                (text, tokens[sequence])
-                for text, sequence in read
-                if not self._is_answered(reading_key(identity or "", text, [tokens[sequence]]), identity)
-            ],
+        known_from = self._known_from(stage)
+        every = [question for question in asked() if question.n_calls]
+        if not self._is_captured:
+            # All likely neurons are alike, so that a few of them tell how much all of them ask.
+            calls = sum(question.n_calls for question in every)
+            scaled = calls * len(self.sample.neurons) // max(1, len(self._shown.neurons))
+            return PlannedCalls(scaled, 0, _requests(every), known_from)
+        distinct = {question.key(""): question for question in every}.values()
+        identities = model.identities.get((stage, name), ())
+        left = [question for question in distinct if not self._is_answered(question, identities)]
+        if f"{stage}s" in self._found.current:
+            left = []
+        open_calls = sum(question.n_calls for question in left)
+        answered = sum(question.n_calls for question in distinct) - open_calls
+        return PlannedCalls(open_calls, answered, _requests(left), known_from)
+
+    def _known_from(self, stage: str) -> str:
+        if not self._is_captured:
+            return "statistics" if self._found.tables else "study"
+        return (
+            "explanations" if stage != "explanation" and "explanations" in self._found.tables else "records"
         )
-        sample = [request for text, own in _some(left) for request in requests(spec, text, own)]
-        done = spec.calls(len(read) - len(left), length)
-        return PlannedCalls(spec.calls(len(left), length), done, sample, self._read_from)
 
-    def judging(self, name: str, spec: Judging, model: Asked) -> PlannedCalls:
-        """Return a scorer's calls; silent excerpts that an encoder chooses are other ones than here."""
-        if not spec.calls(1):
-            return PlannedCalls(0, 0, (), "no LLM")
-        tables, layout = self.found.tables, layout_of(spec)
-        if tables is None:
-            held = (self._held(one, scored_splits(self.study, one)) for one in spec.explainers)
-            excerpts = sum(held) * _EXCERPTS * self.study.scoring.sequences_per_split
-            likely = as_text(judging_messages(layout, TEXT, [TOKEN] * spec.excerpt_tokens))
-            return PlannedCalls(spec.calls(excerpts), 0, [(likely, MAX_TOKENS)], self._guessed_from)
-        shown = JudgedTables(tables.sequences, tables.vocabulary, tables.records, self._explanations)
-        asked = Evidence(self.study, name, spec, shown, None)
-        prompts = {as_text(own): own for own in map(partial(_prompt, layout, asked), asked.questions())}
-        judges = (model.judges or {}).get(name, ())
-        left = self._left(
-            "judgements",
-            [
-                (text, MAX_TOKENS)
-                for text, own in prompts.items()
-                if not any(self._is_answered(judgement_key(judge, own), judge) for judge in judges)
-            ],
+    @cached_property
+    def _shown(self) -> LayerEvidence:
+        """What explainers are shown: what is there, or what is likely of a few neurons."""
+        neurons = self.sample.neurons
+        if self._is_captured:
+            return LayerEvidence(self._study, self._layer, self._found.tables, neurons=neurons)
+        few = neurons[:_LOOKED_AT]
+        return LayerEvidence(self._study, self._layer, likely_tables(self._study, few), neurons=few)
+
+    @cached_property
+    def _read(self) -> LayerEvidence:
+        """What simulators and judges read: the explanations, too, or such as are likely."""
+        shown = self._shown
+        if "explanations" in shown.tables:
+            return shown
+        tables = {**shown.tables, "explanations": likely_explanations(shown)}
+        return LayerEvidence(self._study, self._layer, tables, neurons=shown.neurons)
+
+    def _is_answered(self, question: Question, identities: Sequence[str]) -> bool:
+        calls = self._calls
+        return calls is not None and any(
+            calls.get(question.key(identity)) is not None for identity in identities
         )
-        done = spec.calls(len(prompts) - len(left))
-        return PlannedCalls(spec.calls(len(left)), done, list(_some(left)), self._read_from)
-
-    @property
-    def _guessed_from(self) -> str:
-        return "study" if self.found.statistics is None else "statistics"
-
-    @property
-    def _read_from(self) -> str:
-        return "records" if self.found.explanations is None else "explanations"
-
-    @cached_property
-    def _neurons(self) -> int:
-        """Neurons to explain, each side by itself."""
-        if self.found.statistics is not None:
-            return len(sampled_neurons(self.study, self.layer, self.found.statistics))
-        wanted = self.study.sample.neurons_per_layer
-        neurons = self.study.subject.neurons_per_layer if wanted == "all" else wanted
-        return neurons * (2 if self.study.sample.polarity == "both" else 1)
-
-    @cached_property
-    def _evidence(self) -> LayerEvidence | None:
-        tables = self.found.tables
-        return None if tables is None else evidence(self.study, self.layer, tables)
-
-    @cached_property
-    def _explanations(self) -> pl.DataFrame:
-        """The explanations that are there, or such as are likely."""
-        if self.found.explanations is not None:
-            return self.found.explanations
-        shown = self._evidence
-        assert shown is not None, "asked for where there are records"
-        own = self.study.explainers.items()
-        return pl.concat(likely_explanations(shown, name, spec) for name, spec in own)
-
-    def _held(self, explainer: str, splits: Sequence[str]) -> int:
-        """Return how often an explainer's texts are held against a neuron's split: own ones and a control."""
-        spec = self.study.explainers[explainer]
-        candidates = spec.candidates if isinstance(spec, Asking) else 1
-        return self._neurons * (candidates * len(splits) + 1)
-
-    def _left(self, stage: str, unanswered: list[Item]) -> list[Item]:
-        """Return what a run still asks: nothing, where a stage's tables are there and current."""
-        return [] if stage in self.found.current else unanswered
-
-    def _is_answered(self, key: str, identity: str | None) -> bool:
-        return identity is not None and self.calls is not None and self.calls.get(key) is not None
 
 
-def _prompt(layout: Layout, evidence: Evidence, question: Question) -> list[Message]:
-    shown = question.excerpt
-    own = evidence.tokens[shown.sequence_id][shown.start : shown.stop]
-    return judging_messages(layout, question.text, own, [place - shown.start for place in shown.marked])
-
-
-def _some(items: Sequence[Any]) -> Iterator[Any]:
-    """Yield a few items at even distances."""
-    count = min(_LOOKED_AT, len(items))
-    return (items[place * len(items) // count] for place in range(count))
-
-
-def _scaled(amounts: Iterable[int], number: int, looked_at: int) -> int:
-    return round(sum(amounts) * number / looked_at) if looked_at else 0
-
-
-def _shared(texts: Sequence[str], number: int) -> float | None:
-    """Return the part of all prompts that is the beginning they have in common, but for the first of them."""
-    if len(texts) < 2:
-        return None
-    # What the first and the last in order have in common, all have.
-    pairs = zip(min(texts), max(texts), strict=False)
-    alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-    return alike * len(texts) / sum(map(len, texts)) * (number - 1) / number
+def _requests(questions: Sequence[Question]) -> list[Request]:
+    """Return what a few questions at even distances send."""
+    count = min(_LOOKED_AT, len(questions))
+    looked_at = (questions[place * len(questions) // count] for place in range(count))
+    return [request for question in looked_at for request in question.requests()]

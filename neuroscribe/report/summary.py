@@ -15,7 +15,7 @@ from neuroscribe.report.excerpts import Excerpt, excerpts, firing
 from neuroscribe.study.dues import REGIMES, scorer_name, unfitted
 from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import EXPLANATION_STATUSES
-from neuroscribe.text.corpus import token_bytes_by_sequence
+from neuroscribe.text.corpus import TokenBytes
 
 EXCERPTS = 2
 """Excerpts shown with an explanation."""
@@ -60,7 +60,7 @@ def best_and_worst(
         explanations.select("explanation_id", "text"), on="explanation_id", how="left", maintain_order="left"
     )
     exemplars = _exemplars(shown, records)
-    tokens = token_bytes_by_sequence(sequences, vocabulary, exemplars["sequence_id"].to_list())
+    tokens = TokenBytes(sequences, vocabulary)
     judged = [_judged(row, exemplars, tokens) for row in shown.iter_rows(named=True)]
     return tuple(judged[: len(best)]), tuple(judged[len(best) :])
 

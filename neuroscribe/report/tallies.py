@@ -2,9 +2,9 @@
 
 import polars as pl
 
+from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.evidence.sample import SET_ASIDE_REASONS
 from neuroscribe.report.summary import Headline, main_scores
-from neuroscribe.score.stage import LayerResults
 from neuroscribe.study.dues import dues
 from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import EXPLANATION_STATUSES, READING_STATUSES
@@ -62,23 +62,25 @@ def judgement_tally(judgements: pl.DataFrame) -> Tally:
     return tally
 
 
-def tokens_per_scored_neuron(study: Study, results: LayerResults, scores: pl.DataFrame) -> pl.DataFrame:
+def tokens_per_scored_neuron(evidence: LayerEvidence, scores: pl.DataFrame) -> pl.DataFrame:
     """Return LLM tokens, sent and received, per neuron that has a score, by explainer and what scores it.
 
     Neurons (each polarity on its own) count that have a value on `test`; all candidates, refusals and
     controls went into the price. Null where no neuron is scored.
     """
-    explained = _tokens(results.explanations, "explainer")
-    owners = results.explanations.select("explanation_id", "explainer")
-    asked = [results.simulations.select(*_SPENT, source="simulator")]
-    if results.judgements is not None:
-        asked.append(results.judgements.select(*_SPENT, source="scorer"))
+    explanations = evidence.tables["explanations"]
+    explained = _tokens(explanations, "explainer")
+    owners = explanations.select("explanation_id", "explainer")
+    asked = [evidence.tables["simulations"].select(*_SPENT, source="simulator")]
+    if "judgements" in evidence.tables:
+        asked.append(evidence.tables["judgements"].select(*_SPENT, source="scorer"))
     spent = _tokens(pl.concat(asked).join(owners, on="explanation_id"), "explainer", "source")
+    every = dues(evidence.study)
     valued = scores.filter((pl.col("split") == "test") & pl.col("value").is_not_null())
     rows: list[dict[str, object]] = []
-    for due in dict.fromkeys((due.explainer, due.source) for due in dues(study)):
-        own = [one.scorer for one in dues(study) if (one.explainer, one.source) == due]
-        scored = valued.filter((pl.col("explainer") == due[0]) & pl.col("scorer").is_in(own))
+    for due in dict.fromkeys((each.explainer, each.source) for each in every):
+        scorers = [each.scorer for each in every if (each.explainer, each.source) == due]
+        scored = valued.filter((pl.col("explainer") == due[0]) & pl.col("scorer").is_in(scorers))
         neurons = scored.select("layer", "neuron", "polarity").n_unique()
         shares = [
             total / neurons if neurons else None for total in (explained.get(due[:1], 0), spent.get(due, 0))
@@ -127,7 +129,7 @@ def llm_calls(
     for name, spec in study.simulators.items():
         own = simulations.filter(pl.col("simulator") == name).join(texts, on="explanation_id")
         lengths = own.unique(["text", "sequence_id"])["simulated"].list.len()
-        asked += sum(spec.calls(1, tokens) for tokens in lengths)
+        asked += sum(spec.calls(tokens) for tokens in lengths)
     if judgements is not None:
         names = [name for name, spec in study.judging.items() if spec.needs == "reply"]
         put = judgements.filter(pl.col("scorer").is_in(names)).join(texts, on="explanation_id")

@@ -7,16 +7,16 @@ the subject predicts as before, 0 where the simulation is no better than the neu
 from typing import Any
 
 import numpy as np
-import polars as pl
 from jaxtyping import Float
 
-from neuroscribe.evidence.exemplars import Neuron, by_neuron, scored_exemplars
-from neuroscribe.evidence.tasks import scored_splits
+from neuroscribe.evidence.controls import held_controls
+from neuroscribe.evidence.exemplars import Neuron
+from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.measures.agreement import ratio_explained
 from neuroscribe.measures.bootstrap import Estimate, estimates
 from neuroscribe.score.rows import Basis, batched, score_row
 from neuroscribe.study.dues import REGIMES, Due
-from neuroscribe.study.spec import Study
+from neuroscribe.tables.records import ABLATIONS
 
 _SPLIT = "test"
 """The subject is run on what is reported alone."""
@@ -31,79 +31,70 @@ Sums = Float[np.ndarray, "_ 2"]
 class Ablations:
     """Scores one layer's ablations."""
 
-    def __init__(
-        self, study: Study, explanations: pl.DataFrame, ablations: pl.DataFrame, records: pl.DataFrame
-    ) -> None:
-        self._study, self._explanations = study, explanations
-        self._records = by_neuron(records)
-        owners = explanations.select("explanation_id", "explainer", "neuron", "polarity")
-        self._owners = {row[0]: (row[1], (row[2], row[3])) for row in owners.iter_rows()}
-        self._found: dict[tuple[str, str, Neuron], dict[int, tuple[float, float]]] = {}
-        self._controls: dict[tuple[str, str, Neuron], str] = {}
+    def __init__(self, evidence: LayerEvidence) -> None:
+        self._evidence = evidence
+        ablations = evidence.tables.get("ablations", ABLATIONS.frame([]))
+        self._controls = held_controls(evidence.tables["explanations"], ablations, "simulator")
+        self._divergences: dict[tuple[str, str, Neuron], dict[int, tuple[float, float]]] = {}
         for row in ablations.iter_rows(named=True):
-            neuron = (row["neuron"], row["polarity"])
-            place = (row["explanation_id"], row["simulator"], neuron)
+            place = (row["explanation_id"], row["simulator"], (row["neuron"], row["polarity"]))
             pair = (row["mean_divergence"], row["simulated_divergence"])
-            self._found.setdefault(place, {})[row["sequence_id"]] = pair
-            explainer, owner = self._owners[row["explanation_id"]]
-            if owner != neuron:
-                self._controls.setdefault((explainer, row["simulator"], neuron), row["explanation_id"])
+            self._divergences.setdefault(place, {})[row["sequence_id"]] = pair
 
     def rows(self, due: Due) -> list[dict[str, Any]]:
         """Return the rows of the ablation score of one simulator and explainer."""
+        study = self._evidence.study
         bases: list[Basis] = []
-        own: list[Sums | None] = []
-        others: list[Sums | None] = []
-        explanations = self._explanations.filter(pl.col("explainer") == due.explainer)
-        for explanation in explanations.sort("neuron", "polarity", "sample_index").iter_rows(named=True):
+        sums: list[Sums | None] = []
+        of_controls: list[Sums | None] = []
+        for explanation in self._evidence.explanations(due.explainer):
             neuron = (explanation["neuron"], explanation["polarity"])
             control = self._controls.get((due.explainer, due.source, neuron))
-            for split in scored_splits(self._study, due.explainer):
+            for split in study.scored_splits(due.explainer):
                 for regime in REGIMES:
                     ids = self._sequences(neuron, split, regime)
-                    sums = self._sums(explanation["explanation_id"], due.source, neuron, ids)
-                    own.append(sums)
-                    others.append(None if control is None else self._sums(control, due.source, neuron, ids))
-                    n = 0 if sums is None else len(sums)
-                    tokens = n * self._study.corpus.sequence_length
-                    bases.append(Basis(explanation, split, regime, n, tokens))
-        found = self._scored(own, self._study.scoring.bootstrap_samples)
-        controls = self._scored(others, 0)
+                    sums.append(self._sums(explanation["explanation_id"], due.source, neuron, ids))
+                    of_controls.append(self._sums(control, due.source, neuron, ids))
+                    n = 0 if sums[-1] is None else len(sums[-1])
+                    bases.append(Basis(explanation, split, regime, n, n * study.corpus.sequence_length))
+        scores = self._scored(sums, study.scoring.bootstrap_samples)
+        controls = self._scored(of_controls, 0)
         return [
             score_row(
                 due,
                 basis,
-                value or Estimate.missing(_why_not(basis)),
+                score or Estimate.missing(_why_not(basis)),
                 ceiling=None,
                 control=None if control is None else control.value,
             )
-            for basis, value, control in zip(bases, found, controls, strict=True)
+            for basis, score, control in zip(bases, scores, controls, strict=True)
         ]
 
     def _scored(self, sums: list[Sums | None], samples: int) -> list[Estimate | None]:
         def score(together: Any) -> list[Estimate]:
             stacked = np.stack(together)
             reasons = [
-                None if own[:, 0].mean() > _ROUNDING else "ablation to the mean changes nothing"
-                for own in stacked
+                None if pair[:, 0].mean() > _ROUNDING else "ablation to the mean changes nothing"
+                for pair in stacked
             ]
-            seed = self._study.scoring.seed
+            seed = self._evidence.study.scoring.seed
             return estimates(stacked, ratio_explained, reasons, samples=samples, seed=seed)
 
         return batched(sums, len, score)
 
     def _sequences(self, neuron: Neuron, split: str, regime: str) -> list[int]:
-        scoring, polarities = self._study.scoring, self._study.polarities
-        shown = scored_exemplars(
-            self._records[neuron], split, per_kind=scoring.sequences_per_split, polarities=polarities
-        )
-        pairs = zip(shown.sequence_ids, shown.kinds, strict=True)
+        exemplars = self._evidence.exemplars(neuron, split)
+        pairs = zip(exemplars.sequence_ids, exemplars.kinds, strict=True)
         return [sequence for sequence, kind in pairs if regime == REGIMES[0] or kind == "random"]
 
-    def _sums(self, explanation_id: str, simulator: str, neuron: Neuron, ids: list[int]) -> Sums | None:
+    def _sums(
+        self, explanation_id: str | None, simulator: str, neuron: Neuron, ids: list[int]
+    ) -> Sums | None:
         """Return the two divergences on each ablated sequence, None where there is none."""
-        found = self._found.get((explanation_id, simulator, neuron), {})
-        pairs = [found[sequence] for sequence in ids if sequence in found]
+        if explanation_id is None:
+            return None
+        by_sequence = self._divergences.get((explanation_id, simulator, neuron), {})
+        pairs = [by_sequence[sequence] for sequence in ids if sequence in by_sequence]
         return np.array(pairs) if pairs else None
 
 

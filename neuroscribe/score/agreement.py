@@ -2,25 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
-import polars as pl
 from jaxtyping import Float
 
-from neuroscribe.evidence.exemplars import Exemplars, Neuron, all_time_maximum, by_neuron, scored_exemplars
-from neuroscribe.evidence.lookup import looked_up
-from neuroscribe.evidence.simulations import Simulations, fitted
-from neuroscribe.evidence.tasks import scored_splits
+from neuroscribe.evidence.exemplars import Exemplars, all_time_maximum
+from neuroscribe.evidence.layer import LayerEvidence
+from neuroscribe.evidence.simulations import fitted
 from neuroscribe.measures.agreement import contrasts, correlations, deviations_explained, variances_explained
 from neuroscribe.measures.bootstrap import Estimate
 from neuroscribe.measures.calibration import Calibrated, stretched
 from neuroscribe.score.rows import Basis, batched, score_row
 from neuroscribe.study.dues import REGIMES, Due
-from neuroscribe.study.scorers import SIZES
-from neuroscribe.study.spec import Study
-from neuroscribe.text.corpus import token_rows
+from neuroscribe.study.scoring import SIZES
 
 Values = Float[np.ndarray, "sequence token"]
 _SCORES = {
@@ -57,7 +52,7 @@ class Case:
     calibrated: Calibrated | None
     """None without a fit; the control's simulation is held against the same map."""
 
-    def own(self, measure: str) -> _Pair | None:
+    def explained(self, measure: str) -> _Pair | None:
         """Return what the explanation is scored on by a measure."""
         if self.simulated is None or (measure == "contrast" and self.control is None):
             return None
@@ -65,7 +60,7 @@ class Case:
             return None if self.calibrated is None else _Pair(self.truth, self.calibrated(self.simulated))
         return _Pair(self.truth, self.simulated, self.control)
 
-    def others(self, measure: str) -> _Pair | None:
+    def contrasted(self, measure: str) -> _Pair | None:
         """Return what the control is scored on; a contrast has none, for it is one with the control."""
         if self.control is None or measure == "contrast":
             return None
@@ -87,19 +82,8 @@ class Case:
 class Agreement:
     """Scores one layer's simulations."""
 
-    def __init__(
-        self,
-        study: Study,
-        explanations: pl.DataFrame,
-        simulations: Simulations,
-        records: pl.DataFrame,
-        lookup: pl.DataFrame,
-        sequences: pl.DataFrame,
-    ) -> None:
-        self._study, self._explanations, self._simulations = study, explanations, simulations
-        self._records = by_neuron(records)
-        self._lookup = by_neuron(lookup)
-        self._sequences = sequences
+    def __init__(self, evidence: LayerEvidence) -> None:
+        self._evidence, self._scoring = evidence, evidence.study.scoring
         self._cases: dict[tuple[str, str], list[Case]] = {}
 
     def rows(self, due: Due) -> list[dict[str, Any]]:
@@ -108,23 +92,23 @@ class Agreement:
         if key not in self._cases:
             self._cases[key] = self._all_cases(*key)
         cases, measure = self._cases[key], due.measure
-        samples = self._study.scoring.bootstrap_samples
-        found = self._scored(measure, [case.own(measure) for case in cases], samples)
+        samples = self._scoring.bootstrap_samples
+        values = self._scored(measure, [case.explained(measure) for case in cases], samples)
         ceilings = self._scored(measure, [case.table(measure) for case in cases], 0)
-        controls = self._scored(measure, [case.others(measure) for case in cases], 0)
+        controls = self._scored(measure, [case.contrasted(measure) for case in cases], 0)
         return [
             score_row(
                 due,
                 Basis(case.explanation, case.split, case.regime, case.n_sequences, case.truth.size),
-                own or Estimate.missing(case.why_not(measure)),
+                value or Estimate.missing(case.why_not(measure)),
                 ceiling=ceiling.value if ceiling else None,
                 control=control.value if control else None,
             )
-            for case, own, ceiling, control in zip(cases, found, ceilings, controls, strict=True)
+            for case, value, ceiling, control in zip(cases, values, ceilings, controls, strict=True)
         ]
 
     def _scored(self, measure: str, pairs: Sequence[_Pair | None], samples: int) -> list[Estimate | None]:
-        seed = self._study.scoring.seed
+        seed = self._scoring.seed
 
         def score(together: Sequence[_Pair]) -> list[Estimate]:
             truth = np.stack([pair.truth for pair in together])
@@ -137,27 +121,27 @@ class Agreement:
         return batched(pairs, lambda pair: pair.truth.shape, score)
 
     def _all_cases(self, simulator: str, explainer: str) -> list[Case]:
-        own = self._explanations.filter(pl.col("explainer") == explainer)
         return [
             case
-            for explanation in own.sort("neuron", "polarity", "sample_index").iter_rows(named=True)
-            for split in scored_splits(self._study, explainer)
+            for explanation in self._evidence.explanations(explainer)
+            for split in self._evidence.study.scored_splits(explainer)
             for case in self._split_cases(explanation, simulator, split)
         ]
 
     def _split_cases(self, explanation: dict[str, Any], simulator: str, split: str) -> list[Case]:
+        evidence, simulations = self._evidence, self._evidence.simulations
         neuron = (explanation["neuron"], explanation["polarity"])
-        exemplars = self._exemplars(neuron, split)
+        exemplars = evidence.exemplars(neuron, split)
         place = (explanation["explanation_id"], simulator, neuron)
-        done = self._simulations.sequences(*place)
-        if self._study.scoring.stop_width is not None and done:
+        done = simulations.sequences(*place)
+        if self._scoring.stop_width is not None and done:
             exemplars = exemplars.only(done)
-        control = self._simulations.control(explanation["explainer"], simulator, neuron)
+        control = simulations.control(explanation["explainer"], simulator, neuron)
         facts: dict[str, Any] = {
             "calibrated": self._calibrated(explanation, simulator),
-            "simulated": self._simulations.values(*place, exemplars.sequence_ids),
-            "control": control and self._simulations.values(*control, exemplars.sequence_ids),
-            "looked_up": self._table_values(neuron, exemplars),
+            "simulated": simulations.values(*place, exemplars.sequence_ids),
+            "control": control and simulations.values(*control, exemplars.sequence_ids),
+            "looked_up": evidence.looked_up(neuron, exemplars.sequence_ids),
         }
         random = np.array([kind == "random" for kind in exemplars.kinds], dtype=bool)
         return [
@@ -165,28 +149,14 @@ class Agreement:
             for regime in REGIMES
         ]
 
-    def _exemplars(self, neuron: Neuron, split: str) -> Exemplars:
-        per_kind, polarities = self._study.scoring.sequences_per_split, self._study.polarities
-        return scored_exemplars(self._records[neuron], split, per_kind=per_kind, polarities=polarities)
-
-    def _table_values(self, neuron: Neuron, exemplars: Exemplars) -> Values | None:
-        """Return the direct token-lookup table read on the same tokens."""
-        if neuron not in self._lookup or not exemplars.sequence_ids:
-            return None
-        tokens = np.array([self._tokens[sequence] for sequence in exemplars.sequence_ids])
-        return looked_up(self._lookup[neuron], tokens)
-
-    @cached_property
-    def _tokens(self) -> dict[int, list[int]]:
-        return token_rows(self._sequences)
-
     def _calibrated(self, explanation: dict[str, Any], simulator: str) -> Calibrated | None:
         neuron = (explanation["neuron"], explanation["polarity"])
-        kind = self._study.scoring.calibration
+        kind = self._scoring.calibration
         if kind == "none":
-            return stretched(all_time_maximum(self._records[neuron], neuron))
+            return stretched(all_time_maximum(self._evidence.records(neuron)))
         place = (explanation["explanation_id"], simulator, neuron)
-        return fitted(kind, self._exemplars(neuron, "valid"), self._simulations, *place)
+        valid = self._evidence.exemplars(neuron, "valid")
+        return fitted(kind, valid, self._evidence.simulations, *place)
 
 
 def _case(

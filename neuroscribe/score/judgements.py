@@ -10,21 +10,19 @@ Answers that cannot be read are left out and counted; where they are more than h
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float
 
-from neuroscribe.evidence.exemplars import Neuron, by_neuron
-from neuroscribe.evidence.lookup import looked_up
-from neuroscribe.evidence.tasks import scored_splits
+from neuroscribe.evidence.controls import held_controls
+from neuroscribe.evidence.exemplars import Neuron
+from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.measures.bootstrap import Estimate, draw_weights, estimates, with_interval
 from neuroscribe.score.rows import Basis, batched, score_row
 from neuroscribe.study.dues import REGIMES, Due
-from neuroscribe.study.spec import Study
-from neuroscribe.text.corpus import token_rows
+from neuroscribe.tables.records import JUDGEMENTS
 
 
 @dataclass(frozen=True)
@@ -80,91 +78,63 @@ def auc(answers: Answers, *, samples: int, seed: int) -> Estimate:
 class Judgements:
     """Scores one layer's judgements."""
 
-    def __init__(
-        self,
-        study: Study,
-        explanations: pl.DataFrame,
-        judgements: pl.DataFrame,
-        lookup: pl.DataFrame,
-        sequences: pl.DataFrame,
-    ) -> None:
-        self._study, self._explanations, self._sequences = study, explanations, sequences
-        self._lookup = by_neuron(lookup)
+    def __init__(self, evidence: LayerEvidence) -> None:
+        self._evidence, self._scoring = evidence, evidence.study.scoring
+        judgements = evidence.tables.get("judgements", JUDGEMENTS.frame([]))
         keys = ["explanation_id", "scorer", "neuron", "polarity", "split"]
         self._asked = judgements.partition_by(keys, as_dict=True, maintain_order=True)
-        self._controls = self._found_controls(judgements)
+        self._controls = held_controls(evidence.tables["explanations"], judgements, "scorer")
 
     def rows(self, due: Due) -> list[dict[str, Any]]:
         """Return the rows of one judging scorer's measure and one explainer."""
         bases: list[Basis] = []
-        own: list[Answers] = []
-        others: list[Answers | None] = []
+        answers: list[Answers] = []
+        controls: list[Answers | None] = []
         ceilings: list[float | None] = []
-        explanations = self._explanations.filter(pl.col("explainer") == due.explainer)
-        for explanation in explanations.sort("neuron", "polarity", "sample_index").iter_rows(named=True):
+        for explanation in self._evidence.explanations(due.explainer):
             neuron = (explanation["neuron"], explanation["polarity"])
             control = self._controls.get((due.explainer, due.source, neuron))
-            for split in scored_splits(self._study, due.explainer):
-                asked = self._found(explanation["explanation_id"], due.source, neuron, split)
-                own.append(_answers(asked))
-                theirs = None if control is None else self._found(control, due.source, neuron, split)
-                others.append(None if control is None else _answers(theirs))
+            for split in self._evidence.study.scored_splits(due.explainer):
+                asked = self._asked.get((explanation["explanation_id"], due.source, *neuron, split))
+                answers.append(_answers(asked))
+                about_control = self._asked.get((control, due.source, *neuron, split))
+                controls.append(None if control is None else _answers(about_control))
                 ceilings.append(self._ceiling(asked, neuron) if due.measure == "auc" else None)
-                bases.append(_basis(explanation, split, asked, own[-1]))
-        samples = self._study.scoring.bootstrap_samples
-        found, controls = self._scored(due.measure, own, samples), self._scored(due.measure, others, 0)
+                bases.append(_basis(explanation, split, asked, answers[-1]))
+        scores = self._scored(due.measure, answers, self._scoring.bootstrap_samples)
+        marks = zip(ceilings, self._scored(due.measure, controls, 0), strict=True)
         return [
             score_row(
                 due,
                 basis,
-                _estimate(basis, value),
+                _estimate(basis, score),
                 ceiling=ceiling,
                 control=None if control is None else control.value,
             )
-            for basis, value, ceiling, control in zip(bases, found, ceilings, controls, strict=True)
+            for basis, score, (ceiling, control) in zip(bases, scores, marks, strict=True)
         ]
 
     def _scored(self, measure: str, answers: Sequence[Answers | None], samples: int) -> list[Estimate | None]:
-        seed = self._study.scoring.seed
+        seed = self._scoring.seed
 
         def score(together: Sequence[Answers]) -> list[Estimate]:
             if measure == "auc":
-                return [auc(one, samples=samples, seed=seed) for one in together]
+                return [auc(each, samples=samples, seed=seed) for each in together]
             return balanced_accuracies(together, samples=samples, seed=seed)
 
-        return batched(answers, lambda one: len(one.labels), score)
-
-    def _found(self, explanation_id: str, scorer: str, neuron: Neuron, split: str) -> pl.DataFrame | None:
-        return self._asked.get((explanation_id, scorer, *neuron, split))
+        return batched(answers, lambda each: len(each.labels), score)
 
     def _ceiling(self, asked: pl.DataFrame | None, neuron: Neuron) -> float | None:
         """Return the AUC of the token-lookup table: its largest mean in the excerpt, or over the marked."""
-        if asked is None or neuron not in self._lookup:
+        if asked is None:
             return None
-        values = [
-            _table_value(
-                looked_up(self._lookup[neuron], np.array([self._tokens[row["sequence_id"]]]))[0], row
-            )
-            for row in asked.iter_rows(named=True)
-        ]
+        means = self._evidence.looked_up(neuron, asked["sequence_id"].to_list())
+        if means is None:
+            return None
+        values = [_table_value(means[place], row) for place, row in enumerate(asked.iter_rows(named=True))]
         labels = asked["label"].to_numpy()
         known = Answers(labels, labels, np.array(values), len(labels))
         return auc(known, samples=0, seed=0).value
-
-    @cached_property
-    def _tokens(self) -> dict[int, list[int]]:
-        return token_rows(self._sequences)
-
-    def _found_controls(self, judgements: pl.DataFrame) -> dict[tuple[str, str, Neuron], str]:
-        columns = self._explanations.select("explanation_id", "explainer", "neuron", "polarity")
-        owners = {row[0]: (row[1], (row[2], row[3])) for row in columns.iter_rows()}
-        found: dict[tuple[str, str, Neuron], str] = {}
-        asked = judgements.select("explanation_id", "scorer", "neuron", "polarity")
-        for explanation_id, scorer, *neuron in asked.unique(maintain_order=True).iter_rows():
-            explainer, owner = owners[explanation_id]
-            if owner != tuple(neuron):
-                found.setdefault((explainer, scorer, (neuron[0], neuron[1])), explanation_id)
-        return found
 
 
 def _balanced(sums: Float[np.ndarray, "*shape 4"]) -> Float[np.ndarray, "*shape"]:

@@ -10,7 +10,7 @@ import polars as pl
 
 from neuroscribe.ports.checks import Rule, Validator, Verdict
 from neuroscribe.study.dues import RANGES, dues
-from neuroscribe.study.scorers import MEASURES
+from neuroscribe.study.scoring import MEASURES
 from neuroscribe.study.spec import Study
 
 ROUNDING = 1e-9

@@ -1,52 +1,32 @@
 """Scores every explanation: value, interval, token-lookup ceiling and shuffled control side by side."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
-from neuroscribe.evidence.simulations import Simulations
+from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.score.ablations import Ablations
 from neuroscribe.score.agreement import Agreement
 from neuroscribe.score.judgements import Judgements
 from neuroscribe.study.dues import REGIMES, Due, dues
-from neuroscribe.study.scorers import MEASURES
-from neuroscribe.study.spec import Study
-from neuroscribe.tables.records import ABLATIONS, JUDGEMENTS, SCORES
+from neuroscribe.study.scoring import MEASURES
+from neuroscribe.tables.records import SCORES
 
 
-@dataclass(frozen=True)
-class LayerResults:
-    """One layer's tables, as a score needs them; judgements and ablations where the study has any."""
-
-    explanations: pl.DataFrame
-    simulations: pl.DataFrame
-    records: pl.DataFrame
-    lookup: pl.DataFrame
-    sequences: pl.DataFrame
-    judgements: pl.DataFrame | None = None
-    ablations: pl.DataFrame | None = None
-
-
-def scored(study: Study, results: LayerResults) -> pl.DataFrame:
+def scored_layer(evidence: LayerEvidence) -> pl.DataFrame:
     """Return one row per explanation, scorer, split and regime, with undefined scores null and explained."""
-    explanations, records, lookup = results.explanations, results.records, results.lookup
-    simulations = Simulations(results.simulations, explanations)
-    judgements = JUDGEMENTS.frame([]) if results.judgements is None else results.judgements
-    ablations = ABLATIONS.frame([]) if results.ablations is None else results.ablations
-    agreement = Agreement(study, explanations, simulations, records, lookup, results.sequences)
-    judged = Judgements(study, explanations, judgements, lookup, results.sequences)
-    ablated = Ablations(study, explanations, ablations, records)
+    agreement, judged, ablated = Agreement(evidence), Judgements(evidence), Ablations(evidence)
+    due_scores = dues(evidence.study)
     rows: list[dict[str, Any]] = []
-    for due in dues(study):
+    for due in due_scores:
         if due.measure in MEASURES:
             rows += agreement.rows(due)
         elif due.measure == "ablation":
             rows += ablated.rows(due)
         else:
             rows += judged.rows(due)
-    return SCORES.checked(_with_choice(SCORES.frame(rows), explanations, dues(study)))
+    return SCORES.checked(_with_choice(SCORES.frame(rows), evidence.tables["explanations"], due_scores))
 
 
 def _with_choice(scores: pl.DataFrame, explanations: pl.DataFrame, due: Sequence[Due]) -> pl.DataFrame:

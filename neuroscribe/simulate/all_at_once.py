@@ -1,9 +1,10 @@
-"""The all-at-once simulator in this process: one pass reads the digits at every token of many sequences.
+"""The simulator `all_at_once` of the paper: one pass reads the digits at every token of a sequence.
 
-Asked (see `local_layouts`), a row holds the sequence as running text, then one short question per token. An
-attention mask lets each question see the explanation and the whole text, but no other question, so that
-answers do not drift along the text (a small model that reads hidden values one after the other mostly repeats
-itself).
+A server echoes a prompt whose values are hidden, with their log-probabilities. A model in this process
+reads many sequences side by side. Asked (see `Asked`), a row holds the sequence as running text, then one
+short question per token. An attention mask lets each question see the explanation and the whole text, but
+no other question, so that answers do not drift along the text (a small model that reads hidden values one
+after the other mostly repeats itself).
 
 Values run from 0 to 9, each a token of its own, and are stretched to 0..10: many tokenizers split "10".
 """
@@ -11,15 +12,18 @@ Values run from 0 to 9, each a token of its own, and are stretched to 0..10: man
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
+from pydantic import Field
 
 from neuroscribe.errors import CapabilityError
+from neuroscribe.llm.calls import Request
 from neuroscribe.llm.local import LocalLLM
 from neuroscribe.llm.local_reading import Row
-from neuroscribe.ports.models import PromptScorer
+from neuroscribe.ports.models import LLM, PromptScorer, Simulator
 from neuroscribe.ports.replies import EchoedPrompt, ReadingStatus, Simulated, Usage
+from neuroscribe.ports.sources import Models
 from neuroscribe.simulate.distribution import (
     digit_probabilities,
     expected_activations,
@@ -27,16 +31,62 @@ from neuroscribe.simulate.distribution import (
     without_values,
 )
 from neuroscribe.simulate.prompts import (
+    ASKING,
     DIGITS,
+    HIDDEN,
+    QUESTION,
     asked_beginning,
     asked_opening,
     hidden_beginning,
     hidden_opening,
     hidden_prompt,
+    prompt_identities,
+    prompt_identity,
 )
-from neuroscribe.study.prompts import ASKING, HIDDEN, QUESTION, prompt_identity
-from neuroscribe.study.simulators import LocalLayout
+from neuroscribe.simulate.simulator import Simulating
+from neuroscribe.study.sections import Capability
 from neuroscribe.text.escaping import escaped
+
+LocalLayout = Literal["asked", "hidden"]
+
+
+class AllAtOnce(Simulating):
+    """The paper's simulator: one pass reads a digit distribution at every token."""
+
+    needs: ClassVar[Capability | None] = "prompt_logprobs"
+
+    kind: Literal["all_at_once"] = "all_at_once"
+    layout: LocalLayout = Field(
+        default="asked",
+        description="what a model in this process is shown: asked (the text, then a question per token) or"
+        " hidden (as in the paper); a server is always shown hidden",
+    )
+
+    @property
+    def wording(self) -> Mapping[str, str]:
+        """The wordings of both layouts: which one is shown depends on the model."""
+        return prompt_identities("asked", "hidden")
+
+    def check(self, llm: LLM) -> None:
+        """Refuse a model in this process that cannot be read so."""
+        if isinstance(llm, LocalLLM):
+            LocalSimulator(llm, layout=self.layout)
+
+    def simulator(self, models: Models) -> Simulator:
+        """Return the one for a model in this process, or the one for a server that echoes prompts."""
+        if isinstance(models.llm, LocalLLM):
+            return LocalSimulator(models.llm, layout=self.layout)
+        if isinstance(models.llm, PromptScorer):
+            return EchoedSimulator(models.llm)
+        raise self.unable(models.llm)
+
+    def calls(self, tokens: int) -> int:
+        """Return one."""
+        return 1
+
+    def requests(self, explanation: str, tokens: Sequence[bytes]) -> list[Request]:
+        """Return the prompt for a server; a model in this process is shown about as much text."""
+        return [(hidden_prompt(explanation, tokens)[0], 1)]
 
 
 class EchoedSimulator:

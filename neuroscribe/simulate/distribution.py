@@ -8,8 +8,7 @@ from jaxtyping import Float
 
 from neuroscribe.llm.logprobs import readable_logprobs
 from neuroscribe.ports.replies import ReadingStatus, Simulated
-from neuroscribe.simulate.prompts import DIGITS
-from neuroscribe.study.prompts import LARGEST
+from neuroscribe.simulate.prompts import DIGITS, LARGEST
 
 _GRAVEST: tuple[ReadingStatus, ...] = ("failed", "refused", "truncated", "unparsable", "ok")
 """A failure comes first: asking again may help."""

@@ -1,13 +1,33 @@
-"""A cheap second opinion without an LLM: how similar each token in context is to the explanation."""
+"""The simulator `embedding`: how similar each token in context is to the explanation, without an LLM."""
 
 from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float
 
 from neuroscribe.ports.models import TextEncoder
 from neuroscribe.ports.replies import Simulated, Usage
+from neuroscribe.ports.sources import Models
+from neuroscribe.simulate.simulator import Simulating
+from neuroscribe.study.sections import Capability, EncoderSpec
 from neuroscribe.text.spans import text_and_spans
+
+
+class Embedding(EncoderSpec, Simulating):
+    """A cheap second opinion: similarity of the explanation to each token in context."""
+
+    needs: ClassVar[Capability | None] = "encoder"
+
+    kind: Literal["embedding"] = "embedding"
+
+    def simulator(self, models: Models) -> "EmbeddingSimulator":
+        """Return it with the encoder opened."""
+        return EmbeddingSimulator(models.encoders.open(self, progress=models.progress))
+
+    def calls(self, tokens: int) -> int:
+        """Return none: no LLM is asked."""
+        return 0
 
 
 class EmbeddingSimulator:

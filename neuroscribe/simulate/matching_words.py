@@ -1,4 +1,4 @@
-"""A simulator without log-probabilities: the model copies the words that fit the explanation.
+"""The simulator `matching_words`: the model copies the words that fit the explanation.
 
 One short question a sequence, and every token of a copied word is 10, every other 0. Models too small to rate
 tokens one by one can still do this; what they cannot say is how well a word fits.
@@ -9,12 +9,13 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from neuroscribe.llm.faults import fault
 from neuroscribe.ports.replies import Message, ReadingStatus, Reply, Simulated
 from neuroscribe.simulate.distribution import without_values
-from neuroscribe.simulate.prompts import conversation
-from neuroscribe.study.prompts import wording
+from neuroscribe.simulate.prompts import conversation, wording
+from neuroscribe.simulate.replied import Replied
 from neuroscribe.text.escaping import escaped, unescaped, unforged
 from neuroscribe.text.spans import Span, text_and_spans, touched
 
@@ -142,6 +143,17 @@ def _is_letter(character: str) -> bool:
 _FITS = 10.0
 
 
+class MatchingWords(Replied):
+    """The model copies the words that fit: without log-probabilities, and best with small models."""
+
+    kind: Literal["matching_words"] = "matching_words"
+
+    @property
+    def layout(self) -> "MatchingWordsLayout":
+        """Words copied from the text."""
+        return MatchingWordsLayout()
+
+
 class MatchingWordsLayout:
     """Fulfils `ReplyLayout`."""
 
@@ -149,7 +161,6 @@ class MatchingWordsLayout:
 
     def schema(self, tokens: Sequence[bytes]) -> None:
         """Return none: the answer is plain text."""
-        del tokens
 
     def messages(self, explanation: str, tokens: Sequence[bytes]) -> list[Message]:
         """Return the prompt; its last message is the beginning of the answer."""

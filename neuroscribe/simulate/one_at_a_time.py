@@ -1,4 +1,4 @@
-"""The paper's one-at-a-time simulator: one request a token, digits read among the likeliest first answers.
+"""The simulator `one_at_a_time` of the paper: one request a token, digits among the likeliest first answers.
 
 Causal: a request shows the text up to and including its token and asks for the value of that token, so that
 nothing after a token can change its value. The requests of a sequence are made in order and together; each
@@ -11,23 +11,53 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from operator import add
-from typing import Any
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from neuroscribe.fingerprint import fingerprint
-from neuroscribe.llm.calls import InFlight, answered_once, first_token
+from neuroscribe.llm.calls import Once, Request, answer_form, first_token, turns
 from neuroscribe.ports.models import NextTokenScorer
-from neuroscribe.ports.replies import Message, NextToken, Simulated, Usage
+from neuroscribe.ports.replies import Message, NextToken, Simulated, as_text
+from neuroscribe.ports.sources import Models
 from neuroscribe.ports.stores import CallStore
 from neuroscribe.simulate.distribution import answer_probabilities, expected_reading
-from neuroscribe.simulate.prompts import conversation
-from neuroscribe.study.prompts import prompt_identity, wording
+from neuroscribe.simulate.prompts import conversation, prompt_identities, prompt_identity, wording
+from neuroscribe.simulate.simulator import Simulating
+from neuroscribe.study.sections import Capability
 from neuroscribe.text.escaping import escaped, unforged
 
 LAYOUT = "one_at_a_time"
 _ANSWERS = 1
 """Raise when the code that asks changes what the same prompt is answered with."""
+_NEXT_TOKEN = answer_form(NextToken)
+
+
+class OneAtATime(Simulating):
+    """The paper's other simulator: each token is asked about by itself, at the end of the text before it."""
+
+    needs: ClassVar[Capability | None] = "next_token"
+
+    kind: Literal["one_at_a_time"] = "one_at_a_time"
+
+    @property
+    def wording(self) -> Mapping[str, str]:
+        """The wording of its one layout."""
+        return prompt_identities(LAYOUT)
+
+    def simulator(self, models: Models) -> "OneAtATimeSimulator":
+        """Return it around a model that tells first tokens."""
+        if not isinstance(models.llm, NextTokenScorer):
+            raise self.unable(models.llm)
+        return OneAtATimeSimulator(models.llm, models.calls)
+
+    def calls(self, tokens: int) -> int:
+        """Return one a token."""
+        return tokens
+
+    def requests(self, explanation: str, tokens: Sequence[bytes]) -> list[Request]:
+        """Return a prompt for each token; one token answers it."""
+        return [(as_text(messages), 1) for messages in prompts(explanation, tokens)]
 
 
 class OneAtATimeSimulator:
@@ -38,8 +68,8 @@ class OneAtATimeSimulator:
 
     def __init__(self, scorer: NextTokenScorer, calls: CallStore) -> None:
         self._scorer = scorer
-        self._calls = calls
-        self._in_flight: InFlight = {}
+        # Sequences that begin alike share their first questions.
+        self._once = Once(calls, {"stage": "simulation", "model": self.identity})
 
     @property
     def identity(self) -> str:
@@ -69,27 +99,8 @@ class OneAtATimeSimulator:
 
     async def _answer(self, messages: Sequence[Message]) -> NextToken:
         """Return the answer to one prompt, stored unless it may be better next time."""
-        turns = [[message.role, message.content] for message in messages]
-        key = fingerprint("next token", _ANSWERS, self._scorer.identity, turns)
-
-        async def call() -> dict[str, object]:
-            answer = await first_token(self._scorer, messages)
-            return {**vars(answer), "usage": vars(answer.usage)}
-
-        about = {"stage": "simulation", "model": self.identity}
-        return await answered_once(
-            key,
-            self._calls,
-            call,
-            read=_restored,
-            keep=lambda answer: answer["status"] != "failed",
-            in_flight=self._in_flight,  # sequences that begin alike share their first questions
-            about=about,
-        )
-
-
-def _restored(kept: Mapping[str, Any]) -> NextToken:
-    return NextToken(kept["top_logprobs"], kept["status"], kept["raw"], Usage(**kept["usage"]))
+        key = fingerprint("next token", _ANSWERS, self._scorer.identity, turns(messages))
+        return await self._once.answer(key, lambda: first_token(self._scorer, messages), _NEXT_TOKEN)
 
 
 def prompts(explanation: str, tokens: Sequence[bytes]) -> Iterator[list[Message]]:

@@ -10,15 +10,44 @@ stretched to 0..10. Wording and examples are data: `few_shot.toml` for these two
 every other layout.
 """
 
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Mapping, Sequence
 from functools import cache
+from importlib.resources import files
 from typing import Any
 
+from neuroscribe.fingerprint import fingerprint
 from neuroscribe.ports.replies import Message
-from neuroscribe.study.prompts import ASKING, HIDDEN, LARGEST, QUESTION, wording
 from neuroscribe.text.escaping import escaped, unforged
 
+HIDDEN = "?"
+"""Stands where a value is not shown."""
+ASKING = "\nRatings:\n"
+"""Stands between a text and the questions about its tokens."""
+QUESTION = ":"
+"""Asks for the value of the token before it."""
+LARGEST = 9
 DIGITS = tuple(str(value) for value in range(LARGEST + 1))
+
+
+def prompt_identities(*layouts: str) -> Mapping[str, str]:
+    """Return what stands for each layout's wording in the identity of a stage."""
+    return {layout: prompt_identity(layout) for layout in layouts}
+
+
+def prompt_identity(layout: str) -> str:
+    """Return version and content hash of a layout's wording; part of every simulation's identity."""
+    data = wording(layout)
+    return f"{layout} prompt v{data['version']} {fingerprint(data, ASKING, QUESTION, HIDDEN, LARGEST)[:8]}"
+
+
+@cache
+def wording(layout: str) -> dict[str, Any]:
+    """Return the data file of a layout, with a `version`."""
+    shared = layout in ("hidden", "asked")
+    file = files("neuroscribe.simulate").joinpath("few_shot.toml" if shared else f"{layout}.toml")
+    data = tomllib.loads(file.read_text(encoding="utf-8"))
+    return data[layout] if shared else data
 
 
 def hidden_prompt(explanation: str, tokens: Sequence[bytes]) -> tuple[str, list[int]]:

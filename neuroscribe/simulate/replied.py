@@ -6,16 +6,21 @@ temperature 0 and answered unreadably would be answered so again: it is kept lik
 """
 
 import asyncio
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
+from neuroscribe.llm.calls import Request
 from neuroscribe.llm.faults import without_thoughts
 from neuroscribe.ports.models import LLM, BatchingLLM
-from neuroscribe.ports.replies import Message, Reply, Schema, Simulated
+from neuroscribe.ports.replies import Message, Reply, Schema, Simulated, as_text
+from neuroscribe.ports.sources import Models
 from neuroscribe.simulate.distribution import without_values
-from neuroscribe.study.prompts import prompt_identity
+from neuroscribe.simulate.prompts import prompt_identities, prompt_identity
+from neuroscribe.simulate.simulator import Simulating
+from neuroscribe.study.sections import Capability
 
 
 @runtime_checkable
@@ -46,6 +51,37 @@ class ReplyLayout(Protocol):
     def reading(self, reply: Reply, tokens: Sequence[bytes]) -> Simulated:
         """Return the values of every token or what is wrong with the answer, which is ok or truncated."""
         ...
+
+
+class Replied(Simulating):
+    """The settings of a simulator that only needs answers."""
+
+    needs: ClassVar[Capability | None] = "reply"
+
+    @property
+    @abstractmethod
+    def layout(self) -> ReplyLayout:
+        """How it asks and reads."""
+
+    @property
+    def wording(self) -> Mapping[str, str]:
+        """The wording of its layout."""
+        return prompt_identities(self.layout.name)
+
+    def simulator(self, models: Models) -> "RepliedSimulator":
+        """Return it around any LLM."""
+        if models.llm is None:
+            raise self.unable(None)
+        return RepliedSimulator(models.llm, self.layout)
+
+    def calls(self, tokens: int) -> int:
+        """Return one."""
+        return 1
+
+    def requests(self, explanation: str, tokens: Sequence[bytes]) -> list[Request]:
+        """Return the prompt about one sequence."""
+        prompt = as_text(self.layout.messages(explanation, tokens))
+        return [(prompt, self.layout.longest_answer(tokens))]
 
 
 class RepliedSimulator:

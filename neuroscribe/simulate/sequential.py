@@ -14,11 +14,11 @@ import numpy as np
 from jaxtyping import Float
 
 from neuroscribe.evidence.exemplars import Neuron
-from neuroscribe.evidence.tasks import Task
 from neuroscribe.llm.calls import worked_through
 from neuroscribe.measures.agreement import correlation
 from neuroscribe.ports.replies import Simulated
-from neuroscribe.study.scorers import ScoringSpec
+from neuroscribe.simulate.questions import Task
+from neuroscribe.study.scoring import ScoringSpec
 
 LEAST = 4
 """Sequences that are always read: two of each kind say little enough."""

@@ -1,6 +1,6 @@
 """Simulates every explanation on sequences its explainer never saw, and on another neuron's as a control."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -8,151 +8,188 @@ from typing import Any
 import polars as pl
 
 from neuroscribe.errors import LLMError
-from neuroscribe.evidence.exemplars import Neuron, by_neuron, scored_exemplars
-from neuroscribe.evidence.tasks import Task, simulation_tasks
-from neuroscribe.fingerprint import fingerprint
-from neuroscribe.llm.calls import InFlight, answered_once, worked_through
-from neuroscribe.ports.models import Simulator
+from neuroscribe.evidence.exemplars import Neuron
+from neuroscribe.evidence.layer import LayerEvidence
+from neuroscribe.llm.calls import Form, Once, worked_through
+from neuroscribe.llm.capabilities import LLM_NEEDS, check_llm
+from neuroscribe.ports.models import LLM, Simulator
 from neuroscribe.ports.replies import Simulated, Usage
+from neuroscribe.ports.sources import EncoderSource, LLMSource, Models
 from neuroscribe.ports.stores import CallStore, Progress
-from neuroscribe.simulate.sequential import Ask, Sequentially, Truth, in_pieces
+from neuroscribe.simulate.questions import Question, Task, question, simulating, simulation_tasks
+from neuroscribe.simulate.sequential import Sequentially, Truth, in_pieces
+from neuroscribe.simulate.simulator import Simulating
+from neuroscribe.study.sections import Capability
 from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import SIMULATIONS
-from neuroscribe.text.corpus import token_bytes_by_sequence
 
-_ANSWERS = 3
-"""Raise when the code that asks or reads changes what the same prompt is answered with."""
+Readings = tuple[Simulated, ...]
 
 
-async def layer_simulations(
-    study: Study,
-    tables: "SimulatedTables",
+async def simulated_layer(
+    evidence: LayerEvidence,
     *,
-    simulators: Mapping[str, Simulator],
+    llm: LLMSource,
+    encoders: EncoderSource,
     calls: CallStore,
     progress: Progress,
 ) -> pl.DataFrame:
-    """Return the SIMULATIONS of one layer's explanations by every simulator of the study."""
-    tasks = {
-        name: simulation_tasks(study, tables.explanations, tables.records, name) for name in study.simulators
+    """Return the SIMULATIONS of one layer; models are opened only if a simulator of the study needs them.
+
+    Raises CapabilityError or LLMError, before anything is spent, for a model that cannot do what is needed.
+    """
+    study = evidence.study
+    simulators = await opened_simulators(study, llm=llm, encoders=encoders, calls=calls, progress=progress)
+    return await layer_simulations(evidence, simulators=simulators, calls=calls, progress=progress)
+
+
+async def opened_simulators(
+    study: Study, *, llm: LLMSource, encoders: EncoderSource, calls: CallStore, progress: Progress
+) -> Mapping[str, Simulator]:
+    """Return the study's simulators by name, ready to be asked.
+
+    Raises CapabilityError or LLMError, before anything is spent, for a model that cannot do what is needed.
+    """
+    model: LLM | None = None
+    if needs := study.simulating_needs & LLM_NEEDS:
+        model = llm.open(study.simulating_llm, progress=progress, beside=study.llm)
+        await check_llm(study, model, needs)
+    models = Models(model, encoders, calls, progress)
+    return {
+        name: spec.simulator(models)
+        for name, spec in study.simulators.items()
+        if isinstance(spec, Simulating)
     }
-    ids = {sequence for own in tasks.values() for task in own for sequence in task.sequence_ids}
-    tokens = token_bytes_by_sequence(tables.sequences, tables.vocabulary, ids)
-    truth = None if study.scoring.stop_width is None else _truth(study, tables.records, tasks)
-    return await simulated(
-        study, tasks, tokens, truth=truth, simulators=simulators, calls=calls, progress=progress
-    )
 
 
-@dataclass(frozen=True)
-class SimulatedTables:
-    """One layer's tables, as its simulators read them."""
+async def check_models(
+    study: Study, *, llm: LLMSource, encoders: EncoderSource, progress: Progress | None = None
+) -> None:
+    """Open every model that the study needs and ask it for a sample of what it will be asked for.
 
-    sequences: pl.DataFrame
-    vocabulary: pl.DataFrame
-    records: pl.DataFrame
-    explanations: pl.DataFrame
+    Raises LLMError for a model that does not answer, and CapabilityError, naming the alternatives, for one
+    that cannot do what an explainer, simulator or scorer needs.
+    """
+    explaining, simulating = study.explaining_needs & LLM_NEEDS, study.simulating_needs & LLM_NEEDS
+    if study.simulating_llm == study.llm:
+        explaining, simulating = explaining | simulating, frozenset[Capability]()
+    if explaining:
+        await check_llm(study, llm.open(study.llm, progress=progress), explaining)
+    if simulating:
+        model = llm.open(study.simulating_llm, progress=progress, beside=study.llm)
+        await check_llm(study, model, simulating)
+    for spec in study.simulators.values():
+        if isinstance(spec, Simulating) and spec.needs in LLM_NEEDS:
+            spec.check(llm.open(study.simulating_llm, progress=progress, beside=study.llm))
+    for encoder in study.encoders:
+        encoders.open(encoder, progress=progress)
+
+
+async def layer_simulations(
+    evidence: LayerEvidence, *, simulators: Mapping[str, Simulator], calls: CallStore, progress: Progress
+) -> pl.DataFrame:
+    """Return the SIMULATIONS of one layer's explanations by every simulator of the study."""
+    tasks = {name: simulation_tasks(evidence, name) for name in evidence.study.simulators}
+    return await simulated(evidence, tasks, simulators=simulators, calls=calls, progress=progress)
 
 
 async def simulated(
-    study: Study,
+    evidence: LayerEvidence,
     tasks: Mapping[str, Sequence[Task]],
-    tokens: Mapping[int, Sequence[bytes]],
     *,
-    truth: Truth | None = None,
     simulators: Mapping[str, Simulator],
     calls: CallStore,
     progress: Progress,
 ) -> pl.DataFrame:
     """Return the simulations of every task by every simulator that has tasks.
 
-    `tokens` are the token bytes of every sequence, `truth` the activations that a study with a stop_width
-    looks at. Calls answered in an earlier run are read from `calls`.
+    Calls answered in an earlier run are read from `calls`.
     """
+    study = evidence.study
     rows: list[dict[str, Any]] = []
-    for name, own in tasks.items():
-        simulator, size = simulators[name], simulators[name].sequences_per_call
-        total = sum(len(task.sequence_ids) for task in own)
+    for name, wanted in tasks.items():
+        simulator = simulators[name]
+        about = {
+            "stage": "simulation",
+            "model": simulator.identity,
+            "study": study.name,
+            "of_calls": simulator.keeps_calls,
+        }
+        total = sum(len(task.sequence_ids) for task in wanted)
         with progress.task(f"simulate {study.name} with {name}", total=total, unit="sequences") as advance:
-            about = {
-                "stage": "simulation",
-                "model": simulator.identity,
-                "study": study.name,
-                "of_calls": simulator.keeps_calls,
-            }
-            kept = {"calls": calls, "in_flight": {}, "about": about}
-            ask = partial(_read, simulator, tokens=tokens, advance=advance, **kept)
-            if study.scoring.stop_width is None:
-                pieces = [piece for task in own for piece in task.pieces(size)]
-                read = await worked_through(pieces, ask, at_once=simulator.calls_at_once)
-                done = list(zip(pieces, read, strict=True))
-            else:
-                work = _sequentially(study, ask, simulator, truth or {}, advance)
-                done = await work.readings(own)
-        for piece, readings in done:
-            rows += _rows(piece, readings, name, simulator.identity)
+            reader = _Reader(evidence, simulator, simulating(evidence, name), Once(calls, about), advance)
+            for piece, readings in await reader.readings(wanted):
+                rows += _rows(piece, readings, name, simulator.identity)
     return SIMULATIONS.frame(rows)
 
 
-def _sequentially(study: Study, ask: Ask, simulator: Simulator, truth: Truth, advance: Any) -> Sequentially:
-    """Return the way to work through tasks only as far as they have to be simulated."""
-    size = simulator.sequences_per_call
-    return Sequentially(
-        partial(in_pieces, ask, size=size),
-        truth,
-        study.scoring,
-        batch=max(2, size),
-        at_once=simulator.calls_at_once,
-        skip=lambda spared: advance(spared, note="stopped early" if spared else ""),
-    )
+@dataclass(frozen=True)
+class _Reader:
+    """Asks one simulator about tasks, and shows how far it has come."""
+
+    evidence: LayerEvidence
+    simulator: Simulator
+    spec: Simulating
+    once: Once
+    advance: Callable[..., None]
+
+    async def readings(self, tasks: Sequence[Task]) -> list[tuple[Task, Sequence[Simulated]]]:
+        """Return the tasks, in pieces or as far as they have to be simulated, each with its readings."""
+        size, at_once = self.simulator.sequences_per_call, self.simulator.calls_at_once
+        scoring = self.evidence.study.scoring
+        if scoring.stop_width is None:
+            pieces = [piece for task in tasks for piece in task.pieces(size)]
+            return list(zip(pieces, await worked_through(pieces, self._read, at_once=at_once), strict=True))
+        stopping = Sequentially(
+            partial(in_pieces, self._read, size=size),
+            self._truth(tasks),
+            scoring,
+            batch=max(2, size),
+            at_once=at_once,
+            skip=lambda spared: self.advance(spared, note="stopped early" if spared else ""),
+        )
+        return [(task, readings) for task, readings in await stopping.readings(tasks)]
+
+    async def _read(self, piece: Task) -> list[Simulated]:
+        asked = question(piece, self.evidence.tokens, self.spec)
+
+        async def ask() -> Readings:
+            readings = await self.simulator.simulate(asked.text, asked.sequences)
+            _check_readings(self.simulator, readings, asked.sequences)
+            return tuple(readings)
+
+        readings = await self.once.answer(asked.key(self.simulator.identity), ask, _form(asked))
+        self.advance(len(readings))
+        return list(readings)
+
+    def _truth(self, tasks: Sequence[Task]) -> Truth:
+        """Return the activations of the neurons of all tasks on their sequences."""
+        truth: dict[tuple[Neuron, int], Any] = {}
+        for neuron, split in dict.fromkeys((task.neuron, task.split) for task in tasks):
+            shown = self.evidence.exemplars(neuron, split)
+            truth |= {
+                (neuron, sequence): shown.truth[place] for place, sequence in enumerate(shown.sequence_ids)
+            }
+        return truth
 
 
-def _truth(study: Study, records: pl.DataFrame, tasks: Mapping[str, Sequence[Task]]) -> Truth:
-    """Return the activations of the neurons of all tasks on their sequences."""
-    rows = by_neuron(records)
-    asked = dict.fromkeys((task.neuron, task.split) for own in tasks.values() for task in own)
-    found: dict[tuple[Neuron, int], Any] = {}
-    for neuron, split in asked:
-        per_kind, polarities = study.scoring.sequences_per_split, study.polarities
-        shown = scored_exemplars(rows[neuron], split, per_kind=per_kind, polarities=polarities)
-        found |= {(neuron, own): shown.truth[place] for place, own in enumerate(shown.sequence_ids)}
-    return found
+def _form(asked: Question) -> Form[Readings]:
+    """Return how readings of a question's sequences are stored.
 
+    What was refused, cut off or is unreadable was answered so at temperature 0 and would be again; what
+    failed is not kept, so that a server's bad day is not kept for good.
+    """
 
-async def _read(
-    simulator: Simulator,
-    task: Task,
-    *,
-    tokens: Mapping[int, Sequence[bytes]],
-    calls: CallStore,
-    in_flight: InFlight,
-    about: Mapping[str, Any],
-    advance: Any,
-) -> list[Simulated]:
-    sequences = [tokens[sequence] for sequence in task.sequence_ids]
-    key = reading_key(simulator.identity, task.text, sequences)
-
-    async def call() -> dict[str, Any]:
-        readings = await simulator.simulate(task.text, sequences)
-        _check_readings(simulator, readings, sequences)
+    def plain(readings: Readings) -> dict[str, Any]:
         return {"readings": [vars(reading) | {"usage": vars(reading.usage)} for reading in readings]}
 
-    def restored(answer: Mapping[str, Any]) -> list[Simulated]:
-        readings = [_reading(**one) for one in answer["readings"]]
-        if [len(reading.activations) for reading in readings] != [len(sequence) for sequence in sequences]:
+    def read(stored: Mapping[str, Any]) -> Readings:
+        readings = tuple(_reading(**each) for each in stored["readings"])
+        if [len(reading.activations) for reading in readings] != [len(tokens) for tokens in asked.sequences]:
             raise ValueError("readings of other sequences")
         return readings
 
-    readings = await answered_once(
-        key, calls, call, read=restored, keep=_is_kept, in_flight=in_flight, about=about
-    )
-    advance(len(readings))
-    return readings
-
-
-def reading_key(simulator: str, text: str, sequences: Sequence[Sequence[bytes]]) -> str:
-    """Return the key under which a simulator's readings, by its identity, under a text are stored."""
-    return fingerprint("simulation", _ANSWERS, simulator, text, sequences)
+    return Form(plain, read, lambda readings: all(reading.status != "failed" for reading in readings))
 
 
 def _reading(*, activations: Sequence[float], usage: dict[str, Any], **rest: Any) -> Simulated:
@@ -160,24 +197,15 @@ def _reading(*, activations: Sequence[float], usage: dict[str, Any], **rest: Any
     return Simulated(activations=tuple(activations), usage=Usage(**usage), **rest)
 
 
-def _is_kept(answer: Mapping[str, Any]) -> bool:
-    """Tell whether asking again would give the same answer.
-
-    What was refused, cut off or is unreadable was answered so at temperature 0 and is kept; what failed is
-    not, so that a server's bad day is not kept for good.
-    """
-    return all(one["status"] != "failed" for one in answer["readings"])
-
-
 def _check_readings(
     simulator: Simulator, readings: Sequence[Simulated], sequences: Sequence[Sequence[bytes]]
 ) -> None:
     """Refuse readings of another shape before they are stored; raises LLMError."""
-    found = [len(reading.activations) for reading in readings]
+    lengths = [len(reading.activations) for reading in readings]
     wanted = [len(sequence) for sequence in sequences]
-    if found != wanted:
+    if lengths != wanted:
         raise LLMError(
-            f"simulator {simulator.identity}: read {found} tokens of sequences with {wanted}; this is a bug"
+            f"simulator {simulator.identity}: read {lengths} tokens of sequences with {wanted}; this is a bug"
             " of the simulator, please report it"
         )
 

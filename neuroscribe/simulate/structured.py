@@ -1,4 +1,4 @@
-"""A simulator without log-probabilities: the model returns each token with its activation, as JSON.
+"""The simulator `structured`: the model returns each token with its activation, as JSON.
 
 A whole number from 0 to 10 stands for every token. Tokens stand beside their values because small models lose
 count in a list of bare numbers. The answer is read strictly: a reading is all of it or nothing.
@@ -6,14 +6,14 @@ count in a list of bare numbers. The answer is read strictly: a reading is all o
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from neuroscribe.llm.faults import fault
 from neuroscribe.llm.json_answers import CutOffError, json_answer
 from neuroscribe.ports.replies import Message, Reply, Schema, Simulated
 from neuroscribe.simulate.distribution import without_values
-from neuroscribe.simulate.prompts import conversation
-from neuroscribe.study.prompts import wording
+from neuroscribe.simulate.prompts import conversation, wording
+from neuroscribe.simulate.replied import Replied
 from neuroscribe.text.escaping import escaped, unescaped, unforged
 
 _LARGEST = 10
@@ -26,6 +26,17 @@ _PAIR: Schema = {
     "required": ["token", "activation"],
     "additionalProperties": False,
 }
+
+
+class Structured(Replied):
+    """The model returns every token with its activation as JSON: without log-probabilities."""
+
+    kind: Literal["structured"] = "structured"
+
+    @property
+    def layout(self) -> "StructuredLayout":
+        """Pairs of tokens and values."""
+        return StructuredLayout()
 
 
 class StructuredLayout:
@@ -62,7 +73,6 @@ class StructuredLayout:
 
     def enough(self, answer: str, tokens: Sequence[bytes]) -> bool:
         """Return that JSON goes on to its end."""
-        del answer, tokens
         return False
 
     def reading(self, reply: Reply, tokens: Sequence[bytes]) -> Simulated:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from neuroscribe.study.scorers import MEASURES, SIZES, judged_measures
+from neuroscribe.study.scoring import MEASURES, SIZES
 from neuroscribe.study.spec import Study
 
 REGIMES = ("top_and_random", "random_only")
@@ -59,10 +59,9 @@ def dues(study: Study) -> list[Due]:
         for explainer in spec.explainers
     ]
     judged = [
-        Due(explainer, f"{name}_{measure}", measure, name, REGIMES[:1], f"{name}_{measures[0]}")
+        Due(explainer, f"{name}_{measure}", measure, name, REGIMES[:1], f"{name}_{spec.measures[0]}")
         for name, spec in study.judging.items()
-        for measures in [judged_measures(spec)]
-        for measure in measures
+        for measure in spec.measures
         for explainer in spec.explainers
     ]
     ablated = [

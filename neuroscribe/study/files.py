@@ -4,29 +4,24 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from itertools import groupby
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from neuroscribe.errors import StudyError
-from neuroscribe.study.explainers import EXPLAINER_KINDS
-from neuroscribe.study.scorers import SCORER_KINDS
-from neuroscribe.study.simulators import SIMULATOR_KINDS
+from neuroscribe.study.sections import models_in
 from neuroscribe.study.spec import Study
 
+_BY_KIND = (("explainers",), ("simulators",), ("scorers",))
+"""Tables of a study whose sections each have a kind, at the place of whose name pydantic puts it, too."""
 _CHOICES = ("tuple[", "literal[", "constrained-")
 """What pydantic puts into the place of a problem for each form that a value may take."""
 
 
-def explained(
-    path: Path, problems: Iterable[Any], *, study: type[BaseModel], kinds: Mapping[str, type[BaseModel]]
-) -> list[str]:
-    """Return pydantic's problems with a file as lines, one per key.
-
-    `kinds` are the models of tables whose kind is told by a key.
-    """
-    by_key = [list(own) for _, own in groupby(problems, lambda problem: _without_choice(problem["loc"]))]
-    return [_line(path, own[0] if len(own) == 1 else _joined(own), study, kinds) for own in by_key]
+def _explained(path: Path, problems: Iterable[Any], study: type[Study]) -> list[str]:
+    """Return pydantic's problems with a file as lines, one per key."""
+    by_key = [list(same) for _, same in groupby(problems, lambda problem: _without_choice(problem["loc"]))]
+    return [_line(path, same[0] if len(same) == 1 else _joined(same), study) for same in by_key]
 
 
 def _without_choice(location: tuple[str | int, ...]) -> tuple[str | int, ...]:
@@ -41,7 +36,7 @@ def _joined(problems: list[Any]) -> Any:
     return {**problems[-1], "loc": _without_choice(problems[-1]["loc"]), "msg": " or ".join(messages)}
 
 
-def _line(path: Path, problem: Any, study: type[BaseModel], kinds: Mapping[str, type[BaseModel]]) -> str:
+def _line(path: Path, problem: Any, study: type[Study]) -> str:
     key = _key(problem["loc"])
     match problem["type"]:
         case _ if problem["loc"] == ("name",):
@@ -50,7 +45,7 @@ def _line(path: Path, problem: Any, study: type[BaseModel], kinds: Mapping[str, 
                 " lower-case letters, digits and underscores, a letter first"
             )
         case "extra_forbidden":
-            known = ", ".join(_known_keys(problem["loc"], study, kinds))
+            known = ", ".join(_known_keys(problem["loc"], study))
             return f"{path}: unknown key `{key}`; known keys here: {known}"
         case "missing":
             return f"{path}: key `{key}` is missing; add it (studies/embedded.toml shows every section)"
@@ -66,31 +61,25 @@ def _line(path: Path, problem: Any, study: type[BaseModel], kinds: Mapping[str, 
 
 def _key(location: tuple[str | int, ...]) -> str:
     """Return a key as the file spells it, and "" for the file: pydantic adds a table's kind to its name."""
-    tagged = location[:1] in (("explainers",), ("simulators",), ("scorers",))
-    parts = (*location[:2], *location[3:]) if tagged else location
+    parts = (*location[:2], *location[3:]) if location[:1] in _BY_KIND else location
     return ".".join(str(part) for part in parts)
 
 
-def _known_keys(
-    location: tuple[str | int, ...], study: type[BaseModel], kinds: Mapping[str, type[BaseModel]]
-) -> list[str]:
+def _known_keys(location: tuple[str | int, ...], study: type[Study]) -> list[str]:
     """Return the keys that are allowed beside an unknown one."""
-    model = study
-    for part in location[:-1]:
+    model: type[BaseModel] = study
+    way = location[:-1]
+    if location[:1] in _BY_KIND:
+        model = study.known_kinds(str(location[0]))[str(location[2])]
+        way = location[3:-1]
+    for part in way:
         field = model.model_fields.get(str(part))
-        inner: Any = field.annotation if field is not None else kinds.get(str(part))
-        for kind in (inner, *get_args(inner)):  # an optional table is a union
-            model = kind if isinstance(kind, type) and issubclass(kind, BaseModel) else model
-    return sorted(
-        model.model_fields.keys() - ({"name"} if model is study else set())
-    )  # the file's name is it
+        model = next(iter(models_in(field.annotation if field else None)), model)
+    return sorted(model.model_fields.keys() - ({"name"} if model is study else set()))
 
 
-_KINDS: dict[str, type[BaseModel]] = {**EXPLAINER_KINDS, **SIMULATOR_KINDS, **SCORER_KINDS}
-
-
-def read_study(path: Path) -> Study:
-    """Read and check one study file, which is named after the study.
+def read_study(path: Path, known: type[Study]) -> Study:
+    """Read and check one study file, which is named after the study, as a study of the class `known`.
 
     Raises StudyError naming file, key, finding and remedy.
     """
@@ -103,14 +92,14 @@ def read_study(path: Path) -> Study:
     if "name" in data:
         raise StudyError(f"{path}: unknown key `name`; a study is named after its file, so remove the key")
     try:
-        return Study.model_validate({"name": path.stem, **data})
+        return known.model_validate({"name": path.stem, **data})
     except ValidationError as error:
-        raise StudyError("\n".join(explained(path, error.errors(), study=Study, kinds=_KINDS))) from error
+        raise StudyError("\n".join(_explained(path, error.errors(), known))) from error
 
 
-def read_studies(folder: Path) -> dict[str, Study]:
+def read_studies(folder: Path, known: type[Study]) -> dict[str, Study]:
     """Read every study of a folder, by name; raises StudyError for an empty folder or a bad file."""
-    studies = {path.stem: read_study(path) for path in sorted(folder.glob("*.toml"))}
+    studies = {path.stem: read_study(path, known) for path in sorted(folder.glob("*.toml"))}
     if not studies:
         raise StudyError(f"{folder}: holds no study; add a .toml file (see studies/embedded.toml)")
     return studies

@@ -1,6 +1,6 @@
 """What every part of a study file is: a table whose unknown keys are errors and whose values are frozen."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -47,3 +47,10 @@ class EncoderSpec(Section):
     def is_pinned(self) -> bool:
         """Whether the same weights are loaded every time."""
         return self.artefact is not None or self.revision is not None
+
+
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """Return the sections that a field may hold; an optional one is a union, and so are kinds."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for inner in get_args(annotation) for model in models_in(inner)]

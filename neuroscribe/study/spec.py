@@ -10,18 +10,18 @@ from typing import Annotated, Literal, cast
 
 from pydantic import Field, field_validator, model_validator
 
-from neuroscribe.study.explainers import ExplainerSpec
-from neuroscribe.study.scorers import (
-    MEASURES,
-    Ablation,
-    Detection,
-    Judging,
-    ScorerSpec,
-    ScoringSpec,
-    judged_measures,
+from neuroscribe.study.kinds import AblationSpec, ExplainerSpec, JudgeSpec, KindSpec, SimulatorSpec
+from neuroscribe.study.scoring import MEASURES, ScoringSpec
+from neuroscribe.study.sections import (
+    Capability,
+    EncoderSpec,
+    FromList,
+    ModelSpec,
+    Name,
+    Positive,
+    Section,
+    models_in,
 )
-from neuroscribe.study.sections import Capability, EncoderSpec, FromList, ModelSpec, Name, Positive, Section
-from neuroscribe.study.simulators import SimulatorSpec
 
 SHORTEST_SEQUENCE, LONGEST_SEQUENCE = 2, 4096
 """Tokens of a sequence; positions are stored in 16 bits."""
@@ -145,7 +145,11 @@ class LLMSpec(ModelSpec):
 
 
 class Study(Section):
-    """One study, as read from `studies/<name>.toml`."""
+    """One study, as read from `studies/<name>.toml`.
+
+    Which kinds of explainers, simulators and scorers there are is for `neuroscribe.kinds.KnownStudy` to say,
+    the class of every study that is read.
+    """
 
     name: Name
     description: str
@@ -159,7 +163,7 @@ class Study(Section):
     )
     explainers: Annotated[Mapping[Name, ExplainerSpec], Field(min_length=1)]
     simulators: Annotated[Mapping[Name, SimulatorSpec], Field(min_length=1)]
-    scorers: Mapping[Name, ScorerSpec] = Field(
+    scorers: Mapping[Name, JudgeSpec | AblationSpec] = Field(
         default={}, description="scorers beside the measures that come with every simulator"
     )
     scoring: ScoringSpec = ScoringSpec()
@@ -195,7 +199,7 @@ class Study(Section):
         if doubled := [name for name, count in Counter(self._scorer_names()).items() if count > 1]:
             raise ValueError(f"two scorers would publish scores as {doubled[0]!r}; rename one of [scorers.*]")
         for name, scorer in self.scorers.items():
-            if isinstance(scorer, Ablation):
+            if isinstance(scorer, AblationSpec):
                 _check_names(f"scorers.{name}.simulators", scorer.simulators, self.simulators)
             else:
                 _check_names(f"scorers.{name}.explainers", scorer.explainers, self.explainers)
@@ -208,13 +212,19 @@ class Study(Section):
             raise ValueError(f'sample.polarity = "{self.sample.polarity}" needs capture.polarities = "both"')
         return self
 
+    @classmethod
+    def known_kinds(cls, table: str) -> dict[str, type[KindSpec]]:
+        """Return the kinds that a table of the study (`explainers`, `simulators`, `scorers`) may name."""
+        kinds = models_in(cls.model_fields[table].annotation)
+        return {kind.model_fields["kind"].default: kind for kind in kinds if issubclass(kind, KindSpec)}
+
     def _scorer_names(self) -> Iterator[str]:
         """Yield the names under which scores are published, as `score.scorers.dues` gives them."""
         for simulator in self.simulators:
             yield from (f"{measure}_{simulator}" for measure in MEASURES)
         for name, scorer in self.scorers.items():
-            own = scorer.simulators if isinstance(scorer, Ablation) else judged_measures(scorer)
-            yield from (f"{name}_{one}" for one in own)
+            scored = scorer.simulators if isinstance(scorer, AblationSpec) else scorer.measures
+            yield from (f"{name}_{each}" for each in scored)
 
     @property
     def sampled_layers(self) -> tuple[int, ...]:
@@ -231,18 +241,17 @@ class Study(Section):
     @property
     def simulating_needs(self) -> frozenset[Capability]:
         """What the study's simulators and scorers need."""
-        specs = (*self.simulators.values(), *self.scorers.values())
-        return frozenset(spec.needs for spec in specs)
+        return frozenset(spec.needs for _, spec in self._simulating if spec.needs)
 
     @property
-    def judging(self) -> dict[str, Judging]:
+    def judging(self) -> dict[str, JudgeSpec]:
         """The scorers that ask about excerpts, by name."""
-        return {name: spec for name, spec in self.scorers.items() if isinstance(spec, Judging)}
+        return {name: spec for name, spec in self.scorers.items() if isinstance(spec, JudgeSpec)}
 
     @property
-    def ablating(self) -> dict[str, Ablation]:
+    def ablating(self) -> dict[str, AblationSpec]:
         """The scorers that run the subject on simulated activations, by name."""
-        return {name: spec for name, spec in self.scorers.items() if isinstance(spec, Ablation)}
+        return {name: spec for name, spec in self.scorers.items() if isinstance(spec, AblationSpec)}
 
     @property
     def fitted_simulators(self) -> frozenset[str]:
@@ -251,18 +260,29 @@ class Study(Section):
             return frozenset(self.simulators)
         return frozenset(name for spec in self.ablating.values() for name in spec.simulators)
 
+    def scored_splits(self, explainer: str) -> tuple[str, ...]:
+        """Return the splits on which an explainer is scored: `valid` only serves to choose candidates."""
+        return ("valid", "test") if self.explainers[explainer].texts_per_neuron > 1 else ("test",)
+
+    def simulated_splits(self, explainer: str, simulator: str) -> tuple[str, ...]:
+        """Return the splits that are simulated: `valid`, too, where values are fitted to the truth there."""
+        return ("valid", "test") if simulator in self.fitted_simulators else self.scored_splits(explainer)
+
     @property
     def encoders(self) -> tuple[EncoderSpec, ...]:
         """The sentence encoders of simulators and scorers."""
-        specs = (*self.simulators.values(), *self.scorers.values())
-        near = [spec.near_text for spec in self.scorers.values() if isinstance(spec, Detection)]
-        return tuple(spec for spec in (*specs, *near) if isinstance(spec, EncoderSpec))
+        return tuple(encoder for _, spec in self._simulating for encoder in spec.encoders)
+
+    @property
+    def _simulating(self) -> tuple[tuple[str, KindSpec], ...]:
+        """Simulators and scorers with their names."""
+        return (*self.simulators.items(), *self.scorers.items())
 
     @property
     def _read_by_logprobs(self) -> list[str]:
         """Names of simulators and scorers that read log-probabilities."""
-        own = (*self.simulators.items(), *self.scorers.items())
-        return [name for name, spec in own if spec.needs in ("prompt_logprobs", "next_token")]
+        read = ("prompt_logprobs", "next_token")
+        return [name for name, spec in self._simulating if spec.needs in read]
 
     @property
     def simulating_llm(self) -> LLMSpec:

@@ -4,12 +4,12 @@ The identity of a stage takes in those of the stages before it, so that it chang
 its result depends on changes. How fast a study runs is no part of it.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from neuroscribe import __version__
 from neuroscribe.fingerprint import fingerprint
-from neuroscribe.study.prompts import judging_identity as judging_prompt_identity
-from neuroscribe.study.prompts import prompt_identity, wordings
+from neuroscribe.study.kinds import KindSpec
 from neuroscribe.study.spec import LLMSpec, Study
 from neuroscribe.tables.scales import QUANTILE_LEVELS, histogram_edges
 
@@ -88,10 +88,9 @@ def provenance(study: Study, stage: str) -> dict[str, Any]:
     }
 
 
-def simulation_prompts(study: Study) -> list[str]:
-    """Return the identity of every prompt that the study's simulators may use, and of no other."""
-    layouts = {layout for spec in study.simulators.values() for layout in spec.prompts}
-    return [prompt_identity(layout) for layout in sorted(layouts)]
+def _wording(specs: Iterable[KindSpec]) -> dict[str, str]:
+    """Return the prompt files on which the results of some explainers, simulators or judges rest."""
+    return dict(sorted(item for spec in specs for item in spec.wording.items()))
 
 
 def _settings(study: Study, stage: str) -> dict[str, Any]:
@@ -117,14 +116,14 @@ def _settings(study: Study, stage: str) -> dict[str, Any]:
                 "sample": sample,
                 "llm": _llm(study.llm),
                 "explainers": study.explainers,
-                "wording": wordings([spec.kind for spec in study.explainers.values()]),
+                "wording": _wording(study.explainers.values()),
             }
         case "simulations":
             per_split = study.scoring.sequences_per_split
             return {
                 "simulators": study.simulators,
                 "llm": _llm(study.simulating_llm),
-                "prompts": simulation_prompts(study),
+                "prompts": list(_wording(study.simulators.values()).values()),
                 "per_split": per_split,
                 **_beyond_test(study),
             }
@@ -135,7 +134,7 @@ def _settings(study: Study, stage: str) -> dict[str, Any]:
                 **batched,
                 "scorers": study.judging,
                 "llm": _llm(study.simulating_llm),
-                "prompts": [judging_prompt_identity("detection"), judging_prompt_identity("fuzzing")],
+                "prompts": list(_wording(study.judging.values()).values()),
                 "per_split": study.scoring.sequences_per_split,
                 "seed": study.scoring.seed,
             }

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable
 
-from neuroscribe.study.prompts import wording
+from neuroscribe.simulate.prompts import wording
 
 Digits = Callable[[str, list[str]], list[int]]
 """The values, 0 to 9, that an explanation gives tokens."""

@@ -6,8 +6,9 @@ order is shuffled, so that the running top-k meets its records early.
 """
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -105,16 +106,33 @@ def token_rows(sequences: pl.DataFrame) -> dict[int, list[int]]:
     return dict(zip(sequences["sequence_id"].to_list(), sequences["token_ids"].to_list(), strict=True))
 
 
-def token_bytes_by_sequence(
-    sequences: pl.DataFrame, vocabulary: pl.DataFrame, ids: Iterable[int]
-) -> dict[int, tuple[bytes, ...]]:
-    """Return the tokens of some sequences as exact bytes, by sequence id."""
-    wanted = sequences.filter(pl.col("sequence_id").is_in(sorted(set(ids))))
-    tokens: list[bytes] = vocabulary["bytes"].to_list()
-    return {
-        sequence: tuple(tokens[token] for token in token_ids)
-        for sequence, token_ids in token_rows(wanted).items()
-    }
+class TokenBytes(Mapping[int, tuple[bytes, ...]]):
+    """The tokens of every sequence as exact bytes, by sequence id; spelled where they are asked for."""
+
+    def __init__(self, sequences: pl.DataFrame, vocabulary: pl.DataFrame) -> None:
+        self._sequences, self._vocabulary = sequences, vocabulary
+        self._spelled: dict[int, tuple[bytes, ...]] = {}
+
+    @cached_property
+    def ids(self) -> dict[int, list[int]]:
+        """The token ids of each sequence, by sequence id."""
+        return token_rows(self._sequences)
+
+    @cached_property
+    def of_token(self) -> list[bytes]:
+        """The bytes of each token, by token id."""
+        return self._vocabulary["bytes"].to_list()
+
+    def __getitem__(self, sequence: int) -> tuple[bytes, ...]:
+        if sequence not in self._spelled:
+            self._spelled[sequence] = tuple(self.of_token[token] for token in self.ids[sequence])
+        return self._spelled[sequence]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.ids)
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
 
 @dataclass

@@ -4,12 +4,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-
-from neuroscribe.errors import LLMError
-from neuroscribe.explain.evidence import LayerEvidence
 from neuroscribe.explain.explainers import Question, explained, questions, spread
-from neuroscribe.explain.parsing import SCHEMA
-from neuroscribe.ports.replies import Message, Reply, Schema, Usage
 from neuroscribe.study.explainers import (
     AskingSpec,
     Highlights,
@@ -18,6 +13,11 @@ from neuroscribe.study.explainers import (
     TokenPairs,
     TokenSummary,
 )
+
+from neuroscribe.errors import LLMError
+from neuroscribe.explain.evidence import LayerEvidence
+from neuroscribe.explain.parsing import SCHEMA
+from neuroscribe.ports.replies import Message, Reply, Schema, Usage
 from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import CONNECTIONS, NEURON_RECORDS, TOKEN_LOOKUP, VOCABULARY
 from neuroscribe.testing.stores import MemoryCalls, SilentProgress

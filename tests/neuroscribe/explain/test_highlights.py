@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from neuroscribe.explain.prompts import Pair, excerpt_pairs
 
 from neuroscribe.explain.highlights import (
     highlight_messages,
@@ -13,7 +14,6 @@ from neuroscribe.explain.highlights import (
     marked,
     token_summary_messages,
 )
-from neuroscribe.explain.prompts import Pair, excerpt_pairs
 from neuroscribe.explain.wording import wording
 
 HOSTILE = st.sampled_from(

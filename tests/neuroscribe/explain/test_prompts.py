@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-
 from neuroscribe.explain.prompts import (
     Pair,
     discretised,
@@ -14,6 +13,7 @@ from neuroscribe.explain.prompts import (
     next_token_messages,
     token_pair_messages,
 )
+
 from neuroscribe.explain.wording import wording
 from neuroscribe.text.escaping import unforged
 

@@ -2,13 +2,13 @@ import json
 from typing import Any
 
 import pytest
+from neuroscribe.explain.prompts import next_token_messages, token_pair_messages
+from neuroscribe.study.prompts import wordings
 
 from neuroscribe.explain.highlights import highlight_messages, logit_lens_messages, token_summary_messages
 from neuroscribe.explain.parsing import LONGEST_LONG, parsed_answer
-from neuroscribe.explain.prompts import next_token_messages, token_pair_messages
 from neuroscribe.explain.wording import filled, wording
 from neuroscribe.ports.replies import Message
-from neuroscribe.study.prompts import wordings
 
 KINDS = ("token_pairs", "next_token", "highlights", "logit_lens", "token_summary")
 

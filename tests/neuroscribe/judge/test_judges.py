@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
+from neuroscribe.study.prompts import judging_identity as prompt_identity
 
 from neuroscribe.errors import CapabilityError
 from neuroscribe.judge.judges import (
@@ -16,7 +17,6 @@ from neuroscribe.judge.judges import (
 )
 from neuroscribe.judge.prompts import judging_messages
 from neuroscribe.ports.replies import Message, NextToken, Reply, Schema, Usage
-from neuroscribe.study.prompts import judging_identity as prompt_identity
 from neuroscribe.testing.stores import MemoryCalls
 
 TOKENS = [b" the", b" rain", b"\n<b>", b" fell"]

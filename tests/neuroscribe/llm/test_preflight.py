@@ -4,10 +4,10 @@ import asyncio
 from typing import Any
 
 import pytest
+from neuroscribe.simulate.simulators import asking_simulator, check_models
 
 from neuroscribe.errors import CapabilityError
 from neuroscribe.llm.local import LocalLLM
-from neuroscribe.simulate.simulators import asking_simulator, check_models
 from neuroscribe.study.spec import Study
 from neuroscribe.testing.random_subjects import random_subject
 from neuroscribe.testing.stores import MemoryCalls

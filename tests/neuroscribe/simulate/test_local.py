@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from neuroscribe.study.prompts import ASKING, QUESTION
+from neuroscribe.study.simulators import LocalLayout
 
 from neuroscribe.errors import CapabilityError, LLMError
 from neuroscribe.llm.local import LocalLLM
@@ -19,8 +21,6 @@ from neuroscribe.simulate.prompts import (
     hidden_beginning,
     hidden_opening,
 )
-from neuroscribe.study.prompts import ASKING, QUESTION
-from neuroscribe.study.simulators import LocalLayout
 from neuroscribe.testing.random_subjects import random_subject
 from neuroscribe.testing.tokenizers import byte_tokenizer
 

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from neuroscribe.simulate.simulators import asking_simulator
+from neuroscribe.study.simulators import AllAtOnce, MatchingWords, OneAtATime, SimulatorSpec, Structured
 
 from neuroscribe.measures.agreement import correlation
 from neuroscribe.ports.models import Simulator
 from neuroscribe.simulate.one_at_a_time import OneAtATimeSimulator
-from neuroscribe.simulate.simulators import asking_simulator
-from neuroscribe.study.simulators import AllAtOnce, MatchingWords, OneAtATime, SimulatorSpec, Structured
 from neuroscribe.testing.planted import (
     PLANTED,
     PlantedScript,

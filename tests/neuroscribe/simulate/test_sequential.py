@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from neuroscribe.evidence.tasks import Task
 
 from neuroscribe.evidence.exemplars import Neuron
-from neuroscribe.evidence.tasks import Task
 from neuroscribe.measures.agreement import correlation
 from neuroscribe.ports.replies import Simulated
 from neuroscribe.simulate.stage import simulated

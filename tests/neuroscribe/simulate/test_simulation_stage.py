@@ -4,10 +4,10 @@ from typing import Any
 
 import polars as pl
 import pytest
+from neuroscribe.evidence.tasks import Task, controls, simulation_tasks
 
 from neuroscribe.errors import LLMError
 from neuroscribe.evidence.exemplars import Neuron
-from neuroscribe.evidence.tasks import Task, controls, simulation_tasks
 from neuroscribe.ports.replies import ReadingStatus, Simulated, Usage
 from neuroscribe.simulate.stage import simulated
 from neuroscribe.study.spec import Study

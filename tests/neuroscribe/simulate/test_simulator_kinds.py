@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
-
-from neuroscribe.errors import CapabilityError
 from neuroscribe.simulate.simulators import asking_simulator
 from neuroscribe.study.prompts import prompt_identity
 from neuroscribe.study.simulators import AllAtOnce, MatchingWords, OneAtATime, Structured
+
+from neuroscribe.errors import CapabilityError
 from neuroscribe.study.spec import Study
 from neuroscribe.study.stages import UPSTREAM, simulation_prompts, stage_version
 from neuroscribe.testing.stores import MemoryCalls

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from neuroscribe.study.explainers import EXPLAINER_KINDS, Highlights, TokenList, TokenPairs
 from pydantic import BaseModel, ValidationError
 
 from neuroscribe.errors import StudyError
 from neuroscribe.study.dues import dues
-from neuroscribe.study.explainers import EXPLAINER_KINDS, Highlights, TokenList, TokenPairs
 from neuroscribe.study.files import chosen_study, read_studies, read_study
 from neuroscribe.study.spec import LLMSpec, Study, layer_key, layer_of
 

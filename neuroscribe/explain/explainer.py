@@ -1,0 +1,138 @@
+"""What an explainer is: settings, and what it shows an LLM of a neuron or says of it by itself.
+
+A kind is a module of its own, with a data file of its name where it asks an LLM.
+"""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from pydantic import Field, model_validator
+
+from neuroscribe.errors import CapabilityError
+from neuroscribe.evidence.exemplars import Neuron
+from neuroscribe.evidence.layer import LayerEvidence
+from neuroscribe.explain.evidence import ShownExcerpts, shown_excerpts
+from neuroscribe.explain.pairs import Excerpts
+from neuroscribe.explain.wording import ANSWERS, AnswerForm, Wording, wording, wording_text
+from neuroscribe.ports.replies import Message
+from neuroscribe.study.kinds import ExplainerSpec
+from neuroscribe.study.sections import Capability, Positive
+
+NO_TOKEN = "no token has a positive mean"  # noqa: S105 - no password
+SILENT = "no training exemplar shows the neuron firing"
+_TOKENS_OF_ANSWER: dict[AnswerForm, int] = {"line": 60, "schema": 800}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What is shown of a neuron; without messages there is nothing to ask, for the reason given."""
+
+    sequence_ids: tuple[int, ...] = ()
+    messages: tuple[Message, ...] = ()
+    reason: str = ""
+
+
+class Listing(ExplainerSpec):
+    """An explainer that needs no LLM."""
+
+    @abstractmethod
+    def text(self, evidence: LayerEvidence, neuron: Neuron) -> str | None:
+        """Return a neuron's explanation; None where NO_TOKEN serves."""
+
+
+class Asking(ExplainerSpec):
+    """An explainer that asks an LLM."""
+
+    needs: ClassVar[Capability | None] = "reply"
+
+    answer: AnswerForm = Field(
+        default="line", description="`line`: one phrase; `schema`: JSON with a short and a long text"
+    )
+    candidates: Positive = 1
+    temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
+    max_tokens: Positive | None = Field(
+        default=None, description="limit of an answer; unless given, 60 for a line and 800 for a schema"
+    )
+
+    @model_validator(mode="after")
+    def candidates_differ(self) -> "Asking":
+        """Several candidates need a temperature."""
+        if self.candidates > 1 and self.temperature == 0:
+            raise ValueError(
+                f"candidates = {self.candidates} at temperature = 0 are all the same; raise temperature, or"
+                " ask for one"
+            )
+        return self
+
+    @property
+    def texts_per_neuron(self) -> int:
+        """One a candidate."""
+        return self.candidates
+
+    @property
+    def answer_tokens(self) -> int:
+        """Tokens that an answer may take."""
+        return self.max_tokens or _TOKENS_OF_ANSWER[self.answer]
+
+    @property
+    def words(self) -> Wording:
+        """The words of its kind: the data file of that name."""
+        return wording(self.kind_name)
+
+    @property
+    def wording(self) -> Mapping[str, str]:
+        """The data file of its kind, and that of the answers."""
+        return {name: wording_text(name) for name in (self.kind_name, ANSWERS)}
+
+    @abstractmethod
+    def shown(self, evidence: LayerEvidence, neuron: Neuron) -> Shown:
+        """Return what is shown of a neuron, as a prompt.
+
+        Corpus text in it is escaped, taken apart where it would form marks, and never begins a line.
+        """
+
+    def check(self, evidence: LayerEvidence, name: str) -> None:
+        """Raise CapabilityError where the layer's tables lack what it shows; `name` is the explainer's."""
+
+
+class Showing(Asking):
+    """An explainer that shows an LLM a neuron's excerpts."""
+
+    excerpts: Positive = 5
+    excerpt_tokens: Annotated[int, Field(ge=4)] = Field(
+        default=64, description="tokens shown around each peak"
+    )
+
+    def shown(self, evidence: LayerEvidence, neuron: Neuron) -> Shown:
+        """Return its excerpts, unless the neuron fires in none of them."""
+        shown = self.shown_excerpts(evidence, neuron)
+        if not any(value for pairs in shown.excerpts for _, value in pairs):
+            return Shown(shown.sequence_ids, (), SILENT)
+        return Shown(shown.sequence_ids, self.messages(evidence, neuron, shown.excerpts))
+
+    def shown_excerpts(self, evidence: LayerEvidence, neuron: Neuron) -> ShownExcerpts:
+        """Return the excerpts as pairs, the strongest first."""
+        return shown_excerpts(evidence, neuron, self.excerpts, self.excerpt_tokens)
+
+    @abstractmethod
+    def messages(self, evidence: LayerEvidence, neuron: Neuron, excerpts: Excerpts) -> tuple[Message, ...]:
+        """Return the prompt that shows these excerpts of a neuron."""
+
+
+class Marking(Showing):
+    """An explainer that shows excerpts with the strongly firing tokens marked."""
+
+    excerpt_tokens: Annotated[int, Field(ge=4)] = 16
+
+
+def needs_connections(evidence: LayerEvidence, name: str) -> None:
+    """Raise CapabilityError where the output weights of a layer's neurons are not known."""
+    if evidence.tables["connections"].is_empty():
+        study = evidence.study
+        raise CapabilityError(
+            f"study {study.name}: explainer {name!r} shows what neurons promote by their weights, and the"
+            f" table connections of layer {evidence.layer} is empty, because the formula is not known for"
+            f' {study.subject.model}; use kind = "highlights"'
+        )

@@ -1,0 +1,57 @@
+"""What a judging scorer is: settings, the excerpts that it asks about, and who judges them."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from neuroscribe.errors import CapabilityError
+from neuroscribe.evidence.exemplars import Exemplars
+from neuroscribe.judge.excerpts import Excerpt
+from neuroscribe.judge.judges import AskedJudge, Judge, SimilarityJudge
+from neuroscribe.judge.prompts import prompt_identity
+from neuroscribe.ports.sources import EncoderSource, Models
+from neuroscribe.ports.stores import Progress
+from neuroscribe.study.kinds import JudgeSpec
+from neuroscribe.study.sections import Capability
+
+Nearest = Callable[[Sequence[Excerpt], Sequence[Excerpt]], list[Excerpt]]
+"""Orders silent excerpts by nearness to the firing ones, nearest first."""
+
+
+class Judging(JudgeSpec):
+    """The settings of a scorer that judges. A kind is a module of its own."""
+
+    excerpt_tokens: Annotated[int, Field(ge=4)] = Field(default=32, description="tokens of an excerpt")
+
+    @abstractmethod
+    def judge(self, models: Models, *, by_first_token: bool) -> Judge:
+        """Return who judges; `by_first_token` says whether the LLM tells how likely its first token is."""
+
+    @abstractmethod
+    def excerpts(
+        self, exemplars: Exemplars, tokens: Sequence[Sequence[int]], *, seed: str, nearest: Nearest | None
+    ) -> list[Excerpt]:
+        """Return the excerpts of a split's exemplars, whose token ids are given, to ask about."""
+
+    def near(self, encoders: EncoderSource, progress: Progress) -> SimilarityJudge | None:
+        """Return what finds silent excerpts that are near the firing ones, if such are wanted."""
+        return None
+
+
+class AskingJudge(Judging):
+    """A scorer that asks an LLM, by the layout of its kind's name in `prompts.toml`."""
+
+    needs: ClassVar[Capability | None] = "reply"
+
+    @property
+    def wording(self) -> Mapping[str, str]:
+        """The wording of that layout."""
+        return {self.kind_name: prompt_identity(self.kind_name)}
+
+    def judge(self, models: Models, *, by_first_token: bool) -> Judge:
+        """Return the LLM, asked by this layout; raises CapabilityError without one."""
+        if models.llm is None:
+            raise CapabilityError(f"the scorer {self.kind_name} asks an LLM, and none was given")
+        return AskedJudge(models.llm, self.kind_name, models.calls, by_first_token=by_first_token)

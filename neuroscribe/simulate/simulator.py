@@ -1,0 +1,29 @@
+"""What a simulator is: settings, and how one is made of the models that a study has."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+from neuroscribe.errors import CapabilityError
+from neuroscribe.llm.calls import Request
+from neuroscribe.ports.models import LLM, Simulator
+from neuroscribe.ports.sources import Models
+from neuroscribe.study.kinds import SimulatorSpec
+
+
+class Simulating(SimulatorSpec):
+    """The settings of a simulator. A kind is a module of its own, with a data file where it asks an LLM."""
+
+    @abstractmethod
+    def simulator(self, models: Models) -> Simulator:
+        """Return the simulator, ready to be asked; raises CapabilityError for a model it cannot ask."""
+
+    def check(self, llm: LLM) -> None:
+        """Raise CapabilityError where a model that gives what is needed can still not be asked."""
+
+    def requests(self, explanation: str, tokens: Sequence[bytes]) -> list[Request]:
+        """Return what those calls send."""
+        return []
+
+    def unable(self, llm: LLM | None) -> CapabilityError:
+        """Return the error of a model that cannot be asked."""
+        return CapabilityError(f"the simulator {self.kind_name} cannot work with {llm and llm.identity}")

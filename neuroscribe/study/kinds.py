@@ -1,0 +1,69 @@
+"""What a study knows of the explainers, simulators and scorers that it names.
+
+Each kind is a module of its own in `explain`, `simulate`, `judge` or `ablate`, whose settings derive from
+these; `neuroscribe.kinds` lists them all.
+"""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
+
+from neuroscribe.study.sections import Capability, EncoderSpec, FromList, Name, Section
+
+
+class KindSpec(Section):
+    """The settings of one explainer, simulator or scorer; a field `kind` of each kind names it."""
+
+    needs: ClassVar[Capability | None] = None
+    """What a model must be able to do for it; None where it asks no model."""
+
+    @property
+    def kind_name(self) -> str:
+        """The name of its kind, as a study file gives it."""
+        return type(self).model_fields["kind"].default
+
+    @property
+    def wording(self) -> Mapping[str, str]:
+        """What its results rest on beside its settings: prompt files by name, each as text or as its hash."""
+        return {}
+
+    @property
+    def encoders(self) -> tuple[EncoderSpec, ...]:
+        """The sentence encoders that it uses."""
+        return (self,) if isinstance(self, EncoderSpec) else ()
+
+
+class ExplainerSpec(KindSpec):
+    """Puts a neuron into words."""
+
+    @property
+    def texts_per_neuron(self) -> int:
+        """How many explanations it writes of a neuron; of several, `valid` decides which is reported."""
+        return 1
+
+
+class SimulatorSpec(KindSpec):
+    """Predicts activations from the explanations of some explainers."""
+
+    explainers: Annotated[tuple[Name, ...], FromList]
+
+    @abstractmethod
+    def calls(self, tokens: int) -> int:
+        """Return how many LLM calls read one sequence of so many tokens under one explanation."""
+
+
+class JudgeSpec(KindSpec):
+    """A scorer that asks about single excerpts whether they fit an explanation."""
+
+    measures: ClassVar[tuple[str, ...]] = ("balanced_accuracy", "auc")
+    """The scores that it gives; by the first one a candidate is chosen."""
+
+    explainers: Annotated[tuple[Name, ...], FromList]
+
+
+class AblationSpec(KindSpec):
+    """A scorer that runs the subject on what some simulators predict."""
+
+    needs: ClassVar[Capability | None] = "subject"
+
+    simulators: Annotated[tuple[Name, ...], FromList]

@@ -1,0 +1,57 @@
+"""Excerpts in running text, with the tokens on which a neuron fires strongly put into marks."""
+
+import re
+from collections.abc import Sequence
+
+from neuroscribe.text.escaping import unforged
+
+Pair = tuple[str, int]
+"""A token as shown, and the activation there, from 0 to 10."""
+STRONG = 5
+"""Activation from which a token is marked."""
+_MARKED = re.compile(r"<< (.*?) >>")
+_BLANK = "␣"
+"""Stands for a space that is marked."""
+
+
+def marked(excerpts: Sequence[Sequence[Pair]]) -> list[str]:
+    """Return each excerpt on one line with << >> around the tokens that fire strongly in it.
+
+    Pieces that go on a marked word are marked with it. Spaces inside the marks keep a token from becoming a
+    special one, as <s> would; marks that the text itself holds are taken apart. Where no token is strong by
+    the neuron's maximum, those from half of the largest activation shown are marked.
+    """
+    largest = max((value for pairs in excerpts for _, value in pairs), default=0)
+    strong = max(1, min(STRONG, (largest + 1) // 2))
+    return [_marked(pairs, strong) for pairs in excerpts]
+
+
+def _marked(pairs: Sequence[Pair], strong: int) -> str:
+    runs: list[tuple[str, bool]] = [("", False)]
+    for token, value in pairs:
+        text, was_strong = runs[-1]
+        is_strong = value >= strong
+        if is_strong == was_strong and not (is_strong and token.startswith(" ")):
+            runs[-1] = text + token, is_strong
+        else:
+            runs.append((token, is_strong))
+    return "".join(_mark(text) if is_strong else _plain(text) for text, is_strong in runs).strip()
+
+
+def _plain(text: str) -> str:
+    """Return unmarked text that cannot run together with the marks on its sides."""
+    before, after = " " * text.startswith(">"), " " * text.endswith("<")
+    return before + unforged(text) + after
+
+
+def _mark(text: str) -> str:
+    core = text.strip(" ")
+    if not core:
+        return f"<< {_BLANK * len(text)} >>"
+    before, after = text.split(core, 1)
+    return f"{before}<< {unforged(core)} >>{after}"
+
+
+def marked_texts(excerpt: str) -> list[str]:
+    """Return what stands in the marks of an excerpt, in order."""
+    return _MARKED.findall(excerpt)
