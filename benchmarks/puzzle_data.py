@@ -21,6 +21,7 @@ from neuroscribe.explain.evidence import LayerEvidence
 from neuroscribe.measures.agreement import correlation
 from neuroscribe.ports.models import TextEncoder
 from neuroscribe.tables.records import CONNECTIONS, NEURON_RECORDS, TOKEN_LOOKUP, VOCABULARY
+from neuroscribe.testing.rows import exemplar_row, row
 
 LAYER = 0
 POLARITY = 1
@@ -153,23 +154,8 @@ class PuzzleLayer:
             ids = self._sequences(neuron)
             values = [self._sentence(neuron, place).activations for place in range(len(ids))]
             for rank, place in enumerate(sorted(range(len(ids)), key=lambda place: -max(values[place]))):
-                peak = max(values[place])
-                rows.append(
-                    {
-                        "layer": LAYER,
-                        "neuron": neuron,
-                        "polarity": POLARITY,
-                        "kind": "top",
-                        "quantile_low": None,
-                        "quantile_high": None,
-                        "rank": rank,
-                        "split": "train",
-                        "sequence_id": ids[place],
-                        "peak": peak,
-                        "peak_position": values[place].index(peak),
-                        "activations": list(values[place]),
-                    }
-                )
+                given = {"layer": LAYER, "polarity": POLARITY, "split": "train", "rank": rank}
+                rows.append(exemplar_row(neuron, ids[place], values[place], **given))
         return NEURON_RECORDS.frame(rows)
 
     def _lookup(self, ids: Mapping[bytes, int]) -> pl.DataFrame:
@@ -180,14 +166,15 @@ class PuzzleLayer:
                 for token, value in zip(one.tokens, one.activations, strict=True):
                     values.setdefault(ids[token.encode()], []).append(value)
             rows += [
-                {
-                    "layer": LAYER,
-                    "neuron": neuron,
-                    "polarity": POLARITY,
-                    "token_id": token,
-                    "count": len(own),
-                    "mean": float(np.mean(own)),
-                }
+                row(
+                    TOKEN_LOOKUP,
+                    layer=LAYER,
+                    neuron=neuron,
+                    polarity=POLARITY,
+                    token_id=token,
+                    count=len(own),
+                    mean=float(np.mean(own)),
+                )
                 for token, own in values.items()
             ]
         return TOKEN_LOOKUP.frame(rows)
