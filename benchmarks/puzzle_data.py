@@ -20,8 +20,8 @@ from neuroscribe.evidence.tasks import Task
 from neuroscribe.explain.evidence import LayerEvidence
 from neuroscribe.measures.agreement import correlation
 from neuroscribe.ports.models import TextEncoder
-from neuroscribe.tables.records import CONNECTIONS, NEURON_RECORDS, TOKEN_LOOKUP, VOCABULARY
-from neuroscribe.testing.rows import exemplar_row, row
+from neuroscribe.tables.records import CONNECTIONS, NEURON_RECORDS, TOKEN_LOOKUP
+from neuroscribe.testing.rows import exemplar_row, row, vocabulary_table
 
 LAYER = 0
 POLARITY = 1
@@ -109,8 +109,6 @@ class PuzzleLayer:
     def evidence(self) -> LayerEvidence:
         """Return what explainers may see: all sentences, and the mean activation of each token in them."""
         vocabulary = list(dict.fromkeys(token for own in self.tokens.values() for token in own))
-        spelled = [token.decode() for token in vocabulary]
-        table = {"token_id": range(len(vocabulary)), "bytes": vocabulary, "text": spelled}
         return LayerEvidence(
             LAYER,
             tuple((neuron, POLARITY) for neuron in range(len(self.puzzles))),
@@ -118,7 +116,7 @@ class PuzzleLayer:
             self._lookup({token: place for place, token in enumerate(vocabulary)}),
             CONNECTIONS.frame([]),
             self.tokens,
-            pl.DataFrame(table, schema=VOCABULARY.schema),
+            vocabulary_table(vocabulary),
         )
 
     def tasks(self, texts: Mapping[str, tuple[int, str]]) -> list[Task]:

@@ -19,6 +19,7 @@ from neuroscribe.tables.records import (
     TOKEN_LOOKUP,
     VOCABULARY,
 )
+from neuroscribe.text.token_bytes import display
 
 Row = dict[str, Any]
 
@@ -87,7 +88,8 @@ def sequence_table(token_ids: Sequence[Sequence[int]]) -> pl.DataFrame:
 
 def vocabulary_table(tokens: Sequence[bytes]) -> pl.DataFrame:
     """Return a vocabulary of these tokens, numbered from 0."""
-    return filled(VOCABULARY, *({"token_id": n, "bytes": own} for n, own in enumerate(tokens)))
+    rows = ({"token_id": n, "bytes": token, "text": display(token)} for n, token in enumerate(tokens))
+    return filled(VOCABULARY, *rows)
 
 
 def lookup_table(means: Mapping[int, float], neuron: int = 1, **given: Any) -> pl.DataFrame:

@@ -54,7 +54,7 @@ def test_small_tables_are_numbered_from_0() -> None:
     ]
     assert vocabulary_table([b"a", b"\xff"]).select("token_id", "bytes").rows() == [(0, b"a"), (1, b"\xff")]
     means = lookup_table({4: 0.5}, neuron=2, polarity=-1)
-    assert means.rows() == [(0, 2, -1, 4, 1, 0.5)]
+    assert means.select("neuron", "polarity", "token_id", "count", "mean").rows() == [(2, -1, 4, 1, 0.5)]
 
 
 def test_settings_of_the_subject_go_over_the_usual_ones_and_other_sections_are_whole() -> None:

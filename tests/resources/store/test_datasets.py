@@ -12,7 +12,7 @@ import pytest
 from neuroscribe.errors import StoreError
 from neuroscribe.ports.stores import DatasetStore
 from neuroscribe.publish.dataset import Part, neuron_dataset
-from neuroscribe.tables.records import VOCABULARY
+from neuroscribe.testing.rows import vocabulary_table
 from neuroscribe.testing.studies import tiny_study
 from resources.store.datasets import DatasetFolders, Datasets
 from resources.store.files import Files
@@ -26,7 +26,7 @@ STUDY = tiny_study(
 
 
 def publish(store: DatasetStore, text: str) -> None:
-    frame = VOCABULARY.frame([{"token_id": 0, "bytes": text.encode(), "text": text}])
+    frame = vocabulary_table([text.encode()])
     parts = [Part("corpus/vocabulary", None, frame)]
     neuron_dataset(store, STUDY, parts, study_fingerprint="f00d", provenance={})
 

@@ -23,7 +23,7 @@ ALL = {
 HOSTILE = b"<script>\n\xe2\x80\xae\x00\xff"
 
 sequences = filled(SEQUENCES, {"source": "<b>\u202e\n", "token_ids": [1, 2]})
-vocabulary = VOCABULARY.frame([{"token_id": 1, "bytes": HOSTILE, "text": "<script>\n\u202e\\x00\\xff"}])
+vocabulary = filled(VOCABULARY, {"token_id": 1, "bytes": HOSTILE, "text": "<script>\n\u202e\\x00\\xff"})
 
 
 def lookup(layer: int, rows: int = 1) -> pl.DataFrame:
