@@ -20,7 +20,8 @@ from neuroscribe.errors import PuzzleError
 from neuroscribe.explain.evidence import LayerEvidence
 from neuroscribe.measures.agreement import correlation
 from neuroscribe.ports.models import TextEncoder
-from neuroscribe.tables.records import CONNECTIONS, NEURON_RECORDS, TOKEN_LOOKUP, VOCABULARY
+from neuroscribe.tables.records import CONNECTIONS, NEURON_RECORDS, TOKEN_LOOKUP
+from neuroscribe.testing.rows import exemplar_row, row, vocabulary_table
 
 LAYER = 0
 POLARITY = 1
@@ -108,8 +109,6 @@ class PuzzleLayer:
     def evidence(self) -> LayerEvidence:
         """Return what explainers may see: all sentences, and the mean activation of each token in them."""
         vocabulary = list(dict.fromkeys(token for own in self.tokens.values() for token in own))
-        spelled = [token.decode() for token in vocabulary]
-        table = {"token_id": range(len(vocabulary)), "bytes": vocabulary, "text": spelled}
         return LayerEvidence(
             LAYER,
             tuple((neuron, POLARITY) for neuron in range(len(self.puzzles))),
@@ -117,7 +116,7 @@ class PuzzleLayer:
             self._lookup({token: place for place, token in enumerate(vocabulary)}),
             CONNECTIONS.frame([]),
             self.tokens,
-            pl.DataFrame(table, schema=VOCABULARY.schema),
+            vocabulary_table(vocabulary),
         )
 
     def tasks(self, texts: Mapping[str, tuple[int, str]]) -> list[Task]:
@@ -153,23 +152,8 @@ class PuzzleLayer:
             ids = self._sequences(neuron)
             values = [self._sentence(neuron, place).activations for place in range(len(ids))]
             for rank, place in enumerate(sorted(range(len(ids)), key=lambda place: -max(values[place]))):
-                peak = max(values[place])
-                rows.append(
-                    {
-                        "layer": LAYER,
-                        "neuron": neuron,
-                        "polarity": POLARITY,
-                        "kind": "top",
-                        "quantile_low": None,
-                        "quantile_high": None,
-                        "rank": rank,
-                        "split": "train",
-                        "sequence_id": ids[place],
-                        "peak": peak,
-                        "peak_position": values[place].index(peak),
-                        "activations": list(values[place]),
-                    }
-                )
+                given = {"layer": LAYER, "polarity": POLARITY, "split": "train", "rank": rank}
+                rows.append(exemplar_row(neuron, ids[place], values[place], **given))
         return NEURON_RECORDS.frame(rows)
 
     def _lookup(self, ids: Mapping[bytes, int]) -> pl.DataFrame:
@@ -180,14 +164,15 @@ class PuzzleLayer:
                 for token, value in zip(one.tokens, one.activations, strict=True):
                     values.setdefault(ids[token.encode()], []).append(value)
             rows += [
-                {
-                    "layer": LAYER,
-                    "neuron": neuron,
-                    "polarity": POLARITY,
-                    "token_id": token,
-                    "count": len(own),
-                    "mean": float(np.mean(own)),
-                }
+                row(
+                    TOKEN_LOOKUP,
+                    layer=LAYER,
+                    neuron=neuron,
+                    polarity=POLARITY,
+                    token_id=token,
+                    count=len(own),
+                    mean=float(np.mean(own)),
+                )
                 for token, own in values.items()
             ]
         return TOKEN_LOOKUP.frame(rows)

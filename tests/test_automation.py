@@ -15,11 +15,11 @@ from dagster_project.build import build_defs
 from dagster_project.environments import ROOT, Environment
 from dagster_project.freshness import Freshness
 from neuroscribe.lineage import TABLES_OF, Lineage
-from neuroscribe.ports.replies import Usage
 from neuroscribe.study.files import read_study
 from neuroscribe.study.spec import Study, layer_key
 from neuroscribe.study.stages import provenance
 from neuroscribe.tables.records import TABLES
+from neuroscribe.testing.rows import explanation_row, sequence_table
 from resources.store.tables import Tables
 
 STUDY = read_study(ROOT / "studies" / "embedded.toml")
@@ -55,10 +55,8 @@ class Bench:
 
     def explained(self, layer: int, *, status: str, model: str) -> None:
         """Write a layer's explanations anew: one, with this status, by this model."""
-        row = {"explanation_id": "a", "layer": layer, "neuron": 0, "polarity": 1, "text": None}
-        row |= {"status": status, "explainer": "highlights", "model": model, "prompt_sha256": "b"}
-        row |= {"sample_index": 0, "sequence_ids": [], "long_text": None, "raw_response": ""}
-        self.written("explanations", layer, row | Usage().columns())
+        row = explanation_row(layer=layer, status=status, explainer="highlights", model=model)
+        self.written("explanations", layer, row)
 
     def checked(self, layer: int, *, passed: bool) -> None:
         """Score a layer in a run of Dagster's whose one check comes out so."""
@@ -172,9 +170,8 @@ def test_a_corpus_that_is_gone_or_has_changed_leaves_nothing_up_to_date(bench: B
     bench.done(CAPTURED + EXPLAINED, [0])
     assert bench.freshness.captured() == bench.freshness.explained() == {0}
 
-    row = {"sequence_id": 0, "document_id": 0, "source": "another text", "token_ids": [1, 2]}
     path = bench.tables.path(STUDY.name, "corpus/sequences")
-    frame = TABLES["corpus/sequences"].frame([row])
+    frame = sequence_table([[1, 2]])
     bench.tables.write(frame, STUDY.name, "corpus/sequences", provenance=provenance(STUDY, "corpus"))
     assert bench.freshness.captured() == bench.freshness.explained() == set()
 

@@ -19,6 +19,7 @@ from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import SIMULATIONS
 from neuroscribe.testing.planted import PLANTED, PlantedScript
 from neuroscribe.testing.planted_study import MODEL, write_planted_study
+from neuroscribe.testing.rows import simulation_row
 from neuroscribe.testing.servers import ScriptedServer
 from neuroscribe.testing.stores import MemoryCalls, SilentProgress
 from resources.llm.server import OpenAIServer
@@ -126,35 +127,15 @@ def test_the_plain_puzzles_pose_twelve_neurons_with_three_false_explanations_eac
 
 def test_correlations_are_over_all_tokens_of_all_sentences(layer: PuzzleLayer) -> None:
     values = {0: [0.0, 1.0, 0.0], 1: [1.0, 0.0, 1.0, 1.0]}
-    rows = [_simulated(sequence, own) for sequence, own in values.items()]
+    rows = [simulation_row("a", 0, sequence, own) for sequence, own in values.items()]
     found = layer.correlations(SIMULATIONS.frame(rows), {"a": 0})
     truth = [0, 8, 0, 10, 0, 9, 0]
     assert found["a"] == pytest.approx(np.corrcoef(truth, [0, 1, 0, 1, 0, 1, 1])[0, 1])
 
 
 def test_a_constant_simulation_has_no_score(layer: PuzzleLayer) -> None:
-    rows = [_simulated(0, [0.0] * 3), _simulated(1, [0.0] * 4)]
+    rows = [simulation_row("a", 0, 0, [0.0] * 3), simulation_row("a", 0, 1, [0.0] * 4)]
     assert layer.correlations(SIMULATIONS.frame(rows), {"a": 0}) == {"a": None}
-
-
-def _simulated(sequence: int, values: list[float]) -> dict[str, Any]:
-    return {
-        "explanation_id": "a",
-        "neuron": 0,
-        "polarity": POLARITY,
-        "sequence_id": sequence,
-        "split": "test",
-        "simulated": values,
-        "valid_fraction": None,
-        "status": "ok",
-        "unmatched_words": None,
-        "prompt_tokens": 0,
-        "cached_tokens": 0,
-        "completion_tokens": 0,
-        "cost_usd": None,
-        "simulator": "oracle",
-        "model": "none",
-    }
 
 
 @pytest.mark.parametrize(

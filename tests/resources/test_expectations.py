@@ -9,47 +9,25 @@ import pytest
 
 from neuroscribe.ports.checks import Rule, Validator, Verdict
 from neuroscribe.score.rules import coverage, rules_for
-from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import SCORES
+from neuroscribe.testing.rows import row as any_row
+from neuroscribe.testing.studies import tiny_study
 from resources.expectations import Expectations
 
-STUDY = Study.model_validate(
-    {
-        "name": "tiny",
-        "description": "one explainer, one simulator",
-        "subject": {"model": "tiny", "layers": 1, "neurons_per_layer": 9},
-        "corpus": {"files": "text/*.txt", "sequences": 8},
-        "llm": {"model": "tiny-chat"},
-        "explainers": {"token_list": {}},
-        "simulators": {"embedding": {"explainers": ["token_list"]}},
-        "scoring": {"max_unscored_share": 0.5},
-    }
+STUDY = tiny_study(
+    subject={"neurons_per_layer": 9},
+    explainers={"token_list": {}},
+    simulators={"embedding": {"explainers": ["token_list"]}},
+    scoring={"max_unscored_share": 0.5},
 )
 RULES = tuple(rule for rule in rules_for(STUDY) if rule.frame not in ("coverage", "explained"))
 
 
-def row(neuron: int, **changed: Any) -> dict[str, object]:
-    sound = {
-        "explanation_id": f"e{neuron}",
-        "layer": 0,
-        "neuron": neuron,
-        "polarity": 1,
-        "explainer": "token_list",
-        "scorer": "correlation_embedding",
-        "split": "test",
-        "regime": "top_and_random",
-        "value": 0.5,
-        "ci_low": 0.2,
-        "ci_high": 0.7,
-        "n_sequences": 10,
-        "n_unreadable": 0,
-        "n_tokens": 640,
-        "ceiling": 0.6,
-        "control": 0.1,
-        "null_reason": None,
-        "chosen": True,
-    }
-    return {**sound, **changed}
+def row(neuron: int, **changed: Any) -> dict[str, Any]:
+    place = {"neuron": neuron, "explainer": "token_list", "scorer": "correlation_embedding", "chosen": True}
+    sound = {"value": 0.5, "ci_low": 0.2, "ci_high": 0.7, "ceiling": 0.6, "control": 0.1}
+    counts = {"n_sequences": 10, "n_tokens": 640}
+    return any_row(SCORES, **place | sound | counts | {"explanation_id": f"e{neuron}"} | changed)
 
 
 UNSCORED = {"value": None, "ci_low": None, "ci_high": None, "null_reason": "constant simulation"}

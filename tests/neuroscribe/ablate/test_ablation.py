@@ -9,7 +9,6 @@ import torch
 from neuroscribe.ablate.divergence import Replacement, divergences, jensen_shannon
 from neuroscribe.ablate.stage import AblatedTables, ablated_layer
 from neuroscribe.errors import SubjectError
-from neuroscribe.ports.replies import Usage
 from neuroscribe.score.stage import LayerResults, scored
 from neuroscribe.study.spec import Study
 from neuroscribe.subject.architectures import down_projections
@@ -19,14 +18,21 @@ from neuroscribe.tables.records import (
     EXPLANATIONS,
     NEURON_RECORDS,
     SCORES,
-    SEQUENCES,
     SIMULATIONS,
     STATISTICS,
     TOKEN_LOOKUP,
 )
 from neuroscribe.testing.planted import STRONG, planted_activation, planted_subject, planted_tokenizer
 from neuroscribe.testing.random_subjects import random_subject
+from neuroscribe.testing.rows import (
+    exemplar_row,
+    explanation_row,
+    filled,
+    sequence_table,
+    simulation_row,
+)
 from neuroscribe.testing.stores import Interrupted, MemoryCalls, SilentProgress
+from neuroscribe.testing.studies import tiny_study
 from neuroscribe.text.token_bytes import TokenizerFacts
 
 LAYER, TOOLS, DAYS = 1, 0, 1
@@ -146,67 +152,38 @@ def test_a_model_without_logits_is_refused() -> None:
 
 
 def study(**given: Any) -> Study:
-    return Study.model_validate(
-        {
-            "name": "s",
-            "description": "",
-            "subject": {"model": "m", "layers": 2, "neurons_per_layer": 16},
-            "corpus": {"files": "x", "sequences": 100, "sequence_length": 4},
-            "llm": {"model": "m"},
-            "explainers": {"token_pairs": {}},
-            "simulators": {"all_at_once": {"explainers": ["token_pairs"]}},
-            "scorers": {"ablation": {"simulators": ["all_at_once"]}},
-            "scoring": {"bootstrap_samples": 20},
-        }
-        | given
+    return tiny_study(
+        subject={"layers": 2, "neurons_per_layer": 16},
+        corpus={"sequence_length": 4},
+        scorers={"ablation": {"simulators": ["all_at_once"]}},
+        scoring={"bootstrap_samples": 20},
+        **given,
     )
 
 
 def tables(simulations: list[dict[str, Any]]) -> AblatedTables:
     exemplars = [
-        {
-            "layer": LAYER, "neuron": neuron, "polarity": 1, "kind": kind, "quantile_low": None,
-            "quantile_high": None, "rank": sequence, "split": split, "sequence_id": sequence, "peak": STRONG,
-            "peak_position": 0, "activations": truth(sequence, neuron),
-        }
+        exemplar_row(
+            neuron, sequence, truth(sequence, neuron), layer=LAYER, kind=kind, split=split, rank=sequence
+        )
         for split, shown in (("valid", VALID), ("test", TEST))
         for kind, sequence in zip(("top", "random"), shown, strict=True)
         for neuron in (TOOLS, DAYS)
-    ]  # fmt: skip
-    explanations = [
-        {
-            "explanation_id": f"e{neuron}", "layer": LAYER, "neuron": neuron, "polarity": 1,
-            "text": f"text {neuron}", "status": "ok", "explainer": "token_pairs", "model": "m",
-            "prompt_sha256": "", "sample_index": 0, "sequence_ids": [], "long_text": None,
-            "raw_response": "", **Usage().columns(),
-        }
-        for neuron in (TOOLS, DAYS)
-    ]  # fmt: skip
-    zeros = dict.fromkeys(STATISTICS.schema) | {
-        "layer": LAYER, "n_tokens": 1, "mean": MEAN, "variance": 1.0, "min": 0.0, "max": 6.0,
-        "fraction_positive": 0.5, "histogram": [], "quantiles": [], "dead": False, "near_dead": False,
-    }  # fmt: skip
-    sequences = {
-        "sequence_id": list(range(5)), "document_id": [0] * 5, "source": [""] * 5,
-        "token_ids": [ids(1), *(ids(sequence) for sequence in TEXTS)],
-    }  # fmt: skip
+    ]
     return AblatedTables(
-        SEQUENCES.frame(sequences),
-        STATISTICS.frame([zeros | {"neuron": neuron} for neuron in (TOOLS, DAYS)]),
+        sequence_table([ids(1), *(ids(sequence) for sequence in TEXTS)]),
+        filled(STATISTICS, *({"layer": LAYER, "neuron": neuron, "mean": MEAN} for neuron in (TOOLS, DAYS))),
         NEURON_RECORDS.frame(exemplars),
         TOKEN_LOOKUP.frame([]),
-        EXPLANATIONS.frame(explanations),
+        EXPLANATIONS.frame(
+            [explanation_row(neuron, layer=LAYER, explanation_id=f"e{neuron}") for neuron in (TOOLS, DAYS)]
+        ),
         SIMULATIONS.frame(simulations),
     )
 
 
 def simulation(of: str, neuron: int, sequence: int, values: list[float]) -> dict[str, Any]:
-    return {
-        "explanation_id": of, "neuron": neuron, "polarity": 1, "sequence_id": sequence,
-        "split": "valid" if sequence in VALID else "test", "simulated": values, "valid_fraction": 1.0,
-        "simulator": "all_at_once", "model": "m", "status": "ok", "unmatched_words": None,
-        **Usage().columns(),
-    }  # fmt: skip
+    return simulation_row(of, neuron, sequence, values, split="valid" if sequence in VALID else "test")
 
 
 def oracle(neuron: int = TOOLS, sequences: tuple[int, ...] = VALID + TEST) -> list[dict[str, Any]]:
@@ -295,16 +272,11 @@ def test_a_neuron_that_writes_nothing_has_no_score(rounding: float) -> None:
     from neuroscribe.study.dues import dues
 
     own = tables(oracle())
-    rows = ABLATIONS.frame(
-        [
-            {
-                "explanation_id": "e0", "neuron": TOOLS, "polarity": 1, "sequence_id": sequence,
-                "split": "test", "simulator": "all_at_once", "simulated_divergence": rounding / 2,
-                "mean_divergence": rounding,
-            }
-            for sequence in TEST
-        ]
-    )  # fmt: skip
+    sizes = {"simulated_divergence": rounding / 2, "mean_divergence": rounding}
+    rows = filled(
+        ABLATIONS,
+        *({"explanation_id": "e0", "neuron": TOOLS, "sequence_id": own} | sizes for own in TEST),
+    )
     due = next(due for due in dues(study()) if due.measure == "ablation")
     row = Ablations(study(), own.explanations, rows, own.records).rows(due)[0]
     assert (row["value"], row["null_reason"]) == (None, "ablation to the mean changes nothing")
@@ -326,11 +298,10 @@ def test_both_sides_take_the_mean_of_the_explained_one_from_the_token_means() ->
 
     both = study(capture={"polarities": "both"})
     own = tables([])
-    lookup = TOKEN_LOOKUP.frame(
-        [
-            {"layer": 1, "neuron": 0, "polarity": -1, "token_id": token, "count": count, "mean": mean}
-            for token, count, mean in ((1, 3, 2.0), (2, 1, 6.0))
-        ]
+    occurrences = ((1, 3, 2.0), (2, 1, 6.0))
+    lookup = filled(
+        TOKEN_LOOKUP,
+        *({"polarity": -1, "token_id": token, "count": n, "mean": mean} for token, n, mean in occurrences),
     )
     changed = AblatedTables(
         own.sequences, own.statistics, own.records, lookup, own.explanations, own.simulations

@@ -13,6 +13,7 @@ from neuroscribe.subject.subject import Subject
 from neuroscribe.tables.scales import histogram_edges, peak_edges
 from neuroscribe.testing.random_subjects import LAYERS, NEURONS, VOCABULARY, random_subject
 from neuroscribe.testing.stores import SilentProgress
+from neuroscribe.testing.studies import tiny_study
 from tests.neuroscribe.capture.scenario import (
     LENGTH,
     RANDOM_IDS,
@@ -231,17 +232,8 @@ def test_sequences_longer_than_the_model_has_positions_for_are_refused() -> None
 
 
 def study(layers: int, neurons: int) -> Study:
-    return Study.model_validate(
-        {
-            "name": "s",
-            "description": "",
-            "subject": {"model": "org/tiny", "layers": layers, "neurons_per_layer": neurons},
-            "corpus": {"files": "x.txt", "sequences": 100},
-            "llm": {"model": "m"},
-            "explainers": {"token_list": {}},
-            "simulators": {"embedding": {"explainers": ["token_list"]}},
-        }
-    )
+    size = {"model": "org/tiny", "layers": layers, "neurons_per_layer": neurons}
+    return tiny_study(subject=size, explainers={"token_list": {}})
 
 
 def test_a_study_of_the_models_size_passes() -> None:

@@ -9,6 +9,7 @@ from neuroscribe.capture.token_lookup import token_lookup
 from neuroscribe.errors import CaptureError
 from neuroscribe.evidence.lookup import extreme_tokens, looked_up
 from neuroscribe.tables.records import TOKEN_LOOKUP
+from neuroscribe.testing.rows import filled
 
 TOKENS = torch.tensor([[7, 3], [3, 9], [7, 7], [3, 3], [5, 3], [7, 8]])
 RANDOM_IDS = (5,)
@@ -90,11 +91,10 @@ def test_rounding_leaves_no_mean_where_nothing_is_left() -> None:
 
 
 def table(pairs: dict[int, tuple[int, float]]) -> pl.DataFrame:
-    rows = [
-        {"layer": 0, "neuron": 0, "polarity": 1, "token_id": token, "count": count, "mean": mean}
-        for token, (count, mean) in pairs.items()
-    ]
-    return TOKEN_LOOKUP.frame(rows)
+    return filled(
+        TOKEN_LOOKUP,
+        *({"token_id": token, "count": count, "mean": mean} for token, (count, mean) in pairs.items()),
+    )
 
 
 def test_a_table_is_read_at_each_token_and_unknown_ones_get_the_mean_of_all_occurrences() -> None:

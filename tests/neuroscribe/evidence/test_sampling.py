@@ -7,21 +7,17 @@ from neuroscribe.capture.plan import capture_plan, quantile_pools, random_sequen
 from neuroscribe.errors import StudyError
 from neuroscribe.evidence.sample import candidate_neurons, sampled_neurons, set_aside
 from neuroscribe.study.spec import Study
+from neuroscribe.tables.records import STATISTICS
+from neuroscribe.testing.rows import filled
+from neuroscribe.testing.studies import tiny_study
 
 
 def study(*, sample: dict[str, Any] | None = None, capture: dict[str, Any] | None = None) -> Study:
-    return Study.model_validate(
-        {
-            "name": "s",
-            "description": "",
-            "subject": {"model": "m", "layers": 4, "neurons_per_layer": 40},
-            "corpus": {"files": "x", "sequences": 100},
-            "capture": {"polarities": "both"} | (capture or {}),
-            "sample": {"neurons_per_layer": 3} | (sample or {}),
-            "llm": {"model": "m"},
-            "explainers": {"token_list": {}},
-            "simulators": {"embedding": {"explainers": ["token_list"]}},
-        }
+    return tiny_study(
+        subject={"layers": 4, "neurons_per_layer": 40},
+        capture={"polarities": "both"} | (capture or {}),
+        sample={"neurons_per_layer": 3} | (sample or {}),
+        explainers={"token_list": {}},
     )
 
 
@@ -32,14 +28,13 @@ def statistics(
 ) -> pl.DataFrame:
     """Extremes of some neurons, and of all others."""
     rows = [extremes.get(neuron, other) for neuron in range(40)]
-    return pl.DataFrame(
-        {
-            "neuron": range(40),
-            "min": [low for low, _ in rows],
-            "max": [high for _, high in rows],
-            "dead": [low == high == 0 for low, high in rows],
-            "near_dead": [neuron in near_dead for neuron in range(40)],
-        }
+    return filled(
+        STATISTICS,
+        *(
+            {"neuron": neuron, "min": low, "max": high, "dead": low == high == 0}
+            | {"near_dead": neuron in near_dead}
+            for neuron, (low, high) in enumerate(rows)
+        ),
     )
 
 

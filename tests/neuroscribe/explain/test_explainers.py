@@ -19,8 +19,10 @@ from neuroscribe.explain.evidence import LayerEvidence
 from neuroscribe.explain.parsing import SCHEMA
 from neuroscribe.ports.replies import Message, Reply, Schema, Usage
 from neuroscribe.study.spec import Study
-from neuroscribe.tables.records import CONNECTIONS, NEURON_RECORDS, TOKEN_LOOKUP, VOCABULARY
+from neuroscribe.tables.records import CONNECTIONS, NEURON_RECORDS, TOKEN_LOOKUP
+from neuroscribe.testing.rows import exemplar_row, filled, vocabulary_table
 from neuroscribe.testing.stores import MemoryCalls, SilentProgress
+from neuroscribe.testing.studies import tiny_study
 
 WORDS = (b" the", b" red", b"\n", b" ", b"<script>", b" The", b"red", b'"')
 SEQUENCES = dict.fromkeys(range(8), (b" the", b" red", b"\n", b" the"))
@@ -32,12 +34,9 @@ FIRST = {(5, 1): 0.0, (6, 1): 0.5, (7, -1): 0.25, (8, 1): 0.0}
 
 def row(neuron: tuple[int, int], rank: int, kind: str, split: str) -> dict[str, Any]:
     peak = neuron[1] * PEAKS.get(neuron, 0.0) / (rank + 1)
-    return {
-        "layer": 0, "neuron": neuron[0], "polarity": neuron[1], "kind": kind, "quantile_low": None,
-        "quantile_high": None, "rank": rank, "split": split, "sequence_id": rank if kind == "top" else 7,
-        "peak": peak, "peak_position": 1,
-        "activations": [FIRST[neuron] * peak, peak, -neuron[1] * 1.0, peak / 2],
-    }  # fmt: skip
+    values = [FIRST[neuron] * peak, peak, -neuron[1] * 1.0, peak / 2]
+    place = {"kind": kind, "split": split, "rank": rank, "peak": peak, "peak_position": 1}
+    return exemplar_row(neuron[0], rank if kind == "top" else 7, values, polarity=neuron[1], **place)
 
 
 def records(neurons: Sequence[tuple[int, int]]) -> pl.DataFrame:
@@ -54,25 +53,25 @@ def evidence(
     promoted: Sequence[tuple[int, int, int]] = (),
 ) -> LayerEvidence:
     """Means and counts of tokens for neuron 5; neuron, sign and token promoted, in the order of ranks."""
-    lookup = TOKEN_LOOKUP.frame(
-        [
-            {"layer": 0, "neuron": 5, "polarity": 1, "token_id": token, "count": (counts or {}).get(token, 1)}
-            | {"mean": mean}
-            for token, mean in (means or {}).items()
-        ]
-    )
-    vocabulary = VOCABULARY.frame(
-        {"token_id": list(range(len(WORDS))), "bytes": list(WORDS), "text": [str(word) for word in WORDS]}
-    )
-    connections = CONNECTIONS.frame(
-        [
-            {"layer": 0, "neuron": neuron, "direction": "output_token", "sign": sign, "rank": rank}
-            | {"token_id": token, "other_layer": None, "other_neuron": None, "strength": sign * 1.0}
-            for rank, (neuron, sign, token) in enumerate(promoted)
-        ]
-    )
+    lookup = [
+        {"neuron": 5, "token_id": token, "mean": mean, "count": (counts or {}).get(token, 1)}
+        for token, mean in (means or {}).items()
+    ]
+    promotions = [
+        {"neuron": neuron, "direction": "output_token", "sign": sign, "rank": rank}
+        | {"token_id": token, "strength": sign * 1.0}
+        for rank, (neuron, sign, token) in enumerate(promoted)
+    ]
     own = records(neurons)
-    return LayerEvidence(0, tuple(neurons), own, lookup, connections, SEQUENCES, vocabulary)
+    return LayerEvidence(
+        0,
+        tuple(neurons),
+        own,
+        filled(TOKEN_LOOKUP, *lookup),
+        filled(CONNECTIONS, *promotions),
+        SEQUENCES,
+        vocabulary_table(WORDS),
+    )
 
 
 def question(neuron: tuple[int, int], spec: AskingSpec, **given: Any) -> Question:
@@ -82,17 +81,7 @@ def question(neuron: tuple[int, int], spec: AskingSpec, **given: Any) -> Questio
 
 
 def study(explainers: dict[str, dict[str, Any]]) -> Study:
-    return Study.model_validate(
-        {
-            "name": "s",
-            "description": "",
-            "subject": {"model": "m", "layers": 1, "neurons_per_layer": 8},
-            "corpus": {"files": "x", "sequences": 100},
-            "llm": {"model": "m"},
-            "explainers": explainers,
-            "simulators": {"embedding": {"explainers": list(explainers)}},
-        }
-    )
+    return tiny_study(explainers=explainers, simulators={"embedding": {"explainers": list(explainers)}})
 
 
 class Scripted:

@@ -10,8 +10,10 @@ from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.judge.stage import JudgedTables, judged_layer
 from neuroscribe.ports.replies import Usage
 from neuroscribe.study.spec import Study
-from neuroscribe.tables.records import EXPLANATIONS, JUDGEMENTS, NEURON_RECORDS, SEQUENCES, VOCABULARY
+from neuroscribe.tables.records import EXPLANATIONS, JUDGEMENTS, NEURON_RECORDS
+from neuroscribe.testing.rows import exemplar_row, explanation_row, sequence_table, vocabulary_table
 from neuroscribe.testing.stores import Interrupted, MemoryCalls, SilentProgress
+from neuroscribe.testing.studies import tiny_study
 
 LENGTH = 16
 TOP = {"train": (0, 4), "valid": (1, 2), "test": (3, 5)}
@@ -66,17 +68,11 @@ class Encoders:
 
 
 def study(scorers: dict[str, Any], candidates: int = 1) -> Study:
-    return Study.model_validate(
-        {
-            "name": "s",
-            "description": "",
-            "subject": {"model": "m", "layers": 1, "neurons_per_layer": 8},
-            "corpus": {"files": "x", "sequences": 100, "sequence_length": LENGTH},
-            "llm": {"model": "m"},
-            "explainers": {"token_pairs": {"candidates": candidates}},
-            "simulators": {"embedding": {"explainers": ["token_pairs"]}},
-            "scorers": scorers,
-        }
+    return tiny_study(
+        corpus={"sequence_length": LENGTH},
+        explainers={"token_pairs": {"candidates": candidates}},
+        simulators={"embedding": {"explainers": ["token_pairs"]}},
+        scorers=scorers,
     )
 
 
@@ -88,38 +84,18 @@ def tables(explanations: list[dict[str, Any]]) -> JudgedTables:
             for rank, (split, sequence) in enumerate(pairs):
                 values = [0.0] * LENGTH
                 values[neuron] = 5.0 if kind == "top" else 0.1
-                rows.append(
-                    {
-                        "layer": 0, "neuron": neuron, "polarity": 1, "kind": kind, "quantile_low": None,
-                        "quantile_high": None, "rank": rank, "split": split, "sequence_id": sequence,
-                        "peak": max(values), "peak_position": neuron, "activations": values,
-                    }
-                )  # fmt: skip
-    sequences = {
-        "sequence_id": list(range(100)), "document_id": [0] * 100, "source": [""] * 100,
-        "token_ids": [[(place + own) % 26 for place in range(LENGTH)] for own in range(100)],
-    }  # fmt: skip
-    vocabulary = {
-        "token_id": list(range(26)),
-        "bytes": [b" " + bytes([97 + token]) for token in range(26)],
-        "text": [""] * 26,
-    }
+                rows.append(exemplar_row(neuron, sequence, values, kind=kind, split=split, rank=rank))
     return JudgedTables(
-        SEQUENCES.frame(sequences),
-        VOCABULARY.frame(vocabulary),
+        sequence_table([[(place + own) % 26 for place in range(LENGTH)] for own in range(100)]),
+        vocabulary_table([b" " + bytes([97 + token]) for token in range(26)]),
         NEURON_RECORDS.frame(rows),
         EXPLANATIONS.frame(explanations),
     )
 
 
-def explanation(neuron: int, index: int = 0, status: str = "ok", **given: Any) -> dict[str, Any]:
-    return {
-        "explanation_id": f"e{neuron}{index}", "layer": 0, "neuron": neuron, "polarity": 1,
-        "text": f"text {neuron} {index}" if status == "ok" else None, "status": status,
-        "explainer": "token_pairs", "model": "m", "prompt_sha256": "", "sample_index": index,
-        "sequence_ids": [own + 10 * neuron for own in TOP["train"]], "long_text": None, "raw_response": "",
-        **Usage().columns(),
-    } | given  # fmt: skip
+def explanation(neuron: int, index: int = 0, **given: Any) -> dict[str, Any]:
+    seen = [own + 10 * neuron for own in TOP["train"]]
+    return explanation_row(neuron, index, **{"sequence_ids": seen} | given)
 
 
 DETECTION = {"detection": {"explainers": ["token_pairs"], "excerpt_tokens": 8}}

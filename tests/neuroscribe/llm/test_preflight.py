@@ -11,6 +11,7 @@ from neuroscribe.llm.local import LocalLLM
 from neuroscribe.study.spec import Study
 from neuroscribe.testing.random_subjects import random_subject
 from neuroscribe.testing.stores import MemoryCalls
+from neuroscribe.testing.studies import tiny_study
 from neuroscribe.testing.tokenizers import byte_tokenizer
 
 
@@ -26,19 +27,8 @@ class Local:
 
 
 def study(layout: str) -> Study:
-    return Study.model_validate(
-        {
-            "name": "s",
-            "description": "d",
-            "subject": {"model": "m", "layers": 2, "neurons_per_layer": 4},
-            "corpus": {"files": "*.txt", "sequences": 1},
-            "llm": {"provider": "local", "model": "m"},
-            "explainers": {"token_list": {"kind": "token_list"}},
-            "simulators": {
-                "all_at_once": {"kind": "all_at_once", "layout": layout, "explainers": ["token_list"]}
-            },
-        }
-    )
+    simulators = {"all_at_once": {"layout": layout, "explainers": ["token_list"]}}
+    return tiny_study(llm={"provider": "local"}, explainers={"token_list": {}}, simulators=simulators)
 
 
 @pytest.mark.parametrize(("family", "layout"), [("llama", "asked"), ("llama", "hidden"), ("bloom", "hidden")])

@@ -16,6 +16,7 @@ from neuroscribe.publish.dataset import Part, Published, neuron_dataset, rebased
 from neuroscribe.study.spec import Study
 from neuroscribe.tables.parquet import parquet_frame, provenance_of
 from neuroscribe.tables.records import EXPLANATIONS, SCORES, STATISTICS, TABLES, VOCABULARY
+from neuroscribe.testing.rows import filled
 
 HOSTILE = "<script>alert(1)</script>\r\n\u202eright to left\u200f | `code` \x00 \\ 🌧"
 
@@ -34,17 +35,7 @@ STUDY = Study.model_validate(
 
 
 def part(table: str, layer: int | None, *rows: dict[str, object]) -> Part:
-    """One file of a table; columns not given hold a zero of their type, or null where that is allowed."""
-    zeros = {
-        column.name: None if column.nullable else _zero(column.dtype) for column in TABLES[table].columns
-    }
-    return Part(table, layer, TABLES[table].frame([{**zeros, **row} for row in rows]))
-
-
-def _zero(dtype: Any) -> object:
-    if isinstance(dtype, pl.List):
-        return []
-    return {pl.String(): "", pl.Binary(): b"", pl.Boolean(): False}.get(dtype, 0)
+    return Part(table, layer, filled(TABLES[table], *rows))
 
 
 def explained(name: str, *, status: str = "ok", text: str | None = None, **where: int) -> dict[str, object]:

@@ -19,7 +19,8 @@ from neuroscribe.report.pictures import (
     score_histogram_png,
     token_preview,
 )
-from neuroscribe.tables.records import TOKEN_LOOKUP
+from neuroscribe.tables.records import NEURON_RECORDS, SCORES, STATISTICS
+from neuroscribe.testing.rows import filled, lookup_table
 
 HOSTILE = (
     "<script>alert(1)</script> &amp; **bold** _it_ `code` ~~x~~ | cell | # head\n- item\r\n\t> quote"
@@ -30,36 +31,21 @@ HOSTILE = (
 
 
 def scores(*rows: dict[str, Any]) -> pl.DataFrame:
-    row = {
-        "scorer": "correlation_all_at_once",
-        "explainer": "token_pairs",
-        "split": "test",
-        "regime": "top_and_random",
-        "chosen": True,
-        "value": 0.5,
-        "ceiling": 0.6,
-        "control": 0.0,
-    }
-    types = {"value": pl.Float64(), "ceiling": pl.Float64(), "control": pl.Float64()}
-    return pl.DataFrame([{**row, **given} for given in rows] or [row], schema_overrides=types)
+    usual = {"scorer": "correlation_all_at_once", "chosen": True}
+    values = {"value": 0.5, "ceiling": 0.6, "control": 0.0}
+    return filled(SCORES, *(usual | values | given for given in rows))
 
 
 def records(*rows: dict[str, Any]) -> pl.DataFrame:
-    row = {
-        "neuron": 0,
-        "polarity": 1,
-        "kind": "top",
-        "rank": 0,
-        "sequence_id": 0,
-        "peak": 5.0,
-        "peak_position": 1,
-    }
-    return pl.DataFrame([{**row, **given} for given in rows], schema_overrides={"peak": pl.Float32()})
+    return filled(NEURON_RECORDS, *({"peak": 5.0, "peak_position": 1} | given for given in rows))
 
 
 def statistics(neurons: int) -> pl.DataFrame:
-    size = np.linspace(0.0, 5.0, neurons)
-    return pl.DataFrame({"max": size, "min": -size, "fraction_positive": size / 5, "dead": size == 0})
+    size = np.linspace(0.0, 5.0, neurons).tolist()
+    return filled(
+        STATISTICS,
+        *({"max": s, "min": -s, "fraction_positive": s / 5, "dead": s == 0} for s in size),
+    )
 
 
 def rendered(markdown: str) -> str:
@@ -195,13 +181,7 @@ def test_an_excerpt_keeps_the_exact_bytes_around_the_peak():
 
 
 def test_the_token_preview_shows_both_ends_of_the_first_neurons_letter_for_letter():
-    table = TOKEN_LOOKUP.frame(
-        [
-            {"layer": 0, "neuron": neuron, "polarity": 1, "token_id": token, "count": 5, "mean": mean}
-            for neuron in (2, 9)
-            for token, mean in ((0, 1.5), (1, -0.25))
-        ]
-    )
+    table = pl.concat(lookup_table({0: 1.5, 1: -0.25}, neuron, count=5) for neuron in (2, 9))
     vocabulary = pl.DataFrame({"bytes": [b"<script>", b" *b"]})
     text = seen(rendered(token_preview(table, vocabulary, neurons=1, per_end=1)))
     assert "neuron 2, polarity +1, top: «<script>» 1.5" in text

@@ -17,6 +17,7 @@ from neuroscribe.report.summary import (
 from neuroscribe.report.text import report_text
 from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import TABLES
+from neuroscribe.testing.rows import explanation_row, filled
 
 STUDY = Study.model_validate(
     {
@@ -36,45 +37,18 @@ MAIN, SECOND, SIZE = "correlation_all_at_once", "correlation_embedding", "r2_all
 
 
 def table(name: str, *rows: dict[str, Any]) -> pl.DataFrame:
-    """One table; columns not given hold a zero of their type, or null where that is allowed."""
-    zeros = {c.name: None if c.nullable else _zero(c.dtype) for c in TABLES[name].columns}
-    return TABLES[name].frame([{**zeros, **row} for row in rows])
-
-
-def _zero(dtype: Any) -> object:
-    if isinstance(dtype, pl.List):
-        return []
-    return {pl.String(): "", pl.Binary(): b"", pl.Boolean(): False}.get(dtype, 0)
+    return filled(TABLES[name], *rows)
 
 
 def explained(name: str, layer: int, neuron: int, **given: Any) -> dict[str, Any]:
-    own = {
-        "explanation_id": name,
-        "layer": layer,
-        "neuron": neuron,
-        "polarity": 1,
-        "explainer": "token_pairs",
-    }
-    return {
-        **own,
-        "status": "ok",
-        "text": f"text of {name}",
-        "prompt_tokens": 100,
-        "completion_tokens": 10,
-        **given,
-    }
+    texts = {"explanation_id": name, "text": f"text of {name}"}
+    usage = {"prompt_tokens": 100, "completion_tokens": 10}
+    return explanation_row(neuron, **texts | usage | {"layer": layer} | given)
 
 
 def scored(name: str, layer: int, neuron: int, value: float | None, **given: Any) -> dict[str, Any]:
-    own = {
-        "explanation_id": name,
-        "layer": layer,
-        "neuron": neuron,
-        "polarity": 1,
-        "explainer": "token_pairs",
-    }
-    place = {"scorer": MAIN, "split": "test", "regime": "top_and_random", "chosen": True}
-    return {**own, **place, "value": value, **given}
+    place = {"explanation_id": name, "layer": layer, "neuron": neuron, "scorer": MAIN, "chosen": True}
+    return place | {"value": value} | given
 
 
 def results() -> Results:

@@ -2,43 +2,29 @@
 
 from typing import Any
 
-from neuroscribe.ports.replies import Usage
 from neuroscribe.report.tallies import llm_calls, simulation_tally
-from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import EXPLANATIONS, SIMULATIONS
+from neuroscribe.testing.rows import explanation_row, simulation_row
+from neuroscribe.testing.studies import tiny_study
 
-STUDY = Study.model_validate(
-    {
-        "name": "s",
-        "description": "",
-        "subject": {"model": "m", "layers": 1, "neurons_per_layer": 8},
-        "corpus": {"files": "x", "sequences": 100},
-        "llm": {"model": "m"},
-        "explainers": {"token_pairs": {}, "token_list": {}},
-        "simulators": {
-            kind: {"explainers": ["token_pairs", "token_list"]}
-            for kind in ("matching_words", "one_at_a_time", "embedding")
-        },
-    }
+STUDY = tiny_study(
+    explainers={"token_pairs": {}, "token_list": {}},
+    simulators={
+        kind: {"explainers": ["token_pairs", "token_list"]}
+        for kind in ("matching_words", "one_at_a_time", "embedding")
+    },
 )
 
 
 def explanation(name: str, text: str, model: str) -> dict[str, Any]:
-    return {
-        "explanation_id": name, "layer": 0, "neuron": 1, "polarity": 1, "text": text, "long_text": None,
-        "status": "ok", "explainer": "token_pairs", "model": model, "prompt_sha256": "", "sample_index": 0,
-        "sequence_ids": [], "raw_response": "", **Usage().columns(),
-    }  # fmt: skip
+    return explanation_row(1, explanation_id=name, text=text, model=model)
 
 
 def simulation(
     name: str, simulator: str, sequence: int, *, status: str = "ok", unmatched: int | None = None
 ) -> dict[str, Any]:
-    return {
-        "explanation_id": name, "neuron": 1, "polarity": 1, "sequence_id": sequence, "split": "test",
-        "simulated": [0.0, 10.0, 0.0], "valid_fraction": None, "status": status, "unmatched_words": unmatched,
-        "simulator": simulator, "model": "m", **Usage().columns(),
-    }  # fmt: skip
+    given = {"simulator": simulator, "status": status, "unmatched_words": unmatched}
+    return simulation_row(name, 1, sequence, [0.0, 10.0, 0.0], **given)
 
 
 EXPLAINED = EXPLANATIONS.frame(

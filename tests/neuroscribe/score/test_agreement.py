@@ -8,10 +8,17 @@ import pytest
 
 from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.measures.calibration import linear, percentile, stretched
-from neuroscribe.ports.replies import Usage
 from neuroscribe.score.stage import LayerResults, scored
 from neuroscribe.study.spec import Study
-from neuroscribe.tables.records import EXPLANATIONS, NEURON_RECORDS, SEQUENCES, SIMULATIONS, TOKEN_LOOKUP
+from neuroscribe.tables.records import EXPLANATIONS, NEURON_RECORDS, SIMULATIONS
+from neuroscribe.testing.rows import (
+    exemplar_row,
+    explanation_row,
+    lookup_table,
+    sequence_table,
+    simulation_row,
+)
+from neuroscribe.testing.studies import tiny_study
 
 ONE, OTHER = (1, 1), (2, 1)
 TRUTH = {
@@ -24,42 +31,15 @@ TRUTH = {
 
 
 def study(candidates: int = 1, **scoring: Any) -> Study:
-    return Study.model_validate(
-        {
-            "name": "s",
-            "description": "",
-            "subject": {"model": "m", "layers": 1, "neurons_per_layer": 8},
-            "corpus": {"files": "x", "sequences": 100},
-            "llm": {"model": "m"},
-            "explainers": {"token_pairs": {"candidates": candidates}},
-            "simulators": {"all_at_once": {"explainers": ["token_pairs"]}},
-            "scoring": {"bootstrap_samples": 20} | scoring,
-        }
-    )
-
-
-def explanation(neuron: Neuron, index: int = 0) -> dict[str, Any]:
-    return {
-        "explanation_id": f"e{neuron[0]}{index}", "layer": 0, "neuron": neuron[0], "polarity": neuron[1],
-        "text": f"text {neuron} {index}", "status": "ok", "explainer": "token_pairs", "model": "m",
-        "prompt_sha256": "", "sample_index": index, "sequence_ids": [4], "long_text": None,
-        "raw_response": "", **Usage().columns(),
-    }  # fmt: skip
-
-
-def simulation(of: str, neuron: Neuron, sequence: int, values: list[float]) -> dict[str, Any]:
-    return {
-        "explanation_id": of, "neuron": neuron[0], "polarity": neuron[1], "sequence_id": sequence,
-        "split": "test", "simulated": values, "valid_fraction": 1.0, "simulator": "all_at_once",
-        "model": "m", "status": "ok", "unmatched_words": None, **Usage().columns(),
-    }  # fmt: skip
+    explainers = {"token_pairs": {"candidates": candidates}}
+    return tiny_study(explainers=explainers, scoring={"bootstrap_samples": 20} | scoring)
 
 
 def simulated(
     of: str, neuron: Neuron, change: Any, splits: tuple[str, ...] = ("test",)
 ) -> list[dict[str, Any]]:
     return [
-        simulation(of, neuron, sequence, [float(change(value)) for value in values])
+        simulation_row(of, neuron[0], sequence, [float(change(value)) for value in values])
         for (_, split, sequence), values in TRUTH.items()
         if split in splits
     ]
@@ -69,29 +49,17 @@ def table(
     own: Study, simulations: list[dict[str, Any]], means: dict[int, float] | None = None
 ) -> pl.DataFrame:
     records = [
-        {
-            "layer": 0, "neuron": neuron, "polarity": 1, "kind": kind, "quantile_low": None,
-            "quantile_high": None, "rank": sequence, "split": split, "sequence_id": sequence,
-            "peak": max(values), "peak_position": int(np.argmax(values)), "activations": values,
-        }
+        exemplar_row(neuron, sequence, values, kind=kind, split=split, rank=sequence)
         for neuron in (1, 2)
         for (kind, split, sequence), values in TRUTH.items()
-    ]  # fmt: skip
-    names = sorted({row["explanation_id"] for row in simulations})
-    sequences = {
-        "sequence_id": list(range(7)), "document_id": [0] * 7, "source": [""] * 7,
-        "token_ids": [[0, 1, 2]] * 7,
-    }  # fmt: skip
-    lookup = [
-        {"layer": 0, "neuron": 1, "polarity": 1, "token_id": token, "count": 1, "mean": mean}
-        for token, mean in (means or {}).items()
     ]
+    names = sorted({row["explanation_id"] for row in simulations})
     results = LayerResults(
-        EXPLANATIONS.frame([explanation((int(name[1]), 1), int(name[2])) for name in names]),
+        EXPLANATIONS.frame([explanation_row(int(name[1]), int(name[2])) for name in names]),
         SIMULATIONS.frame(simulations),
         NEURON_RECORDS.frame(records),
-        TOKEN_LOOKUP.frame(lookup),
-        SEQUENCES.frame(sequences),
+        lookup_table(means or {}),
+        sequence_table([[0, 1, 2]] * 7),
     )
     return scored(own, results)
 
@@ -177,7 +145,7 @@ def test_the_correlation_on_valid_chooses_for_all_measures_of_a_simulator() -> N
 
 
 def test_a_score_that_was_stopped_says_on_how_many_sequences_it_rests() -> None:
-    short = [simulation("e10", ONE, 3, [0.0, 0.0, 5.0])]
+    short = [simulation_row("e10", 1, 3, [0.0, 0.0, 5.0])]
     row = only(table(study(stop_width=0.5), short), "correlation")
     assert (row["n_sequences"], row["n_tokens"], row["value"]) == (1, 3, pytest.approx(1))
     assert only(table(study(), short), "correlation")["null_reason"] == "not simulated"

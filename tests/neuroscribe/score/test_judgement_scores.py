@@ -4,72 +4,39 @@ import numpy as np
 import polars as pl
 import pytest
 
-from neuroscribe.ports.replies import Usage
 from neuroscribe.score.judgements import Answers, Judgements, auc, balanced_accuracies
 from neuroscribe.study.dues import Due
 from neuroscribe.study.spec import Study
-from neuroscribe.tables.records import EXPLANATIONS, JUDGEMENTS, SEQUENCES, TOKEN_LOOKUP
+from neuroscribe.tables.records import EXPLANATIONS, JUDGEMENTS
+from neuroscribe.testing.rows import explanation_row, judgement_row, lookup_table, sequence_table
+from neuroscribe.testing.studies import tiny_study
 
 ACCURACY = Due("token_pairs", "detection_balanced_accuracy", "balanced_accuracy", "detection", ("a",), "x")
 AUC = Due("token_pairs", "detection_auc", "auc", "detection", ("a",), "x")
 
 
 def study(**detection: Any) -> Study:
-    return Study.model_validate(
-        {
-            "name": "s",
-            "description": "",
-            "subject": {"model": "m", "layers": 1, "neurons_per_layer": 8},
-            "corpus": {"files": "x", "sequences": 100},
-            "llm": {"model": "m"},
-            "explainers": {"token_pairs": {}},
-            "simulators": {"embedding": {"explainers": ["token_pairs"]}},
-            "scorers": {"detection": {"explainers": ["token_pairs"], **detection}},
-            "scoring": {"bootstrap_samples": 50},
-        }
+    return tiny_study(
+        simulators={"embedding": {"explainers": ["token_pairs"]}},
+        scorers={"detection": {"explainers": ["token_pairs"], **detection}},
+        scoring={"bootstrap_samples": 50},
     )
-
-
-def explanation(neuron: int, status: str = "ok") -> dict[str, Any]:
-    return {
-        "explanation_id": f"e{neuron}", "layer": 0, "neuron": neuron, "polarity": 1,
-        "text": "text" if status == "ok" else None, "status": status, "explainer": "token_pairs",
-        "model": "m", "prompt_sha256": "", "sample_index": 0, "sequence_ids": [], "long_text": None,
-        "raw_response": "", **Usage().columns(),
-    }  # fmt: skip
-
-
-def judgement(
-    item: int,
-    label: bool,
-    said: bool | None,
-    probability: float | None = None,
-    *,
-    of: str = "e1",
-    **given: Any,
-) -> dict[str, Any]:
-    return {
-        "explanation_id": of, "neuron": 1, "polarity": 1, "scorer": "detection", "sequence_id": 0,
-        "split": "test", "item": item, "start": item, "stop": item + 1, "marked": [], "kind": "",
-        "label": label, "probability": probability, "answer": said,
-        "status": "unparsable" if said is None else "ok", "model": "j", **Usage().columns(), **given,
-    }  # fmt: skip
 
 
 def rows(
     due: Due, asked: list[dict[str, Any]], means: dict[int, float] | None = None
 ) -> list[dict[str, Any]]:
-    lookup = [
-        {"layer": 0, "neuron": 1, "polarity": 1, "token_id": token, "count": 1, "mean": mean}
-        for token, mean in (means or {}).items()
+    explanations = [
+        explanation_row(1, explanation_id="e1"),
+        explanation_row(2, explanation_id="e2", status="refused"),
+        explanation_row(3, explanation_id="e3"),
     ]
-    sequences = {"sequence_id": [0], "document_id": [0], "source": [""], "token_ids": [list(range(8))]}
     scored = Judgements(
         study(),
-        EXPLANATIONS.frame([explanation(1), explanation(2, "refused"), explanation(3)]),
+        EXPLANATIONS.frame(explanations),
         JUDGEMENTS.frame(asked),
-        TOKEN_LOOKUP.frame(lookup),
-        SEQUENCES.frame(sequences),
+        lookup_table(means or {}),
+        sequence_table([range(8)]),
     )
     return scored.rows(due)
 
@@ -112,13 +79,13 @@ def test_an_oracle_scores_one_its_opposite_nothing_and_one_who_always_agrees_hal
 
 
 def test_unreadable_answers_are_counted_and_left_out() -> None:
-    asked = [judgement(0, True, True), judgement(1, False, None), judgement(2, False, True)]
+    asked = [judgement_row(0, True, True), judgement_row(1, False, None), judgement_row(2, False, True)]
     row = rows(ACCURACY, asked)[0]
     assert (row["value"], row["n_sequences"], row["n_tokens"], row["n_unreadable"]) == (0.5, 2, 2, 1)
 
 
 def test_with_fewer_than_half_of_the_answers_readable_there_is_no_score() -> None:
-    asked = [judgement(0, True, True), judgement(1, False, None), judgement(2, False, None)]
+    asked = [judgement_row(0, True, True), judgement_row(1, False, None), judgement_row(2, False, None)]
     row = rows(ACCURACY, asked)[0]
     assert (row["value"], row["null_reason"]) == (None, "only 1 of 3 answers can be read")
     assert row["n_unreadable"] == 2
@@ -127,23 +94,28 @@ def test_with_fewer_than_half_of_the_answers_readable_there_is_no_score() -> Non
 def test_without_answers_of_both_kinds_there_is_no_score() -> None:
     reasons = [
         rows(ACCURACY, asked)[0]["null_reason"]
-        for asked in ([], [judgement(0, True, True)], [judgement(0, False, True)])
+        for asked in ([], [judgement_row(0, True, True)], [judgement_row(0, False, True)])
     ]
     assert reasons == ["nothing to judge", "no silent excerpt was judged", "no firing excerpt was judged"]
 
 
 def test_plain_answers_have_no_auc_and_say_why() -> None:
-    asked = [judgement(0, True, True), judgement(1, False, False)]
+    asked = [judgement_row(0, True, True), judgement_row(1, False, False)]
     row = rows(AUC, asked)[0]
     assert (row["value"], row["null_reason"]) == (None, "the judge gives no probabilities")
     assert rows(ACCURACY, asked)[0]["value"] == 1.0
 
 
 def test_a_score_stands_beside_the_control_and_the_token_lookup_table() -> None:
-    own = [judgement(0, True, True, 0.9), judgement(1, False, False, 0.2), judgement(2, False, True, 0.6)]
+    own = [
+        judgement_row(0, True, True, 0.9),
+        judgement_row(1, False, False, 0.2),
+        judgement_row(2, False, True, 0.6),
+    ]
     control = [
-        judgement(0, True, False, 0.1, of="e3"), judgement(1, False, True, 0.8, of="e3"),
-        judgement(2, False, True, 0.7, of="e3"),
+        judgement_row(0, True, False, 0.1, explanation_id="e3"),
+        judgement_row(1, False, True, 0.8, explanation_id="e3"),
+        judgement_row(2, False, True, 0.7, explanation_id="e3"),
     ]  # fmt: skip
     first, refused, third = rows(AUC, [*own, *control], {0: 1.0, 1: 2.0, 2: 0.0})
     assert (first["value"], first["control"], first["ceiling"]) == (1.0, 0.0, 0.5)
@@ -155,8 +127,8 @@ def test_a_score_stands_beside_the_control_and_the_token_lookup_table() -> None:
 
 def test_the_table_reads_the_marked_tokens_where_tokens_are_marked() -> None:
     asked = [
-        judgement(0, True, True, 0.9, start=0, stop=4, marked=[0]),
-        judgement(1, False, False, 0.2, start=0, stop=4, marked=[2, 3]),
+        judgement_row(0, True, True, 0.9, start=0, stop=4, marked=[0]),
+        judgement_row(1, False, False, 0.2, start=0, stop=4, marked=[2, 3]),
     ]
     assert rows(AUC, asked, {0: 5.0, 1: 9.0, 2: 1.0, 3: 1.0})[0]["ceiling"] == 1.0
 
@@ -164,6 +136,6 @@ def test_the_table_reads_the_marked_tokens_where_tokens_are_marked() -> None:
 def test_every_row_fits_the_table_of_scores() -> None:
     from neuroscribe.tables.records import SCORES
 
-    asked = [judgement(0, True, True, 0.9), judgement(1, False, False, 0.2)]
+    asked = [judgement_row(0, True, True, 0.9), judgement_row(1, False, False, 0.2)]
     assert len(SCORES.frame(rows(AUC, asked))) == 3
     assert SCORES.frame(rows(AUC, asked))["value"].dtype == pl.Float64

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from typing import Any
 
 import polars as pl
 
@@ -7,50 +8,37 @@ from neuroscribe.score.rules import coverage, rules_for, verdicts
 from neuroscribe.study.dues import REGIMES
 from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import EXPLANATIONS, SCORES
+from neuroscribe.testing.rows import explanation_row, row
+from neuroscribe.testing.studies import tiny_study
 
-STUDY = Study.model_validate(
-    {
-        "name": "tiny",
-        "description": "two explainers, two simulators",
-        "subject": {"model": "tiny", "layers": 2, "neurons_per_layer": 4},
-        "corpus": {"files": "text/*.txt", "sequences": 8},
-        "llm": {"model": "tiny-chat"},
-        "explainers": {"token_pairs": {}, "token_list": {}},
-        "simulators": {
-            "all_at_once": {"explainers": ["token_pairs"]},
-            "embedding": {"explainers": ["token_pairs", "token_list"]},
-        },
-        "scoring": {"max_unscored_share": 0.25},
-    }
+STUDY = tiny_study(
+    subject={"layers": 2, "neurons_per_layer": 4},
+    explainers={"token_pairs": {}, "token_list": {}},
+    simulators={
+        "all_at_once": {"explainers": ["token_pairs"]},
+        "embedding": {"explainers": ["token_pairs", "token_list"]},
+    },
+    scoring={"max_unscored_share": 0.25},
 )
 
 
-def explanation(explanation_id: str, neuron: int, explainer: str, status: str = "ok") -> dict[str, object]:
-    zeros = {name: 0 for name, dtype in EXPLANATIONS.schema.items() if dtype != pl.String}
-    texts = {name: "" for name, dtype in EXPLANATIONS.schema.items() if dtype == pl.String}
-    given = {"explanation_id": explanation_id, "neuron": neuron, "explainer": explainer, "status": status}
-    return {**zeros, **texts, "sequence_ids": [], **given}
+def explanation(explanation_id: str, neuron: int, explainer: str, status: str = "ok") -> dict[str, Any]:
+    return explanation_row(neuron, explanation_id=explanation_id, explainer=explainer, status=status)
 
 
-def score(
-    explanation_id: str, neuron: int, scorer: str, regime: str, split: str = "test"
-) -> dict[str, object]:
-    return {
-        **dict.fromkeys(SCORES.schema, None),
-        "explanation_id": explanation_id,
-        "layer": 0,
-        "neuron": neuron,
-        "polarity": 1,
-        "explainer": "token_pairs",
-        "scorer": scorer,
-        "split": split,
-        "regime": regime,
-        "value": 0.5,
-        "n_sequences": 10,
-        "n_tokens": 640,
-        "n_unreadable": 0,
-        "chosen": True,
-    }
+def score(explanation_id: str, neuron: int, scorer: str, regime: str, split: str = "test") -> dict[str, Any]:
+    return row(
+        SCORES,
+        explanation_id=explanation_id,
+        neuron=neuron,
+        scorer=scorer,
+        split=split,
+        regime=regime,
+        value=0.5,
+        n_sequences=10,
+        n_tokens=640,
+        chosen=True,
+    )
 
 
 class Accepting:

@@ -1,22 +1,21 @@
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
 
 from neuroscribe.evidence.exemplars import Neuron
-from neuroscribe.ports.replies import Usage
 from neuroscribe.score.stage import LayerResults, scored
 from neuroscribe.study.dues import scorer_name
 from neuroscribe.study.spec import Study
-from neuroscribe.tables.records import (
-    EXPLANATIONS,
-    NEURON_RECORDS,
-    SCORES,
-    SEQUENCES,
-    SIMULATIONS,
-    TOKEN_LOOKUP,
+from neuroscribe.tables.records import EXPLANATIONS, NEURON_RECORDS, SCORES, SIMULATIONS
+from neuroscribe.testing.rows import (
+    exemplar_row,
+    explanation_row,
+    lookup_table,
+    sequence_table,
+    simulation_row,
 )
+from neuroscribe.testing.studies import tiny_study
 
 ONE, OTHER = (1, 1), (2, 1)
 TRUTH = {
@@ -32,49 +31,22 @@ OPPOSITE, ORACLE = -1.0, 1.0
 
 
 def study(candidates: int = 1, **scoring: Any) -> Study:
-    return Study.model_validate(
-        {
-            "name": "s",
-            "description": "",
-            "subject": {"model": "m", "layers": 1, "neurons_per_layer": 8},
-            "corpus": {"files": "x", "sequences": 100},
-            "llm": {"model": "m"},
-            "explainers": {"token_pairs": {"candidates": candidates}},
-            "simulators": {"all_at_once": {"explainers": ["token_pairs"]}},
-            "scoring": {"bootstrap_samples": 50} | scoring,
-        }
-    )
+    explainers = {"token_pairs": {"candidates": candidates}}
+    return tiny_study(explainers=explainers, scoring={"bootstrap_samples": 50} | scoring)
 
 
 def records(truth: dict[tuple[str, str, int], list[float]]) -> pl.DataFrame:
     return NEURON_RECORDS.frame(
         [
-            {
-                "layer": 0, "neuron": neuron, "polarity": polarity, "kind": kind, "quantile_low": None,
-                "quantile_high": None, "rank": sequence, "split": split, "sequence_id": sequence,
-                "peak": max(values), "peak_position": int(np.argmax(values)), "activations": values,
-            }
-            for neuron, polarity in (ONE, OTHER)
+            exemplar_row(neuron, sequence, values, kind=kind, split=split, rank=sequence)
+            for neuron, _ in (ONE, OTHER)
             for (kind, split, sequence), values in truth.items()
         ]
-    )  # fmt: skip
+    )
 
 
 def explanation(neuron: Neuron, index: int = 0, status: str = "ok") -> dict[str, Any]:
-    return {
-        "explanation_id": f"e{neuron[0]}{index}", "layer": 0, "neuron": neuron[0], "polarity": neuron[1],
-        "text": f"text {neuron} {index}" if status == "ok" else None, "status": status,
-        "explainer": "token_pairs", "model": "m", "prompt_sha256": "", "sample_index": index,
-        "sequence_ids": [4], "long_text": None, "raw_response": "", **Usage().columns(),
-    }  # fmt: skip
-
-
-def simulation(explanation_id: str, neuron: Neuron, sequence: int, values: list[float]) -> dict[str, Any]:
-    return {
-        "explanation_id": explanation_id, "neuron": neuron[0], "polarity": neuron[1],
-        "sequence_id": sequence, "split": "test", "simulated": values, "valid_fraction": 1.0,
-        "simulator": "all_at_once", "model": "m", "status": "ok", **Usage().columns(),
-    }  # fmt: skip
+    return explanation_row(neuron[0], index, status=status)
 
 
 def agreeing(
@@ -86,7 +58,7 @@ def agreeing(
 ) -> list[dict[str, Any]]:
     """Simulations that are the truth, or its opposite, on the scale of 0 to 10."""
     return [
-        simulation(explanation_id, neuron, sequence, [5 + sign * value for value in values])
+        simulation_row(explanation_id, neuron[0], sequence, [5 + sign * value for value in values])
         for (_, split, sequence), values in truth.items()
         if split in splits
     ]
@@ -101,24 +73,14 @@ def scores(
     means: dict[int, float] | None = None,
 ) -> pl.DataFrame:
     """Scores where token 0 stands first, token 1 second, and 2 third in every sequence."""
-    ids = list(range(7))
-    sequences = SEQUENCES.frame(
-        {"sequence_id": ids, "document_id": ids, "source": [""] * 7, "token_ids": [[0, 1, 2]] * 7}
-    )
-    lookup = TOKEN_LOOKUP.frame(
-        [
-            {"layer": 0, "neuron": 1, "polarity": 1, "token_id": token, "count": 1, "mean": mean}
-            for token, mean in (means or {}).items()
-        ]
-    )
     return scored(
         own,
         LayerResults(
             EXPLANATIONS.frame(explanations),
             SIMULATIONS.frame(simulations),
             records(truth),
-            lookup,
-            sequences,
+            lookup_table(means or {}),
+            sequence_table([[0, 1, 2]] * 7),
         ),
     )
 
@@ -192,7 +154,7 @@ def test_a_constant_truth_is_null_with_its_reason() -> None:
 
 
 def test_a_constant_simulation_is_null_with_its_reason() -> None:
-    simulations = [simulation("e10", ONE, sequence, [2.0, 2.0, 2.0]) for sequence in (3, 6)]
+    simulations = [simulation_row("e10", 1, sequence, [2.0, 2.0, 2.0]) for sequence in (3, 6)]
     assert (
         only(scores(study(), [explanation(ONE)], simulations), "e10")["null_reason"] == "constant simulation"
     )
@@ -200,8 +162,8 @@ def test_a_constant_simulation_is_null_with_its_reason() -> None:
 
 def test_an_unreadable_simulation_is_null_with_its_reason() -> None:
     simulations = [
-        simulation("e10", ONE, 3, [1.0, float("nan"), 2.0]),
-        simulation("e10", ONE, 6, [0.0, 0.0, 1.0]),
+        simulation_row("e10", 1, 3, [1.0, float("nan"), 2.0]),
+        simulation_row("e10", 1, 6, [0.0, 0.0, 1.0]),
     ]
     row = only(scores(study(), [explanation(ONE)], simulations), "e10")
     assert (row["value"], row["null_reason"]) == (None, "no readable value at 1 of 6 tokens")

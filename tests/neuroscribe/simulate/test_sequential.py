@@ -13,6 +13,7 @@ from neuroscribe.ports.replies import Simulated
 from neuroscribe.simulate.stage import simulated
 from neuroscribe.study.spec import Study
 from neuroscribe.testing.stores import Interrupted, MemoryCalls, SilentProgress
+from neuroscribe.testing.studies import tiny_study
 
 TOP, RANDOM = tuple(range(10, 20)), tuple(range(50, 60))
 TURNS = tuple(sequence for pair in zip(TOP, RANDOM, strict=True) for sequence in pair)
@@ -48,18 +49,7 @@ class Noisy:
 
 
 def study(width: float | None = 0.12) -> Study:
-    return Study.model_validate(
-        {
-            "name": "s",
-            "description": "",
-            "subject": {"model": "m", "layers": 1, "neurons_per_layer": 8},
-            "corpus": {"files": "x", "sequences": 100},
-            "llm": {"model": "m"},
-            "explainers": {"token_pairs": {}},
-            "simulators": {"all_at_once": {"explainers": ["token_pairs"]}},
-            "scoring": {"bootstrap_samples": 100, "stop_width": width},
-        }
-    )
+    return tiny_study(scoring={"bootstrap_samples": 100, "stop_width": width})
 
 
 def tasks(text: str, name: str = "e1", *, is_control: bool = False) -> list[Task]:

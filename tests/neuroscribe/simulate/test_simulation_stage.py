@@ -12,7 +12,9 @@ from neuroscribe.ports.replies import ReadingStatus, Simulated, Usage
 from neuroscribe.simulate.stage import simulated
 from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import EXPLANATIONS, NEURON_RECORDS
+from neuroscribe.testing.rows import exemplar_row, explanation_row
 from neuroscribe.testing.stores import Interrupted, MemoryCalls, SilentProgress
+from neuroscribe.testing.studies import tiny_study
 
 TOP = {"train": (10, 14), "valid": (11, 12), "test": (13,)}
 RANDOM = {"valid": (20, 21), "test": (22,)}
@@ -21,11 +23,8 @@ TOKENS = {sequence: (b"a", b"b", str(sequence).encode()) for sequence in range(1
 
 
 def exemplar(neuron: Neuron, kind: str, split: str, rank: int, sequence: int) -> dict[str, Any]:
-    return {
-        "layer": 0, "neuron": neuron[0], "polarity": neuron[1], "kind": kind, "quantile_low": None,
-        "quantile_high": None, "rank": rank, "split": split, "sequence_id": sequence, "peak": 1.0,
-        "peak_position": 0, "activations": [1.0 * neuron[1], 0.0, 0.0],
-    }  # fmt: skip
+    values, given = [1.0 * neuron[1], 0.0, 0.0], {"kind": kind, "split": split, "rank": rank}
+    return exemplar_row(neuron[0], sequence, values, polarity=neuron[1], **given)
 
 
 def records(neurons: Sequence[Neuron]) -> pl.DataFrame:
@@ -38,27 +37,13 @@ def records(neurons: Sequence[Neuron]) -> pl.DataFrame:
 
 
 def explanation(neuron: Neuron, text: str | None, *, index: int = 0, status: str = "ok") -> dict[str, Any]:
-    return {
-        "explanation_id": f"e{neuron[0]}{neuron[1]:+}{index}", "layer": 0, "neuron": neuron[0],
-        "polarity": neuron[1], "text": text, "status": status, "explainer": "token_pairs", "model": "m",
-        "prompt_sha256": "", "sample_index": index, "sequence_ids": [10, 14], "long_text": None,
-        "raw_response": "", **Usage().columns(),
-    }  # fmt: skip
+    name, seen = f"e{neuron[0]}{neuron[1]:+}{index}", {"sequence_ids": [10, 14], "status": status}
+    return explanation_row(neuron[0], index, explanation_id=name, polarity=neuron[1], text=text, **seen)
 
 
 def study(candidates: int = 1) -> Study:
-    return Study.model_validate(
-        {
-            "name": "s",
-            "description": "",
-            "subject": {"model": "m", "layers": 1, "neurons_per_layer": 8},
-            "corpus": {"files": "x", "sequences": 100},
-            "capture": {"polarities": "both"},
-            "llm": {"model": "m"},
-            "explainers": {"token_pairs": {"candidates": candidates}},
-            "simulators": {"all_at_once": {"explainers": ["token_pairs"]}},
-        }
-    )
+    explainers = {"token_pairs": {"candidates": candidates}}
+    return tiny_study(capture={"polarities": "both"}, explainers=explainers)
 
 
 def tasks(rows: list[dict[str, Any]], candidates: int = 1) -> list[Task]:

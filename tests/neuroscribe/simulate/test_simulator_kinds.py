@@ -11,23 +11,14 @@ from neuroscribe.errors import CapabilityError
 from neuroscribe.study.spec import Study
 from neuroscribe.study.stages import UPSTREAM, simulation_prompts, stage_version
 from neuroscribe.testing.stores import MemoryCalls
+from neuroscribe.testing.studies import tiny_study
 from tests.neuroscribe.simulate.answering import Answering
 
 WHO = ("token_pairs",)
 
 
 def study(*kinds: str) -> Study:
-    return Study.model_validate(
-        {
-            "name": "s",
-            "description": "",
-            "subject": {"model": "m", "layers": 1, "neurons_per_layer": 8},
-            "corpus": {"files": "x", "sequences": 100},
-            "llm": {"model": "m"},
-            "explainers": {"token_pairs": {}},
-            "simulators": {kind: {"explainers": WHO} for kind in kinds},
-        }
-    )
+    return tiny_study(simulators={kind: {"explainers": WHO} for kind in kinds})
 
 
 @pytest.mark.parametrize(

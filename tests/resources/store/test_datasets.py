@@ -12,26 +12,21 @@ import pytest
 from neuroscribe.errors import StoreError
 from neuroscribe.ports.stores import DatasetStore
 from neuroscribe.publish.dataset import Part, neuron_dataset
-from neuroscribe.study.spec import Study
-from neuroscribe.tables.records import VOCABULARY
+from neuroscribe.testing.rows import vocabulary_table
+from neuroscribe.testing.studies import tiny_study
 from resources.store.datasets import DatasetFolders, Datasets
 from resources.store.files import Files
 
-STUDY = Study.model_validate(
-    {
-        "name": "tiny",
-        "description": "one table",
-        "subject": {"model": "tiny", "layers": 1, "neurons_per_layer": 1},
-        "corpus": {"files": "text/*.txt", "sequences": 8},
-        "llm": {"model": "tiny-chat"},
-        "explainers": {"token_list": {}},
-        "simulators": {"embedding": {"explainers": ["token_list"]}},
-    }
+STUDY = tiny_study(
+    name="tiny",
+    description="one table",
+    explainers={"token_list": {}},
+    simulators={"embedding": {"explainers": ["token_list"]}},
 )
 
 
 def publish(store: DatasetStore, text: str) -> None:
-    frame = VOCABULARY.frame([{"token_id": 0, "bytes": text.encode(), "text": text}])
+    frame = vocabulary_table([text.encode()])
     parts = [Part("corpus/vocabulary", None, frame)]
     neuron_dataset(store, STUDY, parts, study_fingerprint="f00d", provenance={})
 

@@ -11,6 +11,7 @@ import pytest
 from neuroscribe.errors import StoreError
 from neuroscribe.tables.parquet import provenance_of
 from neuroscribe.tables.records import SEQUENCES, TOKEN_LOOKUP, VOCABULARY
+from neuroscribe.testing.rows import filled
 from resources.store.files import Files
 from resources.store.tables import TableIO, Tables, column_schema
 
@@ -21,16 +22,13 @@ ALL = {
 }
 HOSTILE = b"<script>\n\xe2\x80\xae\x00\xff"
 
-sequences = SEQUENCES.frame(
-    [{"sequence_id": 0, "document_id": 0, "source": "<b>\u202e\n", "token_ids": [1, 2]}]
-)
-vocabulary = VOCABULARY.frame([{"token_id": 1, "bytes": HOSTILE, "text": "<script>\n\u202e\\x00\\xff"}])
+sequences = filled(SEQUENCES, {"source": "<b>\u202e\n", "token_ids": [1, 2]})
+vocabulary = filled(VOCABULARY, {"token_id": 1, "bytes": HOSTILE, "text": "<script>\n\u202e\\x00\\xff"})
 
 
 def lookup(layer: int, rows: int = 1) -> pl.DataFrame:
-    """One row per neuron; the other columns are all numbers and hold zeros."""
-    zeros = {name: [0] * rows for name in TOKEN_LOOKUP.schema}
-    return TOKEN_LOOKUP.frame(zeros | {"layer": [layer] * rows, "neuron": list(range(rows))})
+    """One row per neuron."""
+    return filled(TOKEN_LOOKUP, *({"layer": layer, "neuron": neuron} for neuron in range(rows)))
 
 
 @dg.asset(
