@@ -19,7 +19,6 @@ from neuroscribe.errors import CapabilityError, LLMError, NeuroscribeError
 from neuroscribe.explain.stage import LayerTables
 from neuroscribe.judge.judges import AskedJudge
 from neuroscribe.judge.stage import layout_of
-from neuroscribe.lineage import Lineage
 from neuroscribe.ports.models import LLM
 from neuroscribe.ports.replies import Usage
 from neuroscribe.ports.stores import CallStore
@@ -27,13 +26,12 @@ from neuroscribe.report.plan import layer_plan, plan_text
 from neuroscribe.report.planned_calls import Asked, Found
 from neuroscribe.simulate.simulators import asking_simulator
 from neuroscribe.study.files import chosen_layers, chosen_study, read_studies
+from neuroscribe.study.lineage import Lineage
 from neuroscribe.study.spec import LLMSpec, Study
+from neuroscribe.study.stages import STAGES
 from neuroscribe.text.escaping import escaped
 from resources.llm.prices import batch_prices, prices
 from resources.store.tables import Tables
-
-_ASKED = ("explanations", "simulations", "judgements")
-"""Stages that ask a model."""
 
 
 def main(arguments: Sequence[str] | None = None, variables: Mapping[str, str] | None = None) -> int:
@@ -94,7 +92,7 @@ def found(study: Study, tables: Tables, layer: int) -> Found:
     if not current("activations"):
         return Found()
     statistics = read("activations/statistics")
-    if not current("neuron_records", "token_lookup", "connections"):
+    if not current(*STAGES["explanations"].reads):
         return Found(statistics)
     shown = LayerTables(
         tables.read(study.name, "corpus/sequences"),
@@ -104,7 +102,7 @@ def found(study: Study, tables: Tables, layer: int) -> Found:
         read("token_lookup"),
         read("connections"),
     )
-    asked = frozenset(stage for stage in _ASKED if current(stage))
+    asked = frozenset(name for name, stage in STAGES.items() if stage.asks and current(name))
     return Found(statistics, shown, read("explanations") if "explanations" in asked else None, asked)
 
 

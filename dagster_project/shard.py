@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from dagster_project.environments import Environment
 from neuroscribe.capture.stage import captured_shard
 from neuroscribe.errors import NeuroscribeError, StoreError
-from neuroscribe.lineage import Lineage
 from neuroscribe.study.files import chosen_layers, chosen_study, read_studies
+from neuroscribe.study.lineage import Lineage
 from neuroscribe.study.spec import Study
 from neuroscribe.text.escaping import escaped
 from resources.store.tables import Tables

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, Field
 
+from neuroscribe.study.prompts import JudgingLayout
 from neuroscribe.study.sections import Capability, EncoderSpec, FromList, Name, Positive, Section
 
 Calibration = Literal["none", "linear", "percentile"]
@@ -39,6 +40,8 @@ class Judging(Section):
     """A scorer that asks about single excerpts whether they fit an explanation."""
 
     needs: ClassVar[Capability]
+    prompts: ClassVar[tuple[JudgingLayout, ...]]
+    """Layouts whose wording its results depend on; none for a scorer that asks no language model."""
 
     explainers: Annotated[tuple[Name, ...], FromList]
     excerpt_tokens: Annotated[int, Field(ge=4)] = Field(default=32, description="tokens of an excerpt")
@@ -52,6 +55,7 @@ class Detection(Judging):
     """Does the excerpt contain what the explanation describes? (Paulo et al. 2024)."""
 
     needs: ClassVar[Capability] = "reply"
+    prompts: ClassVar[tuple[JudgingLayout, ...]] = ("detection",)
 
     kind: Literal["detection"] = "detection"
     same_token: bool = Field(
@@ -70,6 +74,7 @@ class Fuzzing(Judging):
     """Are the marked tokens those on which the neuron fires? (Paulo et al. 2024)."""
 
     needs: ClassVar[Capability] = "reply"
+    prompts: ClassVar[tuple[JudgingLayout, ...]] = ("fuzzing",)
 
     kind: Literal["fuzzing"] = "fuzzing"
 
@@ -82,6 +87,7 @@ class Retrieval(EncoderSpec, Judging):
     """Ranks excerpts by the similarity of a sentence encoder's vectors to that of the explanation."""
 
     needs: ClassVar[Capability] = "encoder"
+    prompts: ClassVar[tuple[JudgingLayout, ...]] = ()
 
     kind: Literal["retrieval"] = "retrieval"
     same_token: bool = True
