@@ -6,17 +6,10 @@ import dagster as dg
 import polars as pl
 
 from assets.partitions import selected_layers
-from assets.stage import ins, per_layer, plain_failures, stage
+from assets.stage import stage
 from neuroscribe.ports.sources import SubjectSource
 from neuroscribe.ports.stores import CallStore, Progress
 from neuroscribe.study.spec import Study
-
-_LINEAGE = {
-    "explanation_id": (("simulations", "explanation_id"),),
-    "sequence_id": (("simulations", "sequence_id"),),
-    "simulated_divergence": (("simulations", "simulated"), ("corpus", "token_ids")),
-    "mean_divergence": (("activations", "mean"), ("token_lookup", "mean"), ("corpus", "token_ids")),
-}
 
 
 def ablations(study: Study) -> dg.AssetsDefinition:
@@ -28,13 +21,7 @@ def ablations(study: Study) -> dg.AssetsDefinition:
         description="Divergence of the subject's predictions when a neuron is replaced by its calibrated"
         " simulation, and by its mean, on the sequences by which it is scored.",
         kinds={"pytorch", "polars"},
-        tables=("ablations",),
-        lineage=_LINEAGE,
         pool="gpu",
-        ins=ins(
-            study, "corpus", "activations", "neuron_records", "token_lookup", "explanations", "simulations"
-        ),
-        **per_layer(study, one_run=False),
     )
     def asset(
         context: dg.AssetExecutionContext,
@@ -59,11 +46,10 @@ def ablations(study: Study) -> dg.AssetsDefinition:
             explanations,
             simulations,
         )
-        with plain_failures():
-            model = subject.open(study.subject, progress=progress)
-            frame = asyncio.run(
-                ablated_layer(study, layer, tables, subject=model, calls=calls, progress=progress)
-            )
+        model = subject.open(study.subject, progress=progress)
+        frame = asyncio.run(
+            ablated_layer(study, layer, tables, subject=model, calls=calls, progress=progress)
+        )
         return dg.MaterializeResult(
             value=frame,
             metadata={

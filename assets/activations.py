@@ -4,7 +4,7 @@ import dagster as dg
 import polars as pl
 
 from assets.partitions import selected_layers
-from assets.stage import ins, per_layer, plain_failures, stage
+from assets.stage import stage
 from neuroscribe.ports.sources import SubjectSource
 from neuroscribe.ports.stores import Progress, TensorStore
 from neuroscribe.study.spec import Study, layer_key
@@ -20,10 +20,7 @@ def activations(study: Study) -> dg.AssetsDefinition:
         " statistics over all tokens. However many layers a run selects, the corpus goes"
         " through the subject once.",
         kinds={"pytorch", "huggingface"},
-        tables=("activations/statistics",),
         pool="gpu",
-        ins=ins(study, "corpus"),
-        **per_layer(study, one_run=True),
     )
     def asset(
         context: dg.AssetExecutionContext,
@@ -35,16 +32,15 @@ def activations(study: Study) -> dg.AssetsDefinition:
         from neuroscribe.capture.stage import captured
         from neuroscribe.report.pictures import activation_statistics_png, data_uri_markdown
 
-        with plain_failures():
-            model = subject.open(study.subject, progress=progress)
-            done = captured(
-                study,
-                model,
-                corpus["corpus/sequences"],
-                layers=selected_layers(context),
-                store=tensors,
-                progress=progress,
-            )
+        model = subject.open(study.subject, progress=progress)
+        done = captured(
+            study,
+            model,
+            corpus["corpus/sequences"],
+            layers=selected_layers(context),
+            store=tensors,
+            progress=progress,
+        )
         everything = pl.concat(done.statistics.values())
         picture = activation_statistics_png(everything)
         return dg.MaterializeResult(

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from assets.partitions import selected_layers
-from assets.stage import key, per_layer, plain_failures, stage
+from assets.stage import stage
 from neuroscribe.ports.sources import SubjectSource
 from neuroscribe.ports.stores import Progress
 from neuroscribe.study.spec import Study, layer_key
@@ -22,11 +22,7 @@ def connections(study: Study) -> dg.AssetsDefinition:
         "connections",
         description=_DESCRIPTION,
         kinds={"pytorch", "polars"},
-        tables=("connections",),
-        lineage={"token_id": (("corpus", "token_id"),)},
         pool="gpu",
-        deps=[key(study, "corpus")],
-        **per_layer(study, one_run=True),
     )
     def asset(
         context: dg.AssetExecutionContext,
@@ -35,9 +31,8 @@ def connections(study: Study) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:
         from neuroscribe.capture.connections import connections_of
 
-        with plain_failures():
-            model = subject.open(study.subject, progress=progress)
-            found = connections_of(model, layers=selected_layers(context), progress=progress)
+        model = subject.open(study.subject, progress=progress)
+        found = connections_of(model, layers=selected_layers(context), progress=progress)
         return dg.MaterializeResult(
             value={layer_key(layer): frame for layer, frame in found.frames.items()},
             metadata={

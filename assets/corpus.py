@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from assets.stage import plain_failures, stage
+from assets.stage import stage
 from neuroscribe.ports.sources import SubjectSource, TextSource
 from neuroscribe.ports.stores import Progress
 from neuroscribe.study.spec import Study
@@ -17,8 +17,6 @@ def corpus(study: Study) -> dg.AssetsDefinition:
         description="Fixed-length sequences of tokens, each within one document, and the vocabulary's"
         " exact bytes.",
         kinds={"polars", "parquet"},
-        tables=("corpus/sequences", "corpus/vocabulary"),
-        backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def asset(
         texts: dg.ResourceParam[TextSource],
@@ -28,10 +26,9 @@ def corpus(study: Study) -> dg.AssetsDefinition:
         from neuroscribe.capture.stage import corpus_hash
         from neuroscribe.text.corpus import tokenised
 
-        with plain_failures():
-            source = texts.open(study.corpus, progress=progress)
-            tokenizer = subject.tokenizer(study.subject, progress=progress)
-            made = tokenised(source.documents(), tokenizer, study.corpus)
+        source = texts.open(study.corpus, progress=progress)
+        tokenizer = subject.tokenizer(study.subject, progress=progress)
+        made = tokenised(source.documents(), tokenizer, study.corpus)
         digest = corpus_hash(made.sequences)
         return dg.MaterializeResult(
             value={"corpus/sequences": made.sequences, "corpus/vocabulary": made.vocabulary},

@@ -6,22 +6,11 @@ import dagster as dg
 import polars as pl
 
 from assets.partitions import selected_layers
-from assets.stage import LLM_RETRIES, ins, per_layer, plain_failures, stage, table_metadata
+from assets.stage import provider_kind, stage, table_metadata
 from neuroscribe.ports.sources import LLMSource
 from neuroscribe.ports.stores import CallStore, Progress
 from neuroscribe.study.spec import Study
 
-_LINEAGE = {
-    "neuron": (("neuron_records", "neuron"),),
-    "polarity": (("neuron_records", "polarity"),),
-    "sequence_ids": (("neuron_records", "sequence_id"),),
-    "text": (
-        ("neuron_records", "activations"),
-        ("corpus", "token_ids"),
-        ("token_lookup", "mean"),
-        ("connections", "token_id"),
-    ),
-}
 _NAMED = 100
 """Neurons set aside that are named one by one beside a materialisation; the counts are of all."""
 
@@ -34,12 +23,7 @@ def explanations(study: Study) -> dg.AssetsDefinition:
         "explanations",
         description="Explanations by every explainer of the study, with prompt, reply, tokens and money;"
         " refusals and failures are rows too. Dead and near-dead neurons are set aside before any call.",
-        kinds={"openai" if study.llm.provider == "openai" else "huggingface", "polars"},
-        tables=("explanations",),
-        lineage=_LINEAGE,
-        pool="llm",
-        ins=ins(study, "corpus", "activations", "neuron_records", "token_lookup", "connections"),
-        **per_layer(study, one_run=False),
+        kinds={provider_kind(study.llm), "polars"},
     )
     def asset(
         context: dg.AssetExecutionContext,
@@ -64,11 +48,10 @@ def explanations(study: Study) -> dg.AssetsDefinition:
             token_lookup,
             connections,
         )
-        with plain_failures(retries=LLM_RETRIES):
-            model = llm.open(study.llm, progress=progress) if study.explaining_needs else None
-            made = asyncio.run(
-                layer_explanations(study, layer, tables, llm=model, calls=calls, progress=progress)
-            )
+        model = llm.open(study.llm, progress=progress) if study.explaining_needs else None
+        made = asyncio.run(
+            layer_explanations(study, layer, tables, llm=model, calls=calls, progress=progress)
+        )
         return dg.MaterializeResult(
             value=made.explanations,
             metadata={

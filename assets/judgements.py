@@ -5,18 +5,10 @@ import asyncio
 import dagster as dg
 import polars as pl
 
-from assets.stage import LLM_RETRIES, ins, per_layer, plain_failures, stage
+from assets.stage import provider_kind, stage
 from neuroscribe.ports.sources import EncoderSource, LLMSource
 from neuroscribe.ports.stores import CallStore, Progress
 from neuroscribe.study.spec import Study
-
-_LINEAGE = {
-    "explanation_id": (("explanations", "explanation_id"),),
-    "sequence_id": (("neuron_records", "sequence_id"),),
-    "split": (("neuron_records", "split"),),
-    "label": (("neuron_records", "activations"),),
-    "answer": (("explanations", "text"), ("corpus", "token_ids")),
-}
 
 
 def judgements(study: Study) -> dg.AssetsDefinition:
@@ -27,12 +19,7 @@ def judgements(study: Study) -> dg.AssetsDefinition:
         "judgements",
         description="Each explanation held against firing and silent excerpts that its explainer never saw,"
         " and against another neuron's as the control; answers that cannot be read are rows too.",
-        kinds={"openai" if study.simulating_llm.provider == "openai" else "huggingface", "polars"},
-        tables=("judgements",),
-        lineage=_LINEAGE,
-        pool="llm",
-        ins=ins(study, "corpus", "neuron_records", "explanations"),
-        **per_layer(study, one_run=False),
+        kinds={provider_kind(study.simulating_llm), "polars"},
     )
     def asset(
         corpus: dict[str, pl.DataFrame],
@@ -49,10 +36,9 @@ def judgements(study: Study) -> dg.AssetsDefinition:
         tables = JudgedTables(
             corpus["corpus/sequences"], corpus["corpus/vocabulary"], neuron_records, explanations
         )
-        with plain_failures(retries=LLM_RETRIES):
-            frame = asyncio.run(
-                judged_layer(study, tables, llm=llm, encoders=encoders, calls=calls, progress=progress)
-            )
+        frame = asyncio.run(
+            judged_layer(study, tables, llm=llm, encoders=encoders, calls=calls, progress=progress)
+        )
         return dg.MaterializeResult(value=frame, metadata=judgement_tally(frame))
 
     return asset

@@ -2,12 +2,11 @@
 
 import dagster as dg
 
-from assets.stage import key, plain_failures, stage
+from assets.stage import stage
 from neuroscribe.ports.checks import Validator
 from neuroscribe.ports.sources import LicenceSource, TableReader
 from neuroscribe.ports.stores import DatasetStore
 from neuroscribe.study.spec import Study
-from neuroscribe.study.stages import UPSTREAM
 
 
 def neuron_dataset(study: Study) -> dg.AssetsDefinition:
@@ -17,11 +16,8 @@ def neuron_dataset(study: Study) -> dg.AssetsDefinition:
         study,
         "neuron_dataset",
         description="Parquet files with declared columns, a card, a manifest and checksums; published"
-        " whole or not"
-        " at all, and only while all scores pass their checks.",
+        " whole or not at all, and only while all scores pass their checks.",
         kinds={"parquet", "greatexpectations"},
-        deps=[key(study, name) for name in (*UPSTREAM["neuron_dataset"], "explanations", "simulations")],
-        backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def asset(
         tables: dg.ResourceParam[TableReader],
@@ -31,14 +27,13 @@ def neuron_dataset(study: Study) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:
         from neuroscribe.publish.stage import publish
 
-        with plain_failures():
-            done = publish(
-                study,
-                tables=tables,
-                datasets=datasets,
-                expectations=expectations,
-                licences=licences.licences(),
-            )
+        done = publish(
+            study,
+            tables=tables,
+            datasets=datasets,
+            expectations=expectations,
+            licences=licences.licences(),
+        )
         return dg.MaterializeResult(
             data_version=dg.DataVersion(done.manifest_sha256),
             metadata={

@@ -4,15 +4,9 @@ import dagster as dg
 import polars as pl
 
 from assets.partitions import selected_layers
-from assets.stage import ins, per_layer, plain_failures, stage
+from assets.stage import stage
 from neuroscribe.ports.stores import TensorStore
 from neuroscribe.study.spec import Study, layer_key
-
-_LINEAGE = {
-    "sequence_id": (("corpus", "sequence_id"),),
-    "quantile_low": (("activations", "histogram"),),
-    "quantile_high": (("activations", "histogram"),),
-}
 
 
 def neuron_records(study: Study) -> dg.AssetsDefinition:
@@ -22,14 +16,8 @@ def neuron_records(study: Study) -> dg.AssetsDefinition:
         study,
         "neuron_records",
         description="Exemplars: the sequences where a neuron peaks, quantile bands, and shared random"
-        " sequences,"
-        " in disjoint splits.",
+        " sequences, in disjoint splits.",
         kinds={"polars", "parquet"},
-        tables=("neuron_records",),
-        lineage=_LINEAGE,
-        ins=ins(study, "corpus"),
-        deps=[dg.AssetKey([study.name, "activations"])],
-        **per_layer(study, one_run=True),
     )
     def asset(
         context: dg.AssetExecutionContext,
@@ -41,10 +29,9 @@ def neuron_records(study: Study) -> dg.AssetsDefinition:
         from neuroscribe.text.corpus import TokenBytes
 
         sequences = corpus["corpus/sequences"]
-        with plain_failures():
-            frames = {
-                layer: layer_records(study, layer, sequences, tensors) for layer in selected_layers(context)
-            }
+        frames = {
+            layer: layer_records(study, layer, sequences, tensors) for layer in selected_layers(context)
+        }
         first = next(iter(frames.values()))
         tokens = TokenBytes(sequences, corpus["corpus/vocabulary"])
         return dg.MaterializeResult(

@@ -3,24 +3,8 @@
 import dagster as dg
 import polars as pl
 
-from assets.stage import ins, per_layer, plain_failures, stage, table_metadata
+from assets.stage import stage, table_metadata
 from neuroscribe.study.spec import Study
-from neuroscribe.study.stages import upstream_of
-
-_LINEAGE = {
-    "explanation_id": (("explanations", "explanation_id"),),
-    "explainer": (("explanations", "explainer"),),
-    "value": (("simulations", "simulated"), ("neuron_records", "activations")),
-    "control": (("simulations", "simulated"), ("neuron_records", "activations")),
-    "ceiling": (("token_lookup", "mean"), ("neuron_records", "activations"), ("corpus", "token_ids")),
-}
-
-
-_OTHERS = {
-    "judgements": (("judgements", "answer"), ("judgements", "probability")),
-    "ablations": (("ablations", "simulated_divergence"), ("ablations", "mean_divergence")),
-}
-"""Columns that make up a score where the study has such scorers."""
 
 
 def scores(study: Study) -> dg.AssetsDefinition:
@@ -33,10 +17,6 @@ def scores(study: Study) -> dg.AssetsDefinition:
         " explanation, scorer, split and regime, with interval, token-lookup ceiling and shuffled control;"
         " undefined scores are null with their reason.",
         kinds={"polars", "parquet"},
-        tables=("scores",),
-        lineage=_lineage(study),
-        ins=ins(study, *upstream_of(study, "scores")),
-        **per_layer(study, one_run=False),
     )
     def asset(
         corpus: dict[str, pl.DataFrame],
@@ -55,8 +35,7 @@ def scores(study: Study) -> dg.AssetsDefinition:
         results = LayerResults(
             explanations, simulations, neuron_records, token_lookup, corpus["corpus/sequences"], **others
         )
-        with plain_failures():
-            frame = scored(study, results)
+        frame = scored(study, results)
         chart = score_histogram_png(frame, leave_out=unfitted(study))
         picture = data_uri_markdown(chart, "distribution of the scores")
         return dg.MaterializeResult(
@@ -70,8 +49,3 @@ def scores(study: Study) -> dg.AssetsDefinition:
         )
 
     return asset
-
-
-def _lineage(study: Study) -> dict[str, tuple[tuple[str, str], ...]]:
-    there = [_OTHERS[stage] for stage in upstream_of(study, "scores") if stage in _OTHERS]
-    return {**_LINEAGE, "value": sum(there, _LINEAGE["value"])}

@@ -5,17 +5,10 @@ import asyncio
 import dagster as dg
 import polars as pl
 
-from assets.stage import LLM_RETRIES, ins, per_layer, plain_failures, stage
+from assets.stage import provider_kind, stage
 from neuroscribe.ports.sources import EncoderSource, LLMSource
 from neuroscribe.ports.stores import CallStore, Progress
 from neuroscribe.study.spec import Study
-
-_LINEAGE = {
-    "explanation_id": (("explanations", "explanation_id"),),
-    "sequence_id": (("neuron_records", "sequence_id"),),
-    "split": (("neuron_records", "split"),),
-    "simulated": (("explanations", "text"), ("corpus", "token_ids")),
-}
 
 
 def simulations(study: Study) -> dg.AssetsDefinition:
@@ -25,14 +18,8 @@ def simulations(study: Study) -> dg.AssetsDefinition:
         study,
         "simulations",
         description="Each explanation simulated on sequences its explainer never saw, and on another"
-        " neuron's as"
-        " the control.",
-        kinds={"openai" if study.simulating_llm.provider == "openai" else "huggingface", "polars"},
-        tables=("simulations",),
-        lineage=_LINEAGE,
-        pool="llm",
-        ins=ins(study, "corpus", "neuron_records", "explanations"),
-        **per_layer(study, one_run=False),
+        " neuron's as the control.",
+        kinds={provider_kind(study.simulating_llm), "polars"},
     )
     def asset(
         corpus: dict[str, pl.DataFrame],
@@ -51,10 +38,9 @@ def simulations(study: Study) -> dg.AssetsDefinition:
         tables = SimulatedTables(
             corpus["corpus/sequences"], corpus["corpus/vocabulary"], neuron_records, explanations
         )
-        with plain_failures(retries=LLM_RETRIES):
-            frame = asyncio.run(
-                simulated_layer(study, tables, llm=llm, encoders=encoders, calls=calls, progress=progress)
-            )
+        frame = asyncio.run(
+            simulated_layer(study, tables, llm=llm, encoders=encoders, calls=calls, progress=progress)
+        )
         return dg.MaterializeResult(value=frame, metadata=simulation_tally(frame))
 
     return asset

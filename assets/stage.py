@@ -1,7 +1,8 @@
-"""What all assets of a study have in common: key, group, owners, versions, table schema, lineage, retries."""
+"""What all assets of a study have in common, read off the declaration of their stage."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from inspect import Parameter, signature
 from typing import Any
 
 import dagster as dg
@@ -9,10 +10,11 @@ import polars as pl
 
 from assets.partitions import layer_partitions
 from neuroscribe.errors import BatchPendingError, NeuroscribeError
-from neuroscribe.study.spec import Study
-from neuroscribe.study.stages import provenance, stage_version
-from neuroscribe.tables.records import TABLES, Table
+from neuroscribe.study.spec import LLMSpec, Study
+from neuroscribe.study.stages import STAGES, Stage, provenance, stage_version, stages_of, upstream_of
+from neuroscribe.tables.columns import Table
 
+Compute = Callable[..., dg.MaterializeResult]
 OWNERS = ["team:interpretability"]
 PENDING = "neuroscribe/pending"
 """Marks the failure of a step whose answers are under way in a batch job."""
@@ -21,37 +23,32 @@ LLM_RETRIES = 2
 
 
 def stage(
-    study: Study,
-    name: str,
-    *,
-    description: str,
-    kinds: set[str],
-    tables: tuple[str, ...] = (),
-    lineage: dict[str, tuple[tuple[str, str], ...]] | None = None,
-    **options: Any,
-) -> Callable[..., dg.AssetsDefinition]:
-    """Return `dg.asset` with the study's settings; `options` go to Dagster as they are.
+    study: Study, name: str, *, description: str, kinds: set[str], pool: str | None = None
+) -> Callable[[Compute], dg.AssetsDefinition]:
+    """Return the decorator that makes a function the asset of a stage.
 
-    `lineage` names for a column the (asset, column) pairs it is made from.
+    A stage that it reads is loaded where a parameter bears its name (or `**` takes the rest); the others are
+    only waited for.
     """
-    metadata: dict[str, Any] = {"neuroscribe/provenance": provenance(study, name)}
-    if tables:
-        metadata["neuroscribe/tables"] = list(tables)
-        metadata["dagster/column_schema"] = column_schema(TABLES[tables[0]])
-        metadata["dagster/table_name"] = f"{study.name}/{tables[0]}"
-    if lineage:
-        metadata["dagster/column_lineage"] = column_lineage(study, lineage)
-    return dg.asset(
-        name=name,
-        key_prefix=[study.name],
-        group_name=study.name,
-        owners=OWNERS,
-        kinds=kinds,
-        description=description,
-        code_version=stage_version(study, name),
-        metadata=metadata,
-        **options,
-    )
+    declared = STAGES[name]
+
+    def asset(compute: Compute) -> dg.AssetsDefinition:
+        return dg.asset(
+            name=name,
+            key_prefix=[study.name],
+            group_name=study.name,
+            owners=OWNERS,
+            kinds=kinds,
+            description=description,
+            code_version=stage_version(study, name),
+            metadata=_metadata(study, declared),
+            pool="llm" if declared.asks else pool,
+            partitions_def=layer_partitions(study) if declared.per_layer else None,
+            backfill_policy=None if declared.phase == "explain" else dg.BackfillPolicy.single_run(),
+            **_inputs(study, declared, compute),
+        )(_plain_failures(retries=LLM_RETRIES if declared.asks else 0)(compute))
+
+    return asset
 
 
 def key(study: Study, name: str) -> dg.AssetKey:
@@ -59,43 +56,9 @@ def key(study: Study, name: str) -> dg.AssetKey:
     return dg.AssetKey([study.name, name])
 
 
-def ins(study: Study, *names: str) -> dict[str, dg.AssetIn]:
-    """Return the inputs of an asset, by parameter name."""
-    return {name: dg.AssetIn(key=key(study, name)) for name in names}
-
-
-def per_layer(study: Study, *, one_run: bool) -> dict[str, Any]:
-    """Return the options of an asset with a partition per layer; `one_run`: a backfill is a single run."""
-    policy = {"backfill_policy": dg.BackfillPolicy.single_run()} if one_run else {}
-    return {"partitions_def": layer_partitions(study), **policy}
-
-
-def column_schema(table: Table) -> dg.TableSchema:
-    """Return a table's declared columns as Dagster shows them."""
-    return dg.TableSchema(
-        columns=[
-            dg.TableColumn(
-                column.name,
-                str(column.dtype),
-                description=column.description,
-                constraints=dg.TableColumnConstraints(nullable=column.nullable),
-            )
-            for column in table.columns
-        ]
-    )
-
-
-def column_lineage(study: Study, lineage: dict[str, tuple[tuple[str, str], ...]]) -> dg.TableColumnLineage:
-    """Return which columns of which assets a column is made from."""
-    return dg.TableColumnLineage(
-        {
-            column: [
-                dg.TableColumnDep(asset_key=key(study, asset), column_name=source)
-                for asset, source in sources
-            ]
-            for column, sources in lineage.items()
-        }
-    )
+def provider_kind(spec: LLMSpec) -> str:
+    """Return what Dagster shows for where a model is asked."""
+    return "openai" if spec.provider == "openai" else "huggingface"
 
 
 def table_metadata(frame: pl.DataFrame) -> dg.MetadataValue:
@@ -106,8 +69,63 @@ def table_metadata(frame: pl.DataFrame) -> dg.MetadataValue:
     )
 
 
+def _inputs(study: Study, declared: Stage, compute: Compute) -> dict[str, Any]:
+    """Return which assets are loaded, by parameter, and which are only waited for: publishing, for all."""
+    parameters = signature(compute).parameters
+    takes_rest = any(each.kind is Parameter.VAR_KEYWORD for each in parameters.values())
+    loaded = [name for name in upstream_of(study, declared.name) if takes_rest or name in parameters]
+    before = [name for name in stages_of(study) if STAGES[name].phase != "publish"]
+    awaited = before if declared.phase == "publish" else upstream_of(study, declared.name)
+    return {
+        "ins": {name: dg.AssetIn(key=key(study, name)) for name in loaded},
+        "deps": [key(study, name) for name in awaited if name not in loaded],
+    }
+
+
+def _metadata(study: Study, declared: Stage) -> dict[str, Any]:
+    """Return what the tables of a stage are called, look like and are made from."""
+    metadata: dict[str, Any] = {"neuroscribe/provenance": provenance(study, declared.name)}
+    if declared.tables:
+        first, *others = declared.tables
+        metadata["neuroscribe/tables"] = [table.name for table in declared.tables]
+        metadata["dagster/column_schema"] = _column_schema(first)
+        metadata["dagster/table_name"] = f"{study.name}/{first.name}"
+        if sources := _column_sources(study, first):
+            metadata["dagster/column_lineage"] = dg.TableColumnLineage(sources)
+        metadata |= {f"{table.name}/column_schema": _column_schema(table) for table in others}
+    return metadata
+
+
+def _column_schema(table: Table) -> dg.TableSchema:
+    """Return a table's columns as Dagster shows them."""
+    columns = [
+        dg.TableColumn(
+            column.name,
+            str(column.dtype),
+            column.description,
+            dg.TableColumnConstraints(nullable=column.nullable),
+        )
+        for column in table.columns
+    ]
+    return dg.TableSchema(columns, dg.TableConstraints([f"one row per {', '.join(table.key)}"]))
+
+
+def _column_sources(study: Study, table: Table) -> dict[str, list[dg.TableColumnDep]]:
+    """Return, by column, the columns of the study's assets that it is made from."""
+    present = stages_of(study)
+    return {
+        column.name: [
+            dg.TableColumnDep(asset_key=key(study, stage), column_name=source)
+            for stage, source in column.sources
+            if stage in present
+        ]
+        for column in table.columns
+        if column.sources
+    }
+
+
 @contextmanager
-def plain_failures(*, retries: int = 0) -> Iterator[None]:
+def _plain_failures(*, retries: int = 0) -> Iterator[None]:
     """End the run with the message of an error that a user can act on; ask for retries after others.
 
     Not by a retry policy: Dagster applies those to a run that a user terminates, too, and starts it again.

@@ -4,7 +4,7 @@ import dagster as dg
 import polars as pl
 
 from assets.partitions import selected_layers
-from assets.stage import ins, per_layer, plain_failures, stage
+from assets.stage import stage
 from neuroscribe.ports.stores import TensorStore
 from neuroscribe.study.spec import Study, layer_key
 
@@ -18,11 +18,6 @@ def token_lookup(study: Study) -> dg.AssetsDefinition:
         description="Mean activation per token and sampled neuron, held out from the sequences it is"
         " scored on.",
         kinds={"polars", "parquet"},
-        tables=("token_lookup",),
-        lineage={"token_id": (("corpus", "token_ids"),)},
-        ins=ins(study, "corpus"),
-        deps=[dg.AssetKey([study.name, "activations"])],
-        **per_layer(study, one_run=True),
     )
     def asset(
         context: dg.AssetExecutionContext,
@@ -33,10 +28,7 @@ def token_lookup(study: Study) -> dg.AssetsDefinition:
         from neuroscribe.report.pictures import token_preview
 
         sequences = corpus["corpus/sequences"]
-        with plain_failures():
-            frames = {
-                layer: layer_lookup(study, layer, sequences, tensors) for layer in selected_layers(context)
-            }
+        frames = {layer: layer_lookup(study, layer, sequences, tensors) for layer in selected_layers(context)}
         return dg.MaterializeResult(
             value={layer_key(layer): frame for layer, frame in frames.items()},
             metadata={

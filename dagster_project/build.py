@@ -1,33 +1,17 @@
 """Puts studies, assets and resources together; `definitions.py` is what Dagster loads."""
 
 from collections.abc import Iterable, Mapping
+from importlib import import_module
 from typing import Any
 
 import dagster as dg
 
-from assets.ablations import ablations
-from assets.activations import activations
 from assets.checks import score_checks
-from assets.connections import connections
-from assets.corpus import corpus
-from assets.explanations import explanations
-from assets.judgements import judgements
-from assets.neuron_dataset import neuron_dataset
-from assets.neuron_records import neuron_records
-from assets.scores import scores
-from assets.simulations import simulations
-from assets.token_lookup import token_lookup
 from dagster_project.automation import nightly
 from dagster_project.environments import Environment
 from dagster_project.jobs import study_jobs
 from neuroscribe.study.spec import Study
 from neuroscribe.study.stages import stages_of
-
-STAGES = (
-    corpus, activations, neuron_records, token_lookup, connections,
-    explanations, simulations, judgements, ablations, scores, neuron_dataset,
-)  # fmt: skip
-"""The makers of all assets, each named after its stage."""
 
 
 def build_defs(
@@ -48,8 +32,13 @@ def build_defs(
 def _study_defs(study: Study) -> dg.Definitions:
     jobs = study_jobs(study)
     return dg.Definitions(
-        assets=[stage(study) for stage in STAGES if stage.__name__ in stages_of(study)],
+        assets=[_asset(study, stage) for stage in stages_of(study)],
         asset_checks=[score_checks(study)],
         jobs=list(jobs.values()),
         schedules=nightly(study, jobs),
     )
+
+
+def _asset(study: Study, stage: str) -> dg.AssetsDefinition:
+    """Return what the function named after a stage makes, in the module of the same name."""
+    return getattr(import_module(f"assets.{stage}"), stage)(study)

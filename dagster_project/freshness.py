@@ -4,7 +4,6 @@ The files say how they came to be, so that a layer that an older study left behi
 tables that have changed since, is made again.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import dagster as dg
@@ -12,14 +11,11 @@ from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from assets.stage import key
-from neuroscribe.lineage import Lineage
 from neuroscribe.ports.sources import TableReader
 from neuroscribe.score.rules import rules_for
+from neuroscribe.study.lineage import Lineage
 from neuroscribe.study.spec import Study, layer_key, layer_of
-from neuroscribe.study.stages import stages_of
-
-_CAPTURED = ("activations", "neuron_records", "token_lookup", "connections")
-_EXPLAINED = ("explanations", "simulations", "judgements", "ablations", "scores")
+from neuroscribe.study.stages import STAGES, Phase, Stage, stages_of
 
 
 @dataclass(frozen=True)
@@ -32,30 +28,33 @@ class Freshness:
 
     def captured(self) -> set[int]:
         """Return the layers whose statistics, records, lookup and connections are all up to date."""
-        return self._fresh(_CAPTURED)
+        return self._fresh("capture")
 
     def explained(self) -> set[int]:
         """Return the layers that are explained, simulated and scored, whose scores no check blocks.
 
         A layer with an LLM call that failed for good is not among them: it is worth asking again.
         """
-        fresh = self._fresh(_EXPLAINED)
+        fresh = self._fresh("explain")
         return {layer for layer in fresh if not (self._is_blocked(layer) or self._has_failed_calls(layer))}
 
-    def _fresh(self, stages: Sequence[str]) -> set[int]:
+    def _fresh(self, phase: Phase) -> set[int]:
         lineage = Lineage(self.study.name, self.tables)
         layers = set(range(self.study.subject.layers))
-        for stage in (stage for stage in stages if stage in stages_of(self.study)):
+        for stage in (stage.name for stage in self._stages() if stage.phase == phase and stage.per_layer):
             layers &= self._materialised(stage)
             layers = {layer for layer in layers if lineage.is_current(self.study, stage, layer)}
         return layers
+
+    def _stages(self) -> list[Stage]:
+        return [STAGES[name] for name in stages_of(self.study)]
 
     def _materialised(self, asset: str) -> set[int]:
         keys = self.instance.get_materialized_partitions(key(self.study, asset))
         return {layer_of(partition) for partition in keys}
 
     def _has_failed_calls(self, layer: int) -> bool:
-        asked = [name for name in ("explanations", "judgements") if name in stages_of(self.study)]
+        asked = [table.name for stage in self._stages() if stage.asks for table in stage.tables]
         frames = [self.tables.read(self.study.name, name, layer) for name in asked]
         return any(((frame["status"] == "failed") & (frame["model"] != "none")).any() for frame in frames)
 

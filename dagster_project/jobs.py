@@ -6,31 +6,27 @@ import dagster as dg
 
 from assets.stage import key
 from neuroscribe.study.spec import Study
-from neuroscribe.study.stages import stages_of
+from neuroscribe.study.stages import STAGES, Phase, stages_of
 
 AssetJob = Any
 """A job that Dagster resolves when it loads the definitions; it exports no name for the type."""
-CAPTURE = ("corpus", "activations", "neuron_records", "token_lookup", "connections")
-EXPLAIN = ("explanations", "simulations", "judgements", "ablations", "scores")
-PUBLISH = ("neuron_dataset",)
+_DESCRIPTIONS: dict[Phase, str] = {
+    "capture": "All selected layers in one pass of the corpus.",
+    "explain": "Explain, simulate, score and check one layer.",
+    "publish": "Gather all tables into the dataset.",
+}
 
 
 def study_jobs(study: Study) -> dict[str, AssetJob]:
-    """Return the study's jobs by what they do."""
+    """Return the study's jobs by what they do: one for every phase, with the checks on its assets."""
     return {
-        "capture": _job(study, "capture", CAPTURE, "All selected layers in one pass of the corpus."),
-        "explain": _job(study, "explain", EXPLAIN, "Explain, simulate, score and check one layer."),
-        "publish": _job(study, "publish", PUBLISH, "Gather all tables into the dataset."),
+        phase: dg.define_asset_job(
+            f"{study.name}_{phase}",
+            selection=dg.AssetSelection.assets(
+                *(key(study, name) for name in stages_of(study) if STAGES[name].phase == phase)
+            ),
+            description=description,
+            executor_def=dg.in_process_executor,
+        )
+        for phase, description in _DESCRIPTIONS.items()
     }
-
-
-def _job(study: Study, name: str, assets: tuple[str, ...], description: str) -> AssetJob:
-    there = [asset for asset in assets if asset in stages_of(study)]
-    selected = dg.AssetSelection.assets(*(key(study, asset) for asset in there))
-    checks = selected | dg.AssetSelection.checks_for_assets(key(study, "scores"))
-    return dg.define_asset_job(
-        f"{study.name}_{name}",
-        selection=checks if "scores" in assets else selected,
-        description=description,
-        executor_def=dg.in_process_executor,
-    )

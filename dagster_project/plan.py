@@ -19,7 +19,7 @@ from dagster_project.environments import Environment
 from neuroscribe.errors import CapabilityError, LLMError, NeuroscribeError
 from neuroscribe.judge.judging import AskingJudge
 from neuroscribe.kinds import read_studies
-from neuroscribe.lineage import Lineage
+from neuroscribe.study.lineage import Lineage
 from neuroscribe.llm.capabilities import LLM_NEEDS
 from neuroscribe.ports.replies import Usage
 from neuroscribe.ports.sources import Models
@@ -28,13 +28,10 @@ from neuroscribe.report.planned_calls import Asked, Found
 from neuroscribe.simulate.simulator import Simulating
 from neuroscribe.study.files import chosen_layers, chosen_study
 from neuroscribe.study.spec import LLMSpec, Study
-from neuroscribe.tables.records import TABLES
+from neuroscribe.study.stages import STAGES, TABLES
 from neuroscribe.text.escaping import escaped
 from resources.llm.prices import batch_prices, prices
 from resources.store.tables import Tables
-
-_ASKED = ("explanations", "simulations", "judgements")
-"""Stages that ask a model."""
 
 
 def main(arguments: Sequence[str] | None = None, variables: Mapping[str, str] | None = None) -> int:
@@ -96,10 +93,10 @@ def found(study: Study, tables: Tables, layer: int) -> Found:
     if not current("activations"):
         return Found()
     statistics = read("activations/statistics")
-    if not current("neuron_records", "token_lookup", "connections"):
+    if not current(*STAGES["explanations"].reads):
         return Found(statistics)
     captured = read("corpus/sequences", "corpus/vocabulary", "neuron_records", "token_lookup", "connections")
-    asked = frozenset(stage for stage in _ASKED if current(stage))
+    asked = frozenset(name for name, stage in STAGES.items() if stage.asks and current(name))
     explained = read("explanations") if "explanations" in asked else {}
     return Found({**statistics, **captured, **explained}, asked)
 

@@ -14,11 +14,10 @@ from dagster_project.automation import spans
 from dagster_project.build import build_defs
 from dagster_project.environments import ROOT, Environment
 from dagster_project.freshness import Freshness
-from neuroscribe.lineage import TABLES_OF, Lineage
 from neuroscribe.study.files import read_study
+from neuroscribe.study.lineage import Lineage
 from neuroscribe.study.spec import Study, layer_key
-from neuroscribe.study.stages import provenance
-from neuroscribe.tables.records import TABLES
+from neuroscribe.study.stages import STAGES, TABLES, provenance
 from neuroscribe.testing.rows import explanation_row, sequence_table
 from resources.store.tables import Tables
 
@@ -49,14 +48,20 @@ class Bench:
     def written(self, stage: str, layer: int | None, *rows: dict[str, Any], by: Study = STUDY) -> None:
         """Write a stage's tables, with their stamps."""
         inputs = Lineage(STUDY.name, self.tables).inputs(stage, layer)
-        for table in TABLES_OF[stage]:
+        for table in STAGES[stage].tables:
             facts = provenance(by, stage) | {"inputs": inputs}
-            self.tables.write(TABLES[table].frame(list(rows)), STUDY.name, table, layer, provenance=facts)
+            self.tables.write(table.frame(list(rows)), STUDY.name, table.name, layer, provenance=facts)
 
     def explained(self, layer: int, *, status: str, model: str) -> None:
         """Write a layer's explanations anew: one, with this status, by this model."""
         row = explanation_row(layer=layer, status=status, explainer="highlights", model=model)
         self.written("explanations", layer, row)
+
+    def simulated(self, layer: int, *, status: str) -> None:
+        """Write a layer's simulations anew: one, with this status."""
+        row = {"explanation_id": "a", "neuron": 0, "polarity": 1, "sequence_id": 0, "split": "test"}
+        row |= {"simulated": [0.0], "valid_fraction": None, "status": status, "unmatched_words": None}
+        self.written("simulations", layer, row | Usage().columns() | {"simulator": "s", "model": "qwen"})
 
     def checked(self, layer: int, *, passed: bool) -> None:
         """Score a layer in a run of Dagster's whose one check comes out so."""
@@ -156,6 +161,16 @@ def test_a_layer_with_a_failed_call_is_asked_again_and_a_baseline_without_tokens
         bench.instance.report_runless_asset_event(event)
 
     assert bench.freshness.explained() == {0, 12}
+
+
+def test_a_layer_with_a_failed_simulation_is_asked_again(bench: Bench) -> None:
+    bench.done(CAPTURED, [0, 6])
+    bench.done(("explanations", "simulations"), [0, 6])
+    bench.simulated(0, status="ok")
+    bench.simulated(6, status="failed")
+    bench.done(("scores",), [0, 6])
+
+    assert bench.freshness.explained() == {0}
 
 
 def test_scores_of_explanations_that_were_made_anew_are_not_up_to_date(bench: Bench) -> None:

@@ -10,9 +10,17 @@ from dagster_project.build import build_defs
 from dagster_project.environments import ROOT, Environment
 from neuroscribe.errors import StudyError
 from neuroscribe.study.files import read_studies
-from neuroscribe.study.stages import UPSTREAM, stages_of
+from neuroscribe.study.spec import Study
+from neuroscribe.study.stages import STAGES, stages_of
+from neuroscribe.tables.records import SEQUENCES, VOCABULARY
 
 STUDIES = read_studies(ROOT / "studies")
+_SHOWN = {"explainers": list(STUDIES["embedded"].explainers)}
+EVERY = Study.model_validate(
+    STUDIES["embedded"].model_dump()
+    | {"scorers": {"detection": _SHOWN, "ablation": {"simulators": list(STUDIES["embedded"].simulators)}}}
+)
+"""A study with all stages."""
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +48,53 @@ def test_every_asset_says_what_it_is_whose_and_of_which_study(defs: dg.Definitio
         assert spec.kinds
         assert spec.owners == ["team:interpretability"]
         assert spec.code_version
+
+
+def test_an_asset_waits_for_what_its_stage_reads_and_the_dataset_for_all_that_it_publishes(
+    environment: Environment,
+) -> None:
+    defs = build_defs([EVERY], environment=environment)
+    waits = {
+        spec.key.path[-1]: {dep.asset_key for dep in spec.deps} for spec in defs.resolve_all_asset_specs()
+    }
+
+    assert waits.pop("neuron_dataset") == {key(EVERY, name) for name in STAGES if name != "neuron_dataset"}
+    assert waits == {
+        name: {key(EVERY, upstream) for upstream in stage.reads}
+        for name, stage in STAGES.items()
+        if name != "neuron_dataset"
+    }
+
+
+@pytest.mark.parametrize(
+    ("study", "stages"),
+    [
+        (STUDIES["embedded"], ["neuron_records", "simulations"]),
+        (EVERY, ["ablations", "judgements", "neuron_records", "simulations"]),
+    ],
+)
+def test_a_column_comes_from_the_columns_declared_beside_it_of_stages_that_the_study_has(
+    environment: Environment, study: Study, stages: list[str]
+) -> None:
+    defs = build_defs([study], environment=environment)
+    (scores,) = (spec for spec in defs.resolve_all_asset_specs() if spec.key == key(study, "scores"))
+
+    sources = scores.metadata["dagster/column_lineage"].deps_by_column["value"]
+
+    assert sorted({source.asset_key.path[-1] for source in sources}) == stages
+
+
+def test_an_asset_shows_the_columns_of_each_of_its_tables(defs: dg.Definitions) -> None:
+    specs = {spec.key: spec.metadata for spec in defs.resolve_all_asset_specs()}
+    corpus = specs[key(STUDIES["embedded"], "corpus")]
+
+    shown = corpus["dagster/column_schema"], corpus["corpus/vocabulary/column_schema"]
+
+    for schema, table in zip(shown, (SEQUENCES, VOCABULARY), strict=True):
+        assert {column.name: column.description for column in schema.columns} == {
+            column.name: column.description for column in table.columns
+        }
+        assert schema.constraints.other == [f"one row per {table.key[0]}"]
 
 
 def test_each_study_has_a_partition_per_layer_of_its_own_subject(defs: dg.Definitions) -> None:
@@ -97,13 +152,14 @@ def test_another_explainer_setting_makes_only_explanations_new() -> None:
 def test_a_key_that_came_later_is_part_of_an_identity_only_when_it_is_set(
     section: str, key: str, value: bool
 ) -> None:
-    from neuroscribe.study.stages import _settings, stage_version
+    from neuroscribe.study.stages import stage_version
 
     study = STUDIES["embedded"]
     changed = study.model_copy(update={section: getattr(study, section).model_copy(update={key: value})})
 
-    assert key not in repr(_settings(study, "activations"))
-    assert f"'{key}': {value}" in repr(_settings(changed, "activations"))
+    settings = STAGES["activations"].settings
+    assert key not in repr(settings(study))
+    assert f"'{key}': {value}" in repr(settings(changed))
     assert stage_version(study, "activations") != stage_version(changed, "activations")
 
 
@@ -113,7 +169,7 @@ def test_where_a_server_stands_is_no_part_of_any_version() -> None:
     study = STUDIES["gpt2_xl"]
     moved = study.model_copy(update={"llm": study.llm.model_copy(update={"base_url": "http://other:1/v1"})})
 
-    assert all(stage_identity(study, name) == stage_identity(moved, name) for name in UPSTREAM)
+    assert all(stage_identity(study, name) == stage_identity(moved, name) for name in STAGES)
 
 
 @pytest.mark.parametrize("value", ["many", "²", "0", "-1", "1.5"])

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from dagster_project.run import STOPPED
-from neuroscribe.tables.records import TABLES
+from neuroscribe.study.stages import TABLES
 from neuroscribe.testing.planted import LAYERS, PlantedScript
 from neuroscribe.testing.planted_study import MODEL, write_planted_study
 from neuroscribe.testing.servers import ScriptedServer

@@ -8,10 +8,10 @@ import polars as pl
 
 from neuroscribe.ports.models import LLM, TextEncoder
 from neuroscribe.ports.stores import CallStore, Progress
+from neuroscribe.study.lineage import StampReader
 from neuroscribe.study.sections import EncoderSpec
 from neuroscribe.study.spec import CorpusSpec, LLMSpec, SubjectSpec
 from neuroscribe.subject.subject import Subject
-from neuroscribe.tables.parquet import Stamp
 from neuroscribe.text.corpus import Document
 from neuroscribe.text.token_bytes import TokenizerFacts
 
@@ -85,8 +85,8 @@ class Models:
 
 
 @runtime_checkable
-class TableReader(Protocol):
-    """Reads tables that other assets have written."""
+class TableReader(StampReader, Protocol):
+    """Reads tables that other assets have written, and their stamps."""
 
     def read(self, study: str, table: str, layer: int | None = None) -> pl.DataFrame:
         """Return one table, or one layer of it."""
@@ -94,10 +94,6 @@ class TableReader(Protocol):
 
     def layers(self, study: str, table: str) -> list[int]:
         """Return the layers a table has, ascending."""
-        ...
-
-    def stamp(self, study: str, table: str, layer: int | None = None) -> Stamp | None:
-        """Return a file's stamp, or None if there is no whole file."""
         ...
 
 

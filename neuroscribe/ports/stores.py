@@ -1,12 +1,10 @@
-"""What is kept, and shown while it is made: progress, calls, tensors, stamps and datasets, as protocols."""
+"""What is kept, and shown while it is made: progress, calls, tensors and datasets, as protocols."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor
-
-from neuroscribe.tables.parquet import Stamp
 
 
 @runtime_checkable
@@ -83,15 +81,6 @@ class TensorStore(Protocol):
 
     def remove(self, path: str) -> None:
         """Remove a file if it is there."""
-        ...
-
-
-@runtime_checkable
-class StampReader(Protocol):
-    """Reads the stamps of tables."""
-
-    def stamp(self, study: str, table: str, layer: int | None = None) -> Stamp | None:
-        """Return a file's stamp, or None if there is no whole file."""
         ...
 
 

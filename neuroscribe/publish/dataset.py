@@ -18,8 +18,9 @@ from neuroscribe.fingerprint import canonical
 from neuroscribe.ports.stores import DatasetStore
 from neuroscribe.publish.card import Credit, credits_of, dataset_card
 from neuroscribe.study.spec import Study, layer_key
+from neuroscribe.study.stages import TABLES
+from neuroscribe.tables.columns import Table
 from neuroscribe.tables.parquet import SCHEMA_VERSION, parquet_bytes
-from neuroscribe.tables.records import TABLES, Table
 
 FORMAT_VERSION = 1
 """Raised when files move or the manifest's keys change their meaning."""
@@ -206,7 +207,15 @@ def _declaration(table: Table) -> dict[str, Any]:
     return {
         "description": table.description,
         "key": table.key,
-        "columns": [vars(column) | {"dtype": str(column.dtype)} for column in table.columns],
+        "columns": [
+            {
+                "name": column.name,
+                "dtype": str(column.dtype),
+                "description": column.description,
+                "nullable": column.nullable,
+            }
+            for column in table.columns
+        ],
     }
 
 

@@ -3,15 +3,14 @@
 from collections.abc import Iterator, Mapping
 
 from neuroscribe.errors import StoreError
-from neuroscribe.lineage import Lineage
 from neuroscribe.ports.checks import Validator
 from neuroscribe.ports.sources import TableReader
 from neuroscribe.ports.stores import DatasetStore
 from neuroscribe.publish.dataset import Part, Published, neuron_dataset
 from neuroscribe.score.rules import verdicts
+from neuroscribe.study.lineage import Lineage
 from neuroscribe.study.spec import Study
-from neuroscribe.study.stages import provenance, stage_identity
-from neuroscribe.tables.records import TABLES
+from neuroscribe.study.stages import TABLES, provenance, stage_identity
 
 
 def publish(

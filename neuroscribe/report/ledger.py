@@ -15,9 +15,10 @@ from neuroscribe.llm.calls import ABOUT
 from neuroscribe.ports.replies import Usage
 from neuroscribe.ports.stores import KeptCalls
 from neuroscribe.report.text import NOTHING, Format, aligned, counted, dollars, worded
+from neuroscribe.study.stages import STAGES
 from neuroscribe.tables.columns import Column, Table, usage_columns
 
-STAGES = ("explanation", "simulation", "judgement")
+_ASKED_FOR = ", ".join(stage.asks for stage in STAGES.values() if stage.asks)
 
 LEDGER = Table(
     "ledger",
@@ -25,7 +26,7 @@ LEDGER = Table(
     ("key",),
     (
         Column("key", pl.String(), "content hash of the question; names the answer's file"),
-        Column("stage", pl.String(), f"what it was asked for: {', '.join(STAGES)}", nullable=True),
+        Column("stage", pl.String(), f"what it was asked for: {_ASKED_FOR}", nullable=True),
         Column("model", pl.String(), "model and way of asking; null before it was stored", nullable=True),
         Column("study", pl.String(), "study that asked first", nullable=True),
         Column("layer", pl.Int16(), "layer it was asked about first", nullable=True),

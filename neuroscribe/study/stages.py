@@ -1,66 +1,259 @@
-"""What each stage's result depends on: its own code's version and the parts of the study it reads.
+"""The stages, each declared once: version, settings, inputs, tables, and what it asks of language models.
 
-The identity of a stage takes in those of the stages before it, so that it changes exactly when something that
-its result depends on changes. How fast a study runs is no part of it.
+Jobs, assets, freshness, plan and ledger read the declarations. The identity of a stage takes in those of the
+stages before it, so that it changes exactly when something that its result depends on changes. How fast a
+study runs is no part of it.
 """
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from neuroscribe import __version__
 from neuroscribe.fingerprint import fingerprint
 from neuroscribe.study.kinds import KindSpec
 from neuroscribe.study.spec import LLMSpec, Study
+from neuroscribe.tables.columns import Table
+from neuroscribe.tables.records import (
+    ABLATIONS,
+    CONNECTIONS,
+    EXPLANATIONS,
+    JUDGEMENTS,
+    NEURON_RECORDS,
+    SCORES,
+    SEQUENCES,
+    SIMULATIONS,
+    STATISTICS,
+    TOKEN_LOOKUP,
+    VOCABULARY,
+)
 from neuroscribe.tables.scales import QUANTILE_LEVELS, histogram_edges
 
-VERSIONS = {
-    "corpus": 1,
-    "activations": 3,
-    "neuron_records": 3,
-    "token_lookup": 2,
-    "connections": 2,
-    "explanations": 4,
-    "simulations": 5,
-    "judgements": 1,
-    "ablations": 1,
-    "scores": 4,
-    "neuron_dataset": 1,
-}
-"""Raise a stage's number when its code gives other results than before."""
+Phase = Literal["capture", "explain", "publish"]
+Settings = dict[str, Any]
 
-UPSTREAM: dict[str, tuple[str, ...]] = {
-    "corpus": (),
-    "activations": ("corpus",),
-    "neuron_records": ("corpus", "activations"),
-    "token_lookup": ("corpus", "activations"),
-    "connections": ("corpus",),
-    "explanations": ("corpus", "activations", "neuron_records", "token_lookup", "connections"),
-    "simulations": ("corpus", "neuron_records", "explanations"),
-    "judgements": ("corpus", "neuron_records", "explanations"),
-    "ablations": ("corpus", "activations", "neuron_records", "token_lookup", "explanations", "simulations"),
-    "scores": (
-        "corpus", "neuron_records", "token_lookup", "explanations", "simulations", "judgements", "ablations",
-    ),
-    "neuron_dataset": ("corpus", "activations", "neuron_records", "token_lookup", "connections", "scores"),
-}  # fmt: skip
-"""The stages before each one; `judgements` and `ablations` exist only for studies with such scorers."""
+
+@dataclass(frozen=True)
+class Stage:
+    """One step from text to dataset; an asset of the same name carries it out."""
+
+    name: str
+    version: int
+    """Raised when its code gives other results than before."""
+    phase: Phase
+    """The job that it belongs to; `explain` runs layer by layer, the others do many layers in one run."""
+    settings: Callable[[Study], Settings]
+    """The parts of a study that its result depends on, beside what the stages before it depend on."""
+    reads: tuple[str, ...] = ()
+    """The stages whose results go into its own."""
+    tables: tuple[Table, ...] = ()
+    asks: str | None = None
+    """The name under which its calls of language models stand in the ledger; None if it makes none."""
+    present: Callable[[Study], bool] = lambda _: True
+    """Whether a study has this stage."""
+
+    @property
+    def per_layer(self) -> bool:
+        """Whether its results are a layer's, in one table."""
+        return any(table.per_layer for table in self.tables)
+
+
+def _tokenised(study: Study) -> Settings:
+    subject = study.subject
+    return {"corpus": study.corpus, "tokenizer": [subject.model, subject.revision, subject.artefact]}
+
+
+def _captured(study: Study) -> Settings:
+    lookup = [study.sample.neurons_per_layer, study.sample.seed]
+    whole = {} if study.capture.whole == "none" else {"whole": study.capture.whole}
+    return {"subject": _subject(study), "capture": _kept(study), "lookup": lookup, **whole}
+
+
+def _derived(study: Study) -> Settings:
+    return {"capture": _kept(study)}
+
+
+def _connected(study: Study) -> Settings:
+    return {"subject": _subject(study)}
+
+
+def _explained(study: Study) -> Settings:
+    return {
+        "sample": study.sample.model_dump(exclude={"layers"}),
+        "llm": _llm(study.llm),
+        "explainers": study.explainers,
+        "wording": _wording(study.explainers.values()),
+    }
+
+
+def _simulated(study: Study) -> Settings:
+    return {
+        "simulators": study.simulators,
+        "llm": _llm(study.simulating_llm),
+        "prompts": list(_wording(study.simulators.values()).values()),
+        "per_split": study.scoring.sequences_per_split,
+        **_beyond_test(study),
+    }
+
+
+def _judged(study: Study) -> Settings:
+    # Batch jobs give answers without the log-probabilities by which a judge says how sure it is.
+    batched = {"batch": True} if study.simulating_llm.batch else {}
+    return {
+        **batched,
+        "scorers": study.judging,
+        "llm": _llm(study.simulating_llm),
+        "prompts": list(_wording(study.judging.values()).values()),
+        "per_split": study.scoring.sequences_per_split,
+        "seed": study.scoring.seed,
+    }
+
+
+def _ablated(study: Study) -> Settings:
+    both_sides = study.capture.polarities == "both"
+    return {"scorers": study.ablating, "subject": _subject(study), "both_sides": both_sides}
+
+
+def _scored(study: Study) -> Settings:
+    return {"scoring": study.scoring.model_dump(exclude={"max_unscored_share"})}
+
+
+def _published(study: Study) -> Settings:
+    return {"description": study.description, "licences": study.corpus.artefact}
+
+
+def _beyond_test(study: Study) -> Settings:
+    """Return settings by which more or fewer sequences than those of `test` are simulated, if any."""
+    scoring = study.scoring
+    fitted = {"fitted": sorted(study.fitted_simulators)} if study.fitted_simulators else {}
+    stop = [scoring.stop_width, scoring.bootstrap_samples, scoring.seed]
+    return {**fitted, **({} if scoring.stop_width is None else {"stop": stop})}
+
+
+def _llm(spec: LLMSpec) -> Settings:
+    """Return an LLM without what only says where it is, how it is asked and what it costs."""
+    prices = {name for name in LLMSpec.model_fields if name.startswith("usd_per_million_")}
+    return spec.model_dump(exclude={"base_url", "batch", *prices})
+
+
+def _subject(study: Study) -> Settings:
+    """Return the subject; a later choice is named only where it is made, so that earlier identities hold."""
+    return study.subject.model_dump(exclude=set() if study.subject.compiled else {"compiled"})
+
+
+def _kept(study: Study) -> Settings:
+    """Return what is kept of the activations, without the memory and disk it may take.
+
+    A later choice is named only where it is not the default, so that identities from before it hold.
+    """
+    later = {"token_histogram"} if study.capture.token_histogram else set[str]()
+    return study.capture.model_dump(exclude={"lookup_gib", "whole", *later})
+
+
+def _wording(specs: Iterable[KindSpec]) -> dict[str, str]:
+    """Return the prompt files on which the results of some explainers, simulators or judges rest."""
+    return dict(sorted(item for spec in specs for item in spec.wording.items()))
+
+
+STAGES: Mapping[str, Stage] = {
+    stage.name: stage
+    for stage in (
+        Stage("corpus", 1, "capture", _tokenised, tables=(SEQUENCES, VOCABULARY)),
+        Stage("activations", 3, "capture", _captured, reads=("corpus",), tables=(STATISTICS,)),
+        Stage(
+            "neuron_records",
+            3,
+            "capture",
+            _derived,
+            reads=("corpus", "activations"),
+            tables=(NEURON_RECORDS,),
+        ),
+        Stage(
+            "token_lookup", 2, "capture", _derived, reads=("corpus", "activations"), tables=(TOKEN_LOOKUP,)
+        ),
+        Stage("connections", 2, "capture", _connected, reads=("corpus",), tables=(CONNECTIONS,)),
+        Stage(
+            "explanations",
+            4,
+            "explain",
+            _explained,
+            reads=("corpus", "activations", "neuron_records", "token_lookup", "connections"),
+            tables=(EXPLANATIONS,),
+            asks="explanation",
+        ),
+        Stage(
+            "simulations",
+            5,
+            "explain",
+            _simulated,
+            reads=("corpus", "neuron_records", "explanations"),
+            tables=(SIMULATIONS,),
+            asks="simulation",
+        ),
+        Stage(
+            "judgements",
+            1,
+            "explain",
+            _judged,
+            reads=("corpus", "neuron_records", "explanations"),
+            tables=(JUDGEMENTS,),
+            asks="judgement",
+            present=lambda study: bool(study.judging),
+        ),
+        Stage(
+            "ablations",
+            1,
+            "explain",
+            _ablated,
+            reads=("corpus", "activations", "neuron_records", "token_lookup", "explanations", "simulations"),
+            tables=(ABLATIONS,),
+            present=lambda study: bool(study.ablating),
+        ),
+        Stage(
+            "scores",
+            4,
+            "explain",
+            _scored,
+            reads=(
+                "corpus",
+                "neuron_records",
+                "token_lookup",
+                "explanations",
+                "simulations",
+                "judgements",
+                "ablations",
+            ),
+            tables=(SCORES,),
+        ),
+        Stage(
+            "neuron_dataset",
+            1,
+            "publish",
+            _published,
+            reads=("corpus", "activations", "neuron_records", "token_lookup", "connections", "scores"),
+        ),
+    )
+}
+"""All stages by name, in order: none reads a later one."""
+TABLES: Mapping[str, Table] = {table.name: table for stage in STAGES.values() for table in stage.tables}
+"""All tables by name, in the order of their stages."""
 
 
 def stages_of(study: Study) -> tuple[str, ...]:
     """Return the stages of a study, in order."""
-    optional = {"judgements": study.judging, "ablations": study.ablating}
-    return tuple(stage for stage in UPSTREAM if optional.get(stage, True))
+    return tuple(stage.name for stage in STAGES.values() if stage.present(study))
 
 
 def upstream_of(study: Study, stage: str) -> tuple[str, ...]:
-    """Return the stages before one, of those that the study has."""
-    there = stages_of(study)
-    return tuple(name for name in UPSTREAM[stage] if name in there)
+    """Return the stages that one reads, of those that the study has."""
+    present = stages_of(study)
+    return tuple(name for name in STAGES[stage].reads if name in present)
 
 
 def stage_version(study: Study, stage: str) -> str:
     """Return 16 hex digits naming a stage's code and settings, without the stages before it."""
-    return fingerprint(stage, VERSIONS[stage], _settings(study, stage))[:16]
+    declared = STAGES[stage]
+    return fingerprint(stage, declared.version, declared.settings(study))[:16]
 
 
 def stage_identity(study: Study, stage: str) -> str:
@@ -72,13 +265,15 @@ def stage_identity(study: Study, stage: str) -> str:
 
 def provenance(study: Study, stage: str) -> dict[str, Any]:
     """Return what is written into every file of a stage; the same inputs give the same text."""
+    declared = STAGES[stage]
+    has_histograms = STATISTICS in declared.tables or declared.phase == "publish"
     scales = {"histogram_edges": histogram_edges(), "quantile_levels": list(QUANTILE_LEVELS)}
     return {
-        **(scales if stage in ("activations", "neuron_dataset") else {}),
+        **(scales if has_histograms else {}),
         "study": study.name,
         "stage": stage,
         "identity": stage_identity(study, stage),
-        "code_version": f"{__version__}+{stage}.{VERSIONS[stage]}",
+        "code_version": f"{__version__}+{stage}.{declared.version}",
         "subject": study.subject.model,
         "subject_revision": study.subject.revision or study.subject.artefact or "unpinned",
         "dtype": study.subject.dtype,
@@ -86,85 +281,3 @@ def provenance(study: Study, stage: str) -> dict[str, Any]:
         "corpus_seed": study.corpus.seed,
         "sample_seed": study.sample.seed,
     }
-
-
-def _wording(specs: Iterable[KindSpec]) -> dict[str, str]:
-    """Return the prompt files on which the results of some explainers, simulators or judges rest."""
-    return dict(sorted(item for spec in specs for item in spec.wording.items()))
-
-
-def _settings(study: Study, stage: str) -> dict[str, Any]:
-    """Return the parts of a study that a stage reads."""
-    subject = study.subject.model_dump(exclude=set() if study.subject.compiled else {"compiled"})
-    match stage:
-        case "corpus":
-            return {
-                "corpus": study.corpus,
-                "tokenizer": [subject["model"], subject["revision"], subject["artefact"]],
-            }
-        case "activations":
-            lookup = [study.sample.neurons_per_layer, study.sample.seed]
-            whole = {} if study.capture.whole == "none" else {"whole": study.capture.whole}
-            return {"subject": subject, "capture": _capture(study), "lookup": lookup, **whole}
-        case "neuron_records" | "token_lookup":
-            return {"capture": _capture(study)}
-        case "connections":
-            return {"subject": subject}
-        case "explanations":
-            sample = study.sample.model_dump(exclude={"layers"})
-            return {
-                "sample": sample,
-                "llm": _llm(study.llm),
-                "explainers": study.explainers,
-                "wording": _wording(study.explainers.values()),
-            }
-        case "simulations":
-            per_split = study.scoring.sequences_per_split
-            return {
-                "simulators": study.simulators,
-                "llm": _llm(study.simulating_llm),
-                "prompts": list(_wording(study.simulators.values()).values()),
-                "per_split": per_split,
-                **_beyond_test(study),
-            }
-        case "judgements":
-            # Batch jobs give answers without the log-probabilities by which a judge says how sure it is.
-            batched = {"batch": True} if study.simulating_llm.batch else {}
-            return {
-                **batched,
-                "scorers": study.judging,
-                "llm": _llm(study.simulating_llm),
-                "prompts": list(_wording(study.judging.values()).values()),
-                "per_split": study.scoring.sequences_per_split,
-                "seed": study.scoring.seed,
-            }
-        case "ablations":
-            subject = {"subject": subject, "both_sides": study.capture.polarities == "both"}
-            return {"scorers": study.ablating, **subject}
-        case "scores":
-            return {"scoring": study.scoring.model_dump(exclude={"max_unscored_share"})}
-        case _:
-            return {"description": study.description, "licences": study.corpus.artefact}
-
-
-def _beyond_test(study: Study) -> dict[str, Any]:
-    """Return settings by which more or fewer sequences than those of `test` are simulated, if any."""
-    scoring = study.scoring
-    fitted = {"fitted": sorted(study.fitted_simulators)} if study.fitted_simulators else {}
-    stop = [scoring.stop_width, scoring.bootstrap_samples, scoring.seed]
-    return {**fitted, **({} if scoring.stop_width is None else {"stop": stop})}
-
-
-def _llm(spec: LLMSpec) -> dict[str, Any]:
-    """Return an LLM without what only says where it is, how it is asked and what it costs."""
-    prices = {name for name in LLMSpec.model_fields if name.startswith("usd_per_million_")}
-    return spec.model_dump(exclude={"base_url", "batch", *prices})
-
-
-def _capture(study: Study) -> dict[str, Any]:
-    """Return what is kept of the activations, without the memory and disk it may take.
-
-    A later choice is named only where it is not the default, so that identities from before it hold.
-    """
-    later = {"token_histogram"} if study.capture.token_histogram else set[str]()
-    return study.capture.model_dump(exclude={"lookup_gib", "whole", *later})

@@ -1,7 +1,7 @@
 """What a table is: its columns with names, types and meanings, and how rows are checked against them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -14,6 +14,10 @@ else:
     DataType = object  # beartype, which checks these annotations in tests, refuses polars' class
 
 
+Source = tuple[str, str]
+"""A stage and a column of one of its tables."""
+
+
 @dataclass(frozen=True)
 class Column:
     """One column of a table."""
@@ -22,6 +26,12 @@ class Column:
     dtype: DataType
     description: str
     nullable: bool = False
+    sources: tuple[Source, ...] = ()
+    """The columns that it is made from; those of stages that a study lacks count for nothing."""
+
+    def made_from(self, *sources: Source) -> "Column":
+        """Return the column with what it is made from."""
+        return replace(self, sources=sources)
 
 
 @dataclass(frozen=True)

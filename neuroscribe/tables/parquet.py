@@ -37,7 +37,7 @@ class Stamp:
     content: str
     """Hash of its rows."""
     inputs: str
-    """Hash of the tables it was made from (see `neuroscribe.lineage`)."""
+    """Hash of the tables it was made from (see `neuroscribe.study.lineage`)."""
 
 
 def parquet_bytes(frame: pl.DataFrame, table: Table, provenance: Mapping[str, object]) -> bytes:

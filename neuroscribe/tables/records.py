@@ -1,7 +1,7 @@
 """The tables as data: every column's name, type and meaning, declared once.
 
-These declarations drive the Parquet files, the Dagster column schemas and the dataset card. A layer's rows
-lie in one file; anything large stays a pointer (sequence id, position, value).
+These declarations drive the Parquet files, Dagster's column schemas and lineage, and the dataset card. A
+layer's rows lie in one file; anything large stays a pointer (sequence id, position, value).
 """
 
 import polars as pl
@@ -115,16 +115,16 @@ NEURON_RECORDS = Table(
             "lower bound of the band's peaks (signed), to an eighth of an octave; coarse for sizes"
             " below 2^-20 or beyond 2^15: they are taken to be spread evenly up to the extremes",
             nullable=True,
-        ),
+        ).made_from(("activations", "histogram")),
         Column(
             "quantile_high",
             pl.Float32(),
             "upper bound of the band's peaks (signed), as exact as quantile_low",
             nullable=True,
-        ),
+        ).made_from(("activations", "histogram")),
         Column("rank", pl.Int32(), "place within the kind, from 0"),
         split_column(),
-        sequence_id_column(),
+        sequence_id_column().made_from(("corpus", "sequence_id")),
         Column("peak", pl.Float32(), "the sequence's largest activation (smallest, for polarity -1)"),
         Column("peak_position", pl.Int16(), "token index of the peak (the first, if several)"),
         Column("activations", FLOATS, "the neuron's value at each token (length T)"),
@@ -139,7 +139,7 @@ TOKEN_LOOKUP = Table(
         layer_column(),
         neuron_column(),
         polarity_column(),
-        Column("token_id", pl.Int32(), "row of corpus/vocabulary"),
+        Column("token_id", pl.Int32(), "row of corpus/vocabulary").made_from(("corpus", "token_ids")),
         Column("count", pl.Int64(), "occurrences of the token in the held-out sequences"),
         Column(
             "mean",
@@ -159,7 +159,9 @@ CONNECTIONS = Table(
         Column("direction", pl.String(), "input_token, output_token, upstream_neuron or downstream_neuron"),
         Column("sign", pl.Int8(), "+1 for the most positive strengths, -1 for the most negative"),
         Column("rank", pl.Int32(), "place by size of the strength, from 0"),
-        Column("token_id", pl.Int32(), "the token, for token directions", nullable=True),
+        Column("token_id", pl.Int32(), "the token, for token directions", nullable=True).made_from(
+            ("corpus", "token_id")
+        ),
         Column("other_layer", pl.Int16(), "the other neuron's layer, for neuron directions", nullable=True),
         Column("other_neuron", pl.Int32(), "the other neuron, for neuron directions", nullable=True),
         Column(
@@ -177,16 +179,23 @@ EXPLANATIONS = Table(
     (
         explanation_id_column(),
         layer_column(),
-        neuron_column(),
-        polarity_column(),
-        Column("text", pl.String(), "the explanation; null unless status is ok", nullable=True),
+        neuron_column().made_from(("neuron_records", "neuron")),
+        polarity_column().made_from(("neuron_records", "polarity")),
+        Column("text", pl.String(), "the explanation; null unless status is ok", nullable=True).made_from(
+            ("neuron_records", "activations"),
+            ("corpus", "token_ids"),
+            ("token_lookup", "mean"),
+            ("connections", "token_id"),
+        ),
         Column("long_text", pl.String(), "a longer explanation, where one was asked for", nullable=True),
         Column("status", pl.String(), "ok, or why there is no text: see EXPLANATION_STATUSES"),
         Column("explainer", pl.String(), "name of the explainer in the study"),
         Column("model", pl.String(), "model and revision; `none` for explainers without an LLM"),
         Column("prompt_sha256", pl.String(), "hash of the prompt, which lies in the call store"),
         Column("sample_index", pl.Int32(), "candidate number, from 0"),
-        Column("sequence_ids", pl.List(pl.UInt32()), "sequences the explainer saw"),
+        Column("sequence_ids", pl.List(pl.UInt32()), "sequences the explainer saw").made_from(
+            ("neuron_records", "sequence_id")
+        ),
         *usage_columns(),
         Column("raw_response", pl.String(), "the reply as received"),
     ),
@@ -198,12 +207,14 @@ SIMULATIONS = Table(
     " the shuffled control.",
     ("explanation_id", "simulator", "neuron", "polarity", "sequence_id"),
     (
-        explanation_id_column(),
+        explanation_id_column().made_from(("explanations", "explanation_id")),
         Column("neuron", pl.Int32(), "the neuron whose exemplar the sequence is"),
         polarity_column(),
-        sequence_id_column(),
-        split_column(),
-        Column("simulated", FLOATS, "expected activation per token, 0..10 (length T)"),
+        sequence_id_column().made_from(("neuron_records", "sequence_id")),
+        split_column().made_from(("neuron_records", "split")),
+        Column("simulated", FLOATS, "expected activation per token, 0..10 (length T)").made_from(
+            ("explanations", "text"), ("corpus", "token_ids")
+        ),
         Column("valid_fraction", pl.Float32(), "probability mass on valid values", nullable=True),
         Column("status", pl.String(), "ok, or why some or all values are NaN: see READING_STATUSES"),
         Column(
@@ -223,11 +234,13 @@ SCORES = Table(
     "How far each explanation can be trusted, one row per explanation, scorer, split and regime.",
     ("explanation_id", "scorer", "split", "regime"),
     (
-        explanation_id_column(),
+        explanation_id_column().made_from(("explanations", "explanation_id")),
         layer_column(),
         neuron_column(),
         polarity_column(),
-        Column("explainer", pl.String(), "name of the explainer in the study"),
+        Column("explainer", pl.String(), "name of the explainer in the study").made_from(
+            ("explanations", "explainer")
+        ),
         Column(
             "scorer",
             pl.String(),
@@ -235,7 +248,16 @@ SCORES = Table(
         ),
         split_column(),
         Column("regime", pl.String(), "top_and_random or random_only"),
-        Column("value", pl.Float64(), "the score; what it measures, the scorer's name says", nullable=True),
+        Column(
+            "value", pl.Float64(), "the score; what it measures, the scorer's name says", nullable=True
+        ).made_from(
+            ("simulations", "simulated"),
+            ("neuron_records", "activations"),
+            ("judgements", "answer"),
+            ("judgements", "probability"),
+            ("ablations", "simulated_divergence"),
+            ("ablations", "mean_divergence"),
+        ),
         Column(
             "ci_low", pl.Float64(), "2.5 % bound of the bootstrap over sequences or excerpts", nullable=True
         ),
@@ -243,8 +265,12 @@ SCORES = Table(
         Column("n_sequences", pl.Int32(), "sequences scored, or excerpts judged"),
         Column("n_tokens", pl.Int32(), "tokens of these"),
         Column("n_unreadable", pl.Int32(), "excerpts without a readable answer, which are not scored"),
-        Column("ceiling", pl.Float64(), "the same for the direct token-lookup table", nullable=True),
-        Column("control", pl.Float64(), "the same for another neuron's explanation", nullable=True),
+        Column(
+            "ceiling", pl.Float64(), "the same for the direct token-lookup table", nullable=True
+        ).made_from(("token_lookup", "mean"), ("neuron_records", "activations"), ("corpus", "token_ids")),
+        Column("control", pl.Float64(), "the same for another neuron's explanation", nullable=True).made_from(
+            ("simulations", "simulated"), ("neuron_records", "activations")
+        ),
         Column("null_reason", pl.String(), "why there is no value", nullable=True),
         Column("chosen", pl.Boolean(), "the best candidate on valid (or the only one)"),
     ),
@@ -256,12 +282,12 @@ JUDGEMENTS = Table(
     " excerpt; rows whose neuron is not the explanation's own are the shuffled control.",
     ("explanation_id", "scorer", "neuron", "polarity", "sequence_id", "item"),
     (
-        explanation_id_column(),
+        explanation_id_column().made_from(("explanations", "explanation_id")),
         Column("neuron", pl.Int32(), "the neuron on whose excerpts the question was asked"),
         polarity_column(),
         Column("scorer", pl.String(), "name of the scorer in the study"),
-        sequence_id_column(),
-        split_column(),
+        sequence_id_column().made_from(("neuron_records", "sequence_id")),
+        split_column().made_from(("neuron_records", "split")),
         Column("item", pl.Int32(), "number of the excerpt among those of its sequence, from 0"),
         Column("start", pl.Int16(), "the excerpt's first token in the sequence"),
         Column("stop", pl.Int16(), "the token after its last one"),
@@ -271,14 +297,18 @@ JUDGEMENTS = Table(
             pl.String(),
             "why the excerpt was chosen: firing, random, same_token, near_text or other_tokens",
         ),
-        Column("label", pl.Boolean(), "whether the neuron fires there (on the marked tokens)"),
+        Column("label", pl.Boolean(), "whether the neuron fires there (on the marked tokens)").made_from(
+            ("neuron_records", "activations")
+        ),
         Column(
             "probability",
             pl.Float32(),
             "how likely the judge holds that it does; for retrieval the cosine similarity",
             nullable=True,
         ),
-        Column("answer", pl.Boolean(), "what the judge said; null without a readable answer", nullable=True),
+        Column(
+            "answer", pl.Boolean(), "what the judge said; null without a readable answer", nullable=True
+        ).made_from(("explanations", "text"), ("corpus", "token_ids")),
         Column("status", pl.String(), "ok, or why there is no answer: see READING_STATUSES"),
         *usage_columns(),
         Column("model", pl.String(), "model, revision and prompt version"),
@@ -291,21 +321,17 @@ ABLATIONS = Table(
     " rows whose neuron is not the explanation's own are the shuffled control.",
     ("explanation_id", "simulator", "neuron", "polarity", "sequence_id"),
     (
-        explanation_id_column(),
+        explanation_id_column().made_from(("simulations", "explanation_id")),
         Column("neuron", pl.Int32(), "the neuron that was replaced"),
         polarity_column(),
-        sequence_id_column(),
+        sequence_id_column().made_from(("simulations", "sequence_id")),
         split_column(),
         Column("simulator", pl.String(), "name of the simulator in the study"),
-        Column("simulated_divergence", pl.Float64(), "mean Jensen-Shannon divergence per token, in nats"),
-        Column("mean_divergence", pl.Float64(), "the same with the neuron's mean activation"),
+        Column(
+            "simulated_divergence", pl.Float64(), "mean Jensen-Shannon divergence per token, in nats"
+        ).made_from(("simulations", "simulated"), ("corpus", "token_ids")),
+        Column("mean_divergence", pl.Float64(), "the same with the neuron's mean activation").made_from(
+            ("activations", "mean"), ("token_lookup", "mean"), ("corpus", "token_ids")
+        ),
     ),
 )
-
-TABLES: dict[str, Table] = {
-    table.name: table
-    for table in (
-        SEQUENCES, VOCABULARY, STATISTICS, NEURON_RECORDS, TOKEN_LOOKUP, CONNECTIONS,
-        EXPLANATIONS, SIMULATIONS, JUDGEMENTS, ABLATIONS, SCORES,
-    )
-}  # fmt: skip

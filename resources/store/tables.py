@@ -14,10 +14,11 @@ import polars as pl
 from upath import UPath
 
 from neuroscribe.errors import StoreError
-from neuroscribe.lineage import TABLES_OF, Lineage
+from neuroscribe.study.lineage import Lineage
 from neuroscribe.study.spec import layer_key, layer_of
+from neuroscribe.study.stages import STAGES, TABLES
+from neuroscribe.tables.columns import Table
 from neuroscribe.tables.parquet import Stamp, parquet_bytes, parquet_frame, stamp_of
-from neuroscribe.tables.records import TABLES, Table
 from resources.store.files import Files
 
 _LAYER_FILE = re.compile(r"(layer_\d+)\.parquet")
@@ -79,7 +80,7 @@ class Tables:
         return self._files.write(_file(study, table, layer), data)
 
     def stamp(self, study: str, table: str, layer: int | None = None) -> Stamp | None:
-        """Return how a file came to be (see neuroscribe/lineage.py).
+        """Return how a file came to be (see neuroscribe/study/lineage.py).
 
         None for a file that is not there, or is no whole Parquet file, and so has to be made again.
         """
@@ -185,27 +186,13 @@ class TableIOManager(dg.IOManager):
     def _check_lineage(self, study: str, table: str, layers: Sequence[int]) -> None:
         """Raise StoreError for a layer that was made from other tables than those that are there now."""
         lineage, stage = Lineage(study, self._tables), table.split("/")[0]
-        for layer in layers if stage in TABLES_OF else ():
+        for layer in layers if stage in STAGES else ():
             if not lineage.holds(stage, layer):
                 path = self._tables.path(study, table, layer)
                 raise StoreError(
                     f"{path}: was made from other tables than those there now; materialise asset"
                     f" {study}/{stage} for {layer_key(layer)} again"
                 )
-
-
-def column_schema(table: Table) -> dg.TableSchema:
-    """Return a table's columns as Dagster shows them."""
-    columns = [
-        dg.TableColumn(
-            column.name,
-            str(column.dtype),
-            column.description,
-            dg.TableColumnConstraints(nullable=column.nullable),
-        )
-        for column in table.columns
-    ]
-    return dg.TableSchema(columns, dg.TableConstraints([f"one row per {', '.join(table.key)}"]))
 
 
 def _file(study: str, table: str, layer: int | None) -> str:
@@ -291,7 +278,6 @@ def _file_facts(
     """Return what a materialisation reports of one file."""
     return {
         "dagster/row_count" if layer is None else "dagster/partition_row_count": rows,
-        "dagster/column_schema": column_schema(_declared(table)),
         "dagster/uri": tables.uri(study, table, layer),
         "path": dg.MetadataValue.path(str(tables.path(study, table, layer))),
         "bytes": size,

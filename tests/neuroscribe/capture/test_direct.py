@@ -11,7 +11,7 @@ import torch
 
 from neuroscribe.capture.direct import captured_texts
 from neuroscribe.errors import CorpusError, StudyError, SubjectError
-from neuroscribe.tables.records import TABLES
+from neuroscribe.study.stages import TABLES
 from neuroscribe.testing.planted import (
     LAYERS,
     NEURONS,

@@ -16,7 +16,7 @@ from neuroscribe.report.summary import (
 )
 from neuroscribe.report.text import report_text
 from neuroscribe.study.spec import Study
-from neuroscribe.tables.records import TABLES
+from neuroscribe.study.stages import TABLES
 from neuroscribe.testing.rows import explanation_row, filled
 
 STUDY = Study.model_validate(

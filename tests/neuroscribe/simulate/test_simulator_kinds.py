@@ -9,7 +9,7 @@ from neuroscribe.study.simulators import AllAtOnce, MatchingWords, OneAtATime, S
 
 from neuroscribe.errors import CapabilityError
 from neuroscribe.study.spec import Study
-from neuroscribe.study.stages import UPSTREAM, simulation_prompts, stage_version
+from neuroscribe.study.stages import STAGES, simulation_prompts, stage_version
 from neuroscribe.testing.stores import MemoryCalls
 from neuroscribe.testing.studies import tiny_study
 from tests.neuroscribe.simulate.answering import Answering
@@ -52,7 +52,7 @@ def test_simulations_depend_on_the_wording_of_their_own_prompts_alone(
 def test_another_simulator_makes_only_simulations_new() -> None:
     one, two = study("matching_words"), study("structured")
 
-    new = {stage for stage in UPSTREAM if stage_version(one, stage) != stage_version(two, stage)}
+    new = {stage for stage in STAGES if stage_version(one, stage) != stage_version(two, stage)}
 
     assert new == {"simulations"}
 

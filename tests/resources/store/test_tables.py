@@ -13,7 +13,7 @@ from neuroscribe.tables.parquet import provenance_of
 from neuroscribe.tables.records import SEQUENCES, TOKEN_LOOKUP, VOCABULARY
 from neuroscribe.testing.rows import filled
 from resources.store.files import Files
-from resources.store.tables import TableIO, Tables, column_schema
+from resources.store.tables import TableIO, Tables
 
 LAYERS = dg.StaticPartitionsDefinition(["layer_00", "layer_01", "layer_02"])
 ALL = {
@@ -85,7 +85,6 @@ def test_a_range_run_writes_one_file_per_layer_and_reports_each(tmp_path: Path):
     path = tmp_path / "tiny/token_lookup/layer_01.parquet"
     assert reported["layer_01"]["bytes"] == path.stat().st_size
     assert reported["layer_01"]["dagster/uri"] == path.as_uri()
-    assert reported["layer_01"]["dagster/column_schema"] == column_schema(TOKEN_LOOKUP)
 
 
 def test_a_single_partition_may_come_as_a_dict_of_one(tmp_path: Path):

@@ -4,19 +4,23 @@ Every file carries a stamp (see `neuroscribe.tables.parquet`): which stage wrote
 the hashes of the tables that went into it. A table is current if that chain holds back to the corpus.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 from neuroscribe.fingerprint import fingerprint
-from neuroscribe.ports.stores import StampReader
 from neuroscribe.study.spec import Study
-from neuroscribe.study.stages import UPSTREAM, stage_identity, stages_of, upstream_of
+from neuroscribe.study.stages import STAGES, stage_identity, stages_of, upstream_of
+from neuroscribe.tables.columns import Table
 from neuroscribe.tables.parquet import Stamp
-from neuroscribe.tables.records import TABLES
 
-TABLES_OF: Mapping[str, tuple[str, ...]] = {
-    stage: tuple(name for name in TABLES if name.split("/")[0] == stage) for stage in UPSTREAM
-}
-"""The tables of each stage."""
+
+@runtime_checkable
+class StampReader(Protocol):
+    """Reads the stamps of tables."""
+
+    def stamp(self, study: str, table: str, layer: int | None = None) -> Stamp | None:
+        """Return a file's stamp, or None if there is no whole file."""
+        ...
 
 
 class Lineage:
@@ -29,32 +33,33 @@ class Lineage:
     def inputs(self, stage: str, layer: int | None) -> str:
         """Return the hash of all tables that a stage makes a layer's tables from, as they are now."""
         contents = [
-            [name, None if (stamp := self._stamp(name, layer)) is None else stamp.content]
-            for upstream in UPSTREAM.get(stage, ())
-            for name in TABLES_OF[upstream]
+            [table.name, None if (stamp := self._stamp(table, layer)) is None else stamp.content]
+            for upstream in (STAGES[stage].reads if stage in STAGES else ())
+            for table in STAGES[upstream].tables
         ]
         return fingerprint("inputs", contents)[:32]
 
     def holds(self, stage: str, layer: int | None) -> bool:
         """Tell whether a stage's tables were made from what is there now."""
-        stamps = [self._stamp(name, layer) for name in TABLES_OF[stage]]
         wanted = self.inputs(stage, layer)
-        return all(stamp is not None and stamp.inputs == wanted for stamp in stamps)
+        return all(stamp is not None and stamp.inputs == wanted for stamp in self._stamps_of(stage, layer))
 
     def is_current(self, study: Study, stage: str, layer: int | None) -> bool:
         """Tell whether a stage's tables, and all before them, are what the study makes of what is there."""
         if stage not in stages_of(study):
             return False
         identity = stage_identity(study, stage)
-        stamps = [self._stamp(name, layer) for name in TABLES_OF[stage]]
         return (
-            all(stamp is not None and stamp.identity == identity for stamp in stamps)
+            all(stamp is not None and stamp.identity == identity for stamp in self._stamps_of(stage, layer))
             and self.holds(stage, layer)
             and all(self.is_current(study, upstream, layer) for upstream in upstream_of(study, stage))
         )
 
-    def _stamp(self, table: str, layer: int | None) -> Stamp | None:
-        place = (table, layer if TABLES[table].per_layer else None)
+    def _stamps_of(self, stage: str, layer: int | None) -> Sequence[Stamp | None]:
+        return [self._stamp(table, layer) for table in STAGES[stage].tables]
+
+    def _stamp(self, table: Table, layer: int | None) -> Stamp | None:
+        place = (table.name, layer if table.per_layer else None)
         if place not in self._stamps:
             self._stamps[place] = self._tables.stamp(self._study, *place)
         return self._stamps[place]

@@ -1,0 +1,118 @@
+"""What the declarations of stages promise to those that read them."""
+
+from typing import Any
+
+import pytest
+
+from neuroscribe.study.prompts import judging_identity
+from neuroscribe.study.scorers import SCORER_KINDS, Judging
+from neuroscribe.study.spec import Study
+from neuroscribe.study.stages import STAGES, TABLES, judging_prompts, stages_of, upstream_of
+
+JUDGES = [kind for kind in SCORER_KINDS.values() if issubclass(kind, Judging)]
+
+
+def study(*scorers: str) -> Study:
+    who: dict[str, Any] = {"explainers": ["token_list"]}
+    named = {kind: {"simulators": ["embedding"]} if kind == "ablation" else who for kind in scorers}
+    return Study.model_validate(
+        {
+            "name": "mine",
+            "description": "two layers",
+            "subject": {"model": "m", "layers": 2, "neurons_per_layer": 24},
+            "corpus": {"files": "x.txt", "sequences": 100},
+            "llm": {"model": "m"},
+            "explainers": {"token_list": {}},
+            "simulators": {"embedding": who},
+            "scorers": named,
+        }
+    )
+
+
+def test_no_stage_reads_itself_or_a_later_one():
+    names = list(STAGES)
+    for place, stage in enumerate(STAGES.values()):
+        assert set(stage.reads) <= set(names[:place])
+
+
+def test_a_table_belongs_to_the_stage_that_it_is_named_after():
+    assert TABLES
+    for stage in STAGES.values():
+        assert {table.name.split("/")[0] for table in stage.tables} <= {stage.name}
+
+
+def test_a_stage_whose_results_are_a_layers_has_one_table():
+    assert {len(stage.tables) for stage in STAGES.values() if stage.per_layer} == {1}
+
+
+def test_every_column_is_made_from_columns_of_stages_that_its_own_reads():
+    made = 0
+    for stage in STAGES.values():
+        readable = {
+            (name, column.name)
+            for name in stage.reads
+            for table in STAGES[name].tables
+            for column in table.columns
+        }
+        for column in (column for table in stage.tables for column in table.columns):
+            made += len(column.sources)
+            assert set(column.sources) <= readable, (stage.name, column.name)
+    assert made > 20
+
+
+def test_the_calls_of_two_stages_never_stand_under_one_name_in_the_ledger():
+    names = [stage.asks for stage in STAGES.values() if stage.asks]
+    assert names == ["explanation", "simulation", "judgement"]
+
+
+@pytest.mark.parametrize(
+    ("scorers", "more"),
+    [
+        ((), ()),
+        (("detection",), ("judgements",)),
+        (("retrieval",), ("judgements",)),
+        (("ablation",), ("ablations",)),
+        (("fuzzing", "ablation"), ("judgements", "ablations")),
+    ],
+)
+def test_judgements_and_ablations_are_there_for_studies_with_such_scorers(
+    scorers: tuple[str, ...], more: tuple[str, ...]
+):
+    always = [name for name in STAGES if name not in ("judgements", "ablations")]
+    assert set(stages_of(study(*scorers))) == {*always, *more}
+    assert set(STAGES["scores"].reads) - set(upstream_of(study(*scorers), "scores")) == (
+        {"judgements", "ablations"} - set(more)
+    )
+
+
+@pytest.mark.parametrize(
+    ("scorers", "layouts"),
+    [
+        (("detection",), ("detection",)),
+        (("fuzzing",), ("fuzzing",)),
+        (("fuzzing", "detection"), ("detection", "fuzzing")),
+        (("retrieval",), ()),
+    ],
+)
+def test_judgements_depend_on_the_wording_of_their_own_prompts_alone(
+    scorers: tuple[str, ...], layouts: tuple[Any, ...]
+):
+    settings = STAGES["judgements"].settings(study(*scorers))
+    assert settings["prompts"] == [judging_identity(layout) for layout in layouts]
+
+
+@pytest.mark.parametrize("kind", JUDGES)
+def test_a_judge_that_asks_a_model_names_its_prompts(kind: type[Judging]):
+    assert bool(kind(explainers=("token_list",)).calls(1)) == bool(kind.prompts)
+
+
+def test_a_new_kind_of_judge_cannot_leave_its_prompts_out_of_the_identity():
+    class Third(Judging):
+        kind: str = "third"
+
+        def calls(self, excerpts: int) -> int:
+            return excerpts
+
+    third = study("detection").model_copy(update={"scorers": {"third": Third(explainers=("token_list",))}})
+    with pytest.raises(AttributeError, match="prompts"):
+        judging_prompts(third)
