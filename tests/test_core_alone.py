@@ -38,10 +38,17 @@ from importlib.metadata import distributions
 print(*(distribution.name for distribution in distributions()), sep="\\n")
 """
 IMPORT_EVERY_MODULE = """
-import importlib, pkgutil, neuroscribe
+import ast, importlib, pathlib, pkgutil, neuroscribe
 
 for module in pkgutil.walk_packages(neuroscribe.__path__, "neuroscribe."):
-    print(importlib.import_module(module.name).__file__)
+    file = importlib.import_module(module.name).__file__
+    print(file)
+    # What functions import is not asked for until they are called.
+    for node in ast.walk(ast.parse(pathlib.Path(file).read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            [importlib.import_module(alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            importlib.import_module(node.module)
 """
 SHOW_ORIGINS = """
 from importlib.util import find_spec
@@ -105,7 +112,7 @@ def test_neither_orchestrator_nor_validation_nor_stores_nor_server_clients_come_
     assert not names & {"great-expectations", "s3fs", "boto3", "botocore", "openai", "sqlalchemy", "pandas"}
 
 
-def test_every_module_of_the_core_imports_there(notebook: Path, tmp_path: Path):
+def test_every_module_of_the_core_and_all_that_its_functions_import_is_there(notebook: Path, tmp_path: Path):
     imported = {Path(file) for file in _printed(notebook, IMPORT_EVERY_MODULE, at=tmp_path)}
     assert all(file.is_relative_to(notebook.parent.parent) for file in imported)
     # The package itself is imported by the program.
