@@ -95,5 +95,5 @@ $(READY): pyproject.toml requirements.lock
 	  exit 1; }
 	echo "Setting up .venv (a few minutes the first time)"
 	$(BIN)/python -m pip install -q -c requirements.lock torch
-	$(BIN)/python -m pip install -q -c requirements.lock -e '.[dev]'
+	$(BIN)/python -m pip install -q -c requirements.lock -e '.[app,dev]'
 	touch $(READY)

@@ -15,7 +15,8 @@ from neuroscribe.glossary import WORDS
 from neuroscribe.study.files import read_study
 
 ROOT = Path(__file__).parent.parent
-OURS = ("dagster_project", "assets", "resources", "neuroscribe")
+APPLICATION = ("dagster_project", "assets", "resources")
+OURS = (*APPLICATION, "neuroscribe")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ENVIRONMENT = (ROOT / "dagster_project" / "environments.py").read_text(encoding="utf-8")
@@ -89,7 +90,7 @@ def test_only_the_environment_module_reads_environment_variables(package: str):
 
 
 def test_the_lock_pins_every_direct_dependency_to_a_version_the_project_allows():
-    lock, direct = _lock(), _direct_dependencies()
+    lock, direct = _lock(), _stated("neuroscribe", "app", "dev")
     assert set(direct) <= set(lock)
     unfit = [str(need) for name, need in direct.items() if not need.specifier.contains(lock[name])]
     assert unfit == []
@@ -107,15 +108,27 @@ def test_the_lock_holds_one_dagster_release():
     assert set(family.values()) == {"1.13.27"}
 
 
-def test_every_import_from_elsewhere_is_a_stated_dependency():
-    direct = set(_direct_dependencies())
-    homes = packages_distributions()
-    unstated = {
-        module
-        for module in _imported_modules()
-        if not direct & {canonicalize_name(name) for name in homes.get(module, [])}
-    }
-    assert unstated == set()
+def test_the_core_states_what_it_imports_and_nothing_else():
+    stated, imported = set(_stated("neuroscribe")), _imported("neuroscribe")
+    assert {module for module, homes in imported.items() if not homes & stated} == set()
+    assert stated - set().union(*imported.values()) == set()
+
+
+def test_the_application_states_what_it_imports_beyond_the_core_and_four_that_others_load():
+    core, added, imported = set(_stated("neuroscribe")), set(_stated("app")), _imported(*APPLICATION)
+    assert {module for module, homes in imported.items() if not homes & (core | added)} == set()
+    assert added - set().union(*imported.values()) == {"accelerate", "dagster-webserver", "pandas", "s3fs"}
+
+
+def test_nothing_is_stated_twice():
+    core, added, tests = (set(_stated(part)) for part in ("neuroscribe", "app", "dev"))
+    assert (core & added) | (core & tests) | (added & tests) == set()
+
+
+def test_every_import_of_tests_and_benchmarks_is_a_stated_dependency():
+    stated = set(_stated("neuroscribe", "app", "dev"))
+    imported = _imported("tests", "benchmarks")
+    assert {module for module, homes in imported.items() if not homes & stated} == set()
 
 
 def test_no_tracked_file_names_a_package_registry():
@@ -161,6 +174,11 @@ def test_the_readme_explains_its_numbers_in_the_words_of_the_glossary():
     assert absent == []
 
 
+def test_the_readme_names_the_release_of_torch_that_comes_with_the_core():
+    (release,) = _stated("neuroscribe")["torch"].specifier
+    assert f"of torch it must be {release.version}." in " ".join(README.split())
+
+
 def test_the_readme_lists_every_variable_that_is_read():
     read = set(re.findall(r"NEUROSCRIBE_[A-Z0-9_]+", ENVIRONMENT))
     assert set(re.findall(r"NEUROSCRIBE_[A-Z0-9_]+", README)) == read
@@ -187,22 +205,26 @@ def _lock() -> dict[str, str]:
     return {canonicalize_name(name): version for name, version in pins}
 
 
-def _direct_dependencies() -> dict[str, Requirement]:
-    lines = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
-    return {canonicalize_name(need.name): need for need in map(Requirement, lines)}
+def _stated(*parts: str) -> dict[str, Requirement]:
+    """Return what pyproject.toml asks for, by name: for `neuroscribe`, or as an extra of that name."""
+    lists = {"neuroscribe": PROJECT["dependencies"], **PROJECT["optional-dependencies"]}
+    needs = (Requirement(line) for part in parts for line in lists[part])
+    return {canonicalize_name(need.name): need for need in needs}
 
 
-def _imported_modules() -> set[str]:
-    """Return the top-level modules, neither ours nor Python's, that some file of the project imports."""
-    found: set[str] = set()
-    for folder in (*OURS, "tests", "benchmarks"):
+def _imported(*folders: str) -> dict[str, set[str]]:
+    """Return the top-level modules from elsewhere that some file imports, each with its distributions."""
+    modules: set[str] = set()
+    for folder in folders:
         for path in (ROOT / folder).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Import):
-                    found |= {alias.name.partition(".")[0] for alias in node.names}
+                    modules |= {alias.name.partition(".")[0] for alias in node.names}
                 elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                    found.add(node.module.partition(".")[0])
-    return found - set(sys.stdlib_module_names) - set(OURS) - {"tests", "benchmarks"}
+                    modules.add(node.module.partition(".")[0])
+    modules -= {*sys.stdlib_module_names, *OURS, "tests", "benchmarks"}
+    homes = packages_distributions()
+    return {module: {canonicalize_name(name) for name in homes.get(module, [])} for module in modules}
 
 
 def _places(pattern: re.Pattern[str]) -> list[str]:
