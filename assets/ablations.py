@@ -1,12 +1,11 @@
 """Ablations: the subject run with neurons replaced by what the explanations let one predict."""
 
 import asyncio
+from typing import Any
 
 import dagster as dg
-import polars as pl
 
-from assets.partitions import selected_layers
-from assets.stage import stage
+from assets.stage import layer_evidence, stage
 from neuroscribe.ports.sources import SubjectSource
 from neuroscribe.ports.stores import CallStore, Progress
 from neuroscribe.study.spec import Study
@@ -25,31 +24,16 @@ def ablations(study: Study) -> dg.AssetsDefinition:
     )
     def asset(
         context: dg.AssetExecutionContext,
-        corpus: dict[str, pl.DataFrame],
-        activations: pl.DataFrame,
-        neuron_records: pl.DataFrame,
-        token_lookup: pl.DataFrame,
-        explanations: pl.DataFrame,
-        simulations: pl.DataFrame,
         subject: dg.ResourceParam[SubjectSource],
         calls: dg.ResourceParam[CallStore],
         progress: dg.ResourceParam[Progress],
+        **inputs: Any,
     ) -> dg.MaterializeResult:
-        from neuroscribe.ablate.stage import AblatedTables, ablated_layer
+        from neuroscribe.ablate.stage import ablated_layer
 
-        (layer,) = selected_layers(context)
-        tables = AblatedTables(
-            corpus["corpus/sequences"],
-            activations,
-            neuron_records,
-            token_lookup,
-            explanations,
-            simulations,
-        )
+        evidence = layer_evidence(study, context, inputs)
         model = subject.open(study.subject, progress=progress)
-        frame = asyncio.run(
-            ablated_layer(study, layer, tables, subject=model, calls=calls, progress=progress)
-        )
+        frame = asyncio.run(ablated_layer(evidence, subject=model, calls=calls, progress=progress))
         return dg.MaterializeResult(
             value=frame,
             metadata={

@@ -1,12 +1,11 @@
 """Explanations: the sample's neurons put into words."""
 
 import asyncio
+from typing import Any
 
 import dagster as dg
-import polars as pl
 
-from assets.partitions import selected_layers
-from assets.stage import provider_kind, stage, table_metadata
+from assets.stage import layer_evidence, provider_kind, stage, table_metadata
 from neuroscribe.ports.sources import LLMSource
 from neuroscribe.ports.stores import CallStore, Progress
 from neuroscribe.study.spec import Study
@@ -27,36 +26,21 @@ def explanations(study: Study) -> dg.AssetsDefinition:
     )
     def asset(
         context: dg.AssetExecutionContext,
-        corpus: dict[str, pl.DataFrame],
-        activations: pl.DataFrame,
-        neuron_records: pl.DataFrame,
-        token_lookup: pl.DataFrame,
-        connections: pl.DataFrame,
         llm: dg.ResourceParam[LLMSource],
         calls: dg.ResourceParam[CallStore],
         progress: dg.ResourceParam[Progress],
+        **inputs: Any,
     ) -> dg.MaterializeResult:
-        from neuroscribe.explain.stage import LayerTables, layer_explanations
+        from neuroscribe.explain.stage import explained_layer
         from neuroscribe.report.tallies import explanation_tally
 
-        (layer,) = selected_layers(context)
-        tables = LayerTables(
-            corpus["corpus/sequences"],
-            corpus["corpus/vocabulary"],
-            activations,
-            neuron_records,
-            token_lookup,
-            connections,
-        )
-        model = llm.open(study.llm, progress=progress) if study.explaining_needs else None
-        made = asyncio.run(
-            layer_explanations(study, layer, tables, llm=model, calls=calls, progress=progress)
-        )
+        evidence = layer_evidence(study, context, inputs)
+        frame = asyncio.run(explained_layer(evidence, llm=llm, calls=calls, progress=progress))
         return dg.MaterializeResult(
-            value=made.explanations,
+            value=frame,
             metadata={
-                **explanation_tally(made.explanations, made.set_aside),
-                "set_aside": table_metadata(made.set_aside.head(_NAMED)),
+                **explanation_tally(frame, evidence.set_aside),
+                "set_aside": table_metadata(evidence.set_aside.head(_NAMED)),
             },
         )
 

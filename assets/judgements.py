@@ -1,11 +1,11 @@
 """Judgements: single excerpts held against the explanations, by an LLM or a sentence encoder."""
 
 import asyncio
+from typing import Any
 
 import dagster as dg
-import polars as pl
 
-from assets.stage import provider_kind, stage
+from assets.stage import layer_evidence, provider_kind, stage
 from neuroscribe.ports.sources import EncoderSource, LLMSource
 from neuroscribe.ports.stores import CallStore, Progress
 from neuroscribe.study.spec import Study
@@ -22,22 +22,19 @@ def judgements(study: Study) -> dg.AssetsDefinition:
         kinds={provider_kind(study.simulating_llm), "polars"},
     )
     def asset(
-        corpus: dict[str, pl.DataFrame],
-        neuron_records: pl.DataFrame,
-        explanations: pl.DataFrame,
+        context: dg.AssetExecutionContext,
         llm: dg.ResourceParam[LLMSource],
         encoders: dg.ResourceParam[EncoderSource],
         calls: dg.ResourceParam[CallStore],
         progress: dg.ResourceParam[Progress],
+        **inputs: Any,
     ) -> dg.MaterializeResult:
-        from neuroscribe.judge.stage import JudgedTables, judged_layer
+        from neuroscribe.judge.stage import judged_layer
         from neuroscribe.report.tallies import judgement_tally
 
-        tables = JudgedTables(
-            corpus["corpus/sequences"], corpus["corpus/vocabulary"], neuron_records, explanations
-        )
+        evidence = layer_evidence(study, context, inputs)
         frame = asyncio.run(
-            judged_layer(study, tables, llm=llm, encoders=encoders, calls=calls, progress=progress)
+            judged_layer(evidence, llm=llm, encoders=encoders, calls=calls, progress=progress)
         )
         return dg.MaterializeResult(value=frame, metadata=judgement_tally(frame))
 

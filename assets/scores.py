@@ -1,9 +1,10 @@
 """Scores: how far each explanation can be trusted."""
 
-import dagster as dg
-import polars as pl
+from typing import Any
 
-from assets.stage import stage, table_metadata
+import dagster as dg
+
+from assets.stage import layer_evidence, stage, table_metadata
 from neuroscribe.study.spec import Study
 
 
@@ -18,24 +19,15 @@ def scores(study: Study) -> dg.AssetsDefinition:
         " undefined scores are null with their reason.",
         kinds={"polars", "parquet"},
     )
-    def asset(
-        corpus: dict[str, pl.DataFrame],
-        neuron_records: pl.DataFrame,
-        token_lookup: pl.DataFrame,
-        explanations: pl.DataFrame,
-        simulations: pl.DataFrame,
-        **others: pl.DataFrame,
-    ) -> dg.MaterializeResult:
+    def asset(context: dg.AssetExecutionContext, **inputs: Any) -> dg.MaterializeResult:
         from neuroscribe.report.pictures import data_uri_markdown, score_histogram_png
         from neuroscribe.report.summary import scorer_table
         from neuroscribe.report.tallies import score_tally, tokens_per_scored_neuron
-        from neuroscribe.score.stage import LayerResults, scored
+        from neuroscribe.score.stage import scored_layer
         from neuroscribe.study.dues import unfitted
 
-        results = LayerResults(
-            explanations, simulations, neuron_records, token_lookup, corpus["corpus/sequences"], **others
-        )
-        frame = scored(study, results)
+        evidence = layer_evidence(study, context, inputs)
+        frame = scored_layer(evidence)
         chart = score_histogram_png(frame, leave_out=unfitted(study))
         picture = data_uri_markdown(chart, "distribution of the scores")
         return dg.MaterializeResult(
@@ -43,7 +35,7 @@ def scores(study: Study) -> dg.AssetsDefinition:
             metadata={
                 **score_tally(study, frame),
                 "by_scorer": table_metadata(scorer_table(study, frame)),
-                "tokens_per_scored_neuron": table_metadata(tokens_per_scored_neuron(study, results, frame)),
+                "tokens_per_scored_neuron": table_metadata(tokens_per_scored_neuron(evidence, frame)),
                 "distribution": dg.MetadataValue.md(picture),
             },
         )

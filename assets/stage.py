@@ -1,6 +1,6 @@
 """What all assets of a study have in common, read off the declaration of their stage."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from inspect import Parameter, signature
 from typing import Any
@@ -8,8 +8,9 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets.partitions import layer_partitions
+from assets.partitions import layer_partitions, selected_layers
 from neuroscribe.errors import BatchPendingError, NeuroscribeError
+from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.study.spec import LLMSpec, Study
 from neuroscribe.study.stages import STAGES, Stage, provenance, stage_version, stages_of, upstream_of
 from neuroscribe.tables.columns import Table
@@ -59,6 +60,17 @@ def key(study: Study, name: str) -> dg.AssetKey:
 def provider_kind(spec: LLMSpec) -> str:
     """Return what Dagster shows for where a model is asked."""
     return "openai" if spec.provider == "openai" else "huggingface"
+
+
+def layer_evidence(
+    study: Study, context: dg.AssetExecutionContext, inputs: Mapping[str, Any]
+) -> LayerEvidence:
+    """Return what an asset's inputs, by stage, tell of the run's one layer."""
+    (layer,) = selected_layers(context)
+    tables: dict[str, pl.DataFrame] = {}
+    for name, value in inputs.items():
+        tables |= value if isinstance(value, dict) else {STAGES[name].tables[0].name: value}
+    return LayerEvidence(study, layer, tables)
 
 
 def table_metadata(frame: pl.DataFrame) -> dg.MetadataValue:

@@ -25,8 +25,8 @@ import openai
 from benchmarks.figures import Figure, figure
 from benchmarks.llm_server import ANSWER
 from neuroscribe.fingerprint import fingerprint
-from neuroscribe.llm.calls import answered_once, worked_through
-from neuroscribe.ports.replies import Message
+from neuroscribe.llm.calls import Once, answer_form, worked_through
+from neuroscribe.ports.replies import Message, Reply
 from neuroscribe.ports.stores import CallStore
 from neuroscribe.testing.virtual_time import run_in_virtual_time
 from resources.llm.limits import Pace
@@ -127,15 +127,16 @@ async def _bare_httpx2(url: str) -> None:
 
 def _ours(url: str, at_once: int, calls: CallStore) -> Work:
     server = OpenAIServer("m", base_url=url, concurrency=at_once)
+    once, form = Once(calls), answer_form(Reply)
 
     async def ask(seed: int) -> None:
-        async def call() -> dict[str, Any]:
+        async def call() -> Reply:
             question = [Message("user", PROMPT)]
             reply = await server.reply(question, max_tokens=60, temperature=0.0, seed=seed)
             assert reply.text, reply.raw
-            return {**vars(reply), "usage": vars(reply.usage)}
+            return reply
 
-        await answered_once(fingerprint("benchmark", seed), calls, call, read=dict)
+        await once.answer(fingerprint("benchmark", seed), call, form)
 
     return ask
 

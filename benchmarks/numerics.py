@@ -14,7 +14,7 @@ import torch
 from benchmarks.capture import TOP_K
 from dagster_project.environments import ROOT
 from neuroscribe.capture import CapturePlan, LayerState, capture
-from neuroscribe.study.files import read_study
+from neuroscribe.kinds import read_study
 from neuroscribe.testing.stores import SilentProgress
 from neuroscribe.text.corpus import token_matrix
 from resources.models.subject import SubjectModels

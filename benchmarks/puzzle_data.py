@@ -8,20 +8,22 @@ explanations were written by people, and a found one is held against the true on
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import polars as pl
-from neuroscribe.evidence.tasks import Task
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from neuroscribe.errors import PuzzleError
-from neuroscribe.explain.evidence import LayerEvidence
+from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.measures.agreement import correlation
 from neuroscribe.ports.models import TextEncoder
+from neuroscribe.simulate.questions import Task
+from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import CONNECTIONS, NEURON_RECORDS, TOKEN_LOOKUP
-from neuroscribe.testing.rows import exemplar_row, row, vocabulary_table
+from neuroscribe.testing.rows import exemplar_row, row, sequence_table, vocabulary_table
 
 LAYER = 0
 POLARITY = 1
@@ -98,26 +100,20 @@ class PuzzleLayer:
             )
         }
 
-    @property
-    def tokens(self) -> dict[int, tuple[bytes, ...]]:
-        """Token bytes of every sentence, by sequence id."""
-        return {
-            sequence: tuple(token.encode() for token in self._sentence(*place).tokens)
-            for place, sequence in self._ids.items()
-        }
-
-    def evidence(self) -> LayerEvidence:
+    def evidence(self, study: Study) -> LayerEvidence:
         """Return what explainers may see: all sentences, and the mean activation of each token in them."""
-        vocabulary = list(dict.fromkeys(token for own in self.tokens.values() for token in own))
-        return LayerEvidence(
-            LAYER,
-            tuple((neuron, POLARITY) for neuron in range(len(self.puzzles))),
-            self._records(),
-            self._lookup({token: place for place, token in enumerate(vocabulary)}),
-            CONNECTIONS.frame([]),
-            self.tokens,
-            vocabulary_table(vocabulary),
-        )
+        sentences = {sequence: self._sentence(*place).tokens for place, sequence in self._ids.items()}
+        ids = {token: place for place, token in enumerate(dict.fromkeys(chain(*sentences.values())))}
+        shown = [[ids[token] for token in tokens] for tokens in sentences.values()]
+        tables = {
+            "corpus/sequences": sequence_table(shown),
+            "corpus/vocabulary": vocabulary_table([token.encode() for token in ids]),
+            "neuron_records": self._records(),
+            "token_lookup": self._lookup(ids),
+            "connections": CONNECTIONS.frame([]),
+        }
+        neurons = [(neuron, POLARITY) for neuron in range(len(self.puzzles))]
+        return LayerEvidence(study, LAYER, tables, neurons=neurons)
 
     def tasks(self, texts: Mapping[str, tuple[int, str]]) -> list[Task]:
         """Return the simulation of each explanation, by id, on all sentences of its neuron."""
@@ -156,13 +152,13 @@ class PuzzleLayer:
                 rows.append(exemplar_row(neuron, ids[place], values[place], **given))
         return NEURON_RECORDS.frame(rows)
 
-    def _lookup(self, ids: Mapping[bytes, int]) -> pl.DataFrame:
+    def _lookup(self, ids: Mapping[str, int]) -> pl.DataFrame:
         rows: list[dict[str, Any]] = []
         for neuron, puzzle in enumerate(self.puzzles):
             values: dict[int, list[float]] = {}
             for one in puzzle.activation_records:
                 for token, value in zip(one.tokens, one.activations, strict=True):
-                    values.setdefault(ids[token.encode()], []).append(value)
+                    values.setdefault(ids[token], []).append(value)
             rows += [
                 row(
                     TOKEN_LOOKUP,

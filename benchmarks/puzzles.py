@@ -16,18 +16,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
-from neuroscribe.explain.explainers import explained
-from neuroscribe.simulate.simulators import opened_simulators
-from neuroscribe.study.explainers import LogitLens
-from neuroscribe.study.scorers import ScoringSpec
 
 from benchmarks.figures import Figure, figure, write
 from benchmarks.puzzle_data import POLARITY, PuzzleLayer, is_first, likeness, read_puzzles
 from dagster_project.environments import Environment
 from neuroscribe.errors import NeuroscribeError, StudyError
+from neuroscribe.explain.logit_lens import LogitLens
+from neuroscribe.explain.stage import explained
+from neuroscribe.kinds import read_studies
 from neuroscribe.ports.models import TextEncoder
-from neuroscribe.simulate.stage import simulated
-from neuroscribe.study.files import chosen_study, read_studies
+from neuroscribe.simulate.stage import opened_simulators, simulated
+from neuroscribe.study.files import chosen_study
+from neuroscribe.study.scoring import ScoringSpec
 from neuroscribe.study.sections import EncoderSpec
 from neuroscribe.study.spec import Study
 from neuroscribe.text.escaping import escaped
@@ -81,11 +81,12 @@ async def tried(name: str, layer: PuzzleLayer, study: Study, resources: dict[str
     simulators = await opened_simulators(
         study, llm=resources["llm"], encoders=resources["encoders"], **shared
     )
-    explanations = await explained(study, layer.evidence(), llm=llm, **shared)
+    evidence = layer.evidence(study)
+    explanations = await explained(evidence, llm=llm, **shared)
     every = candidates(layer, explanations)
     wanted = layer.tasks({identity: (one.neuron, one.text) for identity, one in every.items()})
     tasks = dict.fromkeys(study.simulators, wanted)
-    simulations = await simulated(study, tasks, layer.tokens, simulators=simulators, **shared)
+    simulations = await simulated(evidence, tasks, simulators=simulators, **shared)
     encoder = resources["encoders"].open(ENCODER, progress=resources["progress"])
     figures = list(solved(name, layer, study, explanations, encoder))
     for simulator in study.simulators:

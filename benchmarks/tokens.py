@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from neuroscribe.study.explainers import EXPLAINER_KINDS
-from neuroscribe.study.simulators import SIMULATOR_KINDS
 
 from benchmarks.figures import Figure, figure
 from dagster_project.environments import Environment
 from dagster_project.plan import found
+from neuroscribe.kinds import KnownStudy, read_studies
 from neuroscribe.ports.replies import Usage
 from neuroscribe.report.plan import layer_plan
 from neuroscribe.report.planned_calls import Asked
-from neuroscribe.study.files import chosen_study, read_studies
+from neuroscribe.study.files import chosen_study
 from neuroscribe.study.spec import Study
 from resources.models.artefacts import Artefacts
 from resources.models.weights import located
@@ -37,7 +36,7 @@ def token_figures() -> Iterator[Figure]:
     study = everything(chosen_study(read_studies(environment.studies), STUDY))
     tables = Tables(environment.store, endpoint_url=environment.endpoint_url)
     captured = found(study, tables, LAYER)
-    if captured.tables is None:
+    if "neuron_records" not in captured.tables:
         print(
             f"{environment.store} holds no records of {STUDY}: llm.tokens_per_scored_neuron.* need `make run`"
         )
@@ -56,10 +55,10 @@ def token_figures() -> Iterator[Figure]:
 def everything(study: Study) -> Study:
     """Return the study with every explainer, and every simulator reading `highlights`."""
     data: dict[str, Any] = study.model_dump(exclude={"explainers", "simulators", "scorers"})
-    shown: dict[str, Any] = {name: {} for name in EXPLAINER_KINDS}
+    shown: dict[str, Any] = {name: {} for name in KnownStudy.known_kinds("explainers")}
     shown |= {name: {"excerpts": 5, "excerpt_tokens": 64} for name in ("token_pairs", "next_token")}
-    read = {name: {"explainers": ["highlights"]} for name in SIMULATOR_KINDS}
-    return Study.model_validate({**data, "explainers": shown, "simulators": read})
+    read = {name: {"explainers": ["highlights"]} for name in KnownStudy.known_kinds("simulators")}
+    return KnownStudy.model_validate({**data, "explainers": shown, "simulators": read})
 
 
 def _counting(study: Study, environment: Environment) -> Any:

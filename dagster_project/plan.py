@@ -19,7 +19,6 @@ from dagster_project.environments import Environment
 from neuroscribe.errors import CapabilityError, LLMError, NeuroscribeError
 from neuroscribe.judge.judging import AskingJudge
 from neuroscribe.kinds import read_studies
-from neuroscribe.study.lineage import Lineage
 from neuroscribe.llm.capabilities import LLM_NEEDS
 from neuroscribe.ports.replies import Usage
 from neuroscribe.ports.sources import Models
@@ -27,6 +26,7 @@ from neuroscribe.report.plan import layer_plan, plan_text
 from neuroscribe.report.planned_calls import Asked, Found
 from neuroscribe.simulate.simulator import Simulating
 from neuroscribe.study.files import chosen_layers, chosen_study
+from neuroscribe.study.lineage import Lineage
 from neuroscribe.study.spec import LLMSpec, Study
 from neuroscribe.study.stages import STAGES, TABLES
 from neuroscribe.text.escaping import escaped

@@ -15,8 +15,8 @@ from dagster_project.environments import Environment
 from neuroscribe.capture.stage import captured_shard
 from neuroscribe.errors import NeuroscribeError, StoreError
 from neuroscribe.kinds import read_studies
-from neuroscribe.study.lineage import Lineage
 from neuroscribe.study.files import chosen_layers, chosen_study
+from neuroscribe.study.lineage import Lineage
 from neuroscribe.study.spec import Study
 from neuroscribe.text.escaping import escaped
 from resources.store.tables import Tables

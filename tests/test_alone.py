@@ -11,7 +11,7 @@ from dagster._core.test_utils import create_run_for_test
 from dagster_project.alone import LAUNCHER, close_runs_of_dead_processes, study_alone
 from dagster_project.environments import ROOT, Environment
 from neuroscribe.errors import StudyError
-from neuroscribe.study.files import read_study
+from neuroscribe.kinds import read_study
 
 STUDY = read_study(ROOT / "studies" / "embedded.toml")
 

@@ -14,11 +14,12 @@ from dagster_project.automation import spans
 from dagster_project.build import build_defs
 from dagster_project.environments import ROOT, Environment
 from dagster_project.freshness import Freshness
-from neuroscribe.study.files import read_study
+from neuroscribe.kinds import read_study
 from neuroscribe.study.lineage import Lineage
 from neuroscribe.study.spec import Study, layer_key
-from neuroscribe.study.stages import STAGES, TABLES, provenance
-from neuroscribe.testing.rows import explanation_row, sequence_table
+from neuroscribe.study.stages import STAGES, provenance
+from neuroscribe.tables.records import SIMULATIONS
+from neuroscribe.testing.rows import explanation_row, row, sequence_table
 from resources.store.tables import Tables
 
 STUDY = read_study(ROOT / "studies" / "embedded.toml")
@@ -59,9 +60,7 @@ class Bench:
 
     def simulated(self, layer: int, *, status: str) -> None:
         """Write a layer's simulations anew: one, with this status."""
-        row = {"explanation_id": "a", "neuron": 0, "polarity": 1, "sequence_id": 0, "split": "test"}
-        row |= {"simulated": [0.0], "valid_fraction": None, "status": status, "unmatched_words": None}
-        self.written("simulations", layer, row | Usage().columns() | {"simulator": "s", "model": "qwen"})
+        self.written("simulations", layer, row(SIMULATIONS, simulated=[0.0], status=status, model="qwen"))
 
     def checked(self, layer: int, *, passed: bool) -> None:
         """Score a layer in a run of Dagster's whose one check comes out so."""

@@ -9,7 +9,7 @@ from dagster_project.build import build_defs
 from dagster_project.environments import Environment
 from dagster_project.launch import Launcher
 from neuroscribe.errors import BatchPendingError
-from neuroscribe.study.files import read_study
+from neuroscribe.kinds import read_study
 from neuroscribe.testing.planted import LAYERS, PlantedScript
 from neuroscribe.testing.planted_study import write_planted_study
 from neuroscribe.testing.server_batches import Batches

@@ -9,14 +9,14 @@ from assets.stage import key
 from dagster_project.build import build_defs
 from dagster_project.environments import ROOT, Environment
 from neuroscribe.errors import StudyError
-from neuroscribe.study.files import read_studies
+from neuroscribe.kinds import KnownStudy, read_studies
 from neuroscribe.study.spec import Study
 from neuroscribe.study.stages import STAGES, stages_of
 from neuroscribe.tables.records import SEQUENCES, VOCABULARY
 
 STUDIES = read_studies(ROOT / "studies")
 _SHOWN = {"explainers": list(STUDIES["embedded"].explainers)}
-EVERY = Study.model_validate(
+EVERY = KnownStudy.model_validate(
     STUDIES["embedded"].model_dump()
     | {"scorers": {"detection": _SHOWN, "ablation": {"simulators": list(STUDIES["embedded"].simulators)}}}
 )

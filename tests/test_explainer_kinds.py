@@ -11,8 +11,8 @@ from neuroscribe.capture.connections import connections_of
 from neuroscribe.capture.stage import captured, layer_lookup, layer_records
 from neuroscribe.errors import CapabilityError
 from neuroscribe.explain.stage import ExplainedLayer, LayerTables, layer_explanations
+from neuroscribe.kinds import KnownStudy
 from neuroscribe.report.tallies import explanation_tally
-from neuroscribe.study.spec import Study
 from neuroscribe.subject.subject import Subject
 from neuroscribe.tables.records import CONNECTIONS
 from neuroscribe.testing.planted import (
@@ -40,7 +40,7 @@ from resources.llm.server import OpenAIServer
 pytestmark = pytest.mark.slow
 LAYER = 1
 KINDS = ("token_pairs", "highlights", "next_token", "logit_lens", "token_summary")
-STUDY = Study.model_validate(
+STUDY = KnownStudy.model_validate(
     {
         "name": "planted",
         "description": "",

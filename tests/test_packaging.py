@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from neuroscribe.glossary import WORDS
-from neuroscribe.study.files import read_study
+from neuroscribe.kinds import read_study
 
 ROOT = Path(__file__).parent.parent
 APPLICATION = ("dagster_project", "assets", "resources")

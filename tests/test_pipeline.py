@@ -17,9 +17,9 @@ from dagster_project.freshness import Freshness
 from dagster_project.launch import Launcher
 from neuroscribe.capture.stage import layer_records
 from neuroscribe.errors import StoreError
+from neuroscribe.kinds import read_study
 from neuroscribe.publish.stage import publish
 from neuroscribe.score.rules import rules_for
-from neuroscribe.study.files import read_study
 from neuroscribe.study.spec import Study
 from neuroscribe.study.stages import provenance
 from neuroscribe.testing.planted import CONSTANT, DEAD, LAYERS, NEURONS, PLANTED, PlantedScript

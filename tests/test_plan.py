@@ -19,6 +19,7 @@ from neuroscribe.evidence.sample import sampled_neurons, set_aside
 from neuroscribe.explain.stage import LayerTables, layer_explanations
 from neuroscribe.judge.judges import AskedJudge
 from neuroscribe.judge.stage import Evidence, JudgedTables, judged
+from neuroscribe.kinds import KnownStudy
 from neuroscribe.ports.models import Simulator
 from neuroscribe.ports.replies import Usage
 from neuroscribe.report.ledger import ledger
@@ -42,7 +43,7 @@ SIMULATING = sorted(set(SIMULATOR_KINDS) - {"embedding"})
 
 
 def study(explainers: dict[str, Any], simulators: dict[str, Any], scorers: dict[str, Any]) -> Study:
-    return Study.model_validate(
+    return KnownStudy.model_validate(
         {
             "name": "planted",
             "description": "",

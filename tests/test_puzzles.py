@@ -14,7 +14,7 @@ from benchmarks.puzzle_data import POLARITY, PuzzleLayer, is_first, read_puzzles
 from benchmarks.puzzles import puzzle_study, tried
 from neuroscribe.errors import PuzzleError, StudyError
 from neuroscribe.explain.evidence import shown_excerpts, strongest_tokens
-from neuroscribe.study.files import read_study
+from neuroscribe.kinds import read_study
 from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import SIMULATIONS
 from neuroscribe.testing.planted import PLANTED, PlantedScript

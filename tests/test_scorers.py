@@ -14,9 +14,9 @@ from dagster_project.environments import Environment
 from dagster_project.freshness import Freshness
 from dagster_project.launch import Launcher
 from dagster_project.outcome import outcome
+from neuroscribe.kinds import read_study
 from neuroscribe.report.tallies import llm_calls
 from neuroscribe.score.rules import rules_for
-from neuroscribe.study.files import read_study
 from neuroscribe.study.spec import Study
 from neuroscribe.testing.judging_script import JudgingScript
 from neuroscribe.testing.planted import CONSTANT, PLANTED

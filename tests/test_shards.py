@@ -20,7 +20,7 @@ from dagster_project.shard import main
 from neuroscribe.capture.stage import whole_capture
 from neuroscribe.capture.whole.reading import is_whole, neuron_activations, sequence_activations
 from neuroscribe.errors import StoreError
-from neuroscribe.study.files import read_study
+from neuroscribe.kinds import read_study
 from neuroscribe.study.spec import Study
 from neuroscribe.testing.planted import LAYERS
 from neuroscribe.testing.planted_study import write_planted_study

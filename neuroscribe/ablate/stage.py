@@ -14,7 +14,6 @@ from neuroscribe.evidence.simulations import Place, fitted
 from neuroscribe.fingerprint import fingerprint
 from neuroscribe.llm.calls import Form, Once
 from neuroscribe.measures.calibration import Calibrated
-from neuroscribe.ports.sources import SubjectSource
 from neuroscribe.ports.stores import CallStore, Progress
 from neuroscribe.subject.architectures import DownProjection, selected_projections
 from neuroscribe.subject.subject import Subject
@@ -56,7 +55,7 @@ class _Sequence:
 
 
 async def ablated_layer(
-    evidence: LayerEvidence, *, subject: SubjectSource, calls: CallStore, progress: Progress
+    evidence: LayerEvidence, *, subject: Subject, calls: CallStore, progress: Progress
 ) -> pl.DataFrame:
     """Return the ABLATIONS of one layer: every simulation on `test`, of the controls as well.
 
@@ -65,8 +64,8 @@ async def ablated_layer(
     results are stored, so that a run that was killed loses one sequence.
     """
     study, layer = evidence.study, evidence.layer
-    model = subject.open(study.subject, progress=progress)
-    runner = _Runner(evidence, model, selected_projections(model.model, [layer])[layer], Once(calls))
+    projection = selected_projections(subject.model, [layer])[layer]
+    runner = _Runner(evidence, subject, projection, Once(calls))
     plan = _Plan(evidence).sequences
     rows: list[dict[str, Any]] = []
     with progress.task(f"ablate {study.name} layer {layer}", total=len(plan), unit="sequences") as advance:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from neuroscribe.kinds import KnownStudy
 from neuroscribe.study.spec import Study
 
 
@@ -24,4 +25,4 @@ def tiny_study(**given: Any) -> Study:
         "llm": {"model": "m"},
     }
     merged = {name: section | given.get(name, {}) for name, section in sections.items()}
-    return Study.model_validate(usual | given | merged)
+    return KnownStudy.model_validate(usual | given | merged)

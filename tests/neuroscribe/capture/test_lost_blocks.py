@@ -8,7 +8,7 @@ from neuroscribe.capture.stage import captured, captured_shard, whole_capture
 from neuroscribe.capture.whole.blocks import block_path
 from neuroscribe.capture.whole.reading import is_whole, neuron_activations
 from neuroscribe.errors import StoreError
-from neuroscribe.study.files import read_study
+from neuroscribe.kinds import read_study
 from neuroscribe.study.spec import Study
 from neuroscribe.subject.subject import Subject
 from neuroscribe.testing.planted import planted_corpus, planted_subject, planted_tokenizer

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from neuroscribe.explain.prompts import Pair, excerpt_pairs
+from neuroscribe.explain.pairs import Pair, excerpt_pairs
 
 from neuroscribe.explain.highlights import (
     highlight_messages,

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from neuroscribe.explain.prompts import (
+from neuroscribe.explain.pairs import (
     Pair,
     discretised,
     excerpt_pairs,

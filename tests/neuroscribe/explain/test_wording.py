@@ -2,7 +2,7 @@ import json
 from typing import Any
 
 import pytest
-from neuroscribe.explain.prompts import next_token_messages, token_pair_messages
+from neuroscribe.explain.pairs import next_token_messages, token_pair_messages
 from neuroscribe.study.prompts import wordings
 
 from neuroscribe.explain.highlights import highlight_messages, logit_lens_messages, token_summary_messages

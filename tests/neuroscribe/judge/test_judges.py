@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
-from neuroscribe.study.prompts import judging_identity as prompt_identity
+from neuroscribe.judge.prompts import prompt_identity
 
 from neuroscribe.errors import CapabilityError
 from neuroscribe.judge.judges import (

@@ -12,17 +12,16 @@ import pytest
 
 from neuroscribe.errors import StoreError
 from neuroscribe.glossary import COUNTS, WORDS
+from neuroscribe.kinds import KnownStudy
 from neuroscribe.publish.dataset import Part, Published, neuron_dataset, rebased
-from neuroscribe.study.spec import Study
 from neuroscribe.study.stages import TABLES
 from neuroscribe.tables.parquet import parquet_frame, provenance_of
-from neuroscribe.study.stages import TABLES
 from neuroscribe.tables.records import EXPLANATIONS, SCORES, STATISTICS, VOCABULARY
 from neuroscribe.testing.rows import filled
 
 HOSTILE = "<script>alert(1)</script>\r\n\u202eright to left\u200f | `code` \x00 \\ 🌧"
 
-STUDY = Study.model_validate(
+STUDY = KnownStudy.model_validate(
     {
         "name": "tiny",
         "description": "Tiny <b>test</b>\n---\n| of | publication",

@@ -4,6 +4,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from neuroscribe.kinds import KnownStudy
 from neuroscribe.report.summary import (
     Headline,
     Results,
@@ -15,11 +16,10 @@ from neuroscribe.report.summary import (
     summary,
 )
 from neuroscribe.report.text import report_text
-from neuroscribe.study.spec import Study
 from neuroscribe.study.stages import TABLES
 from neuroscribe.testing.rows import explanation_row, filled
 
-STUDY = Study.model_validate(
+STUDY = KnownStudy.model_validate(
     {
         "name": "toy",
         "description": "a toy",

@@ -3,10 +3,10 @@ from typing import Any
 
 import polars as pl
 
+from neuroscribe.kinds import KnownStudy
 from neuroscribe.ports.checks import Rule, Verdict
 from neuroscribe.score.rules import coverage, rules_for, verdicts
 from neuroscribe.study.dues import REGIMES
-from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import EXPLANATIONS, SCORES
 from neuroscribe.testing.rows import explanation_row, row
 from neuroscribe.testing.studies import tiny_study
@@ -116,7 +116,7 @@ def test_coverage_wants_judges_on_one_regime_and_an_auc_alone_of_an_encoder():
         "retrieval": {"explainers": ["token_list"]},
         "ablation": {"simulators": ["all_at_once"]},
     }
-    judged = Study.model_validate(STUDY.model_dump() | {"scorers": scorers})
+    judged = KnownStudy.model_validate(STUDY.model_dump() | {"scorers": scorers})
     explanations = EXPLANATIONS.frame(
         [explanation("pairs", 0, "token_pairs"), explanation("list", 1, "token_list")]
     )
@@ -132,7 +132,7 @@ def test_coverage_wants_judges_on_one_regime_and_an_auc_alone_of_an_encoder():
 
 
 def test_values_are_held_to_the_range_of_their_measure():
-    judged = Study.model_validate(
+    judged = KnownStudy.model_validate(
         STUDY.model_dump() | {"scorers": {"detection": {"explainers": ["token_pairs"]}}}
     )
     ranges = {rule.frame: (rule.low, rule.high) for rule in rules_for(judged) if "in_range" in rule.name}

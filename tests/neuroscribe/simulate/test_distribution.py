@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from neuroscribe.study.prompts import HIDDEN
+from neuroscribe.simulate.prompts import HIDDEN
 
 from neuroscribe.simulate.distribution import digit_probabilities, expected_activations
 from neuroscribe.simulate.prompts import hidden_prompt

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from neuroscribe.study.prompts import ASKING, QUESTION
-from neuroscribe.study.simulators import LocalLayout
+from neuroscribe.simulate.prompts import ASKING, QUESTION
+from neuroscribe.simulate.all_at_once import LocalLayout
 
 from neuroscribe.errors import CapabilityError, LLMError
 from neuroscribe.llm.local import LocalLLM

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from neuroscribe.simulate.simulators import asking_simulator
-from neuroscribe.study.prompts import prompt_identity
+from neuroscribe.simulate.prompts import prompt_identity
 from neuroscribe.study.simulators import AllAtOnce, MatchingWords, OneAtATime, Structured
 
 from neuroscribe.errors import CapabilityError

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from neuroscribe.errors import StudyError
-from neuroscribe.study.files import read_study
+from neuroscribe.kinds import read_study
 from neuroscribe.study.spec import Study
 from neuroscribe.study.stages import stage_identity
 from neuroscribe.testing.planted_study import write_planted_study

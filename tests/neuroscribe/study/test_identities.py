@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from neuroscribe.kinds import KnownStudy
 from neuroscribe.study.spec import Study
 from neuroscribe.study.stages import stage_identity, stages_of
 
@@ -44,7 +45,7 @@ def varied(name: str) -> Study:
     for part, change in VARIANTS.get(variant, {}).items():
         kept = data.get(part, {}) if part in ("subject", "capture", "scoring") else {}
         data[part] = {**kept, **change}
-    return Study.model_validate({"name": stem, **data})
+    return KnownStudy.model_validate({"name": stem, **data})
 
 
 @pytest.mark.parametrize("name", KNOWN)

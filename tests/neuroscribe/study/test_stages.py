@@ -3,9 +3,10 @@
 from typing import Any
 
 import pytest
-
 from neuroscribe.study.prompts import judging_identity
-from neuroscribe.study.scorers import SCORER_KINDS, Judging
+from neuroscribe.study.scoring import SCORER_KINDS, Judging
+
+from neuroscribe.kinds import KnownStudy
 from neuroscribe.study.spec import Study
 from neuroscribe.study.stages import STAGES, TABLES, judging_prompts, stages_of, upstream_of
 
@@ -15,7 +16,7 @@ JUDGES = [kind for kind in SCORER_KINDS.values() if issubclass(kind, Judging)]
 def study(*scorers: str) -> Study:
     who: dict[str, Any] = {"explainers": ["token_list"]}
     named = {kind: {"simulators": ["embedding"]} if kind == "ablation" else who for kind in scorers}
-    return Study.model_validate(
+    return KnownStudy.model_validate(
         {
             "name": "mine",
             "description": "two layers",

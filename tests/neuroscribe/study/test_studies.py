@@ -8,8 +8,9 @@ from neuroscribe.study.explainers import EXPLAINER_KINDS, Highlights, TokenList,
 from pydantic import BaseModel, ValidationError
 
 from neuroscribe.errors import StudyError
+from neuroscribe.kinds import KnownStudy, read_studies, read_study
 from neuroscribe.study.dues import dues
-from neuroscribe.study.files import chosen_study, read_studies, read_study
+from neuroscribe.study.files import chosen_study
 from neuroscribe.study.spec import LLMSpec, Study, layer_key, layer_of
 
 STUDIES = Path(__file__).parents[3] / "studies"
@@ -136,7 +137,7 @@ def test_only_numbers_pass_for_numbers(place: tuple[str, ...], value: object, tm
         table = table.setdefault(part, {})
     table[place[-1]] = [value] if place == ("sample", "layers") else value
     with pytest.raises(ValidationError) as caught:
-        Study.model_validate({"name": "mine", **data})
+        KnownStudy.model_validate({"name": "mine", **data})
     assert {error["type"] for error in caught.value.errors()} & {"int_type", "float_type"}
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from neuroscribe.explain.prompts import token_pair_messages
+from neuroscribe.explain.pairs import token_pair_messages
 
 from neuroscribe.ports.replies import as_text
 from neuroscribe.subject.architectures import backbone, down_projections

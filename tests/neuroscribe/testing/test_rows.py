@@ -1,6 +1,7 @@
 import pytest
 
-from neuroscribe.tables.records import SCORES, TABLES
+from neuroscribe.study.stages import TABLES
+from neuroscribe.tables.records import SCORES
 from neuroscribe.testing.rows import (
     exemplar_row,
     explanation_row,
