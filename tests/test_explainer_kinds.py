@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
 from itertools import pairwise
+from typing import Any
 
 import polars as pl
 import pytest
@@ -10,8 +12,10 @@ import pytest
 from neuroscribe.capture.connections import connections_of
 from neuroscribe.capture.stage import captured, layer_lookup, layer_records
 from neuroscribe.errors import CapabilityError
-from neuroscribe.explain.stage import ExplainedLayer, LayerTables, layer_explanations
+from neuroscribe.evidence.layer import LayerEvidence
+from neuroscribe.explain.stage import explained_layer
 from neuroscribe.kinds import KnownStudy
+from neuroscribe.ports.models import LLM
 from neuroscribe.report.tallies import explanation_tally
 from neuroscribe.subject.subject import Subject
 from neuroscribe.tables.records import CONNECTIONS
@@ -57,8 +61,21 @@ STUDY = KnownStudy.model_validate(
 )
 
 
+class Opened:
+    """Opens one model, whatever is asked for."""
+
+    def __init__(self, llm: LLM) -> None:
+        self._llm = llm
+
+    def open(self, *_: Any, **__: Any) -> LLM:
+        return self._llm
+
+
+Tables = Mapping[str, pl.DataFrame]
+
+
 @pytest.fixture(scope="module")
-def tables() -> LayerTables:
+def tables() -> Tables:
     """The tables of a layer, captured from the planted subject."""
     import torch
 
@@ -71,32 +88,31 @@ def tables() -> LayerTables:
     )  # fmt: skip
     store = MemoryTensors()
     done = captured(STUDY, subject, corpus.sequences, layers=[LAYER], store=store, progress=SilentProgress())
-    return LayerTables(
-        corpus.sequences,
-        corpus.vocabulary,
-        done.statistics[LAYER],
-        layer_records(STUDY, LAYER, corpus.sequences, store),
-        layer_lookup(STUDY, LAYER, corpus.sequences, store),
-        connections_of(subject, layers=[LAYER], progress=SilentProgress()).frames[LAYER],
-    )
+    return {
+        "corpus/sequences": corpus.sequences,
+        "corpus/vocabulary": corpus.vocabulary,
+        "activations/statistics": done.statistics[LAYER],
+        "neuron_records": layer_records(STUDY, LAYER, corpus.sequences, store),
+        "token_lookup": layer_lookup(STUDY, LAYER, corpus.sequences, store),
+        "connections": connections_of(subject, layers=[LAYER], progress=SilentProgress()).frames[LAYER],
+    }
 
 
-def explained(tables: LayerTables, style: str = "chat") -> tuple[ExplainedLayer, ScriptedServer]:
+def explained(tables: Tables, style: Any = "chat") -> tuple[pl.DataFrame, ScriptedServer]:
     with ScriptedServer(PlantedScript()) as server:
-        llm = OpenAIServer("scripted", base_url=server.base_url, prompt_style=style)  # type: ignore[arg-type]
-        work = layer_explanations(
-            STUDY, LAYER, tables, llm=llm, calls=MemoryCalls(), progress=SilentProgress()
-        )
+        llm = Opened(OpenAIServer("scripted", base_url=server.base_url, prompt_style=style))
+        evidence = LayerEvidence(STUDY, LAYER, tables)
+        work = explained_layer(evidence, llm=llm, calls=MemoryCalls(), progress=SilentProgress())
         return asyncio.run(work), server
 
 
 @pytest.fixture(scope="module")
-def by_chat(tables: LayerTables) -> tuple[ExplainedLayer, ScriptedServer]:
+def by_chat(tables: Tables) -> tuple[pl.DataFrame, ScriptedServer]:
     return explained(tables)
 
 
-def texts(made: ExplainedLayer, explainer: str) -> dict[int, str | None]:
-    own = made.explanations.filter(pl.col("explainer") == explainer)
+def texts(made: pl.DataFrame, explainer: str) -> dict[int, str | None]:
+    own = made.filter(pl.col("explainer") == explainer)
     return dict(own.select("neuron", "text").iter_rows())
 
 
@@ -109,14 +125,14 @@ ALIVE = [neuron for neuron in range(NEURONS) if PLANTED[LAYER, neuron].tokens]
 
 @pytest.mark.parametrize("kind", ["token_pairs", "highlights", "token_summary"])
 def test_what_a_neuron_fires_on_is_put_into_words(
-    kind: str, by_chat: tuple[ExplainedLayer, ScriptedServer]
+    kind: str, by_chat: tuple[pl.DataFrame, ScriptedServer]
 ) -> None:
     found = texts(by_chat[0], kind)
     # Neuron 13 has two topics, of which few excerpts may show one.
     assert {n: found[n] for n in ALIVE if n != 13} == {n: planted(n) for n in ALIVE if n != 13}
 
 
-def test_what_comes_next_is_put_into_words(by_chat: tuple[ExplainedLayer, ScriptedServer]) -> None:
+def test_what_comes_next_is_put_into_words(by_chat: tuple[pl.DataFrame, ScriptedServer]) -> None:
     found = texts(by_chat[0], "next_token")
     # In the planted text every word of a topic is followed by an ordinary one.
     topics = [neuron for neuron in ALIVE if planted(neuron) not in (EVERY_TOKEN, PLAIN)]
@@ -124,7 +140,7 @@ def test_what_comes_next_is_put_into_words(by_chat: tuple[ExplainedLayer, Script
     assert found[5] == f"just before {EVERY_TOKEN}"
 
 
-def test_what_a_neuron_promotes_is_put_into_words(by_chat: tuple[ExplainedLayer, ScriptedServer]) -> None:
+def test_what_a_neuron_promotes_is_put_into_words(by_chat: tuple[pl.DataFrame, ScriptedServer]) -> None:
     found = texts(by_chat[0], "logit_lens")
     assert found[0] == f"{TOOLS}, and promotes {BODY}"
     assert found[3] == f"{CITIES}, and promotes {MUSIC}"
@@ -134,28 +150,28 @@ def test_what_a_neuron_promotes_is_put_into_words(by_chat: tuple[ExplainedLayer,
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_gives_two_texts_where_they_are_asked_for(
-    kind: str, by_chat: tuple[ExplainedLayer, ScriptedServer]
+    kind: str, by_chat: tuple[pl.DataFrame, ScriptedServer]
 ) -> None:
     made, server = by_chat
-    own = made.explanations.filter(pl.col("explainer") == f"{kind}_long")
+    own = made.filter(pl.col("explainer") == f"{kind}_long")
     short = dict(own.select("neuron", "text").iter_rows())
     assert own["status"].unique().to_list() == ["ok"]
     assert short[4] == texts(made, kind)[4]
-    said = short[4].removeprefix("just before ")  # type: ignore[union-attr]
+    said = (short[4] or "").removeprefix("just before ")
     assert own.filter(pl.col("neuron") == 4)["long_text"].to_list() == [f"{LONG}{said}."]
     assert any("response_format" in body for _, body in server.calls)
 
 
 def test_a_model_that_continues_text_is_told_the_same(
-    tables: LayerTables, by_chat: tuple[ExplainedLayer, ScriptedServer]
+    tables: Tables, by_chat: tuple[pl.DataFrame, ScriptedServer]
 ) -> None:
     made, _ = explained(tables, "completion")
     columns = ["neuron", "explainer", "text", "long_text", "status", "prompt_sha256"]
-    assert made.explanations.select(columns).equals(by_chat[0].explanations.select(columns))
+    assert made.select(columns).equals(by_chat[0].select(columns))
 
 
 def test_prompts_of_an_explainer_begin_alike_and_adjoin(
-    by_chat: tuple[ExplainedLayer, ScriptedServer],
+    by_chat: tuple[pl.DataFrame, ScriptedServer],
 ) -> None:
     _, server = by_chat
     asked = [json.dumps(body["messages"][:-1]) for _, body in server.calls if "messages" in body][1:]
@@ -163,18 +179,21 @@ def test_prompts_of_an_explainer_begin_alike_and_adjoin(
     assert len(set(asked)) == 2 * len(KINDS) == changes + 1
 
 
-def test_dead_neurons_are_set_aside_with_their_reason(by_chat: tuple[ExplainedLayer, ScriptedServer]) -> None:
+def test_dead_neurons_are_set_aside_with_their_reason(
+    tables: Tables, by_chat: tuple[pl.DataFrame, ScriptedServer]
+) -> None:
     made, _ = by_chat
-    assert made.set_aside.rows() == [(LAYER, 6, None, "dead")]
-    assert 6 not in made.explanations["neuron"].to_list()
-    tally = explanation_tally(made.explanations, made.set_aside)
+    set_aside = LayerEvidence(STUDY, LAYER, tables).set_aside
+    assert set_aside.rows() == [(LAYER, 6, None, "dead")]
+    assert 6 not in made["neuron"].to_list()
+    tally = explanation_tally(made, set_aside)
     assert {name: tally[name] for name in tally if name.startswith("set_aside")} == {
         "set_aside_dead": 1, "set_aside_near_dead": 0, "set_aside_silent": 0,
     }  # fmt: skip
     assert tally["calls"] == tally["status_ok"] == 2 * len(KINDS) * len(ALIVE)
 
 
-def test_promoted_tokens_of_an_unknown_architecture_are_refused_before_any_call(tables: LayerTables) -> None:
-    without = LayerTables(**{**vars(tables), "connections": CONNECTIONS.frame([])})
+def test_promoted_tokens_of_an_unknown_architecture_are_refused_before_any_call(tables: Tables) -> None:
+    without = {**tables, "connections": CONNECTIONS.frame([])}
     with pytest.raises(CapabilityError, match=r"'logit_lens' shows what .* layer 1 is empty"):
         explained(without)

@@ -2,30 +2,36 @@
 
 import asyncio
 import itertools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from neuroscribe.simulate.simulators import asking_simulator, requests
-from neuroscribe.study.explainers import EXPLAINER_KINDS
-from neuroscribe.study.prompts import JudgingLayout as Layout
-from neuroscribe.study.simulators import SIMULATOR_KINDS
 
 from dagster_project.plan import main
 from neuroscribe.capture.connections import connections_of
 from neuroscribe.capture.stage import captured, layer_lookup, layer_records
+from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.evidence.sample import sampled_neurons, set_aside
-from neuroscribe.explain.stage import LayerTables, layer_explanations
+from neuroscribe.explain.stage import explained_layer
+from neuroscribe.explain.stage import questions as explanation_questions
 from neuroscribe.judge.judges import AskedJudge
-from neuroscribe.judge.stage import Evidence, JudgedTables, judged
+from neuroscribe.judge.questions import questions as judgement_questions
+from neuroscribe.judge.stage import judged
 from neuroscribe.kinds import KnownStudy
-from neuroscribe.ports.models import Simulator
+from neuroscribe.llm.calls import Question
+from neuroscribe.llm.capabilities import LLM_NEEDS
+from neuroscribe.ports.models import LLM, Simulator
 from neuroscribe.ports.replies import Usage
+from neuroscribe.ports.sources import Models
 from neuroscribe.report.ledger import ledger
 from neuroscribe.report.plan import layer_plan, likely_tokens, plan_text
 from neuroscribe.report.planned_calls import Asked, Found
-from neuroscribe.simulate.stage import SimulatedTables, layer_simulations
+from neuroscribe.simulate.questions import Question as SimulationQuestion
+from neuroscribe.simulate.questions import questions as simulation_questions
+from neuroscribe.simulate.simulator import Simulating
+from neuroscribe.simulate.stage import layer_simulations
 from neuroscribe.study.spec import Study
 from neuroscribe.subject.subject import Subject
 from neuroscribe.testing.planted import LAYERS, NEURONS, planted_corpus, planted_subject, planted_tokenizer
@@ -38,8 +44,11 @@ from resources.llm.server import OpenAIServer
 
 pytestmark = pytest.mark.slow
 LAYER, SAMPLED = 1, 5
-ASKING = sorted(set(EXPLAINER_KINDS) - {"token_list"})
-SIMULATING = sorted(set(SIMULATOR_KINDS) - {"embedding"})
+KINDS = {table: KnownStudy.known_kinds(table) for table in ("explainers", "simulators", "scorers")}
+ASKING, SIMULATING, JUDGING = (
+    sorted(name for name, kind in kinds.items() if kind.needs in LLM_NEEDS) for kinds in KINDS.values()
+)
+Tables = Mapping[str, pl.DataFrame]
 
 
 def study(explainers: dict[str, Any], simulators: dict[str, Any], scorers: dict[str, Any]) -> Study:
@@ -71,8 +80,8 @@ EVERY = study(
         "long": {"kind": "token_pairs", "answer": "schema"},
         "token_list": {},
     },
-    {kind: {"explainers": ["token_pairs", "highlights", "token_list"]} for kind in SIMULATOR_KINDS},
-    {kind: {"explainers": ["highlights", "token_list"]} for kind in ("detection", "fuzzing", "retrieval")},
+    {kind: {"explainers": ["token_pairs", "highlights", "token_list"]} for kind in KINDS["simulators"]},
+    {kind: {"explainers": ["highlights", "token_list"]} for kind in (*JUDGING, "retrieval")},
 )
 
 
@@ -90,8 +99,18 @@ class Different:
         return [len(explanation) % 9] * len(tokens)
 
 
+class Opened:
+    """Opens one model, whatever is asked for, and no encoder."""
+
+    def __init__(self, llm: LLM) -> None:
+        self._llm = llm
+
+    def open(self, *_: Any, **__: Any) -> Any:
+        return self._llm
+
+
 @pytest.fixture(scope="module")
-def tables() -> LayerTables:
+def tables() -> Tables:
     """The tables of a layer, captured from the planted subject."""
     import torch
 
@@ -104,14 +123,19 @@ def tables() -> LayerTables:
     )  # fmt: skip
     store, progress = MemoryTensors(), SilentProgress()
     done = captured(EVERY, subject, corpus.sequences, layers=[LAYER], store=store, progress=progress)
-    return LayerTables(
-        corpus.sequences,
-        corpus.vocabulary,
-        done.statistics[LAYER],
-        layer_records(EVERY, LAYER, corpus.sequences, store),
-        layer_lookup(EVERY, LAYER, corpus.sequences, store),
-        connections_of(subject, layers=[LAYER], progress=progress).frames[LAYER],
-    )
+    return {
+        "corpus/sequences": corpus.sequences,
+        "corpus/vocabulary": corpus.vocabulary,
+        "activations/statistics": done.statistics[LAYER],
+        "neuron_records": layer_records(EVERY, LAYER, corpus.sequences, store),
+        "token_lookup": layer_lookup(EVERY, LAYER, corpus.sequences, store),
+        "connections": connections_of(subject, layers=[LAYER], progress=progress).frames[LAYER],
+    }
+
+
+def statistics(tables: Tables) -> Tables:
+    """What is there of a layer whose records are not made yet."""
+    return {"activations/statistics": tables["activations/statistics"]}
 
 
 def cost(usage: Usage) -> float:
@@ -124,47 +148,55 @@ def planned(found: Found, **options: Any) -> dict[str, dict[str, Any]]:
     return {row["stage"] + " " + row["name"]: row for row in plan.iter_rows(named=True)}
 
 
+def simulating(kind: str) -> Simulating:
+    spec = EVERY.simulators[kind]
+    assert isinstance(spec, Simulating)
+    return spec
+
+
 def simulators(llm: OpenAIServer, calls: MemoryCalls) -> dict[str, Simulator]:
-    return {kind: asking_simulator(EVERY.simulators[kind], llm, calls) for kind in SIMULATING}
+    models = Models(llm, Opened(llm), calls, SilentProgress())
+    return {kind: simulating(kind).simulator(models) for kind in SIMULATING}
 
 
-def simulated(
-    kind: str, tables: LayerTables, explanations: pl.DataFrame, llm: OpenAIServer, calls: MemoryCalls
-) -> None:
+def explained(own: Study, tables: Tables, llm: OpenAIServer, calls: MemoryCalls) -> pl.DataFrame:
+    shown = LayerEvidence(own, LAYER, tables)
+    return asyncio.run(explained_layer(shown, llm=Opened(llm), calls=calls, progress=SilentProgress()))
+
+
+def simulated(kind: str, tables: Tables, llm: OpenAIServer, calls: MemoryCalls) -> None:
     spec = EVERY.simulators[kind].model_dump()
     own = study({name: EVERY.explainers[name].model_dump() for name in EVERY.explainers}, {kind: spec}, {})
-    shown = SimulatedTables(tables.sequences, tables.vocabulary, tables.records, explanations)
     work = layer_simulations(
-        own, shown, simulators=simulators(llm, calls), calls=calls, progress=SilentProgress()
+        LayerEvidence(own, LAYER, tables),
+        simulators=simulators(llm, calls),
+        calls=calls,
+        progress=SilentProgress(),
     )
     asyncio.run(work)
 
 
-async def judged_by(
-    name: Layout, tables: LayerTables, explanations: pl.DataFrame, llm: OpenAIServer, calls: MemoryCalls
-) -> None:
-    shown = JudgedTables(tables.sequences, tables.vocabulary, tables.records, explanations)
-    asked = Evidence(EVERY, name, EVERY.judging[name], shown, None)
+def judged_by(name: str, tables: Tables, llm: OpenAIServer, calls: MemoryCalls) -> None:
+    asked = judgement_questions(LayerEvidence(EVERY, LAYER, tables), name)
     judge = AskedJudge(llm, name, calls, by_first_token=True)
-    await judged(EVERY, name, asked.questions(), asked.tokens, judge, SilentProgress())
+    asyncio.run(judged(EVERY, name, asked, judge, SilentProgress()))
 
 
-def test_planned_calls_are_those_that_the_server_counts(tables: LayerTables) -> None:
-    before, calls = planned(Found(tables.statistics, tables)), MemoryCalls()
+def test_planned_calls_are_those_that_the_server_counts(tables: Tables) -> None:
+    before, calls = planned(Found(tables)), MemoryCalls()
     with ScriptedServer(Different()) as server:
         llm = OpenAIServer("scripted", base_url=server.base_url)
-        made = asyncio.run(
-            layer_explanations(EVERY, LAYER, tables, llm=llm, calls=calls, progress=SilentProgress())
-        )
+        made = explained(EVERY, tables, llm, calls)
         explaining = [row["calls"] for name, row in before.items() if name.startswith("explanation")]
         assert len(server.calls) - 1 == sum(explaining) > 0  # and one to see whether the server is there
         for explainer in EVERY.explainers:
-            asked = made.explanations.filter(pl.col("explainer") == explainer, pl.col("model") != "none")
+            asked = made.filter(pl.col("explainer") == explainer, pl.col("model") != "none")
             assert before[f"explanation {explainer}"]["calls"] == len(asked)
-        after = planned(Found(tables.statistics, tables, made.explanations))
+        there = {**tables, "explanations": made}
+        after = planned(Found(there))
         for kind in SIMULATING:
             counted = len(server.calls)
-            simulated(kind, tables, made.explanations, llm, calls)
+            simulated(kind, there, llm, calls)
             counted = len(server.calls) - counted
             expected = before[f"simulation {kind}"]["calls"]
             assert after[f"simulation {kind}"]["calls"] == expected
@@ -173,20 +205,22 @@ def test_planned_calls_are_those_that_the_server_counts(tables: LayerTables) -> 
             else:
                 assert counted == expected > 0
         counted = len(server.calls)
-        for name in ("detection", "fuzzing"):
-            asyncio.run(judged_by(name, tables, made.explanations, llm, calls))
+        for name in JUDGING:
+            judged_by(name, there, llm, calls)
             expected = before[f"judgement {name}"]["calls"]
             assert after[f"judgement {name}"]["calls"] == len(server.calls) - counted == expected > 0
             counted = len(server.calls)
         # All is answered now, and nothing is left to be asked.
-        own = {name: simulator.identity for name, simulator in simulators(llm, calls).items()}
-        judges = {
-            name: [AskedJudge(llm, name, calls, by_first_token=True).identity]
-            for name in ("detection", "fuzzing")
+        explainers = {("explanation", name): [llm.identity] for name in EVERY.explainers}
+        own = {
+            ("simulation", name): [simulator.identity] for name, simulator in simulators(llm, calls).items()
         }
-        asked = Asked(cost, llm.identity, own, judges)
-        there = Found(tables.statistics, tables, made.explanations)
-        left = planned(there, explaining=asked, simulating=asked, calls=calls)
+        judges = {
+            ("judgement", name): [AskedJudge(llm, name, calls, by_first_token=True).identity]
+            for name in JUDGING
+        }
+        asked = Asked(cost, {**explainers, **own, **judges})
+        left = planned(Found(there), explaining=asked, simulating=asked, calls=calls)
     assert {row["calls"] for row in left.values()} == {0}
     assert {row["cost_usd"] for row in left.values()} == {0.0}
     assert {name: row["answered"] for name, row in left.items()} == {
@@ -199,32 +233,79 @@ def test_planned_calls_are_those_that_the_server_counts(tables: LayerTables) -> 
     assert sum(stages.values()) == len(server.calls) - 1
 
 
-def test_what_is_there_and_current_is_not_planned_again(tables: LayerTables) -> None:
-    before = planned(Found(tables.statistics, tables))
+def keys(questions: Sequence[Question], identity: str) -> set[str]:
+    """The keys of what is asked; of a mute neuron nothing is."""
+    return {question.key(identity) for question in questions if question.n_calls}
+
+
+def test_the_questions_that_a_plan_counts_are_those_that_a_run_asks(tables: Tables) -> None:
+    def fresh() -> MemoryCalls:
+        """A store in which nothing is answered."""
+        stores.append(MemoryCalls())
+        return stores[-1]
+
+    stores: list[MemoryCalls] = []
+    with ScriptedServer(Different()) as server:
+        llm = OpenAIServer("scripted", base_url=server.base_url)
+        made: list[pl.DataFrame] = []
+        for name, spec in EVERY.explainers.items():
+            who = {"all_at_once": {"explainers": [name]}}
+            made.append(explained(study({name: spec.model_dump()}, who, {}), tables, llm, fresh()))
+            planned_keys = keys(
+                explanation_questions(LayerEvidence(EVERY, LAYER, tables), name), llm.identity
+            )
+            assert planned_keys == set(stores[-1].keys()), name
+            assert bool(planned_keys) == (name != "token_list")
+        there = {**tables, "explanations": pl.concat(made)}
+        evidence = LayerEvidence(EVERY, LAYER, there)
+        for kind in SIMULATING:
+            counted = len(server.calls)
+            simulated(kind, there, llm, fresh())
+            counted = len(server.calls) - counted
+            identity = simulators(llm, MemoryCalls())[kind].identity
+            planned_keys, stored = (
+                keys(simulation_questions(evidence, kind), identity),
+                set(stores[-1].keys()),
+            )
+            assert len(planned_keys) > 0
+            if kind == "one_at_a_time":  # each answer about a token is stored, too, under a key of its own
+                assert planned_keys < stored
+                assert len(stored - planned_keys) == counted
+            else:
+                assert planned_keys == stored, kind
+        for name in JUDGING:
+            judged_by(name, there, llm, fresh())
+            identity = AskedJudge(llm, name, MemoryCalls(), by_first_token=True).identity
+            planned_keys = keys(judgement_questions(evidence, name), identity)
+            assert planned_keys == set(stores[-1].keys()) != set(), name
+
+
+def test_what_is_there_and_current_is_not_planned_again(tables: Tables) -> None:
+    before = planned(Found(tables))
     current = frozenset({"explanations", "judgements"})
-    after = planned(Found(tables.statistics, tables, current=current))
+    after = planned(Found(tables, current))
     for name, row in after.items():
         is_done = not name.startswith("simulation")
         assert row["calls"] == (0 if is_done else before[name]["calls"]), name
         assert row["answered"] == (before[name]["calls"] if is_done else 0), name
 
 
-def test_tokens_and_money_are_at_most_what_is_said(tables: LayerTables) -> None:
-    plan = planned(Found(tables.statistics, tables))
+def test_tokens_and_money_are_at_most_what_is_said(tables: Tables) -> None:
+    plan, facts = planned(Found(tables)), tables["activations/statistics"]
     pairs = plan["explanation token_pairs"]
-    neurons = len(sampled_neurons(EVERY, LAYER, tables.statistics))
+    neurons = len(sampled_neurons(EVERY, LAYER, facts))
     assert pairs["neurons"] == neurons
     assert pairs["calls"] == 2 * neurons
     assert pairs["completion_tokens"] == 2 * neurons * 60
     assert plan["explanation long"]["completion_tokens"] == neurons * 800
     assert pairs["cost_usd"] == pairs["prompt_tokens"] + 100 * pairs["completion_tokens"]
-    assert pairs["set_aside"] == len(set_aside(EVERY, LAYER, tables.statistics))
+    assert pairs["set_aside"] == len(set_aside(EVERY, LAYER, facts))
     assert 0.3 < pairs["shared"] < 1
     assert plan["simulation embedding"]["calls"] == plan["explanation token_list"]["calls"] == 0
 
 
-def test_without_a_capture_the_studys_numbers_stand_in(tables: LayerTables) -> None:
-    guess, known = planned(Found()), planned(Found(tables.statistics, tables))
+def test_without_a_capture_the_studys_numbers_stand_in(tables: Tables) -> None:
+    guess, known = planned(Found()), planned(Found(tables))
     assert guess["explanation highlights"]["calls"] == 2 * SAMPLED
     assert guess["explanation highlights"]["set_aside"] is None
     assert {row["known_from"] for row in guess.values()} == {"study", "no LLM"}
@@ -234,7 +315,7 @@ def test_without_a_capture_the_studys_numbers_stand_in(tables: LayerTables) -> N
         if row["calls"]:
             per_call = row["prompt_tokens"] / row["calls"]
             assert per_call == pytest.approx(known[name]["prompt_tokens"] / known[name]["calls"], rel=0.5)
-    counted = planned(Found(tables.statistics))["explanation highlights"]
+    counted = planned(Found(statistics(tables)))["explanation highlights"]
     assert (counted["calls"], counted["known_from"]) == (
         known["explanation highlights"]["calls"],
         "statistics",
@@ -246,27 +327,28 @@ def test_tokens_of_lists_are_counted_by_their_pieces_and_those_of_prose_by_its_l
     assert likely_tokens("abcdefg") == 2
 
 
-@pytest.mark.parametrize("kind", sorted(SIMULATOR_KINDS))
+@pytest.mark.parametrize("kind", sorted(KINDS["simulators"]))
 def test_a_kind_sends_as_many_requests_as_it_states(kind: str) -> None:
-    spec = EVERY.simulators[kind]
-    assert len(requests(spec, "dogs", [b" a", b" dog", b" ran"])) == spec.calls(1, 3)
-    assert spec.calls(5, 3) == 5 * spec.calls(1, 3)
+    spec, tokens = simulating(kind), [b" a", b" dog", b" ran"]
+    assert len(spec.requests("dogs", tokens)) == spec.calls(3)
+    five = SimulationQuestion("dogs", (tokens,) * 5, spec)
+    assert len(five.requests()) == five.n_calls == 5 * spec.calls(3)
 
 
 def test_a_simulator_that_does_not_state_its_calls_cannot_be_named() -> None:
-    from neuroscribe.study.simulators import Simulating
-
     class Silent(Simulating):
         needs = "reply"
-        prompts = ()
+
+        def simulator(self, models: Models) -> Simulator:
+            raise AssertionError
 
     with pytest.raises(TypeError, match="abstract"):
         Silent(explainers=("token_pairs",))
 
 
-def test_the_plan_is_printed_with_a_total_and_unknown_prices_as_such(tables: LayerTables) -> None:
+def test_the_plan_is_printed_with_a_total_and_unknown_prices_as_such(tables: Tables) -> None:
     asked, unknown = Asked(cost), Asked(lambda usage: None)
-    plan = layer_plan(EVERY, LAYER, Found(tables.statistics, tables), explaining=asked, simulating=unknown)
+    plan = layer_plan(EVERY, LAYER, Found(tables), explaining=asked, simulating=unknown)
     lines = plan_text(plan, 132).splitlines()
     assert lines[0].split()[:3] == ["layer", "name", "neurons"]
     total = next(line for line in lines if line.split()[:1] == ["all"]).split()

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from neuroscribe.study.explainers import LogitLens
 
 from benchmarks.puzzle_data import POLARITY, PuzzleLayer, is_first, read_puzzles
 from benchmarks.puzzles import puzzle_study, tried
 from neuroscribe.errors import PuzzleError, StudyError
 from neuroscribe.explain.evidence import shown_excerpts, strongest_tokens
+from neuroscribe.explain.logit_lens import LogitLens
 from neuroscribe.kinds import read_study
 from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import SIMULATIONS
@@ -22,6 +22,7 @@ from neuroscribe.testing.planted_study import MODEL, write_planted_study
 from neuroscribe.testing.rows import simulation_row
 from neuroscribe.testing.servers import ScriptedServer
 from neuroscribe.testing.stores import MemoryCalls, SilentProgress
+from neuroscribe.testing.studies import tiny_study
 from resources.llm.server import OpenAIServer
 
 PLAIN = Path(__file__).parents[1] / "benchmarks" / "plain_puzzles.json"
@@ -88,10 +89,11 @@ def planted_study(folder: Path, base_url: str, *more: str) -> Study:
 
 
 def test_explainers_see_all_sentences_largest_peak_first(layer: PuzzleLayer) -> None:
-    shown = shown_excerpts(layer.evidence(), (0, POLARITY), 5, 16)
+    evidence = layer.evidence(tiny_study())
+    shown = shown_excerpts(evidence, (0, POLARITY), 5, 16)
     assert shown.sequence_ids == (1, 0)
     assert [[value for _, value in pairs] for pairs in shown.excerpts] == [[10, 0, 9, 0], [0, 8, 0]]
-    assert strongest_tokens(layer.evidence(), (0, POLARITY), count=2) == [" blue", " green"]
+    assert strongest_tokens(evidence, (0, POLARITY), count=2) == [" blue", " green"]
 
 
 def test_the_scripted_model_finds_the_explanation_and_ranks_the_true_one_first(

@@ -95,18 +95,10 @@ class AskedJudge:
     def __init__(self, llm: LLM, layout: str, calls: CallStore, *, by_first_token: bool) -> None:
         self._llm, self._layout = llm, layout
         self._scorer = llm if by_first_token and isinstance(llm, NextTokenScorer) else None
-        self._once = Once(calls, {"stage": "judgement", "model": self.identity})
-
-    @property
-    def identity(self) -> str:
-        """Model, prompt and way of asking."""
         way = "answers" if self._scorer is None else "first token"
-        return f"{self._llm.identity}; {way}, {prompt_identity(self._layout)}"
-
-    @property
-    def calls_at_once(self) -> int:
-        """As many as the model takes."""
-        return self._llm.calls_at_once
+        self.identity = f"{llm.identity}; {way}, {prompt_identity(layout)}"
+        self.calls_at_once = llm.calls_at_once
+        self._once = Once(calls, {"stage": "judgement", "model": self.identity})
 
     async def judgement(
         self, explanation: str, tokens: Sequence[bytes], marked: Collection[int]
@@ -131,19 +123,13 @@ def judgement_key(judge: str, messages: Sequence[Message]) -> str:
 class SimilarityJudge:
     """Fulfils the port `Judge` with a sentence encoder: cosine of explanation and excerpt, and no answer."""
 
+    calls_at_once = 1
+    """Vectors are computed here, one after the other."""
+
     def __init__(self, encoder: TextEncoder) -> None:
         self._encoder = encoder
         self._vectors: dict[str, Any] = {}
-
-    @property
-    def identity(self) -> str:
-        """The encoder."""
-        return f"{self._encoder.identity}; cosine of explanation and excerpt"
-
-    @property
-    def calls_at_once(self) -> int:
-        """One: vectors are computed here, one after the other."""
-        return 1
+        self.identity = f"{encoder.identity}; cosine of explanation and excerpt"
 
     async def judgement(
         self, explanation: str, tokens: Sequence[bytes], marked: Collection[int]

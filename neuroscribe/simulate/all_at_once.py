@@ -93,24 +93,12 @@ class EchoedSimulator:
     """Fulfils the `Simulator` port: one request a sequence, digits read at the hidden places."""
 
     keeps_calls = False
+    sequences_per_call = 1
 
     def __init__(self, scorer: PromptScorer) -> None:
         self._scorer = scorer
-
-    @property
-    def identity(self) -> str:
-        """Model and prompt."""
-        return f"{self._scorer.identity}; all at once, {prompt_identity('hidden')}"
-
-    @property
-    def sequences_per_call(self) -> int:
-        """One sequence a request."""
-        return 1
-
-    @property
-    def calls_at_once(self) -> int:
-        """As many as the server's client allows."""
-        return self._scorer.calls_at_once
+        self.identity = f"{scorer.identity}; all at once, {prompt_identity('hidden')}"
+        self.calls_at_once = scorer.calls_at_once
 
     async def simulate(self, explanation: str, sequences: Sequence[Sequence[bytes]]) -> list[Simulated]:
         """Return the expected activation at every token of every sequence."""
@@ -247,6 +235,10 @@ class LocalSimulator:
     """
 
     keeps_calls = False
+    sequences_per_call = 16
+    """Sequences that are read side by side; what is computed for one follows from those of its call."""
+    calls_at_once = 1
+    """Calls are computed here, one after the other."""
 
     def __init__(self, llm: LocalLLM, *, layout: LocalLayout = "asked") -> None:
         self._llm = llm
@@ -255,21 +247,7 @@ class LocalSimulator:
         if layout == "asked":
             llm.check_questions(self._digits)
         self._beginning = [*llm.opening, *self._layout.beginning()]
-
-    @property
-    def identity(self) -> str:
-        """Model and prompt."""
-        return f"{self._llm.identity}; all at once, {self._layout.identity}"
-
-    @property
-    def sequences_per_call(self) -> int:
-        """Sequences that are read side by side; what is computed for one follows from those of its call."""
-        return 16
-
-    @property
-    def calls_at_once(self) -> int:
-        """One: calls are computed here, one after the other."""
-        return 1
+        self.identity = f"{llm.identity}; all at once, {self._layout.identity}"
 
     async def simulate(self, explanation: str, sequences: Sequence[Sequence[bytes]]) -> list[Simulated]:
         """Return the expected activation at every token of every sequence.

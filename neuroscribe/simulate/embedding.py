@@ -34,24 +34,14 @@ class EmbeddingSimulator:
     """Fulfils the `Simulator` port: cosine similarity, clipped at 0 and stretched to 0..10."""
 
     keeps_calls = False
+    sequences_per_call = 16
+    """A call is cheap, and worth storing only in numbers."""
+    calls_at_once = 1
+    """Calls are computed here, one after the other."""
 
     def __init__(self, encoder: TextEncoder) -> None:
         self._encoder = encoder
-
-    @property
-    def identity(self) -> str:
-        """The encoder."""
-        return f"{self._encoder.identity}; cosine of explanation and token in context"
-
-    @property
-    def sequences_per_call(self) -> int:
-        """A call is cheap, and worth storing only in numbers."""
-        return 16
-
-    @property
-    def calls_at_once(self) -> int:
-        """One: calls are computed here, one after the other."""
-        return 1
+        self.identity = f"{encoder.identity}; cosine of explanation and token in context"
 
     async def simulate(self, explanation: str, sequences: Sequence[Sequence[bytes]]) -> list[Simulated]:
         """Return the similarity at every token of every sequence; there is no distribution to weigh."""

@@ -65,26 +65,14 @@ class OneAtATimeSimulator:
 
     keeps_calls = True
     """A reading's tokens and money are those of calls that are kept, and counted, by themselves."""
+    sequences_per_call = 1
 
     def __init__(self, scorer: NextTokenScorer, calls: CallStore) -> None:
         self._scorer = scorer
+        self.identity = f"{scorer.identity}; {prompt_identity(LAYOUT)}"
+        self.calls_at_once = scorer.calls_at_once  # the requests of sequences share the model's slots
         # Sequences that begin alike share their first questions.
         self._once = Once(calls, {"stage": "simulation", "model": self.identity})
-
-    @property
-    def identity(self) -> str:
-        """Model and prompt."""
-        return f"{self._scorer.identity}; {prompt_identity(LAYOUT)}"
-
-    @property
-    def sequences_per_call(self) -> int:
-        """One sequence fills many requests."""
-        return 1
-
-    @property
-    def calls_at_once(self) -> int:
-        """Sequences under way together: their requests share the model's slots in order of arrival."""
-        return self._scorer.calls_at_once
 
     async def simulate(self, explanation: str, sequences: Sequence[Sequence[bytes]]) -> list[Simulated]:
         """Return the expected activation at every token of every sequence."""

@@ -90,23 +90,10 @@ class RepliedSimulator:
     keeps_calls = False
 
     def __init__(self, llm: LLM, layout: ReplyLayout) -> None:
-        self._llm = llm
-        self._layout = layout
-
-    @property
-    def identity(self) -> str:
-        """Model and prompt."""
-        return f"{self._llm.identity}; {prompt_identity(self._layout.name)}"
-
-    @property
-    def sequences_per_call(self) -> int:
-        """One sequence a prompt, and as many prompts as the model answers together."""
-        return self._llm.replies_at_once if isinstance(self._llm, BatchingLLM) else 1
-
-    @property
-    def calls_at_once(self) -> int:
-        """As many as the model takes."""
-        return self._llm.calls_at_once
+        self._llm, self._layout = llm, layout
+        self.identity = f"{llm.identity}; {prompt_identity(layout.name)}"
+        self.sequences_per_call = llm.replies_at_once if isinstance(llm, BatchingLLM) else 1
+        self.calls_at_once = llm.calls_at_once
 
     async def simulate(self, explanation: str, sequences: Sequence[Sequence[bytes]]) -> list[Simulated]:
         """Return what the model says about every token of every sequence."""

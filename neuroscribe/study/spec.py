@@ -270,8 +270,9 @@ class Study(Section):
 
     @property
     def encoders(self) -> tuple[EncoderSpec, ...]:
-        """The sentence encoders of simulators and scorers."""
-        return tuple(encoder for _, spec in self._simulating for encoder in spec.encoders)
+        """The sentence encoders of simulators and scorers; those that only find near texts come last."""
+        every = [encoder for _, spec in self._simulating for encoder in spec.encoders]
+        return tuple(sorted(every, key=lambda encoder: not isinstance(encoder, KindSpec)))
 
     @property
     def _simulating(self) -> tuple[tuple[str, KindSpec], ...]:

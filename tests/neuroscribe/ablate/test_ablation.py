@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from neuroscribe.ablate.divergence import Replacement, divergences, jensen_shannon
-from neuroscribe.ablate.stage import AblatedTables, ablated_layer
+from neuroscribe.ablate.stage import ablated_layer
 from neuroscribe.errors import SubjectError
-from neuroscribe.score.stage import LayerResults, scored
+from neuroscribe.evidence.layer import LayerEvidence
+from neuroscribe.score.stage import scored_layer
 from neuroscribe.study.spec import Study
 from neuroscribe.subject.architectures import down_projections
 from neuroscribe.subject.subject import Subject
@@ -30,6 +31,7 @@ from neuroscribe.testing.rows import (
     filled,
     sequence_table,
     simulation_row,
+    vocabulary_table,
 )
 from neuroscribe.testing.stores import Interrupted, MemoryCalls, SilentProgress
 from neuroscribe.testing.studies import tiny_study
@@ -45,6 +47,7 @@ TEXTS = {
 }
 VALID, TEST = (1, 2), (3, 4)
 MEAN = 2.25
+VOCABULARY = planted_tokenizer().get_vocab()
 
 
 def subject(model: Any = None, prefix: tuple[int, ...] = ()) -> Subject:
@@ -54,8 +57,7 @@ def subject(model: Any = None, prefix: tuple[int, ...] = ()) -> Subject:
 
 
 def ids(sequence: int) -> list[int]:
-    vocabulary = planted_tokenizer().get_vocab()
-    return [vocabulary["Ġ" + token.strip()] for token in TEXTS[sequence]]
+    return [VOCABULARY["Ġ" + token.strip()] for token in TEXTS[sequence]]
 
 
 def truth(sequence: int, neuron: int = TOOLS) -> list[float]:
@@ -161,7 +163,9 @@ def study(**given: Any) -> Study:
     )
 
 
-def tables(simulations: list[dict[str, Any]]) -> AblatedTables:
+def evidence(
+    simulations: list[dict[str, Any]], of: Study | None = None, **changed: pl.DataFrame
+) -> LayerEvidence:
     exemplars = [
         exemplar_row(
             neuron, sequence, truth(sequence, neuron), layer=LAYER, kind=kind, split=split, rank=sequence
@@ -170,16 +174,20 @@ def tables(simulations: list[dict[str, Any]]) -> AblatedTables:
         for kind, sequence in zip(("top", "random"), shown, strict=True)
         for neuron in (TOOLS, DAYS)
     ]
-    return AblatedTables(
-        sequence_table([ids(1), *(ids(sequence) for sequence in TEXTS)]),
-        filled(STATISTICS, *({"layer": LAYER, "neuron": neuron, "mean": MEAN} for neuron in (TOOLS, DAYS))),
-        NEURON_RECORDS.frame(exemplars),
-        TOKEN_LOOKUP.frame([]),
-        EXPLANATIONS.frame(
+    entries = sorted(VOCABULARY, key=lambda entry: VOCABULARY[entry])
+    means = [{"layer": LAYER, "neuron": neuron, "mean": MEAN} for neuron in (TOOLS, DAYS)]
+    tables = {
+        "corpus/sequences": sequence_table([ids(1), *(ids(sequence) for sequence in TEXTS)]),
+        "corpus/vocabulary": vocabulary_table([token.encode() for token in entries]),
+        "activations/statistics": filled(STATISTICS, *means),
+        "neuron_records": NEURON_RECORDS.frame(exemplars),
+        "token_lookup": TOKEN_LOOKUP.frame([]),
+        "explanations": EXPLANATIONS.frame(
             [explanation_row(neuron, layer=LAYER, explanation_id=f"e{neuron}") for neuron in (TOOLS, DAYS)]
         ),
-        SIMULATIONS.frame(simulations),
-    )
+        "simulations": SIMULATIONS.frame(simulations),
+    }
+    return LayerEvidence(of or study(), LAYER, tables | changed)
 
 
 def simulation(of: str, neuron: int, sequence: int, values: list[float]) -> dict[str, Any]:
@@ -201,9 +209,7 @@ def ablations(
 ) -> pl.DataFrame:
     return asyncio.run(
         ablated_layer(
-            study(),
-            LAYER,
-            tables(simulations),
+            evidence(simulations),
             subject=subject(),
             calls=calls or MemoryCalls(),
             progress=progress or SilentProgress(),
@@ -214,17 +220,7 @@ def ablations(
 def score(
     simulations: list[dict[str, Any]], of: str = "e0", regime: str = "top_and_random"
 ) -> dict[str, Any]:
-    own = tables(simulations)
-    results = LayerResults(
-        own.explanations,
-        own.simulations,
-        own.records,
-        own.lookup,
-        own.sequences,
-        None,
-        ablations(simulations),
-    )
-    table = SCORES.checked(scored(study(), results))
+    table = SCORES.checked(scored_layer(evidence(simulations, ablations=ablations(simulations))))
     return table.filter(explanation_id=of, scorer="ablation_all_at_once", regime=regime).row(0, named=True)
 
 
@@ -271,14 +267,13 @@ def test_a_neuron_that_writes_nothing_has_no_score(rounding: float) -> None:
     from neuroscribe.score.ablations import Ablations
     from neuroscribe.study.dues import dues
 
-    own = tables(oracle())
     sizes = {"simulated_divergence": rounding / 2, "mean_divergence": rounding}
     rows = filled(
         ABLATIONS,
         *({"explanation_id": "e0", "neuron": TOOLS, "sequence_id": own} | sizes for own in TEST),
     )
     due = next(due for due in dues(study()) if due.measure == "ablation")
-    row = Ablations(study(), own.explanations, rows, own.records).rows(due)[0]
+    row = Ablations(evidence(oracle(), ablations=rows)).rows(due)[0]
     assert (row["value"], row["null_reason"]) == (None, "ablation to the mean changes nothing")
 
 
@@ -297,14 +292,10 @@ def test_both_sides_take_the_mean_of_the_explained_one_from_the_token_means() ->
     from neuroscribe.ablate.stage import _means
 
     both = study(capture={"polarities": "both"})
-    own = tables([])
     occurrences = ((1, 3, 2.0), (2, 1, 6.0))
     lookup = filled(
         TOKEN_LOOKUP,
         *({"polarity": -1, "token_id": token, "count": n, "mean": mean} for token, n, mean in occurrences),
     )
-    changed = AblatedTables(
-        own.sequences, own.statistics, own.records, lookup, own.explanations, own.simulations
-    )
-    assert _means(both, changed) == {(0, -1): 3.0}
-    assert _means(study(), own)[TOOLS, 1] == MEAN
+    assert _means(evidence([], both, token_lookup=lookup)) == {(0, -1): 3.0}
+    assert _means(evidence([]))[TOOLS, 1] == MEAN

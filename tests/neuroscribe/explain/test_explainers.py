@@ -4,28 +4,26 @@ from typing import Any
 
 import polars as pl
 import pytest
-from neuroscribe.explain.explainers import Question, explained, questions, spread
-from neuroscribe.study.explainers import (
-    AskingSpec,
-    Highlights,
-    LogitLens,
-    NextToken,
-    TokenPairs,
-    TokenSummary,
-)
 
 from neuroscribe.errors import LLMError
-from neuroscribe.explain.evidence import LayerEvidence
+from neuroscribe.evidence.layer import LayerEvidence
+from neuroscribe.explain.explainer import Asking, Shown
+from neuroscribe.explain.highlights import Highlights
+from neuroscribe.explain.logit_lens import LogitLens
+from neuroscribe.explain.next_token import NextToken
 from neuroscribe.explain.parsing import SCHEMA
+from neuroscribe.explain.stage import explained, questions
+from neuroscribe.explain.token_pairs import TokenPairs
+from neuroscribe.explain.token_summary import TokenSummary, spread
 from neuroscribe.ports.replies import Message, Reply, Schema, Usage
 from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import CONNECTIONS, NEURON_RECORDS, TOKEN_LOOKUP
-from neuroscribe.testing.rows import exemplar_row, filled, vocabulary_table
+from neuroscribe.testing.rows import exemplar_row, filled, sequence_table, vocabulary_table
 from neuroscribe.testing.stores import MemoryCalls, SilentProgress
 from neuroscribe.testing.studies import tiny_study
 
 WORDS = (b" the", b" red", b"\n", b" ", b"<script>", b" The", b"red", b'"')
-SEQUENCES = dict.fromkeys(range(8), (b" the", b" red", b"\n", b" the"))
+SEQUENCES = [(0, 1, 2, 0)] * 8
 PEAKS = {(5, 1): 8.0, (6, 1): 4.0, (7, -1): 2.0}
 """Neurons of the sample with the largest activation on the explained side."""
 FIRST = {(5, 1): 0.0, (6, 1): 0.5, (7, -1): 0.25, (8, 1): 0.0}
@@ -47,6 +45,7 @@ def records(neurons: Sequence[tuple[int, int]]) -> pl.DataFrame:
 
 
 def evidence(
+    own: Study,
     neurons: Sequence[tuple[int, int]] = tuple(PEAKS),
     means: dict[int, float] | None = None,
     counts: dict[int, int] | None = None,
@@ -62,22 +61,20 @@ def evidence(
         | {"token_id": token, "strength": sign * 1.0}
         for rank, (neuron, sign, token) in enumerate(promoted)
     ]
-    own = records(neurons)
-    return LayerEvidence(
-        0,
-        tuple(neurons),
-        own,
-        filled(TOKEN_LOOKUP, *lookup),
-        filled(CONNECTIONS, *promotions),
-        SEQUENCES,
-        vocabulary_table(WORDS),
-    )
+    tables = {
+        "corpus/sequences": sequence_table(SEQUENCES),
+        "corpus/vocabulary": vocabulary_table(WORDS),
+        "neuron_records": records(neurons),
+        "token_lookup": filled(TOKEN_LOOKUP, *lookup),
+        "connections": filled(CONNECTIONS, *promotions),
+    }
+    return LayerEvidence(own, 0, tables, neurons=neurons)
 
 
-def question(neuron: tuple[int, int], spec: AskingSpec, **given: Any) -> Question:
-    """A neuron's only question."""
-    (found,) = questions(evidence((neuron,), **given), spec)
-    return found
+def question(neuron: tuple[int, int], spec: Asking, **given: Any) -> Shown:
+    """What a neuron's only question shows."""
+    (found,) = questions(evidence(study({"own": spec.model_dump()}), (neuron,), **given), "own")
+    return found.shown
 
 
 def study(explainers: dict[str, dict[str, Any]]) -> Study:
@@ -121,7 +118,7 @@ def explanations(
     llm: Scripted | None, own: Study, calls: MemoryCalls | None = None, **given: Any
 ) -> pl.DataFrame:
     return asyncio.run(
-        explained(own, evidence(**given), llm=llm, calls=calls or MemoryCalls(), progress=SilentProgress())
+        explained(evidence(own, **given), llm=llm, calls=calls or MemoryCalls(), progress=SilentProgress())
     )
 
 

@@ -6,15 +6,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from neuroscribe.explain.pairs import Pair, excerpt_pairs
 
-from neuroscribe.explain.highlights import (
-    highlight_messages,
-    logit_lens_messages,
-    marked,
-    token_summary_messages,
-)
+from neuroscribe.evidence.layer import LayerEvidence
+from neuroscribe.explain.highlights import Highlights
+from neuroscribe.explain.logit_lens import LogitLens
+from neuroscribe.explain.pairs import excerpt_pairs
+from neuroscribe.explain.token_summary import TokenSummary
 from neuroscribe.explain.wording import wording
+from neuroscribe.ports.replies import Message
+from neuroscribe.tables.records import CONNECTIONS
+from neuroscribe.testing.rows import filled, lookup_table, sequence_table, vocabulary_table
+from neuroscribe.testing.studies import tiny_study
+from neuroscribe.text.marks import Pair, marked
 
 HOSTILE = st.sampled_from(
     [
@@ -24,6 +27,35 @@ HOSTILE = st.sampled_from(
     ]
 ).map(str.encode)  # fmt: skip
 EXCERPT = st.lists(st.tuples(HOSTILE | st.binary(max_size=3), st.integers(0, 10)), min_size=1, max_size=10)
+
+
+NEURON = (1, 1)
+
+
+def layer(tokens: list[bytes]) -> LayerEvidence:
+    """A layer whose neuron fires on these tokens, the first most of all, and promotes them in this order."""
+    ranks = range(len(tokens))
+    promoted = {"neuron": 1, "direction": "output_token", "sign": 1}
+    tables = {
+        "corpus/sequences": sequence_table([ranks]),
+        "corpus/vocabulary": vocabulary_table(tokens),
+        "token_lookup": lookup_table({rank: 1.0 / (1 + rank) for rank in ranks}),
+        "connections": filled(CONNECTIONS, *(promoted | {"rank": rank, "token_id": rank} for rank in ranks)),
+    }
+    return LayerEvidence(tiny_study(), 0, tables, neurons=[NEURON])
+
+
+def highlight_messages(excerpts: list[list[Pair]]) -> tuple[Message, ...]:
+    """The prompt that shows excerpts in this order: the strongest, which comes first of all, last."""
+    return Highlights().messages(layer([]), NEURON, excerpts[::-1])
+
+
+def logit_lens_messages(excerpts: list[list[Pair]], promoted: list[bytes]) -> tuple[Message, ...]:
+    return LogitLens().messages(layer(promoted), NEURON, excerpts[::-1])
+
+
+def token_summary_messages(tokens: list[bytes]) -> tuple[Message, ...]:
+    return TokenSummary(occurrences=1).shown(layer(tokens), NEURON).messages
 
 
 def question(excerpts: list[list[Pair]]) -> str:
@@ -74,14 +106,14 @@ def test_braces_in_the_text_stay_as_they_are() -> None:
 
 
 def test_promoted_tokens_stand_below_the_excerpts() -> None:
-    messages = logit_lens_messages([[("a", 0), (" b", 9)]], [" rain", "rain", 'a"b', " "])
+    messages = logit_lens_messages([[("a", 0), (" b", 9)]], [b" rain", b"rain", b'a"b', b" "])
 
     assert messages[-2].content == '1. a << b >>\nMarked: "b"\nPromotes: "rain", "a\\"b", " "'
     assert logit_lens_messages([[("a", 9)]], [])[-2].content.endswith("\nPromotes: nothing")
 
 
 def test_a_list_of_tokens_is_quoted_and_names_none_twice() -> None:
-    messages = token_summary_messages([" rain", "rain", " storm", "\\n", ", "])
+    messages = token_summary_messages([b" rain", b"rain", b" storm", b"\n", b", "])
 
     assert messages[-2].content == 'Tokens: "rain", "storm", "\\n", ","'
 
@@ -89,7 +121,7 @@ def test_a_list_of_tokens_is_quoted_and_names_none_twice() -> None:
 @given(st.lists(EXCERPT, min_size=1, max_size=3))
 def test_no_excerpt_forges_a_line_a_mark_or_a_turn(excerpts: list[list[tuple[bytes, int]]]) -> None:
     pairs = [shown(excerpt) for excerpt in excerpts]
-    promoted = [token for token, _ in pairs[0]]
+    promoted = [token for token, _ in excerpts[0]]
     content = logit_lens_messages(pairs, promoted)[-2].content
     lines = content.split("\n")
 
@@ -106,8 +138,7 @@ def test_no_excerpt_forges_a_line_a_mark_or_a_turn(excerpts: list[list[tuple[byt
 
 @given(st.lists(HOSTILE | st.binary(max_size=3), min_size=1, max_size=8))
 def test_no_token_of_a_list_forges_its_end(tokens: list[bytes]) -> None:
-    spelled = [token for token, _ in shown([(token, 0) for token in tokens])]
-    content = token_summary_messages(spelled)[-2].content
+    content = token_summary_messages(tokens)[-2].content
 
     assert content.splitlines() == [content]
     assert re.fullmatch(r'Tokens: ("([^"\\]|\\.)*"(, )?)+', content)

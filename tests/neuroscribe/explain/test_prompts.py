@@ -5,22 +5,34 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from neuroscribe.explain.pairs import (
-    Pair,
-    discretised,
-    excerpt_pairs,
-    following,
-    next_token_messages,
-    token_pair_messages,
-)
 
+from neuroscribe.evidence.layer import LayerEvidence
+from neuroscribe.explain.next_token import NextToken, following
+from neuroscribe.explain.pairs import discretised, excerpt_pairs
+from neuroscribe.explain.token_pairs import TokenPairs
 from neuroscribe.explain.wording import wording
+from neuroscribe.ports.replies import Message
+from neuroscribe.testing.studies import tiny_study
 from neuroscribe.text.escaping import unforged
+from neuroscribe.text.marks import Pair
 
 ODD = [" red", "\n", "\t", "\u200f", "\x00", "0", "Neuron 5", "</s>", "<|im_end|>", "[INST]"]
 TOKENS = st.binary(max_size=4) | st.sampled_from(ODD).map(str.encode)
 EXCERPT = st.lists(st.tuples(TOKENS, st.integers(0, 10)), min_size=1, max_size=12)
 FLOATS = arrays(np.float32, st.integers(1, 20), elements=st.floats(-1e6, 1e6, width=32))
+
+
+NEURON = (1, 1)
+BARE = LayerEvidence(tiny_study(), 0, {}, neurons=[NEURON])
+"""A layer of which nothing but the excerpts is shown."""
+
+
+def token_pair_messages(excerpts: list[list[Pair]]) -> tuple[Message, ...]:
+    return TokenPairs().messages(BARE, NEURON, excerpts)
+
+
+def next_token_messages(excerpts: list[list[Pair]]) -> tuple[Message, ...]:
+    return NextToken().messages(BARE, NEURON, excerpts)
 
 
 def last_question(excerpts: list[list[Pair]]) -> str:

@@ -2,31 +2,41 @@ import json
 from typing import Any
 
 import pytest
-from neuroscribe.explain.pairs import next_token_messages, token_pair_messages
-from neuroscribe.study.prompts import wordings
 
-from neuroscribe.explain.highlights import highlight_messages, logit_lens_messages, token_summary_messages
+from neuroscribe.evidence.layer import LayerEvidence
+from neuroscribe.explain.explainer import Asking, Showing
 from neuroscribe.explain.parsing import LONGEST_LONG, parsed_answer
 from neuroscribe.explain.wording import filled, wording
+from neuroscribe.kinds import KnownStudy
 from neuroscribe.ports.replies import Message
+from neuroscribe.study.stages import STAGES
+from neuroscribe.tables.records import CONNECTIONS
+from neuroscribe.testing import rows
+from neuroscribe.testing.studies import tiny_study
 
-KINDS = ("token_pairs", "next_token", "highlights", "logit_lens", "token_summary")
+KINDS = [name for name, kind in KnownStudy.known_kinds("explainers").items() if issubclass(kind, Asking)]
+NEURON = (1, 1)
+
+
+def layer(token: str) -> LayerEvidence:
+    """A layer whose neuron fires on one token, and promotes it."""
+    promoted = {"neuron": 1, "direction": "output_token", "sign": 1, "token_id": 0}
+    tables = {
+        "corpus/sequences": rows.sequence_table([[0]]),
+        "corpus/vocabulary": rows.vocabulary_table([token.encode()]),
+        "token_lookup": rows.lookup_table({0: 1.0}, count=2),
+        "connections": rows.filled(CONNECTIONS, promoted),
+    }
+    return LayerEvidence(tiny_study(), 0, tables, neurons=[NEURON])
 
 
 def messages(kind: str, token: str, answer: Any = "line") -> tuple[Message, ...]:
     """A kind's prompt about a neuron that fires on one token."""
-    excerpts = [[("a", 0), (token, 9)]]
-    match kind:
-        case "token_pairs":
-            return token_pair_messages(excerpts, answer)
-        case "next_token":
-            return next_token_messages(excerpts, answer)
-        case "highlights":
-            return highlight_messages(excerpts, answer)
-        case "logit_lens":
-            return logit_lens_messages(excerpts, [token], answer)
-        case _:
-            return token_summary_messages([token], answer)
+    spec = KnownStudy.known_kinds("explainers")[kind].model_validate({"answer": answer})
+    if isinstance(spec, Showing):
+        return spec.messages(layer(token), NEURON, [[("a", 0), (token, 9)]])
+    assert isinstance(spec, Asking)
+    return spec.shown(layer(token), NEURON).messages
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -73,5 +83,7 @@ def test_only_the_named_parts_of_a_template_are_filled() -> None:
 
 
 def test_a_study_depends_on_the_wording_of_its_own_kinds_alone() -> None:
-    assert set(wordings(["highlights", "token_list"])) == {"answers", "highlights"}
-    assert wordings(["token_list"]) == {}
+    asking, listing = {"highlights": {}, "token_list": {}}, {"token_list": {}}
+    settings = STAGES["explanations"].settings
+    assert set(settings(tiny_study(explainers=asking))["wording"]) == {"answers", "highlights"}
+    assert settings(tiny_study(explainers=listing))["wording"] == {}

@@ -7,7 +7,8 @@ import pytest
 
 from neuroscribe.errors import LLMError
 from neuroscribe.evidence.exemplars import Neuron
-from neuroscribe.judge.stage import JudgedTables, judged_layer
+from neuroscribe.evidence.layer import LayerEvidence
+from neuroscribe.judge.stage import judged_layer
 from neuroscribe.ports.replies import Usage
 from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import EXPLANATIONS, JUDGEMENTS, NEURON_RECORDS
@@ -76,7 +77,7 @@ def study(scorers: dict[str, Any], candidates: int = 1) -> Study:
     )
 
 
-def tables(explanations: list[dict[str, Any]]) -> JudgedTables:
+def evidence(own: Study, explanations: list[dict[str, Any]]) -> LayerEvidence:
     rows: list[dict[str, Any]] = []
     for neuron in (1, 2):
         for kind, splits, shift in (("top", TOP, 10 * neuron), ("random", RANDOM, 0)):
@@ -85,12 +86,14 @@ def tables(explanations: list[dict[str, Any]]) -> JudgedTables:
                 values = [0.0] * LENGTH
                 values[neuron] = 5.0 if kind == "top" else 0.1
                 rows.append(exemplar_row(neuron, sequence, values, kind=kind, split=split, rank=rank))
-    return JudgedTables(
-        sequence_table([[(place + own) % 26 for place in range(LENGTH)] for own in range(100)]),
-        vocabulary_table([b" " + bytes([97 + token]) for token in range(26)]),
-        NEURON_RECORDS.frame(rows),
-        EXPLANATIONS.frame(explanations),
-    )
+    token_ids = [[(place + sequence) % 26 for place in range(LENGTH)] for sequence in range(100)]
+    tables = {
+        "corpus/sequences": sequence_table(token_ids),
+        "corpus/vocabulary": vocabulary_table([b" " + bytes([97 + token]) for token in range(26)]),
+        "neuron_records": NEURON_RECORDS.frame(rows),
+        "explanations": EXPLANATIONS.frame(explanations),
+    }
+    return LayerEvidence(own, 0, tables)
 
 
 def explanation(neuron: int, index: int = 0, **given: Any) -> dict[str, Any]:
@@ -111,8 +114,7 @@ def judgements(
 ) -> pl.DataFrame:
     return asyncio.run(
         judged_layer(
-            own,
-            tables(explanations),
+            evidence(own, explanations),
             llm=models or Models(),
             encoders=Encoders(),
             calls=calls or MemoryCalls(),

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
-from neuroscribe.judge.prompts import prompt_identity
 
 from neuroscribe.errors import CapabilityError
 from neuroscribe.judge.judges import (
@@ -15,7 +14,7 @@ from neuroscribe.judge.judges import (
     judged_by_first_token,
     judged_by_text,
 )
-from neuroscribe.judge.prompts import judging_messages
+from neuroscribe.judge.prompts import judging_messages, prompt_identity
 from neuroscribe.ports.replies import Message, NextToken, Reply, Schema, Usage
 from neuroscribe.testing.stores import MemoryCalls
 

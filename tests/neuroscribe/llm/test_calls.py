@@ -2,12 +2,16 @@ import asyncio
 import threading
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
 from neuroscribe.errors import StoreError
-from neuroscribe.llm.calls import InFlight, answered_once, worked_through
+from neuroscribe.llm.calls import Form, Once, worked_through
+from neuroscribe.ports.replies import Message
 from neuroscribe.testing.stores import MemoryCalls
+
+AS_IT_IS: Form[dict[str, Any]] = Form(dict, dict)
 
 
 class Asked:
@@ -17,7 +21,7 @@ class Asked:
         self.times = 0
         self._fails = fails
 
-    async def __call__(self) -> dict[str, object]:
+    async def __call__(self) -> dict[str, Any]:
         self.times += 1
         await asyncio.sleep(0)
         if self._fails:
@@ -27,37 +31,46 @@ class Asked:
 
 def test_a_stored_answer_is_not_asked_for_again() -> None:
     calls, call = MemoryCalls(), Asked()
-    assert asyncio.run(answered_once("k", calls, call, read=dict)) == {"times": 1}
-    assert asyncio.run(answered_once("k", calls, call, read=dict)) == {"times": 1}
+    assert asyncio.run(Once(calls).answer("k", call, AS_IT_IS)) == {"times": 1}
+    assert asyncio.run(Once(calls).answer("k", call, AS_IT_IS)) == {"times": 1}
     assert calls.answers == {"k": {"times": 1}}
 
 
 @pytest.mark.parametrize("stored", [{"other": 1}, {"times": None}, {"times": "often"}])
 def test_a_stored_answer_that_somebody_changed_is_named_and_not_asked_for_again(
-    stored: dict[str, object],
+    stored: dict[str, Any],
 ) -> None:
     calls, call = MemoryCalls(), Asked()
     calls.put("k", stored)
+    numbered = Form(dict, lambda answer: {"times": int(answer["times"])})
     with pytest.raises(StoreError, match=r"the stored answer k: holds something else .* delete its file"):
-        asyncio.run(answered_once("k", calls, call, read=lambda answer: int(answer["times"])))
+        asyncio.run(Once(calls).answer("k", call, numbered))
     assert call.times == 0
+
+
+def test_what_a_call_is_for_and_what_was_sent_are_stored_beside_its_answer_and_are_no_part_of_it() -> None:
+    calls, call = MemoryCalls(), Asked()
+    once, prompt = Once(calls, {"stage": "explanation", "layer": 3}), [Message("user", "why?")]
+    for _ in range(2):
+        assert asyncio.run(once.answer("k", call, AS_IT_IS, prompt=prompt)) == {"times": 1}
+    about = {"stage": "explanation", "layer": 3}
+    assert calls.answers == {"k": {"times": 1, "prompt": [["user", "why?"]], "about": about}}
 
 
 def test_an_answer_that_is_turned_down_is_returned_and_not_stored() -> None:
     calls, call = MemoryCalls(), Asked()
-    assert asyncio.run(answered_once("k", calls, call, read=dict, keep=lambda answer: False)) == {"times": 1}
+    turned_down = Form(dict, dict, is_final=lambda _: False)
+    assert asyncio.run(Once(calls).answer("k", call, turned_down)) == {"times": 1}
     assert calls.answers == {}
-    assert asyncio.run(answered_once("k", calls, call, read=dict)) == {"times": 2}
+    assert asyncio.run(Once(calls).answer("k", call, AS_IT_IS)) == {"times": 2}
 
 
 def test_the_same_question_asked_at_once_is_paid_for_once() -> None:
     calls, call = MemoryCalls(), Asked()
-    in_flight: InFlight = {}
+    once = Once(calls)
 
-    async def twice() -> list[dict[str, object]]:
-        return await asyncio.gather(
-            *(answered_once("k", calls, call, read=dict, in_flight=in_flight) for _ in range(2))
-        )
+    async def twice() -> list[dict[str, Any]]:
+        return await asyncio.gather(*(once.answer("k", call, AS_IT_IS) for _ in range(2)))
 
     assert asyncio.run(twice()) == [{"times": 1}, {"times": 1}]
     assert call.times == 1
@@ -66,7 +79,7 @@ def test_the_same_question_asked_at_once_is_paid_for_once() -> None:
 def test_a_call_that_fails_is_not_stored() -> None:
     calls = MemoryCalls()
     with pytest.raises(ConnectionError):
-        asyncio.run(answered_once("k", calls, Asked(fails=True), read=dict, in_flight={}))
+        asyncio.run(Once(calls).answer("k", Asked(fails=True), AS_IT_IS))
     assert calls.answers == {}
 
 
@@ -115,18 +128,18 @@ class SlowCalls(MemoryCalls):
         super().put(key, answer)
 
 
-@pytest.mark.parametrize("in_flight", [None, {}])
-def test_answers_that_came_before_an_error_are_stored_by_the_time_it_is_raised(
-    in_flight: InFlight | None,
-) -> None:
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_answers_that_came_before_an_error_are_stored_by_the_time_it_is_raised(*, is_shared: bool) -> None:
     calls, call = SlowCalls(), Asked()
+    shared = Once(calls)
 
     async def work(item: int) -> None:
         if item == 40:
             await asyncio.sleep(0.01)
             calls.reached.set()
             raise ConnectionError("gone")
-        await answered_once(f"{item // 2}", calls, call, read=dict, in_flight=in_flight)
+        once = shared if is_shared else Once(calls)
+        await once.answer(f"{item // 2}", call, AS_IT_IS)
 
     async def stored() -> list[str]:
         with pytest.raises(ConnectionError, match="gone"):
@@ -140,9 +153,8 @@ def test_answers_that_came_are_stored_even_if_the_run_is_interrupted_twice() -> 
     calls = SlowCalls()
 
     async def interrupted() -> None:
-        asked = [
-            asyncio.ensure_future(answered_once(f"{item}", calls, Asked(), read=dict)) for item in range(60)
-        ]
+        once = Once(calls)
+        asked = [asyncio.ensure_future(once.answer(f"{item}", Asked(), AS_IT_IS)) for item in range(60)]
         for _ in range(2):
             await asyncio.sleep(0.01)
             for each in asked:

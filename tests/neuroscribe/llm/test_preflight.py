@@ -4,13 +4,13 @@ import asyncio
 from typing import Any
 
 import pytest
-from neuroscribe.simulate.simulators import asking_simulator, check_models
 
 from neuroscribe.errors import CapabilityError
 from neuroscribe.llm.local import LocalLLM
+from neuroscribe.simulate.stage import check_models, opened_simulators
 from neuroscribe.study.spec import Study
 from neuroscribe.testing.random_subjects import random_subject
-from neuroscribe.testing.stores import MemoryCalls
+from neuroscribe.testing.stores import MemoryCalls, SilentProgress
 from neuroscribe.testing.studies import tiny_study
 from neuroscribe.testing.tokenizers import byte_tokenizer
 
@@ -43,6 +43,9 @@ def test_a_local_model_that_cannot_be_read_is_refused_with_the_layout_that_would
 
 @pytest.mark.parametrize("layout", ["asked", "hidden"])
 def test_a_simulator_shows_the_layout_that_the_study_names(layout: str) -> None:
-    simulator = asking_simulator(study(layout).simulators["all_at_once"], Local("llama").llm, MemoryCalls())
+    local = Local("llama")
+    opened = opened_simulators(
+        study(layout), llm=local, encoders=local, calls=MemoryCalls(), progress=SilentProgress()
+    )
 
-    assert f"all at once, {layout} prompt" in simulator.identity
+    assert f"all at once, {layout} prompt" in asyncio.run(opened)["all_at_once"].identity

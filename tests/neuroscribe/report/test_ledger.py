@@ -8,7 +8,7 @@ import pytest
 
 from dagster_project.ledger import main
 from neuroscribe.errors import StoreError
-from neuroscribe.llm.calls import answered_once
+from neuroscribe.llm.calls import Form, Once
 from neuroscribe.report.ledger import LEDGER, ledger, ledger_summary, ledger_text
 from neuroscribe.tables.parquet import parquet_frame
 from resources.store.calls import FolderCalls
@@ -27,7 +27,7 @@ def keep(calls: FolderCalls, key: str, answer: dict[str, Any], **about: Any) -> 
     async def call() -> dict[str, Any]:
         return answer
 
-    return asyncio.run(answered_once(key, calls, call, read=dict, about=about))
+    return asyncio.run(Once(calls, about).answer(key, call, Form(dict, dict)))
 
 
 EXPLAINED = {"stage": "explanation", "model": "m", "study": "mine", "layer": 3}

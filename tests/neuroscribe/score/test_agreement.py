@@ -7,8 +7,9 @@ import polars as pl
 import pytest
 
 from neuroscribe.evidence.exemplars import Neuron
+from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.measures.calibration import linear, percentile, stretched
-from neuroscribe.score.stage import LayerResults, scored
+from neuroscribe.score.stage import scored_layer
 from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import EXPLANATIONS, NEURON_RECORDS, SIMULATIONS
 from neuroscribe.testing.rows import (
@@ -17,6 +18,7 @@ from neuroscribe.testing.rows import (
     lookup_table,
     sequence_table,
     simulation_row,
+    vocabulary_table,
 )
 from neuroscribe.testing.studies import tiny_study
 
@@ -54,14 +56,15 @@ def table(
         for (kind, split, sequence), values in TRUTH.items()
     ]
     names = sorted({row["explanation_id"] for row in simulations})
-    results = LayerResults(
-        EXPLANATIONS.frame([explanation_row(int(name[1]), int(name[2])) for name in names]),
-        SIMULATIONS.frame(simulations),
-        NEURON_RECORDS.frame(records),
-        lookup_table(means or {}),
-        sequence_table([[0, 1, 2]] * 7),
-    )
-    return scored(own, results)
+    tables = {
+        "explanations": EXPLANATIONS.frame([explanation_row(int(name[1]), int(name[2])) for name in names]),
+        "simulations": SIMULATIONS.frame(simulations),
+        "neuron_records": NEURON_RECORDS.frame(records),
+        "token_lookup": lookup_table(means or {}),
+        "corpus/sequences": sequence_table([[0, 1, 2]] * 7),
+        "corpus/vocabulary": vocabulary_table([b"a", b"b", b"c"]),
+    }
+    return scored_layer(LayerEvidence(own, 0, tables))
 
 
 def only(

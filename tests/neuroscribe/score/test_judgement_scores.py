@@ -4,11 +4,18 @@ import numpy as np
 import polars as pl
 import pytest
 
+from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.score.judgements import Answers, Judgements, auc, balanced_accuracies
 from neuroscribe.study.dues import Due
 from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import EXPLANATIONS, JUDGEMENTS
-from neuroscribe.testing.rows import explanation_row, judgement_row, lookup_table, sequence_table
+from neuroscribe.testing.rows import (
+    explanation_row,
+    judgement_row,
+    lookup_table,
+    sequence_table,
+    vocabulary_table,
+)
 from neuroscribe.testing.studies import tiny_study
 
 ACCURACY = Due("token_pairs", "detection_balanced_accuracy", "balanced_accuracy", "detection", ("a",), "x")
@@ -31,14 +38,14 @@ def rows(
         explanation_row(2, explanation_id="e2", status="refused"),
         explanation_row(3, explanation_id="e3"),
     ]
-    scored = Judgements(
-        study(),
-        EXPLANATIONS.frame(explanations),
-        JUDGEMENTS.frame(asked),
-        lookup_table(means or {}),
-        sequence_table([range(8)]),
-    )
-    return scored.rows(due)
+    tables = {
+        "explanations": EXPLANATIONS.frame(explanations),
+        "judgements": JUDGEMENTS.frame(asked),
+        "token_lookup": lookup_table(means or {}),
+        "corpus/sequences": sequence_table([range(8)]),
+        "corpus/vocabulary": vocabulary_table([bytes([97 + token]) for token in range(8)]),
+    }
+    return Judgements(LayerEvidence(study(), 0, tables)).rows(due)
 
 
 def answers(labels: list[int], values: list[float]) -> Answers:

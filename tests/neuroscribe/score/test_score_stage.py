@@ -4,7 +4,8 @@ import polars as pl
 import pytest
 
 from neuroscribe.evidence.exemplars import Neuron
-from neuroscribe.score.stage import LayerResults, scored
+from neuroscribe.evidence.layer import LayerEvidence
+from neuroscribe.score.stage import scored_layer
 from neuroscribe.study.dues import scorer_name
 from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import EXPLANATIONS, NEURON_RECORDS, SCORES, SIMULATIONS
@@ -14,6 +15,7 @@ from neuroscribe.testing.rows import (
     lookup_table,
     sequence_table,
     simulation_row,
+    vocabulary_table,
 )
 from neuroscribe.testing.studies import tiny_study
 
@@ -73,16 +75,15 @@ def scores(
     means: dict[int, float] | None = None,
 ) -> pl.DataFrame:
     """Scores where token 0 stands first, token 1 second, and 2 third in every sequence."""
-    return scored(
-        own,
-        LayerResults(
-            EXPLANATIONS.frame(explanations),
-            SIMULATIONS.frame(simulations),
-            records(truth),
-            lookup_table(means or {}),
-            sequence_table([[0, 1, 2]] * 7),
-        ),
-    )
+    tables = {
+        "explanations": EXPLANATIONS.frame(explanations),
+        "simulations": SIMULATIONS.frame(simulations),
+        "neuron_records": records(truth),
+        "token_lookup": lookup_table(means or {}),
+        "corpus/sequences": sequence_table([[0, 1, 2]] * 7),
+        "corpus/vocabulary": vocabulary_table([b"a", b"b", b"c"]),
+    }
+    return scored_layer(LayerEvidence(own, 0, tables))
 
 
 def only(

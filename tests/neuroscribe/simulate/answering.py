@@ -1,8 +1,13 @@
-"""LLMs that answer from a script, for the simulators that read answers."""
+"""LLMs that answer from a script, for the simulators that read answers, and models of an LLM alone."""
 
 from collections.abc import Callable, Sequence
 
+from neuroscribe.ports.models import LLM, TextEncoder
 from neuroscribe.ports.replies import Message, Reply, ReplyStatus, Schema, Usage
+from neuroscribe.ports.sources import Models
+from neuroscribe.ports.stores import Progress
+from neuroscribe.study.sections import EncoderSpec
+from neuroscribe.testing.stores import MemoryCalls, SilentProgress
 
 USAGE = Usage(prompt_tokens=7, completion_tokens=3, cost_usd=0.5)
 
@@ -34,3 +39,15 @@ class Answering:
 
     async def check(self) -> None:
         pass
+
+
+class NoEncoders:
+    """Opens no encoder."""
+
+    def open(self, spec: EncoderSpec, *, progress: Progress | None = None) -> TextEncoder:
+        raise AssertionError(f"{spec.model} was opened by a simulator that asks an LLM")
+
+
+def models_with(llm: LLM) -> Models:
+    """The LLM, a store that is empty, and no encoder."""
+    return Models(llm, NoEncoders(), MemoryCalls(), SilentProgress())

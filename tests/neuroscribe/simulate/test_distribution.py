@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from neuroscribe.simulate.prompts import HIDDEN
 
 from neuroscribe.simulate.distribution import digit_probabilities, expected_activations
-from neuroscribe.simulate.prompts import hidden_prompt
+from neuroscribe.simulate.prompts import HIDDEN, hidden_prompt
 
 
 def probabilities(*tokens: dict[int, float]) -> np.ndarray:

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 import torch
-from neuroscribe.simulate.prompts import ASKING, QUESTION
-from neuroscribe.simulate.all_at_once import LocalLayout
 
 from neuroscribe.errors import CapabilityError, LLMError
 from neuroscribe.llm.local import LocalLLM
 from neuroscribe.ports.replies import Simulated
-from neuroscribe.simulate.all_at_once import HiddenLines, LocalSimulator
+from neuroscribe.simulate.all_at_once import HiddenLines, LocalLayout, LocalSimulator
 from neuroscribe.simulate.prompts import (
+    ASKING,
     DIGITS,
+    QUESTION,
     asked_beginning,
     asked_opening,
     hidden_beginning,

@@ -5,12 +5,14 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from neuroscribe.simulate.simulators import asking_simulator
-from neuroscribe.study.simulators import AllAtOnce, MatchingWords, OneAtATime, SimulatorSpec, Structured
 
 from neuroscribe.measures.agreement import correlation
 from neuroscribe.ports.models import Simulator
-from neuroscribe.simulate.one_at_a_time import OneAtATimeSimulator
+from neuroscribe.simulate.all_at_once import AllAtOnce
+from neuroscribe.simulate.matching_words import MatchingWords
+from neuroscribe.simulate.one_at_a_time import OneAtATime, OneAtATimeSimulator
+from neuroscribe.simulate.simulator import Simulating
+from neuroscribe.simulate.structured import Structured
 from neuroscribe.testing.planted import (
     PLANTED,
     PlantedScript,
@@ -19,8 +21,8 @@ from neuroscribe.testing.planted import (
     planted_tokenizer,
 )
 from neuroscribe.testing.servers import ScriptedServer
-from neuroscribe.testing.stores import MemoryCalls
 from resources.llm.server import OpenAIServer
+from tests.neuroscribe.simulate.answering import models_with
 
 WHO = ("token_pairs",)
 NEURONS = ((0, 0), (0, 3), (0, 4), (0, 8), (0, 11), (0, 14), (1, 13))
@@ -55,10 +57,10 @@ FIRES = dict(PLANTED.values())
 )
 def simulator(request: pytest.FixtureRequest) -> Iterator[Simulator]:
     style, kind = request.param
-    spec: SimulatorSpec = kind(explainers=WHO)
+    spec: Simulating = kind(explainers=WHO)
     with ScriptedServer(PlantedScript()) as server:
         llm = OpenAIServer("scripted", base_url=server.base_url, prompt_style=style)
-        yield asking_simulator(spec, llm, MemoryCalls())
+        yield spec.simulator(models_with(llm))
 
 
 def test_right_explanations_score_high_and_wrong_ones_low(simulator: Simulator) -> None:

@@ -5,13 +5,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from neuroscribe.evidence.tasks import Task
 
 from neuroscribe.evidence.exemplars import Neuron
+from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.measures.agreement import correlation
 from neuroscribe.ports.replies import Simulated
+from neuroscribe.simulate.questions import Task
 from neuroscribe.simulate.stage import simulated
 from neuroscribe.study.spec import Study
+from neuroscribe.tables.records import NEURON_RECORDS
+from neuroscribe.testing.rows import exemplar_row, sequence_table, vocabulary_table
 from neuroscribe.testing.stores import Interrupted, MemoryCalls, SilentProgress
 from neuroscribe.testing.studies import tiny_study
 
@@ -24,8 +27,19 @@ def truth(neuron: Neuron, sequence: int) -> np.ndarray:
     return np.random.default_rng([*neuron, sequence]).random(6)
 
 
-TRUTH = {(neuron, sequence): truth(neuron, sequence) for neuron in (ONE, OTHER) for sequence in TURNS}
-TOKENS = {sequence: tuple(f"{sequence} {place}".encode() for place in range(6)) for sequence in TURNS}
+EXEMPLARS = [
+    exemplar_row(neuron[0], sequence, truth(neuron, sequence).tolist(), kind=kind, rank=sequence)
+    for neuron in (ONE, OTHER)
+    for kind, ids in (("top", TOP), ("random", RANDOM))
+    for sequence in ids
+]
+SPELLED = [f"{sequence} {place}".encode() for sequence in range(60) for place in range(6)]
+"""Every token of a sequence names it."""
+TABLES = {
+    "corpus/sequences": sequence_table([range(6 * sequence, 6 * sequence + 6) for sequence in range(60)]),
+    "corpus/vocabulary": vocabulary_table(SPELLED),
+    "neuron_records": NEURON_RECORDS.frame(EXEMPLARS),
+}
 
 
 class Noisy:
@@ -49,7 +63,7 @@ class Noisy:
 
 
 def study(width: float | None = 0.12) -> Study:
-    return tiny_study(scoring={"bootstrap_samples": 100, "stop_width": width})
+    return tiny_study(scoring={"bootstrap_samples": 100, "stop_width": width, "sequences_per_split": 10})
 
 
 def tasks(text: str, name: str = "e1", *, is_control: bool = False) -> list[Task]:
@@ -59,10 +73,8 @@ def tasks(text: str, name: str = "e1", *, is_control: bool = False) -> list[Task
 def table(own: list[Task], simulator: Noisy | None = None, **given: Any) -> pl.DataFrame:
     return asyncio.run(
         simulated(
-            given.get("study", study()),
+            LayerEvidence(given.get("study", study()), 0, TABLES),
             {"all_at_once": own},
-            TOKENS,
-            truth=TRUTH,
             simulators={"all_at_once": simulator or Noisy()},
             calls=given.get("calls", MemoryCalls()),
             progress=given.get("progress", SilentProgress()),

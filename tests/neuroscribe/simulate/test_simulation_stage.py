@@ -4,22 +4,27 @@ from typing import Any
 
 import polars as pl
 import pytest
-from neuroscribe.evidence.tasks import Task, controls, simulation_tasks
 
 from neuroscribe.errors import LLMError
+from neuroscribe.evidence.controls import controls
 from neuroscribe.evidence.exemplars import Neuron
+from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.ports.replies import ReadingStatus, Simulated, Usage
+from neuroscribe.simulate.questions import Task, simulation_tasks
 from neuroscribe.simulate.stage import simulated
 from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import EXPLANATIONS, NEURON_RECORDS
-from neuroscribe.testing.rows import exemplar_row, explanation_row
+from neuroscribe.testing.rows import exemplar_row, explanation_row, sequence_table, vocabulary_table
 from neuroscribe.testing.stores import Interrupted, MemoryCalls, SilentProgress
 from neuroscribe.testing.studies import tiny_study
 
 TOP = {"train": (10, 14), "valid": (11, 12), "test": (13,)}
 RANDOM = {"valid": (20, 21), "test": (22,)}
 """Sequences of every neuron by split; those of neuron n are 100 n higher, but for the shared random ones."""
-TOKENS = {sequence: (b"a", b"b", str(sequence).encode()) for sequence in range(1000)}
+CORPUS = {
+    "corpus/sequences": sequence_table([(0, 1, 2 + sequence) for sequence in range(1000)]),
+    "corpus/vocabulary": vocabulary_table([b"a", b"b", *(str(own).encode() for own in range(1000))]),
+}
 
 
 def exemplar(neuron: Neuron, kind: str, split: str, rank: int, sequence: int) -> dict[str, Any]:
@@ -48,7 +53,17 @@ def study(candidates: int = 1) -> Study:
 
 def tasks(rows: list[dict[str, Any]], candidates: int = 1) -> list[Task]:
     neurons = list(dict.fromkeys((row["neuron"], row["polarity"]) for row in rows))
-    return simulation_tasks(study(candidates), EXPLANATIONS.frame(rows), records(neurons), "all_at_once")
+    tables = {"explanations": EXPLANATIONS.frame(rows), "neuron_records": records(neurons)}
+    return simulation_tasks(LayerEvidence(study(candidates), 0, tables), "all_at_once")
+
+
+def controlled(
+    rows: list[dict[str, Any]], tested: dict[Neuron, list[int]] | None = None
+) -> dict[Neuron, str]:
+    """Return the control of each neuron by name; neurons are tested on nothing unless it is said."""
+    own = LayerEvidence(study(), 0, {"explanations": EXPLANATIONS.frame(rows)}).usable("token_pairs")
+    everywhere = {(row["neuron"], row["polarity"]): list[int]() for row in own} | (tested or {})
+    return {neuron: control["explanation_id"] for neuron, control in controls(own, everywhere).items()}
 
 
 ALPHA, BETA, GAMMA = (explanation((n, 1), text) for n, text in ((1, "alpha"), (2, "beta"), (3, "gamma")))
@@ -96,36 +111,29 @@ def test_explanations_without_a_text_are_not_simulated() -> None:
 
 def test_a_control_is_the_next_neuron_whose_text_differs() -> None:
     again = explanation((2, 1), "alpha")
-    pairs = {
-        own: other["explanation_id"]
-        for own, other in controls(EXPLANATIONS.frame([ALPHA, again, GAMMA]), {}).items()
-    }
+    pairs = controlled([ALPHA, again, GAMMA])
     assert pairs == {(1, 1): "e3+10", (2, 1): "e3+10", (3, 1): "e1+10"}
 
 
 def test_a_control_is_never_the_other_side_of_the_same_neuron() -> None:
-    rows = EXPLANATIONS.frame([ALPHA, explanation((1, -1), "minus"), BETA])
-    pairs = {
-        own: other["explanation_id"] for own, other in controls(rows.sort("neuron", "polarity"), {}).items()
-    }
+    pairs = controlled([ALPHA, explanation((1, -1), "minus"), BETA])
     assert pairs == {(1, -1): "e2+10", (1, 1): "e2+10", (2, 1): "e1-10"}
 
 
 def test_a_control_is_the_first_candidate_of_the_other_neuron() -> None:
-    rows = EXPLANATIONS.frame([ALPHA, explanation((1, 1), "more", index=1), BETA])
-    assert controls(rows, {})[2, 1]["explanation_id"] == "e1+10"
+    assert controlled([ALPHA, explanation((1, 1), "more", index=1), BETA])[2, 1] == "e1+10"
 
 
 def test_a_control_has_seen_none_of_the_sequences_on_which_it_is_simulated() -> None:
     seen = BETA | {"sequence_ids": [210, 22]}
-    rows = EXPLANATIONS.frame([ALPHA, seen, GAMMA])
-    assert controls(rows, {(1, 1): [(113,), (22,)]})[1, 1]["explanation_id"] == "e3+10"
-    assert list(controls(rows[:2], {(1, 1): [(113,), (22,)]})) == [(2, 1)]
+    tested = {(1, 1): [113, 22]}
+    assert controlled([ALPHA, seen, GAMMA], tested)[1, 1] == "e3+10"
+    assert list(controlled([ALPHA, seen], tested)) == [(2, 1)]
 
 
 def test_neurons_with_one_text_between_them_have_no_control() -> None:
-    assert controls(EXPLANATIONS.frame([ALPHA, explanation((2, 1), "alpha")]), {}) == {}
-    assert controls(EXPLANATIONS.frame([]), {}) == {}
+    assert controlled([ALPHA, explanation((2, 1), "alpha")]) == {}
+    assert controlled([]) == {}
 
 
 class Lengths:
@@ -156,9 +164,8 @@ def simulations(
 ) -> pl.DataFrame:
     return asyncio.run(
         simulated(
-            study(),
+            LayerEvidence(study(), 0, CORPUS),
             {"all_at_once": own},
-            TOKENS,
             simulators={"all_at_once": simulator},
             calls=calls or MemoryCalls(),
             progress=progress or SilentProgress(),

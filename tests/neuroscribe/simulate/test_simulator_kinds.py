@@ -3,16 +3,17 @@
 from typing import Any
 
 import pytest
-from neuroscribe.simulate.simulators import asking_simulator
-from neuroscribe.simulate.prompts import prompt_identity
-from neuroscribe.study.simulators import AllAtOnce, MatchingWords, OneAtATime, Structured
 
 from neuroscribe.errors import CapabilityError
+from neuroscribe.simulate.all_at_once import AllAtOnce
+from neuroscribe.simulate.matching_words import MatchingWords
+from neuroscribe.simulate.one_at_a_time import OneAtATime
+from neuroscribe.simulate.prompts import prompt_identity
+from neuroscribe.simulate.structured import Structured
 from neuroscribe.study.spec import Study
-from neuroscribe.study.stages import STAGES, simulation_prompts, stage_version
-from neuroscribe.testing.stores import MemoryCalls
+from neuroscribe.study.stages import STAGES, stage_version
 from neuroscribe.testing.studies import tiny_study
-from tests.neuroscribe.simulate.answering import Answering
+from tests.neuroscribe.simulate.answering import Answering, models_with
 
 WHO = ("token_pairs",)
 
@@ -46,7 +47,9 @@ def test_a_study_needs_what_its_simulators_need(kinds: tuple[str, ...], needs: s
 def test_simulations_depend_on_the_wording_of_their_own_prompts_alone(
     kinds: tuple[str, ...], layouts: tuple[str, ...]
 ) -> None:
-    assert simulation_prompts(study(*kinds)) == [prompt_identity(layout) for layout in layouts]
+    settings = STAGES["simulations"].settings(study(*kinds))
+
+    assert settings["prompts"] == [prompt_identity(layout) for layout in layouts]
 
 
 def test_another_simulator_makes_only_simulations_new() -> None:
@@ -66,12 +69,12 @@ def test_every_prompt_has_an_identity_of_its_own() -> None:
 @pytest.mark.parametrize("spec", [AllAtOnce(explainers=WHO), OneAtATime(explainers=WHO)])
 def test_a_model_that_only_answers_is_refused_where_log_probabilities_are_read(spec: Any) -> None:
     with pytest.raises(CapabilityError, match=f"{spec.kind} cannot work with script"):
-        asking_simulator(spec, Answering(lambda _: ""), MemoryCalls())
+        spec.simulator(models_with(Answering(lambda _: "")))
 
 
 @pytest.mark.parametrize("spec", [MatchingWords(explainers=WHO), Structured(explainers=WHO)])
 def test_a_model_that_only_answers_suffices_for_simulators_that_read_words(spec: Any) -> None:
-    simulator = asking_simulator(spec, Answering(lambda _: ""), MemoryCalls())
+    simulator = spec.simulator(models_with(Answering(lambda _: "")))
 
     assert simulator.identity == f"script; {prompt_identity(spec.kind)}"
     assert simulator.calls_at_once == 3

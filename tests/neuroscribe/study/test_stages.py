@@ -3,14 +3,16 @@
 from typing import Any
 
 import pytest
-from neuroscribe.study.prompts import judging_identity
-from neuroscribe.study.scoring import SCORER_KINDS, Judging
 
+from neuroscribe.judge.excerpts import Excerpt
+from neuroscribe.judge.judging import AskingJudge, Judging
+from neuroscribe.judge.prompts import prompt_identity
+from neuroscribe.judge.questions import Question
 from neuroscribe.kinds import KnownStudy
 from neuroscribe.study.spec import Study
-from neuroscribe.study.stages import STAGES, TABLES, judging_prompts, stages_of, upstream_of
+from neuroscribe.study.stages import STAGES, TABLES, stages_of, upstream_of
 
-JUDGES = [kind for kind in SCORER_KINDS.values() if issubclass(kind, Judging)]
+JUDGES = [kind for kind in KnownStudy.known_kinds("scorers").values() if issubclass(kind, Judging)]
 
 
 def study(*scorers: str) -> Study:
@@ -99,21 +101,23 @@ def test_judgements_depend_on_the_wording_of_their_own_prompts_alone(
     scorers: tuple[str, ...], layouts: tuple[Any, ...]
 ):
     settings = STAGES["judgements"].settings(study(*scorers))
-    assert settings["prompts"] == [judging_identity(layout) for layout in layouts]
+    assert settings["prompts"] == [prompt_identity(layout) for layout in layouts]
 
 
 @pytest.mark.parametrize("kind", JUDGES)
 def test_a_judge_that_asks_a_model_names_its_prompts(kind: type[Judging]):
-    assert bool(kind(explainers=("token_list",)).calls(1)) == bool(kind.prompts)
+    spec = kind.model_validate({"explainers": ("token_list",)})
+    asked = Question("e", "words", (0, 1), "test", Excerpt(0, 0, 1, "firing", label=True), (b"a",), spec)
+    assert bool(asked.n_calls) == bool(spec.wording)
 
 
 def test_a_new_kind_of_judge_cannot_leave_its_prompts_out_of_the_identity():
-    class Third(Judging):
+    class Third(AskingJudge):
         kind: str = "third"
 
-        def calls(self, excerpts: int) -> int:
-            return excerpts
+        def excerpts(self, *_: Any, **__: Any) -> list[Excerpt]:
+            return []
 
     third = study("detection").model_copy(update={"scorers": {"third": Third(explainers=("token_list",))}})
-    with pytest.raises(AttributeError, match="prompts"):
-        judging_prompts(third)
+    with pytest.raises(KeyError, match="third"):
+        STAGES["judgements"].settings(third)

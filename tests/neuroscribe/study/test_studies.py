@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from neuroscribe.study.explainers import EXPLAINER_KINDS, Highlights, TokenList, TokenPairs
 from pydantic import BaseModel, ValidationError
 
 from neuroscribe.errors import StudyError
+from neuroscribe.explain.highlights import Highlights
+from neuroscribe.explain.token_list import TokenList
+from neuroscribe.explain.token_pairs import TokenPairs
 from neuroscribe.kinds import KnownStudy, read_studies, read_study
 from neuroscribe.study.dues import dues
 from neuroscribe.study.files import chosen_study
@@ -58,7 +60,7 @@ def test_a_study_is_read_with_its_name_and_defaults(tmp_path: Path) -> None:
     study = read_study(path)
     assert study.name == "mine"
     assert study.corpus.sequence_length == 64
-    assert [spec.kind for spec in study.explainers.values()] == ["token_pairs", "token_list"]
+    assert [spec.kind_name for spec in study.explainers.values()] == ["token_pairs", "token_list"]
     assert study.sampled_layers == (0, 1)
     assert study.polarities == (1,)
 
@@ -213,7 +215,7 @@ def test_an_explainer_that_is_not_declared_is_named(tmp_path: Path) -> None:
 
 def test_an_unknown_kind_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     message = refusal(tmp_path, ('kind = "token_list"', 'kind = "guess"'))
-    known = ", ".join(f"'{kind}'" for kind in EXPLAINER_KINDS)
+    known = ", ".join(f"'{kind}'" for kind in KnownStudy.known_kinds("explainers"))
     assert f"explainers.listed: unknown kind 'guess'; give kind = {known}" in message
 
 

@@ -4,8 +4,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from neuroscribe.explain.pairs import token_pair_messages
 
+from neuroscribe.evidence.layer import LayerEvidence
+from neuroscribe.explain.token_pairs import TokenPairs
 from neuroscribe.ports.replies import as_text
 from neuroscribe.subject.architectures import backbone, down_projections
 from neuroscribe.testing.planted import (
@@ -29,6 +30,7 @@ from neuroscribe.testing.planted import (
     planted_tokenizer,
     save,
 )
+from neuroscribe.testing.studies import tiny_study
 
 TOKENIZER = planted_tokenizer()
 
@@ -150,7 +152,8 @@ def prompt(layer: int, neuron: int) -> str:
         )
         for token in shown
     ]
-    return as_text(token_pair_messages([pairs[:15], pairs[15:]]))
+    evidence = LayerEvidence(tiny_study(), layer, {})
+    return as_text(TokenPairs().messages(evidence, (neuron, 1), [pairs[:15], pairs[15:]]))
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from neuroscribe.testing.planted import END_OF_TEXT, planted_corpus, planted_tok
 from neuroscribe.text.corpus import (
     Corpus,
     Document,
+    TokenBytes,
     distinct_tokens,
-    token_bytes_by_sequence,
     token_matrix,
     token_rows,
     tokenised,
@@ -114,7 +114,7 @@ def test_the_bytes_of_a_sequence_are_a_slice_of_its_document(
         corpus = cut(texts, 1, length, seed=seed, tokenizer=BYTE_LEVEL)
     except CorpusError:
         reject()
-    own = token_bytes_by_sequence(corpus.sequences, corpus.vocabulary, [0])[0]
+    own = TokenBytes(corpus.sequences, corpus.vocabulary)[0]
     assert len(own) == length
     assert b"".join(own) in texts[corpus.sequences["document_id"][0]].encode()
 
@@ -122,7 +122,7 @@ def test_the_bytes_of_a_sequence_are_a_slice_of_its_document(
 def test_hostile_text_comes_back_byte_for_byte() -> None:
     ids = BYTE_LEVEL.encode(HOSTILE)
     corpus = cut([HOSTILE], 1, len(ids), tokenizer=BYTE_LEVEL)
-    own = token_bytes_by_sequence(corpus.sequences, corpus.vocabulary, [0])[0]
+    own = TokenBytes(corpus.sequences, corpus.vocabulary)[0]
     assert b"".join(own) == HOSTILE.encode()
     assert {b"<script>", b"\n", b"\t", b"\x00", "\u200f".encode()} <= set(own)
     assert END_OF_TEXT.encode() not in own

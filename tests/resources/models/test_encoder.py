@@ -3,11 +3,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from neuroscribe.simulate.embedding import Embedding
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from neuroscribe.errors import ArtefactError
+from neuroscribe.simulate.embedding import Embedding
 from resources.models.encoder import MiniLM, TextEncoders
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "violin", "play", "##ing", "the")
