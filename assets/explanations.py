@@ -34,7 +34,7 @@ def explanations(study: Study) -> dg.AssetsDefinition:
         "explanations",
         description="Explanations by every explainer of the study, with prompt, reply, tokens and money;"
         " refusals and failures are rows too. Dead and near-dead neurons are set aside before any call.",
-        kinds={"openai" if study.llm.provider == "openai" else "huggingface", "polars"},
+        kinds={study.llm.provider if study.llm.served else "huggingface", "polars"},
         tables=("explanations",),
         lineage=_LINEAGE,
         pool="llm",

@@ -27,7 +27,7 @@ def judgements(study: Study) -> dg.AssetsDefinition:
         "judgements",
         description="Each explanation held against firing and silent excerpts that its explainer never saw,"
         " and against another neuron's as the control; answers that cannot be read are rows too.",
-        kinds={"openai" if study.simulating_llm.provider == "openai" else "huggingface", "polars"},
+        kinds={study.simulating_llm.provider if study.simulating_llm.served else "huggingface", "polars"},
         tables=("judgements",),
         lineage=_LINEAGE,
         pool="llm",

@@ -27,7 +27,7 @@ def simulations(study: Study) -> dg.AssetsDefinition:
         description="Each explanation simulated on sequences its explainer never saw, and on another"
         " neuron's as"
         " the control.",
-        kinds={"openai" if study.simulating_llm.provider == "openai" else "huggingface", "polars"},
+        kinds={study.simulating_llm.provider if study.simulating_llm.served else "huggingface", "polars"},
         tables=("simulations",),
         lineage=_LINEAGE,
         pool="llm",
