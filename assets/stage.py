@@ -59,7 +59,7 @@ def key(study: Study, name: str) -> dg.AssetKey:
 
 def provider_kind(spec: LLMSpec) -> str:
     """Return what Dagster shows for where a model is asked."""
-    return "openai" if spec.provider == "openai" else "huggingface"
+    return spec.provider if spec.served else "huggingface"
 
 
 def layer_evidence(

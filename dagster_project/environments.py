@@ -7,7 +7,7 @@ NEUROSCRIBE_DEVICE         auto, cpu, cuda or mps (auto)
 NEUROSCRIBE_BATCH_TOKENS   tokens per forward pass of the subject (0: what fits the device)
 NEUROSCRIBE_CHECKPOINT_SECONDS least time between two checkpoints of a capture (60)
 NEUROSCRIBE_HUB            0 to never ask a model hub (1)
-NEUROSCRIBE_LLM_BASE_URL   address of an OpenAI-compatible server; overrides the study's
+NEUROSCRIBE_LLM_BASE_URL   address of the LLM's server; overrides the study's
 NEUROSCRIBE_LLM_API_KEY    key to it
 NEUROSCRIBE_LLM_CONCURRENCY calls in flight at once (16)
 NEUROSCRIBE_LLM_REQUESTS_PER_MINUTE limit of each server, kept filled and never passed (0: none)

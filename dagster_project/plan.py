@@ -103,7 +103,7 @@ def found(study: Study, tables: Tables, layer: int) -> Found:
 
 def _asked(study: Study, spec: LLMSpec, resources: Mapping[str, Any]) -> Asked:
     """Return what a plan needs of a model, without loading or asking it."""
-    if spec.provider == "local":
+    if not spec.served:
         return Asked(_free)
     try:
         llm = resources["llm"].open(spec, beside=study.llm)

@@ -119,9 +119,11 @@ Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class LLMSpec(ModelSpec):
-    """The model that explains and simulates: in-process, or behind an OpenAI-compatible server."""
+    """The model that explains and simulates: in this process, or behind a server."""
 
-    provider: Literal["local", "openai"] = "local"
+    provider: Literal["local", "openai", "anthropic"] = Field(
+        default="local", description="`openai` for any server with an OpenAI-compatible API"
+    )
     prompt_style: Literal["completion", "chat"] = "chat"
     base_url: str | None = Field(
         default=None,
@@ -136,10 +138,15 @@ class LLMSpec(ModelSpec):
     usd_per_million_cached_tokens: Price | None = None
     usd_per_million_completion_tokens: Price | None = None
 
+    @property
+    def served(self) -> bool:
+        """Whether the model is behind a server."""
+        return self.provider != "local"
+
     @model_validator(mode="after")
     def batch_of_a_server(self) -> "LLMSpec":
-        """Batch jobs are a server's."""
-        if self.batch and self.provider == "local":
+        """Batch jobs are those of OpenAI's API."""
+        if self.batch and self.provider != "openai":
             raise ValueError('batch = true needs provider = "openai"; remove one of the two')
         return self
 
@@ -302,7 +309,7 @@ class Study(Section):
         A server's model cannot be pinned; its name stands for it.
         """
         llms = (self.llm, self.simulating_llm)
-        pinned = all(spec.provider == "openai" or spec.is_pinned for spec in llms)
+        pinned = all(spec.served or spec.is_pinned for spec in llms)
         return self.pins_capture and pinned and all(spec.is_pinned for spec in self.encoders)
 
     @property

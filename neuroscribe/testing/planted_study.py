@@ -9,7 +9,13 @@ MODEL = "scripted"
 
 
 def write_planted_study(
-    folder: Path, *, base_url: str, sequences: int = 300, documents: int = 120, style: str = "chat"
+    folder: Path,
+    *,
+    base_url: str,
+    sequences: int = 300,
+    documents: int = 120,
+    style: str = "chat",
+    provider: str = "openai",
 ) -> Path:
     """Write `studies/planted.toml` below `folder`, with model and text beside it, and return its path."""
     save(folder / "model")
@@ -32,7 +38,7 @@ files = "{texts.as_posix()}/*.txt"
 sequences = {sequences}
 sequence_length = 16
 [llm]
-provider = "openai"
+provider = "{provider}"
 model = "{MODEL}"
 base_url = "{base_url}"
 prompt_style = "{style}"

@@ -107,8 +107,8 @@ class ScriptedServer:
         """Return how many requests named `path`, for instance `/v1/completions`."""
         return sum(called == path for called, _ in self.calls)
 
-    def answer(self, path: str, body: dict[str, Any], authorization: str) -> ScriptedFault:
-        """Return what to send for one request, once any delay is over."""
+    def answer(self, path: str, body: dict[str, Any], headers: Mapping[str, str]) -> ScriptedFault:
+        """Return what to send for one request, once any delay is over; headers have names in lower case."""
         with self._lock:
             self.calls.append((path, body))
             self._in_work += 1
@@ -118,13 +118,20 @@ class ScriptedServer:
             self._closing.wait(fault.delay_s)
             if fault.status is not None or fault.reset:
                 return fault
-            if self._api_key and authorization != f"Bearer {self._api_key}":
-                return ScriptedFault.error(401, f"Incorrect API key provided: {authorization}")
+            if refused := self._refused(headers):
+                return refused
             sent = {"copies": fault.copies, "again_later": fault.again_later, "cut_at": fault.cut_at}
             return replace(self._scripted(path, body), **sent)
         finally:
             with self._lock:
                 self._in_work -= 1
+
+    def _refused(self, headers: Mapping[str, str]) -> ScriptedFault | None:
+        """Return what is sent to a client without the key."""
+        sent = headers.get("authorization", "")
+        if self._api_key and sent != f"Bearer {self._api_key}":
+            return ScriptedFault.error(401, f"Incorrect API key provided: {sent}")
+        return None
 
     def _scripted(self, path: str, body: dict[str, Any]) -> ScriptedFault:
         if refused := self._refusal(body):
@@ -222,7 +229,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, body: dict[str, Any]) -> None:
         scripted = cast(_HTTPServer, self.server).scripted
-        answer = scripted.answer(self.path, body, self.headers.get("Authorization", ""))
+        answer = scripted.answer(self.path, body, {name.lower(): sent for name, sent in self.headers.items()})
         if answer.reset:
             self._hang_up()
             return

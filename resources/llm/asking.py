@@ -2,36 +2,26 @@
 
 import copy
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any, Literal
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
-from neuroscribe.ports.replies import Message, Schema, Usage, as_text
-from resources.llm.faults import RejectedError, UnansweredError, without_logprobs
+from neuroscribe.ports.replies import Message, Reply, Usage
+from resources.llm.faults import RejectedError, UnansweredError, WithheldError
 from resources.llm.found import Found
-from resources.llm.openai_wire import (
-    Body,
-    LogprobsMissingError,
-    SchemaForm,
-    counts,
-    is_about_forms,
-    mapping,
-    read_reply,
-    response_format,
-    schema_forms,
-)
-from resources.llm.transport import Request, Transport
+from resources.llm.transport import Transport
+from resources.llm.wires import Body, PromptStyle, Question, Request, SchemaForm, Wire, failed, mapping
 
-PromptStyle = Literal["chat", "completion"]
 Answered = tuple[Body, Usage]
 
 
 class Asking:
-    """One model as chat turns or as one text that it continues."""
+    """One model asked by one wire."""
 
-    def __init__(self, transport: Transport, found: Found, prompt_style: PromptStyle) -> None:
-        self.transport, self.found = transport, found
-        self.prompt_style: PromptStyle = prompt_style
+    def __init__(self, transport: Transport, found: Found, wire: Wire) -> None:
+        self.transport, self.found, self.wire = transport, found, wire
 
     def hasty(self) -> "Asking":
         """Return the same with few retries, for calls that are to find a mistake before the run."""
@@ -39,42 +29,47 @@ class Asking:
         other.transport = self.transport.hasty()
         return other
 
-    def in_style(self, prompt_style: PromptStyle) -> "Asking":
-        """Return the same model asked in the other way."""
+    def by(self, wire: Wire) -> "Asking":
+        """Return the same model asked in another way."""
         other = copy.copy(self)
-        other.prompt_style = prompt_style
+        other.wire = wire
         return other
 
-    def question(self, messages: Sequence[Message]) -> tuple[str, dict[str, Any]]:
-        """Return the path and the body that ask for a continuation or an answer."""
-        if self.prompt_style == "completion":
-            return "/completions", {"prompt": as_text(messages)}
-        stubbed = bool(messages) and messages[-1].role == "assistant"
-        turns = messages[:-1] if stubbed else messages
-        return "/chat/completions", {"messages": [{"role": m.role, "content": m.content} for m in turns]}
-
-    async def answered(self, path: str, body: dict[str, Any], max_tokens: int) -> Answered:
-        """Post with a limit on length, under the name by which the server knows it."""
-        limit = self.found.length_limit
-        request = Request(path, {**body, limit: max_tokens}, _characters(body), max_tokens)
+    async def replied(self, question: Question) -> Reply:
+        """Return the reply to a question, which is refused or failed where no answer came."""
         try:
-            return await self.transport.answered(request)
-        except RejectedError as rejected:
-            # Reasoning models know the limit by its newer name only, older servers by the older one only.
-            if limit != "max_tokens" or "max_completion_tokens" not in rejected.said:
-                raise
-        self.found.length_limit = "max_completion_tokens"
-        return await self.answered(path, body, max_tokens)
+            if question.schema is None:
+                return self.wire.reply(*await self.asked(question))
+            return self.wire.reply(*await self._structured(question))
+        except WithheldError as turned_away:
+            return failed(str(turned_away), status="refused")
+        except UnansweredError as unanswered:
+            return failed(str(unanswered), usage=unanswered.usage)
 
-    async def structured(self, path: str, body: dict[str, Any], max_tokens: int, schema: Schema) -> Answered:
+    async def asked(self, question: Question) -> Answered:
+        """Return what comes back for a question."""
+        return await self.answered(partial(self.wire.request, question))
+
+    async def answered(self, request: Callable[[], Request]) -> Answered:
+        """Return what comes back for a request, made anew where the wire learns why it was rejected."""
+        sent = request()
+        try:
+            return await self.transport.answered(sent)
+        except RejectedError as rejected:
+            self.wire.learn(rejected.said)
+            if request() == sent:
+                raise
+        return await self.answered(request)
+
+    async def _structured(self, question: Question) -> Answered:
         """Post with the firmest request for JSON that the server takes, and remember which that is."""
         refusal: RejectedError | UnansweredError | None = None
         refused: dict[str, bool] = {}
-        for form in schema_forms(self.found.now):
+        for form in schema_forms(self):
             try:
-                answer = await self.in_form(form, path, body, max_tokens, schema)
+                answer = await self.asked(replace(question, form=form))
             except (RejectedError, UnansweredError) as error:
-                if not is_about_forms(error):
+                if not _is_about_forms(error, self.wire):
                     raise
                 refusal = refusal or error
                 refused[form] = False
@@ -84,34 +79,22 @@ class Asking:
         assert refusal is not None, "the prompt alone is always tried"
         raise refusal
 
-    async def in_form(
-        self, form: SchemaForm, path: str, body: dict[str, Any], max_tokens: int, schema: Schema
-    ) -> Answered:
-        """Post with one way to ask for JSON."""
-        return await self.answered(path, {**body, **response_format(form, schema)}, max_tokens)
 
-    async def with_logprobs(
-        self, ask: Callable[[int], Awaitable[Answered]], capability: Literal["echoed", "answer"]
-    ) -> tuple[Body, Usage, int]:
-        """Ask for as many log-probabilities as the server allows; returns how many were asked for, too.
-
-        Raises LogprobsMissingError for a server that has none.
-        """
-        said = ""
-        for count in counts(getattr(self.found.now, f"{capability}_logprobs")):
-            try:
-                answer, usage = await ask(count)
-            except (RejectedError, UnansweredError) as refusal:
-                said = without_logprobs(refusal)
-            else:
-                return answer, usage, count
-        raise LogprobsMissingError(said)
+def schema_forms(asking: Asking) -> Iterator[SchemaForm]:
+    """Yield the ways to ask for JSON that the server is not known to lack, the firmest first."""
+    for form in asking.wire.forms:
+        if getattr(asking.found.now, form, None) is not False:
+            yield form
 
 
-def _characters(body: dict[str, Any]) -> int:
-    if "prompt" in body:
-        return len(body["prompt"])
-    return sum(len(message["content"]) for message in body["messages"])
+_FORM_REJECTED = (400, 415, 422, 501)
+
+
+def _is_about_forms(refusal: RejectedError | UnansweredError, wire: Wire) -> bool:
+    """Tell whether another form might be taken where this one was not."""
+    if isinstance(refusal, RejectedError):
+        return refusal.status in _FORM_REJECTED
+    return any(word in str(refusal).lower() for word in wire.form_words)
 
 
 _KEY, _VALUE = "a_word_no_model_says", "zwieback"
@@ -123,18 +106,13 @@ _SCHEMA = {
 }
 """What nothing but the schema itself leads to."""
 _TOKENS = 40
-_SAMPLING = {"temperature": 0.0, "seed": 0}
 
 
-async def try_styles(asking: Asking) -> None:
-    """Find out whether the server answers chat turns and continues texts, where that is not known."""
-    known = asking.found.now
-    if known.chat is None:
+async def try_style(asking: Asking, style: PromptStyle) -> None:
+    """Find out whether the server answers in the style that `asking` asks in, where that is not known."""
+    if getattr(asking.found.now, style) is None:
         with suppress(UnansweredError):
-            asking.found.record(chat=await _answers(asking.in_style("chat")))
-    if known.completion is None:
-        with suppress(UnansweredError):
-            asking.found.record(completion=await _answers(asking.in_style("completion")))
+            asking.found.record(**{style: await _answers(asking)})
 
 
 async def try_json(asking: Asking) -> None:
@@ -152,26 +130,25 @@ async def try_json(asking: Asking) -> None:
 
 async def _answers(asking: Asking) -> bool:
     """Tell whether a question is answered; raises UnansweredError where the server may yet do so."""
-    path, body = asking.question([Message("user", "Say yes.")])
+    question = Question([Message("user", "Say yes.")], 16, temperature=0.0, seed=0)
     try:
-        answer, usage = await asking.answered(path, {**body, **_SAMPLING}, 16)
+        return asking.wire.reply(*await asking.asked(question)).status != "failed"
     except RejectedError:
         return False
-    return read_reply(answer, usage).status != "failed"
 
 
-async def _json(asking: Asking, form: SchemaForm, question: str) -> Any:
+async def _json(asking: Asking, form: SchemaForm, asked: str) -> Any:
     """Return the JSON that a form brings, or None.
 
     Raises UnansweredError where nothing came that has to do with the form.
     """
-    path, body = asking.question([Message("user", question)])
+    turns = [Message("user", asked)]
+    question = Question(turns, _TOKENS, temperature=0.0, seed=0, schema=_SCHEMA, form=form)
     try:
-        answer, usage = await asking.in_form(form, path, {**body, **_SAMPLING}, _TOKENS, _SCHEMA)
-        return json.loads(read_reply(answer, usage).text or "")
+        return json.loads(asking.wire.reply(*await asking.asked(question)).text or "")
     except (RejectedError, ValueError):
         return None
     except UnansweredError as unanswered:
-        if not is_about_forms(unanswered):
+        if not _is_about_forms(unanswered, asking.wire):
             raise
         return None

@@ -9,18 +9,20 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from neuroscribe.errors import BatchPendingError, LLMError
 from neuroscribe.ports.replies import Message, Reply, Schema, Usage
 from neuroscribe.ports.stores import CallStore, Progress
-from resources.llm.asking import try_json
-from resources.llm.batch_jobs import BatchJobs, BatchRecords, BatchRequest, Job, Sleep, read_answers
+from resources.llm.asking import schema_forms, try_json
+from resources.llm.batch_records import BatchRecords
 from resources.llm.http import Client
 from resources.llm.limits import Budget, TokenGuess
-from resources.llm.openai_wire import failed, response_format, schema_forms
+from resources.llm.openai_batches import BatchJobs, Job, Sleep, job_line, read_answers
 from resources.llm.prices import Prices
-from resources.llm.server import OpenAIServer
+from resources.llm.server import Server
+from resources.llm.wires import Question, Request, failed
 
 if TYPE_CHECKING:
     import httpx2
@@ -43,7 +45,7 @@ class BatchedServer:
 
     def __init__(
         self,
-        server: OpenAIServer,
+        server: Server,
         calls: CallStore,
         *,
         wait_s: float,
@@ -67,7 +69,7 @@ class BatchedServer:
         self._calls_at_once, self._lines_per_job = calls_at_once, lines_per_job
         self._sleep, self._clock = sleep, clock
         self._asked: dict[str, asyncio.Future[Reply]] = {}
-        self._waiting: list[BatchRequest] = []
+        self._waiting: list[Request] = []
         self._collector: asyncio.Task[None] | None = None
         self._following: set[asyncio.Task[None]] = set()
         self._open: dict[str, Job] = {}
@@ -118,18 +120,14 @@ class BatchedServer:
         temperature: float,
         seed: int,
         schema: Schema | None,
-    ) -> BatchRequest:
+    ) -> Request:
         asking = self._server.asking
-        path, question = asking.question(messages)
-        body = {"model": self.endpoint.model, **question, "temperature": temperature, "seed": seed}
-        body[asking.found.length_limit] = max_tokens
-        if asking.prompt_style == "completion":
-            body["stop"] = "\n"
+        question = Question(messages, max_tokens, temperature, seed, one_line=True, schema=schema)
         if schema is not None:
             async with self._forms:  # a job cannot try one form after the other
                 await try_json(asking)
-            body |= response_format(next(schema_forms(asking.found.now)), schema)
-        return BatchRequest(path, body, sum(len(message.content) for message in messages), max_tokens)
+            question = replace(question, form=next(schema_forms(asking)))
+        return asking.wire.request(question)
 
     async def _collect(self) -> None:
         while self._waiting:
@@ -143,10 +141,10 @@ class BatchedServer:
             except Exception as error:
                 self._fail(requests, error)
 
-    async def _dispatch(self, requests: Sequence[BatchRequest]) -> None:
+    async def _dispatch(self, requests: Sequence[Request]) -> None:
         """Answer from ended jobs, and have the rest followed in open and new ones."""
-        new: list[BatchRequest] = []
-        followed: list[tuple[Job, list[BatchRequest], float | None]] = []
+        new: list[Request] = []
+        followed: list[tuple[Job, list[Request], float | None]] = []
         for name, own in (await asyncio.to_thread(self._records.by_job, requests)).items():
             job = await self._on_record(name) if name else None
             if job is not None and not job.has_ended:
@@ -172,7 +170,7 @@ class BatchedServer:
         # Without an id the run ended while it submitted the job, and only the server knows whether it did.
         return await (self._jobs.looked_at(job_id) if job_id else self._jobs.named(name))
 
-    async def _unanswered(self, job: Job, requests: Sequence[BatchRequest]) -> list[BatchRequest]:
+    async def _unanswered(self, job: Job, requests: Sequence[Request]) -> list[Request]:
         """Resolve what an ended job has answered, and return the rest, which is asked again."""
         answers = read_answers(await self._jobs.output(job), prices=self._prices)
         good = {name: reply for name, reply in answers.items() if reply.status != "failed"}
@@ -180,14 +178,14 @@ class BatchedServer:
         self._resolve([request for request in requests if request.custom_id in good], good, "")
         return [request for request in requests if request.custom_id not in good]
 
-    async def _submitted(self, group: Sequence[BatchRequest]) -> Job:
+    async def _submitted(self, group: Sequence[Request]) -> Job:
         """Put a job on record, then submit it; raises BudgetError where it may cost too much."""
         worst = self._worst(group)
         if self._budget is not None:
             await self._budget.reserve(worst)
         try:
             name = await asyncio.to_thread(self._records.begin, group)
-            data = "".join(f"{request.line}\n" for request in group).encode()
+            data = "".join(f"{job_line(request)}\n" for request in group).encode()
             job = await self._jobs.submitted(name, group[0].path, data)
             self._records.submitted(name, group, job.id)
         except BaseException:
@@ -196,7 +194,7 @@ class BatchedServer:
             raise
         return job
 
-    async def _follow(self, job: Job, requests: Sequence[BatchRequest], reserved: float | None) -> None:
+    async def _follow(self, job: Job, requests: Sequence[Request], reserved: float | None) -> None:
         """Resolve the requests of a job; `reserved` is None for one that an earlier run submitted."""
         cost: float | None = None
         try:
@@ -261,12 +259,12 @@ class BatchedServer:
             return nullcontext(_unseen)
         return self._progress.task(label, total=total, unit="requests")
 
-    def _groups(self, requests: Sequence[BatchRequest]) -> Iterator[list[BatchRequest]]:
+    def _groups(self, requests: Sequence[Request]) -> Iterator[list[Request]]:
         """Yield requests in groups that fit into a job each."""
-        group: list[BatchRequest] = []
+        group: list[Request] = []
         size = 0
         for request in requests:
-            length = len(request.line) + 1
+            length = len(job_line(request)) + 1
             if group and (len(group) == self._lines_per_job or size + length > _BYTES):
                 yield group
                 group, size = [], 0
@@ -275,27 +273,25 @@ class BatchedServer:
         if group:
             yield group
 
-    def _worst(self, group: Sequence[BatchRequest]) -> float:
+    def _worst(self, group: Sequence[Request]) -> float:
         """Return the dollars that a job may cost at most."""
         usages = (Usage(TokenGuess().tokens(one.characters), 0, one.max_tokens) for one in group)
         return sum(self._prices.cost(usage) or 0.0 for usage in usages)
 
-    def _resolve(
-        self, requests: Sequence[BatchRequest], answers: Mapping[str, Reply], otherwise: str
-    ) -> None:
+    def _resolve(self, requests: Sequence[Request], answers: Mapping[str, Reply], otherwise: str) -> None:
         for request in requests:
             waiting = self._asked.pop(request.custom_id)
             if not waiting.done():
                 waiting.set_result(answers.get(request.custom_id) or failed(otherwise))
 
-    def _fail(self, requests: Sequence[BatchRequest], error: Exception) -> None:
+    def _fail(self, requests: Sequence[Request], error: Exception) -> None:
         for request in requests:
             waiting = self._asked.pop(request.custom_id, None)
             if waiting is not None and not waiting.done():
                 waiting.set_exception(error)
 
 
-def _cost(requests: Sequence[BatchRequest], answers: Mapping[str, Reply]) -> float:
+def _cost(requests: Sequence[Request], answers: Mapping[str, Reply]) -> float:
     """Return the dollars that the answers to these requests have cost, as far as it is known."""
     return sum(answers[r.custom_id].usage.cost_usd or 0.0 for r in requests if r.custom_id in answers)
 

@@ -20,6 +20,8 @@ from neuroscribe.ports.replies import Usage
 if TYPE_CHECKING:
     import httpx2
 
+    from resources.llm.wires import Wire
+
 _SHORTEST_SECRET = 8  # shorter keys are dummies such as EMPTY, which occur in ordinary text
 _NAME_AND_PASSWORD = re.compile(r"^([\w+.-]+://)?.*@", re.DOTALL)
 
@@ -50,10 +52,11 @@ SIMULATING = Place("[simulator_llm]", "NEUROSCRIBE_SIMULATOR_LLM")
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A model's name, its server's address and the key to it; raises LLMError for what cannot be used."""
+    """A model, its server's address, how that is asked, and the key; raises LLMError for unusable ones."""
 
     model: str
     url: str
+    wire: "Wire"
     key: str = field(default="", repr=False)
     place: Place = EXPLAINING
 
@@ -102,17 +105,15 @@ class Endpoint:
         if not parts or parts.scheme not in ("http", "https") or not host or wrong:
             shown = _NAME_AND_PASSWORD.sub(r"\1[hidden]@", self.url)
             raise LLMError(
-                f"the address of the LLM server, {shown!r}, is not one; write it like"
-                f" http://127.0.0.1:8000/v1 as base_url in the study's {self.place.section} or in"
-                f" {self.place.url_variable}"
+                f"the address of the LLM server, {shown!r}, is not one; name {self.wire.speaks}"
+                f" as base_url in the study's {self.place.section} or in {self.place.url_variable}"
             )
         return parts
 
 
-_CONTENT_FILTERS = ("content_filter", "content_policy_violation", "invalid_prompt")
 _SHOWN = 300  # characters of a server's own words
 _PASSING = (408, 409, 429)  # with 5xx, what another attempt may cure
-_DOWN = (502, 503)
+_DOWN = (502, 503, 529)
 
 
 class UnansweredError(Exception):
@@ -159,10 +160,10 @@ def of_status(response: "httpx2.Response", endpoint: Endpoint) -> Exception:
     sent = _sent(text)
     # Cut last: of a key that is cut in two, half would stay.
     said = endpoint.without_key(_said(sent or text))[:_SHOWN]
-    code = sent.get("code") if isinstance(sent, Mapping) else None
-    if code in _CONTENT_FILTERS or (status == 403 and _is_flagged(sent)):
+    verdict = endpoint.wire.verdict(status, sent if isinstance(sent, Mapping) else {})
+    if verdict == "withheld":
         return WithheldError(said)
-    if code == "insufficient_quota" or status == 402:
+    if verdict == "unpaid" or status == 402:
         return LLMError(f"the account at {endpoint.url} has no credit left ({said}); top it up and run again")
     if status in _PASSING or (status >= 500 and status != 501):
         return UnansweredError(
@@ -177,7 +178,10 @@ def of_status(response: "httpx2.Response", endpoint: Endpoint) -> Exception:
             f"{endpoint.url} {refused} (HTTP {status}: {said}); set {place.key_variable} to a valid one"
         )
     if status == 404:
-        remedy = f"check the model's name in the study's {place.section}; and the address mostly ends in /v1"
+        remedy = (
+            f"check the model's name in the study's {place.section}, and that the server speaks"
+            f" {endpoint.wire.speaks}"
+        )
     else:
         remedy = f"change the study's {place.section} so that the server accepts it"
     message = f"{endpoint.url} rejects requests for {endpoint.model} (HTTP {status}: {said}); {remedy}"
@@ -229,29 +233,6 @@ def _date(sent: str | None) -> float | None:
         return parsedate_to_datetime(sent or "").timestamp()
     except (TypeError, ValueError, OverflowError):
         return None
-
-
-def without_logprobs(refusal: RejectedError | UnansweredError) -> str:
-    """Return why a server will not give log-probabilities; any other refusal is raised again.
-
-    An answer that was cut off mentions them too: that is no refusal.
-    """
-    if isinstance(refusal, UnansweredError) and refusal.billed:
-        raise refusal
-    said = refusal.said if isinstance(refusal, RejectedError) else str(refusal)
-    unknown = isinstance(refusal, RejectedError) and refusal.status in (404, 405, 501)
-    if unknown or any(word in said.lower() for word in ("echo", "logprob", "logits_all")):
-        return said
-    raise refusal
-
-
-def _is_flagged(sent: object) -> bool:
-    """Tell whether a server turned away the prompt and not the key: OpenRouter then sends why it was flagged.
-
-    Source: its API's reference, "Errors and debugging", on moderation.
-    """
-    metadata = sent.get("metadata") if isinstance(sent, Mapping) else None
-    return isinstance(metadata, Mapping) and bool({"reasons", "flagged_input"} & set(metadata))
 
 
 def _sent(text: str) -> object:

@@ -20,11 +20,9 @@ _VERSION = 1
 class Found:
     """The capabilities of one model at one address; without a store they are kept for this object's life."""
 
-    def __init__(self, endpoint: Endpoint, prompt_style: str, calls: CallStore | None) -> None:
-        self.length_limit = "max_tokens"
-        """The name by which the server knows the limit on an answer's length."""
+    def __init__(self, endpoint: Endpoint, calls: CallStore | None) -> None:
         self._calls = calls
-        self._key = fingerprint("capabilities", _VERSION, endpoint.url, endpoint.model, prompt_style)
+        self._key = fingerprint("capabilities", _VERSION, endpoint.url, endpoint.model, endpoint.wire.name)
         self._proven = set[str]()
         stored = (calls.get(self._key) if calls else None) or {}
         self.now = Capabilities(**_known(stored))

@@ -1,25 +1,23 @@
-"""Sends one request to an OpenAI-compatible server, and says how it ended.
+"""Sends one request to a server, and says how it ended.
 
-The `openai` client knows address, key and headers; requests go straight through its HTTP client, for what it
-does to each of them costs as much as sending it (docs/decisions/0018-requests-without-models.md).
+The wire knows the headers. Requests go straight through HTTP clients, for what a vendor's client does to each
+of them costs as much as sending it (docs/decisions/0018-requests-without-models.md).
 """
 
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from resources.llm.faults import Endpoint, UnansweredError, of_connection, of_status
 
 if TYPE_CHECKING:
     import httpx2
-    import openai
 
-_NO_KEY = "no-key"  # the client insists on a key; servers without one ignore it
 _CONNECT_S = 10.0
 _WHOLE = 5
 """Times `timeout_s` after which an answer must be whole: its parts may take `timeout_s` each, and servers may
@@ -47,7 +45,7 @@ class Client:
     ) -> None:
         self.endpoint, self.concurrency = endpoint, concurrency
         self._timeout_s, self._http_client = timeout_s, http_client
-        self._known: _Known | None = None
+        self._urls: dict[str, httpx2.URL] = {}
         self._sessions: dict[asyncio.AbstractEventLoop, _Session] = {}
 
     @asynccontextmanager
@@ -72,22 +70,20 @@ class Client:
                 if self._http_client is None:
                     await asyncio.gather(*(connection.http.aclose() for connection in session.idle))
 
-    async def posted(self, connection: "Connection", path: str, body: dict[str, Any]) -> str:
+    async def posted(self, connection: "Connection", path: str, body: Mapping[str, Any]) -> str:
         """Return the body of a success; raises LLMError, UnansweredError or WithheldError for all else."""
         import anyio
         import httpx2
 
-        if self._known is None:
-            self._known = _Known(self)
         deadline_s = _WHOLE * self._timeout_s
         # Escaped, because prompts may hold lone surrogates, which UTF-8 cannot carry.
-        question = json.dumps({"model": self.endpoint.model, **body}).encode("ascii")
+        question = json.dumps(body).encode("ascii")
         sent = connection.http.stream(
             "POST",
-            self._known.url(path),
+            self._url(path),
             content=question,
-            headers=self._known.headers,
-            timeout=self._known.timeout,
+            headers=self._headers,
+            timeout=self.time_outs,
             follow_redirects=True,
         )
         try:
@@ -104,24 +100,24 @@ class Client:
             raise UnansweredError("no answer: that to the question before came a second time", billed=True)
         return self.endpoint.without_key(content.decode(errors="replace"))
 
-    def api(self, http_client: "httpx2.AsyncClient | None" = None) -> "openai.AsyncOpenAI":
-        """Return the `openai` client for this server, for what is more than a question."""
-        import openai
-
-        return openai.AsyncOpenAI(
-            api_key=self.endpoint.key or _NO_KEY,
-            base_url=self.endpoint.url,
-            timeout=self.time_outs,
-            http_client=http_client,
-            max_retries=0,  # retries are ours: the client's own ignore a Retry-After of more than a minute
-        )
-
-    @property
+    @cached_property
     def time_outs(self) -> "httpx2.Timeout":
         """How long to wait for a connection, and for an answer."""
         import httpx2
 
         return httpx2.Timeout(self._timeout_s, connect=min(_CONNECT_S, self._timeout_s))
+
+    @cached_property
+    def _headers(self) -> dict[str, str]:
+        return self.endpoint.wire.headers(self.endpoint)
+
+    def _url(self, path: str) -> "httpx2.URL":
+        """Return the address of a path, which is parsed once."""
+        import httpx2
+
+        if path not in self._urls:
+            self._urls[path] = httpx2.URL(self.endpoint.url + path)
+        return self._urls[path]
 
     async def _renew(self, connection: "Connection") -> None:
         """Close what may still bring answers of other questions, and open another."""
@@ -158,27 +154,6 @@ class Connection:
         asked, said = self._last
         self._last = hash(question), hash(answer)
         return said == self._last[1] and asked != self._last[0] and _has_id(answer)
-
-
-class _Known:
-    """What all requests to a server share: address, key and other headers as `openai` has them, time-outs."""
-
-    def __init__(self, client: Client) -> None:
-        import httpx2
-
-        named = client.api()
-        headers = {**named.default_headers, **named.auth_headers}
-        self.headers = {name: sent for name, sent in headers.items() if isinstance(sent, str)}
-        self.timeout = client.time_outs
-        self._base, self._urls = str(named.base_url).rstrip("/"), dict[str, httpx2.URL]()
-
-    def url(self, path: str) -> "httpx2.URL":
-        """Return the address of a path, which is parsed once."""
-        import httpx2
-
-        if path not in self._urls:
-            self._urls[path] = httpx2.URL(self._base + path)
-        return self._urls[path]
 
 
 @dataclass

@@ -1,76 +1,197 @@
-"""Reads what OpenAI-compatible servers send in answer to a prompt.
+"""OpenAI's wire, which most servers speak: chat turns, continued texts, and prompts that are echoed.
 
-Pure: text in, port records out. Servers differ, so nothing is trusted: a body of an unforeseen shape is a
-failed reply.
+Questions become bodies and bodies become port records. Servers differ, so nothing that they send is trusted.
 """
 
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from functools import cached_property
-from typing import Any, Literal, TypeGuard
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from neuroscribe.llm.capabilities import Capabilities
 from neuroscribe.llm.logprobs import readable_logprobs
 from neuroscribe.ports.replies import (
     EchoedPrompt,
+    Message,
     NextToken,
     ReadingStatus,
     Reply,
     ReplyStatus,
     Schema,
     Usage,
+    as_text,
 )
-from resources.llm.faults import RejectedError, UnansweredError
+from resources.llm.faults import Endpoint, RejectedError, UnansweredError
 from resources.llm.prices import Prices
+from resources.llm.wires import (
+    Body,
+    PromptStyle,
+    Question,
+    Request,
+    SchemaForm,
+    Verdict,
+    Wire,
+    counted,
+    failed,
+    mapping,
+)
 
-_KEPT = 10_000  # characters of a failure that are worth keeping
-_MOST_TOKENS = 10**9  # no call has more; a larger count is a fault of the server
+if TYPE_CHECKING:
+    import httpx2
+    import openai
+
+_NO_KEY = "no-key"  # the client insists on a key; servers without one ignore it
+_CONTENT_FILTERS = ("content_filter", "content_policy_violation", "invalid_prompt")
 
 
-class Body:
-    """The body of a success, read once."""
+def openai_client(
+    endpoint: Endpoint,
+    *,
+    timeout: "httpx2.Timeout | None" = None,
+    http_client: "httpx2.AsyncClient | None" = None,
+) -> "openai.AsyncOpenAI":
+    """Return the `openai` client for a server; it knows the headers, and does what is more than asking."""
+    import openai
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+    return openai.AsyncOpenAI(
+        api_key=endpoint.key or _NO_KEY,
+        base_url=endpoint.url,
+        timeout=timeout,
+        http_client=http_client,
+        max_retries=0,  # retries are ours: the client's own ignore a Retry-After of more than a minute
+    )
 
-    @cached_property
-    def answer(self) -> dict[str, Any]:
-        """The object that was sent; empty where none was."""
-        try:
-            return mapping(json.loads(self.text))
-        except (ValueError, RecursionError):
+
+class OpenAIWire(ABC):
+    """What chat turns and continued texts have in common."""
+
+    name: str
+    speaks: str = "an OpenAI-compatible API, whose address mostly ends in /v1 (http://127.0.0.1:8000/v1)"
+    forms: tuple[SchemaForm, ...] = ("json_schema", "json_object", "in the prompt")
+    form_words: tuple[str, ...] = ("response_format", "json", "schema", "grammar")
+    stops: str = ""
+    """Where an answer of one line ends."""
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._length_limit = "max_tokens"
+        """The name by which the server knows the limit on an answer's length."""
+
+    def headers(self, endpoint: Endpoint) -> dict[str, str]:
+        """Return the headers that the `openai` client sends."""
+        client = openai_client(endpoint)
+        headers = {**client.default_headers, **client.auth_headers}
+        return {name: sent for name, sent in headers.items() if isinstance(sent, str)}
+
+    def request(self, question: Question) -> Request:
+        """Return what is sent for a question."""
+        path, body, characters = self._asked(question.messages)
+        body |= {"temperature": question.temperature}
+        if question.seed is not None:
+            body["seed"] = question.seed
+        if question.one_line and self.stops:
+            body["stop"] = self.stops
+        if question.schema is not None:
+            body |= _response_format(question.form, question.schema)
+        return self._limited(path, body, characters, question.max_tokens)
+
+    def first_token(self, messages: Sequence[Message], count: int) -> Request:
+        """Return what is sent for so many of the likeliest first tokens of an answer."""
+        path, body, characters = self._asked(messages)
+        return self._limited(path, {**body, "temperature": 0, **self._logprobs(count)}, characters, 1)
+
+    def echo(self, prompt: str, count: int) -> Request:
+        """Return what is sent for a prompt to come back with so many log-probabilities at each token."""
+        body = {"prompt": prompt, "echo": True, "temperature": 0, "logprobs": count}
+        return self._limited("/completions", body, len(prompt), 1)
+
+    def learn(self, said: str) -> None:
+        """Take note of the newer name of the limit on an answer's length."""
+        # Reasoning models know it by its newer name only, older servers by the older one only.
+        if "max_completion_tokens" in said:
+            self._length_limit = "max_completion_tokens"
+
+    def verdict(self, status: int, error: Mapping[str, Any]) -> Verdict:
+        """Return what an error is about."""
+        code = error.get("code")
+        if code in _CONTENT_FILTERS or (status == 403 and _is_flagged(error)):
+            return "withheld"
+        return "unpaid" if code == "insufficient_quota" else "other"
+
+    def usage(self, body: Body, prices: Prices) -> Usage:
+        """Return what a call took."""
+        return read_usage(body, prices)
+
+    def reply(self, body: Body, usage: Usage) -> Reply:
+        """Return the answer."""
+        return read_reply(body, usage)
+
+    @abstractmethod
+    def _asked(self, messages: Sequence[Message]) -> tuple[str, dict[str, Any], int]:
+        """Return the path and the fields that ask, and the characters of the prompt."""
+
+    @abstractmethod
+    def _logprobs(self, count: int) -> dict[str, Any]:
+        """Return the fields that ask for log-probabilities of an answer."""
+
+    def _limited(self, path: str, body: Mapping[str, Any], characters: int, max_tokens: int) -> Request:
+        sent = {"model": self._model, **body, self._length_limit: max_tokens}
+        return Request(path, sent, characters, max_tokens)
+
+
+class ChatWire(OpenAIWire):
+    """Chat turns; a final assistant message is left off, for chat servers cannot continue it."""
+
+    name = "chat"
+
+    def _asked(self, messages: Sequence[Message]) -> tuple[str, dict[str, Any], int]:
+        stubbed = bool(messages) and messages[-1].role == "assistant"
+        turns = [{"role": m.role, "content": m.content} for m in (messages[:-1] if stubbed else messages)]
+        return "/chat/completions", {"messages": turns}, sum(len(turn["content"]) for turn in turns)
+
+    def _logprobs(self, count: int) -> dict[str, Any]:
+        return {"logprobs": True, "top_logprobs": count}
+
+
+class CompletionWire(OpenAIWire):
+    """One text that the model continues, mostly to the end of the line."""
+
+    name = "completion"
+    stops = "\n"
+
+    def _asked(self, messages: Sequence[Message]) -> tuple[str, dict[str, Any], int]:
+        prompt = as_text(messages)
+        return "/completions", {"prompt": prompt}, len(prompt)
+
+    def _logprobs(self, count: int) -> dict[str, Any]:
+        return {"logprobs": count}
+
+
+WIRES: Mapping[PromptStyle, type[Wire]] = {"chat": ChatWire, "completion": CompletionWire}
+
+
+def _response_format(form: SchemaForm, schema: Schema) -> dict[str, Any]:
+    """Return the field that asks for JSON; none where the prompt alone says it."""
+    match form:
+        case "json_schema":
+            named = {"name": "answer", "strict": True, "schema": schema}
+            return {"response_format": {"type": "json_schema", "json_schema": named}}
+        case "json_object":
+            return {"response_format": {"type": "json_object"}}
+        case _:
             return {}
 
-    @property
-    def is_truncated(self) -> bool:
-        """Whether an object was begun and not ended; what follows a whole object is something else."""
-        if self.answer or not self.text.lstrip().startswith("{"):
-            return False
-        try:
-            json.loads(self.text)
-        except json.JSONDecodeError as error:
-            return error.msg != "Extra data"
-        except (ValueError, RecursionError):  # a number of thousands of digits, or endless brackets
-            return False
-        return False
 
-    @property
-    def choice(self) -> dict[str, Any] | None:
-        """The one choice that was sent; None where there is none, or where several leave open which holds."""
-        choices = self.answer.get("choices")
-        return mapping(choices[0]) or None if isinstance(choices, list) and len(choices) == 1 else None
+def _is_flagged(error: Mapping[str, Any]) -> bool:
+    """Tell whether a server turned away the prompt and not the key: OpenRouter then sends why it was flagged.
 
-
-def failed(raw: str, *, status: ReplyStatus = "failed", usage: Usage | None = None) -> Reply:
-    """Return a reply without text that keeps what came instead of it."""
-    return Reply(text=None, status=status, raw=raw[:_KEPT], usage=usage or Usage())
+    Source: its API's reference, "Errors and debugging", on moderation.
+    """
+    return bool({"reasons", "flagged_input"} & set(mapping(error.get("metadata"))))
 
 
 def read_reply(body: Body, usage: Usage) -> Reply:
     """Read a chat or text completion; whatever holds no answer is a failed reply."""
-    choice = body.choice
+    choice = _choice(body)
     if choice is None:
         return failed(body.text, usage=usage)
     message = mapping(choice.get("message"))
@@ -95,33 +216,20 @@ def is_refused(choice: Mapping[str, Any]) -> bool:
     )
 
 
-def read_usage(body: Body, *, prices: Prices) -> Usage:
-    """Read what a call took; counts that are missing or no counts are 0, and the cost is then unknown."""
+def read_usage(body: Body, prices: Prices) -> Usage:
+    """Read what a call took."""
     sent = mapping(body.answer.get("usage"))
     prompt, completion = sent.get("prompt_tokens"), sent.get("completion_tokens")
     if completion is None and sent.get("total_tokens") == prompt:
         completion = 0  # some servers leave it out where nothing was written
-    usage = Usage(
-        prompt_tokens=prompt if _is_count(prompt) else 0,
-        completion_tokens=completion if _is_count(completion) else 0,
-        cached_tokens=_cached(sent),
-    )
-    cost = prices.cost(usage) if _is_count(prompt) and _is_count(completion) else None
-    return replace(usage, cost_usd=cost)
+    cached = mapping(sent.get("prompt_tokens_details")).get("cached_tokens")
+    return counted(prompt, completion, cached, prices)
 
 
-def mapping(value: object) -> dict[str, Any]:
-    """Return a JSON object, or an empty one in place of anything else."""
-    return value if isinstance(value, dict) else {}
-
-
-def _cached(sent: Mapping[str, Any]) -> int:
-    count = mapping(sent.get("prompt_tokens_details")).get("cached_tokens")
-    return count if _is_count(count) else 0
-
-
-def _is_count(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS
+def _choice(body: Body) -> dict[str, Any] | None:
+    """Return the one choice that was sent; None where there is none, or several leave open which holds."""
+    choices = body.answer.get("choices")
+    return mapping(choices[0]) or None if isinstance(choices, list) and len(choices) == 1 else None
 
 
 _KEPT_UNREADABLE = 10_000  # characters of an unreadable answer that are worth keeping
@@ -137,7 +245,7 @@ def read_echo(body: Body, prompt: str, usage: Usage) -> EchoedPrompt:
 
     Raises LogprobsMissingError unless the tokens that came back spell the prompt.
     """
-    choice = body.choice
+    choice = _choice(body)
     if choice is None:
         raise LogprobsMissingError(f"no completion came back ({body.text[:200]!r})")
     if not str(choice.get("text")).startswith(prompt):
@@ -158,7 +266,7 @@ def read_next_token(body: Body, usage: Usage) -> NextToken:
     Without a choice the call has failed; log-probabilities that are missing or cannot be such are
     `unparsable`.
     """
-    choice = body.choice
+    choice = _choice(body)
     if choice is None:
         return _unread(body, "failed", usage)
     if is_refused(choice):
@@ -229,38 +337,22 @@ def _likeliest(entry: Mapping[str, Any]) -> dict[str, float]:
 
 TOP_LOGPROBS = (20, 10, 5)
 """Tried in turn: most servers give 20, OpenAI's own completions 5."""
-SchemaForm = Literal["json_schema", "json_object", "in the prompt"]
-_FORMS: tuple[SchemaForm, ...] = ("json_schema", "json_object", "in the prompt")
-_FORM_REJECTED = (400, 415, 422, 501)
-_ABOUT_FORMS = ("response_format", "json", "schema", "grammar")
-
-
-def schema_forms(known: Capabilities) -> Iterator[SchemaForm]:
-    """Yield the ways to ask for an answer that follows a schema, the firmest first."""
-    for form in _FORMS:
-        if getattr(known, form, None) is not False:
-            yield form
-
-
-def response_format(form: SchemaForm, schema: Schema) -> dict[str, Any]:
-    """Return the field that asks for such an answer; none where the prompt alone says it."""
-    match form:
-        case "json_schema":
-            named = {"name": "answer", "strict": True, "schema": schema}
-            return {"response_format": {"type": "json_schema", "json_schema": named}}
-        case "json_object":
-            return {"response_format": {"type": "json_object"}}
-        case _:
-            return {}
-
-
-def is_about_forms(refusal: RejectedError | UnansweredError) -> bool:
-    """Tell whether another form might be taken where this one was not."""
-    if isinstance(refusal, RejectedError):
-        return refusal.status in _FORM_REJECTED
-    return any(word in str(refusal).lower() for word in _ABOUT_FORMS)
 
 
 def counts(known: int | None) -> list[int]:
     """Return the numbers of log-probabilities to ask for in turn, from the one that is known to work."""
     return [count for count in TOP_LOGPROBS if not known or count <= known]
+
+
+def without_logprobs(refusal: RejectedError | UnansweredError) -> str:
+    """Return why a server will not give log-probabilities; any other refusal is raised again.
+
+    An answer that was cut off mentions them too: that is no refusal.
+    """
+    if isinstance(refusal, UnansweredError) and refusal.billed:
+        raise refusal
+    said = refusal.said if isinstance(refusal, RejectedError) else str(refusal)
+    unknown = isinstance(refusal, RejectedError) and refusal.status in (404, 405, 501)
+    if unknown or any(word in said.lower() for word in ("echo", "logprob", "logits_all")):
+        return said
+    raise refusal

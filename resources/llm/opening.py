@@ -19,7 +19,7 @@ from resources.llm.batches import BatchedServer
 from resources.llm.faults import EXPLAINING, SIMULATING, Place
 from resources.llm.limits import VARIABLE, Budget, Circuit, Pace
 from resources.llm.prices import Prices, batch_prices, prices
-from resources.llm.server import OpenAIServer
+from resources.llm.server import SERVERS, Server
 from resources.llm.transport import Drive
 from resources.models.artefacts import Artefacts
 from resources.models.weights import Warm, chosen_device, load_causal_lm, load_tokenizer, revision_of
@@ -61,7 +61,7 @@ class LLMServers(dg.ConfigurableResource):
 
     def server(
         self, spec: LLMSpec, *, beside: LLMSpec | None = None, progress: Progress | None = None
-    ) -> OpenAIServer:
+    ) -> Server:
         """Return the study's model; `beside` is its [llm] where `spec` is its [simulator_llm].
 
         Raises LLMError without a server or for an unusable address or key, and BudgetError where there is a
@@ -77,11 +77,11 @@ class LLMServers(dg.ConfigurableResource):
             )
         return self._opened(spec, found, known, progress)
 
-    def _opened(self, spec: LLMSpec, found: _Found, known: Prices, progress: Progress | None) -> OpenAIServer:
+    def _opened(self, spec: LLMSpec, found: _Found, known: Prices, progress: Progress | None) -> Server:
         calls: CallStore | None = None
         if self.store:
             calls = FolderCalls(f"{self.store.rstrip('/')}/calls", endpoint_url=self.store_endpoint_url)
-        return OpenAIServer(
+        return SERVERS[spec.provider](
             spec.model,
             base_url=found.url,
             api_key=found.key,
@@ -101,12 +101,15 @@ class LLMServers(dg.ConfigurableResource):
         if beside is None or spec == beside:
             url, key, place = explaining, self.api_key, EXPLAINING
         else:
-            url, key, place = self.simulator_base_url or spec.base_url or explaining, "", SIMULATING
+            # Another vendor's server is no stand-in for one that is not named.
+            shared = explaining if spec.provider == beside.provider or not beside.served else ""
+            url, key, place = self.simulator_base_url or spec.base_url or shared, "", SIMULATING
             key = self.simulator_api_key or (self.api_key if url == explaining else "")
         if not url:
+            api = SERVERS[spec.provider].wire_for(spec.prompt_style, place).speaks
             raise LLMError(
                 f"no server is named for {spec.model}: set base_url in the study's {place.section} or"
-                f" {place.url_variable}, for instance to http://127.0.0.1:8000/v1"
+                f" {place.url_variable} to {api}"
             )
         return _Found(url, key, place)
 
@@ -179,13 +182,13 @@ class LLMs(LLMServers):
 
         Raises LLMError, BudgetError or ArtefactError otherwise.
         """
-        if spec.provider == "local":
+        if not spec.served:
             models = LocalModels(device=self.device, cache_dir=self.cache_dir, hub=self.hub)
             return models.open(spec, progress=progress)
         server = self.server(spec, beside=beside, progress=progress)
         return self._batched(server, spec, progress) if spec.batch else server
 
-    def _batched(self, server: OpenAIServer, spec: LLMSpec, progress: Progress | None) -> BatchedServer:
+    def _batched(self, server: Server, spec: LLMSpec, progress: Progress | None) -> BatchedServer:
         if not self.store:
             raise LLMError("batch jobs need a store in which they are on record; name one in `store`")
         return BatchedServer(

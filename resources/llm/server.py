@@ -1,18 +1,20 @@
-"""Any OpenAI-compatible server as the study's LLM: replies, echoed prompts and first tokens with logprobs.
+"""A model behind a server as the study's LLM: replies and, where the wire has them, log-probabilities.
 
 What can never succeed (a refused key, an unknown model) raises at once; what the server may yet answer is
 tried again, and what stays unanswered is a failed reply. The key is in no message, log or reply.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from neuroscribe.errors import CapabilityError, LLMError
 from neuroscribe.llm.capabilities import Capabilities
-from neuroscribe.ports.replies import EchoedPrompt, Message, NextToken, Reply, Schema
+from neuroscribe.ports.replies import EchoedPrompt, Message, NextToken, Reply, Schema, Usage
 from neuroscribe.ports.stores import CallStore, Progress
-from resources.llm.asking import Answered, Asking, PromptStyle, try_json, try_styles
+from resources.llm import anthropic_wire, openai_wire
+from resources.llm.asking import Asking, try_json, try_style
 from resources.llm.faults import (
     EXPLAINING,
     Endpoint,
@@ -25,13 +27,15 @@ from resources.llm.found import Found
 from resources.llm.http import Client
 from resources.llm.openai_wire import (
     LogprobsMissingError,
-    failed,
+    OpenAIWire,
+    counts,
     read_echo,
     read_next_token,
-    read_reply,
+    without_logprobs,
 )
 from resources.llm.prices import Prices
 from resources.llm.transport import Drive, Transport
+from resources.llm.wires import Body, PromptStyle, Question, Request, Wire
 
 if TYPE_CHECKING:
     import httpx2
@@ -41,13 +45,14 @@ _TOKEN_PROBE = [Message("user", "Answer with one digit: how many legs has a dog?
 _ECHO, _TOKEN = "score prompts", "give log-probabilities of its answers"
 
 
-class OpenAIServer:
-    """One model behind an OpenAI-compatible server; fulfils the ports LLM, PromptScorer and NextTokenScorer.
+class Server:
+    """One model behind a server that speaks one of `wires`; fulfils the port LLM.
 
-    `prompt_style` chooses between chat turns and one text that the model continues to the end of the line.
     What the server turns out to be able to do is kept in `calls`. An `http_client` that is given stays open.
-    Raises LLMError for an unusable address or key.
+    Raises LLMError for an unusable address or key, and for a prompt style in which the vendor is not asked.
     """
+
+    wires: ClassVar[Mapping[PromptStyle, type[Wire]]]
 
     def __init__(
         self,
@@ -65,19 +70,31 @@ class OpenAIServer:
         http_client: "httpx2.AsyncClient | None" = None,
         place: Place = EXPLAINING,
     ) -> None:
-        self.endpoint = Endpoint(model, base_url.strip().rstrip("/"), api_key.strip(), place)
+        wire = self.wire_for(prompt_style, place)(model)
+        self.endpoint = Endpoint(model, base_url.strip().rstrip("/"), wire, api_key.strip(), place)
         self._concurrency = concurrency
         client = Client(self.endpoint, concurrency=concurrency, timeout_s=timeout_s, http_client=http_client)
         transport = Transport(client, drive or Drive(), prices=prices or Prices(), progress=progress)
-        self.asking = Asking(transport, Found(self.endpoint, prompt_style, calls), prompt_style)
+        self.asking = Asking(transport, Found(self.endpoint, calls), wire)
 
     def __repr__(self) -> str:
-        return f"OpenAIServer({self.identity} at {self.endpoint.url})"
+        return f"{type(self).__name__}({self.identity} at {self.endpoint.url})"
+
+    @classmethod
+    def wire_for(cls, prompt_style: PromptStyle, place: Place) -> type[Wire]:
+        """Return the wire that asks in a style; raises LLMError where there is none."""
+        if prompt_style not in cls.wires:
+            taken = " or ".join(f'"{style}"' for style in cls.wires)
+            raise LLMError(
+                f'prompt_style = "{prompt_style}" is not among those of the provider; set it to {taken} in'
+                f" the study's {place.section}"
+            )
+        return cls.wires[prompt_style]
 
     @property
     def identity(self) -> str:
-        """Model and prompt style; not the address, for the same model may be served elsewhere."""
-        return f"{self.endpoint.model} ({self.asking.prompt_style})"
+        """Model and form of asking; not the address, for the same model may be served elsewhere."""
+        return f"{self.endpoint.model} ({self.endpoint.wire.name})"
 
     @property
     def calls_at_once(self) -> int:
@@ -95,11 +112,41 @@ class OpenAIServer:
     ) -> Reply:
         """Answer a prompt.
 
-        A text model continues a final assistant message; chat servers cannot, so it is left off there. A
-        server that takes no schema is asked for JSON, and one that knows nothing of that just by the prompt.
+        A final assistant message is continued where the wire can do that, and left off elsewhere. A server
+        that takes no schema is asked for JSON, and one that knows nothing of that just by the prompt.
         Raises LLMError where no later attempt could succeed.
         """
-        return await _replied(self.asking, messages, max_tokens, schema, temperature=temperature, seed=seed)
+        question = Question(messages, max_tokens, temperature, seed, one_line=True, schema=schema)
+        return await self.asking.replied(question)
+
+    async def check(self) -> None:
+        """Make one tiny call; raises LLMError unless server, key, model and prompt style work.
+
+        A list of models would prove less: some servers give it to anyone, others to no restricted key, and
+        several serve names that they do not list.
+        """
+        turns = [Message("user", "Say yes.")]
+        reply = await self.asking.hasty().replied(Question(turns, 16, 0.0, seed=0, one_line=True))
+        if reply.status == "failed":
+            raise LLMError(
+                f"{self.endpoint.url} gives no reply of {self.endpoint.model}: {reply.raw[:300]}; check that"
+                f" the server is well and speaks {self.endpoint.wire.speaks}"
+            )
+
+
+class AnthropicServer(Server):
+    """One model behind Anthropic's messages API, which gives no log-probabilities."""
+
+    wires = anthropic_wire.WIRES
+
+
+class OpenAIServer(Server):
+    """One model behind an OpenAI-compatible server; fulfils PromptScorer and NextTokenScorer as well.
+
+    `prompt_style` chooses between chat turns and one text that the model continues to the end of the line.
+    """
+
+    wires = openai_wire.WIRES
 
     async def echoed(self, prompt: str) -> EchoedPrompt:
         """Score the tokens of `prompt`; offsets count its characters.
@@ -114,20 +161,6 @@ class OpenAIServer:
         Raises CapabilityError if the server refuses to give log-probabilities at all.
         """
         return await self._next_token(self.asking, messages)
-
-    async def check(self) -> None:
-        """Make one tiny call; raises LLMError unless server, key, model and prompt style work.
-
-        A list of models would prove less: some servers give it to anyone, others to no restricted key, and
-        several serve names that they do not list.
-        """
-        question = [Message("user", "Say yes.")]
-        reply = await _replied(self.asking.hasty(), question, 16, None, temperature=0.0, seed=0)
-        if reply.status == "failed":
-            raise LLMError(
-                f"{self.endpoint.url} gives no reply of {self.endpoint.model}: {reply.raw[:300]}; check"
-                " that the server is well and its address that of an OpenAI-compatible API (mostly .../v1)"
-            )
 
     async def probe(self) -> None:
         """Score one tiny prompt, unless one has been scored already.
@@ -160,7 +193,8 @@ class OpenAIServer:
     async def capabilities(self) -> Capabilities:
         """Try what has not been tried yet, and return what was found; raises LLMError without a server."""
         asking, found = self.asking.hasty(), self.asking.found
-        await try_styles(asking)
+        for style, wire in self.wires.items():
+            await try_style(asking.by(wire(self.endpoint.model)), style)
         await try_json(asking)
         for known, probe in (
             (found.now.echoed_logprobs, self.probe),
@@ -171,14 +205,18 @@ class OpenAIServer:
                     await probe()
         return found.now
 
-    async def _echoed(self, asking: Asking, prompt: str) -> EchoedPrompt:
-        body = {"prompt": prompt, "echo": True, "temperature": 0}
+    @property
+    def _wire(self) -> OpenAIWire:
+        wire = self.asking.wire
+        assert isinstance(wire, OpenAIWire)
+        return wire
 
-        async def ask(count: int) -> Answered:
-            return await asking.answered("/completions", {**body, "logprobs": count}, 1)
+    async def _echoed(self, asking: Asking, prompt: str) -> EchoedPrompt:
+        def ask(count: int) -> Request:
+            return self._wire.echo(prompt, count)
 
         try:
-            answer, usage, count = await asking.with_logprobs(ask, "echoed")
+            answer, usage, count = await _with_logprobs(asking, ask, "echoed")
             echoed = read_echo(answer, prompt, usage)
         except LogprobsMissingError as missing:
             asking.found.record(echoed_logprobs=0)
@@ -191,15 +229,11 @@ class OpenAIServer:
         return echoed
 
     async def _next_token(self, asking: Asking, messages: Sequence[Message]) -> NextToken:
-        path, body = asking.question(messages)
-
-        async def ask(count: int) -> Answered:
-            chat = {"logprobs": True, "top_logprobs": count}
-            wanted = chat if asking.prompt_style == "chat" else {"logprobs": count}
-            return await asking.answered(path, {**body, "temperature": 0, **wanted}, 1)
+        def ask(count: int) -> Request:
+            return self._wire.first_token(messages, count)
 
         try:
-            answer, usage, count = await asking.with_logprobs(ask, "answer")
+            answer, usage, count = await _with_logprobs(asking, ask, "answer")
         except LogprobsMissingError as missing:
             asking.found.record(answer_logprobs=0)
             raise self.endpoint.incapable(_TOKEN, str(missing)) from None
@@ -213,20 +247,23 @@ class OpenAIServer:
         return read
 
 
-async def _replied(
-    asking: Asking, messages: Sequence[Message], max_tokens: int, schema: Schema | None, **sampling: float
-) -> Reply:
-    path, body = asking.question(messages)
-    body |= sampling
-    if asking.prompt_style == "completion":
-        body["stop"] = "\n"
-    try:
-        if schema is None:
-            answer, usage = await asking.answered(path, body, max_tokens)
+async def _with_logprobs(
+    asking: Asking, request: Callable[[int], Request], capability: Literal["echoed", "answer"]
+) -> tuple[Body, Usage, int]:
+    """Ask for as many log-probabilities as the server allows; returns how many were asked for, too.
+
+    Raises LogprobsMissingError for a server that has none.
+    """
+    said = ""
+    for count in counts(getattr(asking.found.now, f"{capability}_logprobs")):
+        try:
+            answer, usage = await asking.answered(partial(request, count))
+        except (RejectedError, UnansweredError) as refusal:
+            said = without_logprobs(refusal)
         else:
-            answer, usage = await asking.structured(path, body, max_tokens, schema)
-    except WithheldError as turned_away:
-        return failed(str(turned_away), status="refused")
-    except UnansweredError as unanswered:
-        return failed(str(unanswered), usage=unanswered.usage)
-    return read_reply(answer, usage)
+            return answer, usage, count
+    raise LogprobsMissingError(said)
+
+
+SERVERS: Mapping[str, type[Server]] = {"openai": OpenAIServer, "anthropic": AnthropicServer}
+"""By the study's `provider`."""

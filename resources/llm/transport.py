@@ -7,15 +7,15 @@ import asyncio
 import copy
 import random
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from neuroscribe.errors import LLMError
 from neuroscribe.ports.replies import Usage
 from neuroscribe.ports.stores import Progress
 from resources.llm.faults import UnansweredError, WithheldError
 from resources.llm.limits import Budget, Circuit, Pace, Reservation, TokenGuess
-from resources.llm.openai_wire import Body, read_usage
 from resources.llm.prices import Prices
+from resources.llm.wires import Body, Request
 from resources.pace import duration
 
 if TYPE_CHECKING:
@@ -40,16 +40,6 @@ def backoff_s(attempt: int, generator: random.Random, *, asked_s: float | None =
 _HASTY_RETRIES = 2
 
 
-@dataclass(frozen=True)
-class Request:
-    """What is sent, and how large it and its answer may be."""
-
-    path: str
-    body: dict[str, Any]
-    characters: int
-    max_tokens: int
-
-
 @dataclass
 class Drive:
     """How hard a server may be driven; what is shared by all clients of one server and one account."""
@@ -69,6 +59,7 @@ class Transport:
         self, client: "Client", drive: Drive, *, prices: Prices, progress: Progress | None, seed: int = 0
     ) -> None:
         self._client, self._drive, self._prices, self._progress = client, drive, prices, progress
+        self._wire = client.endpoint.wire
         self._generator = random.Random(seed)  # noqa: S311 - spreads retries
         self._guess = TokenGuess()
         self._max_retries = drive.max_retries
@@ -101,7 +92,7 @@ class Transport:
                     connection, request, prompt + request.max_tokens, money, begun
                 )
                 latency_s = asyncio.get_running_loop().time() - begun
-            usage = read_usage(body, prices=self._prices)
+            usage = self._wire.usage(body, self._prices)
             self._guess.learn(request.characters, usage.prompt_tokens)
             money.book(usage.cost_usd)
             return body, replace(usage, latency_s=latency_s)
@@ -160,7 +151,7 @@ class Transport:
                 start = pace.start(loop.time(), tokens=tokens)
 
     def _correct(self, body: Body, tokens: int) -> None:
-        usage = read_usage(body, prices=self._prices)
+        usage = self._wire.usage(body, self._prices)
         if taken := usage.prompt_tokens + usage.completion_tokens:
             self._drive.pace.correct(estimated=tokens, taken=taken)
 

@@ -11,7 +11,6 @@ from neuroscribe.simulate.prompts import hidden_prompt
 from neuroscribe.testing.server_bodies import Dialect
 from neuroscribe.testing.servers import ScriptedFault, ScriptedServer
 from resources.llm.openai_wire import (
-    Body,
     LogprobsMissingError,
     aligned,
     read_echo,
@@ -21,6 +20,7 @@ from resources.llm.openai_wire import (
 from resources.llm.prices import Prices
 from resources.llm.server import OpenAIServer
 from resources.llm.transport import Drive
+from resources.llm.wires import Body
 
 TOKENS = [b" rain", b"\n", b"?", b"\t", b" snow", "é".encode(), b"\xff", b" \\", b" dry"]
 DIGITS = [9, 0, 0, 0, 8, 0, 0, 0, 0]
@@ -225,7 +225,7 @@ def test_a_place_with_an_absurd_log_probability_has_no_distribution(absurd: obje
 def test_an_absurd_count_of_tokens_is_none_and_its_cost_unknown(absurd: object):
     choice = {"text": "yes", "logprobs": None}
     body = json.dumps({"choices": [choice], "usage": {"prompt_tokens": absurd, "completion_tokens": 2}})
-    usage = read_usage(Body(body), prices=Prices(1.0, 1.0))
+    usage = read_usage(Body(body), Prices(1.0, 1.0))
     assert (usage.prompt_tokens, usage.completion_tokens, usage.cost_usd) == (0, 2, None)
 
 

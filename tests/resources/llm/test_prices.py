@@ -48,3 +48,18 @@ def test_every_listed_price_has_a_date_and_a_source_and_rebates_are_rebates():
         assert isinstance(row["as_of"], date)
         assert row["source"]
         assert 0 < row["cached"] < row["prompt"] < row["completion"]
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("claude-opus-4-1", Prices(prompt=15.0, cached=1.5, completion=75.0)),
+        ("claude-sonnet-4-5-20250929", Prices(prompt=3.0, cached=0.3, completion=15.0)),
+        ("claude-haiku-4-5", Prices(prompt=1.0, cached=0.1, completion=5.0)),
+        ("claude-3-5-haiku-20241022", Prices(prompt=0.8, cached=0.08, completion=4.0)),
+    ],
+)
+def test_models_of_another_vendor_have_their_prices_at_its_address(model: str, expected: Prices):
+    claude = LLMSpec(model=model, provider="anthropic")
+    assert prices(claude, "https://api.anthropic.com") == expected
+    assert not prices(claude, OPENAI).known

@@ -13,10 +13,11 @@ from neuroscribe.ports.models import LLM
 from neuroscribe.ports.replies import Message, Reply
 from neuroscribe.testing.servers import ScriptedFault, ScriptedServer
 from resources.llm.faults import Endpoint
-from resources.llm.openai_wire import Body, read_usage
+from resources.llm.openai_wire import ChatWire, read_usage
 from resources.llm.prices import Prices
 from resources.llm.server import OpenAIServer
 from resources.llm.transport import Drive
+from resources.llm.wires import Body
 
 KEY = "sk-very-secret-0123456789"
 QUESTION = [Message("user", "What do rain and snow share?"), Message("assistant", "Explanation:")]
@@ -108,7 +109,7 @@ PRICED = Prices(prompt=1.0, completion=10.0)
     ],
 )
 def test_a_call_whose_tokens_are_not_all_stated_has_no_known_cost(usage: dict[str, int], cost: float | None):
-    found = read_usage(Body(json.dumps({"usage": usage})), prices=PRICED).cost_usd
+    found = read_usage(Body(json.dumps({"usage": usage})), PRICED).cost_usd
     assert found == (cost if cost is None else pytest.approx(cost))
 
 
@@ -242,7 +243,7 @@ def test_no_part_of_a_key_is_left_where_a_servers_words_are_cut_short(before: in
 
 def test_a_key_is_blotted_out_however_json_spells_it():
     key = 'sk-a/b"c\\d-long'
-    endpoint = Endpoint("m", "http://x/v1", key)
+    endpoint = Endpoint("m", "http://x/v1", ChatWire("m"), key)
     written = json.dumps({"said": key})
     for text in (key, written, written.replace("/", "\\/")):
         shown = endpoint.without_key(text)

@@ -9,7 +9,7 @@ from neuroscribe.ports.replies import Message, Reply
 from neuroscribe.study.spec import LLMSpec
 from neuroscribe.testing.servers import ScriptedServer
 from resources.llm.opening import LLMServers
-from resources.llm.server import OpenAIServer
+from resources.llm.server import Server
 
 SPEC = LLMSpec(model="m", provider="openai", prompt_style="completion", base_url="http://127.0.0.1:1/v1")
 
@@ -24,7 +24,7 @@ class Weather:
         return [0] * len(tokens)
 
 
-def asked(server: OpenAIServer) -> Reply:
+def asked(server: Server) -> Reply:
     return asyncio.run(server.reply([Message("user", "Hm?")], max_tokens=9, temperature=0.0, seed=0))
 
 

@@ -6,19 +6,18 @@ for it, so that one whose submission was cut off in the middle is found instead 
 
 import json
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from neuroscribe.errors import LLMError
-from neuroscribe.fingerprint import fingerprint
 from neuroscribe.ports.replies import Reply
-from neuroscribe.ports.stores import CallStore
 from resources.llm.faults import RejectedError, UnansweredError, of_connection, of_status
 from resources.llm.http import Client
-from resources.llm.openai_wire import Body, failed, mapping, read_reply, read_usage
+from resources.llm.openai_wire import openai_client, read_reply, read_usage
 from resources.llm.prices import Prices
 from resources.llm.transport import backoff_s
+from resources.llm.wires import Body, Request, failed, mapping
 
 if TYPE_CHECKING:
     import openai
@@ -28,28 +27,10 @@ if TYPE_CHECKING:
 _WITHHELD = ("content_filter", "content_policy_violation")
 
 
-@dataclass(frozen=True)
-class BatchRequest:
-    """One request of a job, named by its content."""
-
-    path: str
-    """Below /v1."""
-    body: Mapping[str, Any]
-    characters: int
-    """Of the prompt."""
-    max_tokens: int
-
-    @property
-    def custom_id(self) -> str:
-        """Content hash of what is asked; two jobs that ask the same give it the same name."""
-        return fingerprint("batch request", self.path, self.body)
-
-    @property
-    def line(self) -> str:
-        """The request as a line of the job's input."""
-        return json.dumps(
-            {"custom_id": self.custom_id, "method": "POST", "url": f"/v1{self.path}", "body": self.body}
-        )
+def job_line(request: Request) -> str:
+    """Return a request as a line of a job's input."""
+    sent = {"custom_id": request.custom_id, "method": "POST", "url": f"/v1{request.path}"}
+    return json.dumps({**sent, "body": request.body})
 
 
 def has_answers(text: str) -> bool:
@@ -74,7 +55,7 @@ def _reply(entry: Mapping[str, Any], line: str, prices: Prices) -> Reply:
     answer = mapping(response.get("body"))
     if response.get("status_code") == 200 and not entry.get("error"):
         body = Body(json.dumps(answer))
-        return read_reply(body, read_usage(body, prices=prices))
+        return read_reply(body, read_usage(body, prices))
     code = mapping(answer.get("error")).get("code")
     return failed(line, status="refused" if code in _WITHHELD else "failed")
 
@@ -200,7 +181,8 @@ class BatchJobs:
         while True:
             try:
                 async with self._client.slot() as connection:
-                    return await send(self._client.api(connection.http))
+                    time_outs = self._client.time_outs
+                    return await send(openai_client(endpoint, timeout=time_outs, http_client=connection.http))
             except openai.APIStatusError as error:
                 met = of_status(error.response, endpoint)
             except openai.APIConnectionError as error:
@@ -276,41 +258,3 @@ def _job(batch: "Batch") -> Job:
         files=tuple(file for file in (batch.output_file_id, batch.error_file_id) if file),
         errors="; ".join(str(error.message or error.code) for error in errors[:3]),
     )
-
-
-class BatchRecords:
-    """The jobs of one server."""
-
-    def __init__(self, calls: CallStore, url: str) -> None:
-        self._calls, self._url = calls, url
-
-    def by_job(self, requests: Sequence[BatchRequest]) -> dict[str, list[BatchRequest]]:
-        """Return the requests by the name of the job that holds them; those of none under an empty one."""
-        found: dict[str, list[BatchRequest]] = {}
-        for request in requests:
-            pointer = self._calls.get(self._pointer(request)) or {}
-            found.setdefault(str(pointer.get("job", "")), []).append(request)
-        return found
-
-    def job_id(self, name: str) -> str:
-        """Return the server's id for a job, empty where it is not on record."""
-        return str((self._calls.get(name) or {}).get("id", ""))
-
-    def begin(self, group: Sequence[BatchRequest]) -> str:
-        """Put a job that is about to be submitted on record, and return the name for it."""
-        ids = [request.custom_id for request in group]
-        count = 0
-        # The same requests may have been in a job that failed.
-        while self.job_id(name := fingerprint("batch job", self._url, ids, count)):
-            count += 1
-        self._calls.put(name, {"requests": ids})
-        for request in group:
-            self._calls.put(self._pointer(request), {"job": name})
-        return name
-
-    def submitted(self, name: str, group: Sequence[BatchRequest], job_id: str) -> None:
-        """Put the server's id for a job on record."""
-        self._calls.put(name, {"requests": [request.custom_id for request in group], "id": job_id})
-
-    def _pointer(self, request: BatchRequest) -> str:
-        return fingerprint("batch request on record", self._url, request.custom_id)

@@ -1,0 +1,140 @@
+"""The wire of Anthropic's messages API: replies, JSON through a tool, and no log-probabilities.
+
+Models differ in what they take: newer ones know no temperature and continue no answer, some cannot be asked
+without thinking first. All are asked for everything, and what one rejects it is asked without from then on.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from neuroscribe.errors import LLMError
+from neuroscribe.ports.replies import Message, Reply, ReplyStatus, Usage
+from resources.llm.prices import Prices
+from resources.llm.wires import (
+    Body,
+    PromptStyle,
+    Question,
+    Request,
+    SchemaForm,
+    Verdict,
+    Wire,
+    counted,
+    failed,
+    is_count,
+    mapping,
+)
+
+if TYPE_CHECKING:
+    from resources.llm.faults import Endpoint
+
+_VERSION = "2023-06-01"
+_TOOL = "answer"
+_REJECTABLE = ("prefill", "temperature", "thinking")
+"""What only some models take; a rejection calls it by these words."""
+_CUT = ("max_tokens", "model_context_window_exceeded")
+_WITHHELD = "content filtering policy"
+_UNPAID = ("credit balance is too low", "API usage limits")
+
+
+class MessagesWire:
+    """Fulfils `Wire`; a final assistant message is continued where the model can do that."""
+
+    name: str = "messages"
+    speaks: str = "Anthropic's messages API, whose address ends before /v1 (https://api.anthropic.com)"
+    forms: tuple[SchemaForm, ...] = ("json_schema", "in the prompt")
+    form_words: tuple[str, ...] = ("input_schema", "tool_choice")
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._rejected: frozenset[str] = frozenset()
+
+    def headers(self, endpoint: "Endpoint") -> dict[str, str]:
+        """Return the version of the API and the key."""
+        headers = {"content-type": "application/json", "anthropic-version": _VERSION}
+        return {**headers, "x-api-key": endpoint.key} if endpoint.key else headers
+
+    def request(self, question: Question) -> Request:
+        """Return what is sent for a question, of which there is no seed; the temperature ends at 1."""
+        if question.temperature > 1:
+            raise LLMError(
+                f"temperature = {question.temperature} is more than the 1 that {self._model} takes; lower it"
+                " in the study's explainers"
+            )
+        tool = _tool(question)
+        turns = self._turns(question.messages, continued=not tool)
+        system = "\n\n".join(turn.content for turn in question.messages if turn.role == "system")
+        optional = {"temperature": question.temperature, "thinking": {"type": "disabled"}}
+        body = {
+            "model": self._model,
+            "max_tokens": question.max_tokens,
+            "messages": [{"role": turn.role, "content": turn.content} for turn in turns],
+            **({"system": system} if system else {}),
+            **{name: value for name, value in optional.items() if name not in self._rejected},
+            **tool,
+        }
+        characters = len(system) + sum(len(turn.content) for turn in turns)
+        return Request("/v1/messages", body, characters, question.max_tokens)
+
+    def learn(self, said: str) -> None:
+        """Take note of what the model does not take."""
+        self._rejected |= {name for name in _REJECTABLE if name in said.lower()}
+
+    def verdict(self, status: int, error: Mapping[str, Any]) -> Verdict:
+        """Return what an error is about; money may have run out under any of three statuses."""
+        del status
+        said = str(error.get("message"))
+        if _WITHHELD in said:
+            return "withheld"
+        capped = mapping(error.get("details")).get("error_code") == "enforced_spend_limit_reached"
+        return "unpaid" if capped or any(words in said for words in _UNPAID) else "other"
+
+    def usage(self, body: Body, prices: Prices) -> Usage:
+        """Return what a call took; prompt tokens are counted apart by what the cache did with them."""
+        sent = mapping(body.answer.get("usage"))
+        cached, written = (sent.get(f"cache_{way}_input_tokens") or 0 for way in ("read", "creation"))
+        parts = [sent.get("input_tokens"), cached, written]
+        prompt = sum(filter(is_count, parts)) if all(map(is_count, parts)) else None
+        usage = counted(prompt, sent.get("output_tokens"), cached, prices)
+        # What is written to the cache costs more than the prices say.
+        return replace(usage, cost_usd=None) if written else usage
+
+    def reply(self, body: Body, usage: Usage) -> Reply:
+        """Return the answer: the JSON that the tool was called with, else the text."""
+        blocks, stopped = body.answer.get("content"), body.answer.get("stop_reason")
+        if not isinstance(blocks, list) or not isinstance(stopped, str):
+            return failed(body.text, usage=usage)
+        if stopped == "refusal":
+            return failed(body.text, status="refused", usage=usage)
+        status: ReplyStatus = "truncated" if stopped in _CUT else "ok"
+        return Reply(_said([mapping(block) for block in blocks]), status, body.text, usage)
+
+    def _turns(self, messages: Sequence[Message], *, continued: bool) -> list[Message]:
+        """Return the turns; the beginning of an answer may not end in white space."""
+        turns = [message for message in messages if message.role != "system"]
+        if turns and turns[-1].role == "assistant":
+            stub = turns.pop().content.rstrip()
+            if stub and continued and "prefill" not in self._rejected:
+                turns.append(Message("assistant", stub))
+        return turns
+
+
+WIRES: Mapping[PromptStyle, type[Wire]] = {"chat": MessagesWire}
+
+
+def _tool(question: Question) -> dict[str, Any]:
+    """Return the fields that make the model call a tool with the answer; none where none is to be called."""
+    if question.schema is None or question.form != "json_schema":
+        return {}
+    tool = {"name": _TOOL, "description": "Gives the answer.", "input_schema": question.schema}
+    return {"tools": [tool], "tool_choice": {"type": "tool", "name": _TOOL}}
+
+
+def _said(blocks: Sequence[Mapping[str, Any]]) -> str:
+    """Return the answer in the blocks of a message; thoughts are none."""
+    for block in blocks:
+        if block.get("type") == "tool_use":
+            return json.dumps(block.get("input"), ensure_ascii=False)
+    texts = (block.get("text") for block in blocks if block.get("type") == "text")
+    return "".join(text for text in texts if isinstance(text, str))
