@@ -6,12 +6,14 @@ from assets.stage import key, plain_failures, stage
 from neuroscribe.ports.checks import Validator
 from neuroscribe.ports.sources import LicenceSource, TableReader
 from neuroscribe.ports.stores import DatasetStore
+from neuroscribe.publish.layouts import chosen_layouts
 from neuroscribe.study.spec import Study
 from neuroscribe.study.stages import UPSTREAM
 
 
 def neuron_dataset(study: Study) -> dg.AssetsDefinition:
-    """Return the asset `neuron_dataset` of a study."""
+    """Return the asset `neuron_dataset` of a study; raises StudyError for a layout that there is not."""
+    chosen_layouts(study)
 
     @stage(
         study,
@@ -43,7 +45,7 @@ def neuron_dataset(study: Study) -> dg.AssetsDefinition:
             data_version=dg.DataVersion(done.manifest_sha256),
             metadata={
                 "dagster/uri": done.uri,
-                "files": len(done.files),
+                "files": done.file_count,
                 "dagster/row_count": done.rows,
                 "bytes": done.bytes,
                 "manifest_sha256": done.manifest_sha256,

@@ -145,7 +145,8 @@ def _settings(study: Study, stage: str) -> dict[str, Any]:
         case "scores":
             return {"scoring": study.scoring.model_dump(exclude={"max_unscored_share"})}
         case _:
-            return {"description": study.description, "licences": study.corpus.artefact}
+            layouts = {"layouts": study.publish.added} if study.publish.added else {}
+            return {"description": study.description, "licences": study.corpus.artefact, **layouts}
 
 
 def _beyond_test(study: Study) -> dict[str, Any]:
