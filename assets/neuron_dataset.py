@@ -6,11 +6,13 @@ from assets.stage import stage
 from neuroscribe.ports.checks import Validator
 from neuroscribe.ports.sources import LicenceSource, TableReader
 from neuroscribe.ports.stores import DatasetStore
+from neuroscribe.publish.layouts import chosen_layouts
 from neuroscribe.study.spec import Study
 
 
 def neuron_dataset(study: Study) -> dg.AssetsDefinition:
-    """Return the asset `neuron_dataset` of a study."""
+    """Return the asset `neuron_dataset` of a study; raises StudyError for a layout that there is not."""
+    chosen_layouts(study)
 
     @stage(
         study,
@@ -38,7 +40,7 @@ def neuron_dataset(study: Study) -> dg.AssetsDefinition:
             data_version=dg.DataVersion(done.manifest_sha256),
             metadata={
                 "dagster/uri": done.uri,
-                "files": len(done.files),
+                "files": done.file_count,
                 "dagster/row_count": done.rows,
                 "bytes": done.bytes,
                 "manifest_sha256": done.manifest_sha256,

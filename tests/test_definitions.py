@@ -10,6 +10,7 @@ from dagster_project.build import build_defs
 from dagster_project.environments import ROOT, Environment
 from neuroscribe.errors import StudyError
 from neuroscribe.kinds import KnownStudy, read_studies
+from neuroscribe.study.publishing import PublishSpec
 from neuroscribe.study.spec import Study
 from neuroscribe.study.stages import STAGES, stages_of
 from neuroscribe.tables.records import SEQUENCES, VOCABULARY
@@ -161,6 +162,28 @@ def test_a_key_that_came_later_is_part_of_an_identity_only_when_it_is_set(
     assert key not in repr(settings(study))
     assert f"'{key}': {value}" in repr(settings(changed))
     assert stage_version(study, "activations") != stage_version(changed, "activations")
+
+
+def test_another_layout_makes_only_the_dataset_new_and_its_place_in_the_list_does_not() -> None:
+    from neuroscribe.study.stages import stage_identity
+
+    study = STUDIES["embedded"]
+    wider, turned = [
+        study.model_copy(update={"publish": PublishSpec(layouts=layouts)})
+        for layouts in (("parquet", "toy"), ("toy", "parquet"))
+    ]
+
+    new = {name for name in stages_of(study) if stage_identity(study, name) != stage_identity(wider, name)}
+
+    assert new == {"neuron_dataset"}
+    assert stage_identity(wider, "neuron_dataset") == stage_identity(turned, "neuron_dataset")
+
+
+def test_an_unknown_layout_is_refused_before_anything_is_computed(environment: Environment) -> None:
+    wider = STUDIES["embedded"].model_copy(update={"publish": PublishSpec(layouts=("parquet", "toy"))})
+
+    with pytest.raises(StudyError, match=r"embedded: publish\.layouts names 'toy', .* layouts parquet;"):
+        build_defs([wider], environment=environment)
 
 
 def test_where_a_server_stands_is_no_part_of_any_version() -> None:

@@ -16,15 +16,19 @@ from dagster_project.environments import Environment
 from dagster_project.freshness import Freshness
 from dagster_project.launch import Launcher
 from neuroscribe.capture.stage import layer_records
-from neuroscribe.errors import StoreError
+from neuroscribe.errors import StoreError, StudyError
 from neuroscribe.kinds import read_study
+from neuroscribe.publish.layouts import LAYOUTS
 from neuroscribe.publish.stage import publish
 from neuroscribe.score.rules import rules_for
+from neuroscribe.study.publishing import PublishSpec
 from neuroscribe.study.spec import Study
 from neuroscribe.study.stages import provenance
+from neuroscribe.testing.layouts import NeuronFiles
 from neuroscribe.testing.planted import CONSTANT, DEAD, LAYERS, NEURONS, PLANTED, PlantedScript
 from neuroscribe.testing.planted_study import MODEL, write_planted_study
 from neuroscribe.testing.servers import ScriptedServer
+from resources.store.datasets import DatasetFolders
 from resources.store.tables import Tables
 
 
@@ -221,6 +225,29 @@ def test_layers_of_another_text_are_refused_and_not_published(right: Pipeline, t
             expectations=resources["expectations"],
             licences={},
         )
+
+
+def test_a_study_with_a_second_layout_publishes_it_beside_the_same_tables(
+    right: Pipeline, tmp_path: Path
+) -> None:
+    wider = right.study.model_copy(update={"publish": PublishSpec(layouts=("parquet", "neuron_files"))})
+    resources = right.environment.resources()
+    given = {name: resources[name] for name in ("tables", "expectations")}
+    store = DatasetFolders(str(tmp_path))
+
+    with pytest.raises(StudyError, match="names 'neuron_files', which is not among the known layouts"):
+        publish(wider, **given, datasets=store, licences={})
+    assert list(tmp_path.iterdir()) == []
+    known = {**LAYOUTS, "neuron_files": NeuronFiles()}
+    done = publish(wider, **given, datasets=store, licences={}, layouts=known)
+
+    dataset, neurons = tmp_path / "planted" / "neuron_dataset", LAYERS * NEURONS
+    assert [(folder.path, folder.files) for folder in done.folders] == [("neurons", neurons)]
+    assert len((dataset / "neurons/SHA256SUMS").read_text(encoding="utf-8").splitlines()) == neurons
+    mean = right.read("activations/statistics").filter(layer=0, neuron=3)["mean"].item()
+    assert json.loads((dataset / "neurons/0/3.json").read_bytes())["mean"] == mean
+    for table in ("scores", "explanations", "activations/statistics"):
+        assert pl.read_parquet(dataset / "data" / table / "*.parquet").equals(right.read(table))
 
 
 def test_the_scales_of_histograms_and_quantiles_are_in_the_files_and_the_manifest(right: Pipeline) -> None:

@@ -6,7 +6,7 @@ Explaining, simulating and judging list their questions; a run asks them here, a
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from neuroscribe.errors import CapabilityError, StoreError
 from neuroscribe.ports.models import NextTokenScorer
@@ -21,6 +21,7 @@ Request = tuple[str, int]
 """A prompt as running text, and the most tokens that its answer may take."""
 
 
+@runtime_checkable
 class Question(Protocol):
     """What is asked about one thing, whoever is asked."""
 

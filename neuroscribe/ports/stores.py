@@ -88,8 +88,8 @@ class TensorStore(Protocol):
 class DatasetStore(Protocol):
     """Keeps one dataset per study."""
 
-    def draft(self, study: str) -> AbstractContextManager[Callable[[str, bytes], None]]:
-        """Open a draft; the value yielded writes one file, by path below the dataset.
+    def draft(self, study: str) -> AbstractContextManager[Callable[[str, Iterable[bytes]], None]]:
+        """Open a draft; the value yielded writes one file, by path below the dataset and bytes in pieces.
 
         Leaving normally replaces the previous dataset at once; leaving by an error drops the draft. A killed
         writer leaves the previous dataset.

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from neuroscribe.glossary import COUNTS, WORDS
+from neuroscribe.publish.draft import FOLDER_CHECKSUMS, DatasetFolder
 from neuroscribe.study.sections import ModelSpec
 from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import Table
@@ -53,7 +54,12 @@ def credits_of(study: Study, licences: Mapping[str, str]) -> list[Credit]:
 
 
 def dataset_card(
-    study: Study, tables: Sequence[Table], *, counts: Mapping[str, int], credits: Sequence[Credit]
+    study: Study,
+    tables: Sequence[Table],
+    *,
+    counts: Mapping[str, int],
+    credits: Sequence[Credit],
+    folders: Sequence[DatasetFolder] = (),
 ) -> str:
     """Return the README of a dataset: Markdown with YAML front matter."""
     model = _plain(study.subject.model)
@@ -71,6 +77,7 @@ def dataset_card(
             *_section("How it was made", _making(study)),
             *_section("Numbers", _rows(("number", "count", "meaning"), _numbers(counts))),
             *_section("Reading it", _READING),
+            *(_section("Other layouts", _layouts(folders)) if folders else []),
             *[line for table in tables for line in _table(table)],
             *_section("Words", [f"- **{word}**: {sentence}" for word, sentence in WORDS.items()]),
             *_section("Licences", _rows(("part", "name", "licence"), _licences(credits))),
@@ -118,6 +125,17 @@ def _making(study: Study) -> list[str]:
         "Made with Neuroscribe; all settings stand in `manifest.json` under `study`.",
     ]
     return [f"- {_plain(line)}" for line in lines]
+
+
+def _layouts(folders: Sequence[DatasetFolder]) -> list[str]:
+    """Return what lies beside the tables, which the manifest lists by folder."""
+    rows = [(f"`{folder.path}/`", str(folder.files), folder.description) for folder in folders]
+    return [
+        "Each folder holds the checksums of its files; call"
+        f" `sha256sum -c {FOLDER_CHECKSUMS}` in it. `checksums.txt` checks that list.",
+        "",
+        *_rows(("folder", "files", "what they are"), rows),
+    ]
 
 
 def _front_matter(study: Study, tables: Sequence[Table], credits: Sequence[Credit]) -> list[str]:

@@ -1,51 +1,26 @@
-"""The published dataset: Parquet files as declared in `neuroscribe.tables.records`, with manifest and card.
+"""The published dataset: a study's tables in its layouts, with manifest, card and checksums.
 
 Same tables and study give the same bytes. Nothing here touches a disk: a `DatasetStore` takes a draft and
 puts it in the place of the previous dataset as a whole.
 """
 
-import hashlib
 import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
-
-import polars as pl
 
 from neuroscribe.errors import StoreError
 from neuroscribe.fingerprint import canonical
 from neuroscribe.ports.stores import DatasetStore
 from neuroscribe.publish.card import Credit, credits_of, dataset_card
-from neuroscribe.study.spec import Study, layer_key
-from neuroscribe.study.stages import TABLES
+from neuroscribe.publish.draft import DatasetFile, DatasetFolder, Draft, sha256
+from neuroscribe.publish.layout import Layout
+from neuroscribe.publish.tables import PublishedTables, Totals
+from neuroscribe.tables.parquet import SCHEMA_VERSION
 from neuroscribe.tables.columns import Table
-from neuroscribe.tables.parquet import SCHEMA_VERSION, parquet_bytes
 
 FORMAT_VERSION = 1
 """Raised when files move or the manifest's keys change their meaning."""
-MANIFEST = "manifest.json"
-
-
-@dataclass(frozen=True)
-class Part:
-    """One file's worth of a table."""
-
-    table: str
-    layer: int | None
-    frame: pl.DataFrame
-
-
-@dataclass(frozen=True)
-class DatasetFile:
-    """One file of a dataset; `rows` is None for what is no table."""
-
-    path: str
-    bytes: int
-    sha256: str
-    table: str | None = None
-    layer: int | None = None
-    rows: int | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +29,8 @@ class Published:
 
     uri: str
     files: tuple[DatasetFile, ...]
+    folders: tuple[DatasetFolder, ...]
+    """Files that are listed by folder, and not among `files`."""
     counts: Mapping[str, int]
     """Numbers defined in `neuroscribe.glossary.COUNTS`."""
     manifest_sha256: str
@@ -66,41 +43,45 @@ class Published:
     @property
     def bytes(self) -> int:
         """Size of all files but manifest and checksums."""
-        return sum(file.bytes for file in self.files)
+        return sum(entry.bytes for entry in (*self.files, *self.folders))
+
+    @property
+    def file_count(self) -> int:
+        """Number of all files but manifest and checksums."""
+        return len(self.files) + sum(folder.files for folder in self.folders)
 
 
 def neuron_dataset(
     store: DatasetStore,
-    study: Study,
-    parts: Iterable[Part],
+    tables: PublishedTables,
+    layouts: Iterable[Layout],
     *,
     study_fingerprint: str,
-    provenance: Mapping[str, object],
     licences: Mapping[str, str] | None = None,
-    extras: Iterable[tuple[str, bytes]] = (),
 ) -> Published:
-    """Publish tables, and `extras` (path and bytes of files in other layouts), as the study's dataset.
+    """Publish tables, in some layouts, as their study's dataset.
 
-    Parts are taken one by one, so that they need not be in memory together. `licences` maps artefact or
-    model names to a sentence. Raises StoreError when there is nothing to publish, when a frame does not fit
-    its table, or when two files have the same path.
+    Files are taken from the layouts one by one, so that they need not be in memory together. `licences` maps
+    artefact or model names to a sentence. Raises StoreError when there is nothing to publish, when a frame
+    does not fit its table, and for a path that is taken or leaves its layout's folder.
     """
-    tally = _Tally()
+    study = tables.study
+    if not tables.places:
+        raise StoreError(f"study {study.name} has no tables to publish; materialise its assets first")
+    credits = credits_of(study, licences or {})
     with store.draft(study.name) as write:
-        for part in parts:
-            _write(write, tally, _table_file(part, provenance))
-            tally.add(part)
-        if not tally.files:
-            raise StoreError(f"study {study.name} has no tables to publish; materialise its assets first")
-        for path, data in extras:
-            _write(write, tally, (DatasetFile(path, len(data), _sha256(data)), data))
-        credits = credits_of(study, licences or {})
-        card = dataset_card(study, tally.tables, counts=tally.counts, credits=credits).encode()
-        _write(write, tally, (DatasetFile("README.md", len(card), _sha256(card)), card))
-        manifest = _json(_manifest(study, tally, study_fingerprint, provenance, credits))
-        write("checksums.txt", _checksums(tally.files, manifest))
-        write(MANIFEST, manifest)
-    return Published(store.uri(study.name), tuple(tally.files), dict(tally.counts), _sha256(manifest))
+        draft = Draft(write)
+        for layout in layouts:
+            draft.add_layout(layout, tables)
+        totals = tables.totals()
+        draft.add_card(
+            dataset_card(study, totals.tables, counts=totals.counts, credits=credits, folders=draft.folders)
+        )
+        manifest = _json(_manifest(tables, totals, draft, study_fingerprint, credits))
+        draft.finish(manifest)
+    return Published(
+        store.uri(study.name), tuple(draft.files), tuple(draft.folders), totals.counts, sha256(manifest)
+    )
 
 
 def rebased(manifest: bytes, base: str) -> bytes:
@@ -108,75 +89,18 @@ def rebased(manifest: bytes, base: str) -> bytes:
     return _json({**json.loads(manifest), "base": base})
 
 
-@dataclass
-class _Tally:
-    """What has been written so far."""
-
-    files: list[DatasetFile] = field(default_factory=list[DatasetFile])
-    tables: list[Table] = field(default_factory=list[Table])
-    counts: Counter[str] = field(default_factory=Counter[str])
-    nulls: dict[str, Counter[str]] = field(default_factory=dict[str, Counter[str]])
-
-    def add(self, part: Part) -> None:
-        table = TABLES[part.table]
-        if table not in self.tables:
-            self.tables.append(table)
-        self.counts.update(_counts(part))
-        nulls = {column.name: part.frame[column.name].null_count() for column in table.columns}
-        found = Counter({name: count for name, count in nulls.items() if count})
-        self.nulls[table.name] = self.nulls.get(table.name, Counter()) + found
-
-
-def _write(write: Callable[[str, bytes], None], tally: _Tally, item: tuple[DatasetFile, bytes]) -> None:
-    file, data = item
-    if any(file.path == known.path for known in tally.files):
-        raise StoreError(f"two files of the dataset are called {file.path}; give one of them another path")
-    if file.path.startswith("/") or ".." in file.path.split("/") or not file.path.isprintable():
-        raise StoreError(f"{file.path!r} is no path inside a dataset; use a relative one on one line")
-    write(file.path, data)
-    tally.files.append(file)
-
-
-def _table_file(part: Part, provenance: Mapping[str, object]) -> tuple[DatasetFile, bytes]:
-    if part.table not in TABLES:
-        raise StoreError(
-            f"there is no table {part.table!r}; neuroscribe/tables/records.py declares {', '.join(TABLES)}"
-        )
-    data = parquet_bytes(part.frame, TABLES[part.table], provenance)
-    where = part.table if part.layer is None else f"{part.table}/{layer_key(part.layer)}"
-    path = f"data/{where}.parquet"
-    return DatasetFile(path, len(data), _sha256(data), part.table, part.layer, part.frame.height), data
-
-
-def _counts(part: Part) -> dict[str, int]:
-    """Return what a part adds to the numbers of the manifest; see `glossary.COUNTS`."""
-    frame, sides = part.frame, ["layer", "neuron", "polarity"]
-    match part.table:
-        case "activations/statistics":
-            return {"neurons": frame.height}
-        case "explanations":
-            explained = frame.filter(pl.col("status") == "ok").select(sides).n_unique()
-            return {"explanations": frame.height, "explained": explained}
-        case "scores":
-            valued = frame.filter(pl.col("value").is_not_null())
-            scored = valued.filter("chosen", split="test").select(sides).n_unique()
-            return {"scored": scored, "scores": valued.height, "unscored": frame.height - valued.height}
-        case _:
-            return {}
-
-
 _ADDRESS = {"base_url"}
-_UNPUBLISHED: Any = {"name": True, "description": True, "llm": _ADDRESS, "simulator_llm": _ADDRESS}
+_UNPUBLISHED: Any = {
+    "name": True, "description": True, "publish": True, "llm": _ADDRESS, "simulator_llm": _ADDRESS,
+}  # fmt: skip
 """Settings that are told elsewhere, or are nobody's business."""
 
 
 def _manifest(
-    study: Study,
-    tally: _Tally,
-    study_fingerprint: str,
-    provenance: Mapping[str, object],
-    credits: Iterable[Credit],
+    tables: PublishedTables, totals: Totals, draft: Draft, study_fingerprint: str, credits: Iterable[Credit]
 ) -> dict[str, Any]:
+    study = tables.study
+    folders = {"folders": [vars(folder) for folder in draft.folders]}
     return {
         "format": "neuroscribe dataset",
         "format_version": FORMAT_VERSION,
@@ -194,12 +118,13 @@ def _manifest(
             "layers": study.subject.layers,
             "neurons_per_layer": study.subject.neurons_per_layer,
         },
-        "provenance": canonical(provenance),
+        "provenance": canonical(tables.provenance),
         "licences": [vars(credit) for credit in credits],
-        "counts": dict(tally.counts),
-        "nulls": {table: dict(nulls) for table, nulls in tally.nulls.items() if nulls},
-        "tables": {table.name: _declaration(table) for table in tally.tables},
-        "files": [vars(file) for file in tally.files],
+        "counts": totals.counts,
+        "nulls": totals.nulls,
+        "tables": {table.name: _declaration(table) for table in totals.tables},
+        "files": [vars(file) for file in draft.files],
+        **(folders if draft.folders else {}),
     }
 
 
@@ -219,15 +144,5 @@ def _declaration(table: Table) -> dict[str, Any]:
     }
 
 
-def _checksums(files: Iterable[DatasetFile], manifest: bytes) -> bytes:
-    """Return lines that `sha256sum -c` reads, for every file but this one."""
-    sums = {file.path: file.sha256 for file in files} | {MANIFEST: _sha256(manifest)}
-    return "".join(f"{sums[path]}  {path}\n" for path in sorted(sums)).encode()
-
-
 def _json(value: Mapping[str, Any]) -> bytes:
     return (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode()
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

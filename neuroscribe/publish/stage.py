@@ -1,12 +1,16 @@
 """Gathers a study's tables into its dataset, and refuses while any layer's scores break a rule."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 from neuroscribe.errors import StoreError
 from neuroscribe.ports.checks import Validator
 from neuroscribe.ports.sources import TableReader
 from neuroscribe.ports.stores import DatasetStore
-from neuroscribe.publish.dataset import Part, Published, neuron_dataset
+from neuroscribe.publish.dataset import Published, neuron_dataset
+from neuroscribe.publish.layout import Layout
+from neuroscribe.publish.layouts import LAYOUTS, chosen_layouts
+from neuroscribe.publish.tables import Place, PublishedTables
 from neuroscribe.score.rules import verdicts
 from neuroscribe.study.lineage import Lineage
 from neuroscribe.study.spec import Study
@@ -20,12 +24,21 @@ def publish(
     datasets: DatasetStore,
     expectations: Validator,
     licences: Mapping[str, str],
+    layouts: Mapping[str, Layout] = LAYOUTS,
 ) -> Published:
     """Publish every layer that there is, once all scores have passed the study's rules again.
 
-    Raises StoreError naming layer, rule and finding when scores break a rule, and when nothing is scored.
+    `layouts` are those that a study may name. Raises StudyError for a name that is not among them, and
+    StoreError naming layer, rule and finding when scores break a rule, and when nothing is scored.
     """
-    layers = _current(study, tables, "scores")
+    chosen = chosen_layouts(study, layouts)
+    published = PublishedTables(
+        study,
+        _places(study, tables),
+        partial(tables.read, study.name),
+        provenance=provenance(study, "neuron_dataset"),
+    )
+    layers = published.layers("scores")
     if not layers:
         raise StoreError(
             f"study {study.name} has no scores to publish; materialise {study.name}/scores first"
@@ -34,10 +47,9 @@ def publish(
         _check(study, layer, tables, expectations)
     return neuron_dataset(
         datasets,
-        study,
-        _parts(study, tables),
+        published,
+        chosen,
         study_fingerprint=stage_identity(study, "neuron_dataset"),
-        provenance=provenance(study, "neuron_dataset"),
         licences=licences,
     )
 
@@ -58,15 +70,13 @@ def _check(study: Study, layer: int, tables: TableReader, expectations: Validato
             )
 
 
-def _parts(study: Study, tables: TableReader) -> Iterator[Part]:
-    for name, table in TABLES.items():
-        layers: list[int | None] = list(_current(study, tables, name)) if table.per_layer else [None]
-        for layer in layers:
-            yield Part(name, layer, tables.read(study.name, name, layer))
-
-
-def _current(study: Study, tables: TableReader, table: str) -> list[int]:
-    """Return the layers of a table that the study as it stands makes of what is there; others are stale."""
+def _places(study: Study, tables: TableReader) -> Iterator[Place]:
+    """Yield the tables, with those layers that the study as it stands makes of what is there."""
     lineage = Lineage(study.name, tables)
-    layers = tables.layers(study.name, table)
-    return [layer for layer in layers if lineage.is_current(study, table.split("/")[0], layer)]
+    for name, table in TABLES.items():
+        if not table.per_layer:
+            yield name, None
+            continue
+        for layer in tables.layers(study.name, name):
+            if lineage.is_current(study, name.split("/")[0], layer):
+                yield name, layer

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, cast
 from pydantic import Field, field_validator, model_validator
 
 from neuroscribe.study.kinds import AblationSpec, ExplainerSpec, JudgeSpec, KindSpec, SimulatorSpec
+from neuroscribe.study.publishing import PublishSpec
 from neuroscribe.study.scoring import MEASURES, ScoringSpec
 from neuroscribe.study.sections import (
     Capability,
@@ -174,6 +175,7 @@ class Study(Section):
         default={}, description="scorers beside the measures that come with every simulator"
     )
     scoring: ScoringSpec = ScoringSpec()
+    publish: PublishSpec = PublishSpec()
 
     @field_validator("explainers", "simulators", "scorers", mode="before")
     @classmethod

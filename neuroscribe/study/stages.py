@@ -119,7 +119,8 @@ def _scored(study: Study) -> Settings:
 
 
 def _published(study: Study) -> Settings:
-    return {"description": study.description, "licences": study.corpus.artefact}
+    layouts = {"layouts": study.publish.added} if study.publish.added else {}
+    return {"description": study.description, "licences": study.corpus.artefact, **layouts}
 
 
 def _beyond_test(study: Study) -> Settings:

@@ -1,7 +1,7 @@
 """Stores in memory and a progress that says nothing, for runs that need neither disk nor terminal."""
 
 import json
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import cycle
 
@@ -79,6 +79,30 @@ class MemoryCalls:
     def keys(self) -> Iterator[str]:
         """Yield the keys of all answers, in order."""
         yield from sorted(self.answers)
+
+
+class MemoryDatasets:
+    """Fulfils the port `DatasetStore`; a draft counts only when it is left without an error."""
+
+    def __init__(self) -> None:
+        self.datasets: dict[str, dict[str, bytes]] = {}
+        """The files of each study's dataset, by path, in the order of writing."""
+
+    @contextmanager
+    def draft(self, study: str) -> Generator[Callable[[str, Iterable[bytes]], None]]:
+        """Open a draft; the value yielded writes one file."""
+        files: dict[str, bytes] = {}
+
+        def write(path: str, chunks: Iterable[bytes]) -> None:
+            assert path not in files, f"{path} is written twice"
+            files[path] = b"".join(chunks)
+
+        yield write
+        self.datasets[study] = files
+
+    def uri(self, study: str) -> str:
+        """Return an address that leads nowhere."""
+        return f"memory://{study}"
 
 
 class SilentProgress:

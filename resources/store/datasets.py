@@ -5,7 +5,7 @@ files lie below `<study>/neuron_dataset/<version>/`, and `<study>/neuron_dataset
 says which version counts (its `base`). One publisher at a time per study.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
@@ -13,7 +13,8 @@ from uuid import uuid4
 import dagster as dg
 
 from neuroscribe.errors import StoreError
-from neuroscribe.publish.dataset import MANIFEST, rebased
+from neuroscribe.publish.dataset import rebased
+from neuroscribe.publish.draft import MANIFEST
 from resources.store.files import PART, Files, store_errors, sync
 
 NAME = "neuron_dataset"
@@ -30,17 +31,18 @@ class DatasetFolders:
         return self._files.uri(f"{study}/{NAME}")
 
     @contextmanager
-    def draft(self, study: str) -> Iterator[Callable[[str, bytes], None]]:
+    def draft(self, study: str) -> Iterator[Callable[[str, Iterable[bytes]], None]]:
         """Open a draft that replaces the study's dataset when it is left without an error."""
         self._refuse_foreign(study)
         versions = f"{study}/.{NAME}" if self._files.is_local else f"{study}/{NAME}"
         version = uuid4().hex
         manifests: list[bytes] = []
 
-        def write(path: str, data: bytes) -> None:
-            self._files.write(f"{versions}/{version}/{path}", data)
+        def write(path: str, chunks: Iterable[bytes]) -> None:
             if path == MANIFEST:
-                manifests.append(data)
+                manifests.append(b"".join(chunks))
+                chunks = manifests[-1:]
+            self._files.write_chunks(f"{versions}/{version}/{path}", chunks)
 
         try:
             yield write
@@ -88,7 +90,7 @@ class Datasets(dg.ConfigurableResource):
     endpoint_url: str | None = None
     """An S3-compatible server other than AWS."""
 
-    def draft(self, study: str) -> AbstractContextManager[Callable[[str, bytes], None]]:
+    def draft(self, study: str) -> AbstractContextManager[Callable[[str, Iterable[bytes]], None]]:
         """Open a draft that replaces the study's dataset when it is left without an error."""
         return self._store.draft(study)
 

@@ -5,9 +5,10 @@ Whatever goes wrong becomes a StoreError that names the file, the finding and a 
 
 import errno
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any, BinaryIO, cast
 from uuid import uuid4
 
@@ -105,13 +106,25 @@ class Files:
     def write(self, relative: str, data: bytes) -> int:
         """Write a file, replacing an older one, and return its size in bytes."""
         if self.is_local:
-            self._placed(relative, lambda part: _fill(part, data))
+            self._placed(relative, lambda part: _fill(part, [data]))
             return len(data)
         path = self.path(relative)
         with store_errors(path, "written"):
             # `pipe` is one request, or one multi-part upload that appears when it is complete.
             path.fs.pipe(path.path, data)
         return len(data)
+
+    def write_chunks(self, relative: str, chunks: Iterable[bytes]) -> None:
+        """Write a file piece by piece, replacing an older one; it appears when the last piece is written."""
+        if self.is_local:
+            self._placed(relative, lambda part: _fill(part, chunks))
+            return
+        path = self.path(relative)
+        with store_errors(path, "written"), NamedTemporaryFile() as file:
+            # A file opened on S3 appears also when its writer broke off.
+            file.writelines(chunks)
+            file.flush()
+            path.fs.put_file(file.name, path.path)
 
     def write_by(self, relative: str, fill: Callable[[Path], object]) -> None:
         """Let `fill` write a local file under a temporary name, then put it in place."""
@@ -184,7 +197,7 @@ def store_errors(path: object, done: str, *, absent_is_known: bool = False) -> I
         raise StoreError(f"{path}: cannot be {done}: {_remedy(path, error)} ({error})") from error
 
 
-def _fill(path: Path, data: bytes) -> None:
+def _fill(path: Path, chunks: Iterable[bytes]) -> None:
     """Write a new file to the disk; few requests to the system, for there may be thousands of answers."""
     try:
         file = path.open("xb", buffering=0)
@@ -192,9 +205,10 @@ def _fill(path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("xb", buffering=0)
     with file:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[file.write(rest) :]
+        for chunk in chunks:
+            rest = memoryview(chunk)
+            while rest:
+                rest = rest[file.write(rest) :]
         os.fsync(file.fileno())
 
 

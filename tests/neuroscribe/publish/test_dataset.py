@@ -2,8 +2,7 @@ import io
 import json
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,14 @@ import pytest
 from neuroscribe.errors import StoreError
 from neuroscribe.glossary import COUNTS, WORDS
 from neuroscribe.kinds import KnownStudy
-from neuroscribe.publish.dataset import Part, Published, neuron_dataset, rebased
+from neuroscribe.publish.dataset import Published, neuron_dataset, rebased
+from neuroscribe.publish.layouts.parquet import Parquet
+from neuroscribe.publish.tables import Place, PublishedTables
 from neuroscribe.study.stages import TABLES
 from neuroscribe.tables.parquet import parquet_frame, provenance_of
 from neuroscribe.tables.records import EXPLANATIONS, SCORES, STATISTICS, VOCABULARY
 from neuroscribe.testing.rows import filled
+from neuroscribe.testing.stores import MemoryDatasets
 
 HOSTILE = "<script>alert(1)</script>\r\n\u202eright to left\u200f | `code` \x00 \\ 🌧"
 
@@ -35,8 +37,9 @@ STUDY = KnownStudy.model_validate(
 )
 
 
-def part(table: str, layer: int | None, *rows: dict[str, object]) -> Part:
-    return Part(table, layer, filled(TABLES[table], *rows))
+def part(table: str, layer: int | None, *rows: dict[str, object]) -> tuple[Place, pl.DataFrame]:
+    """One file of a table."""
+    return (table, layer), filled(TABLES[table], *rows)
 
 
 def explained(name: str, *, status: str = "ok", text: str | None = None, **where: int) -> dict[str, object]:
@@ -47,9 +50,9 @@ def scored(name: str, *, split: str = "test", **given: object) -> dict[str, obje
     return {"explanation_id": name, "polarity": 1, "split": split, **given}
 
 
-def parts() -> list[Part]:
+def parts() -> dict[Place, pl.DataFrame]:
     """Two layers: one neuron explained twice and scored, one refused, one explained without a score."""
-    return [
+    parts = [
         part("corpus/vocabulary", None, {"bytes": b"\xff\x00", "text": HOSTILE}),
         part("activations/statistics", 0, *({"neuron": n} for n in range(3))),
         part("activations/statistics", 1, *({"neuron": n} for n in range(3))),
@@ -70,43 +73,19 @@ def parts() -> list[Part]:
         ),
         part("scores", 1, scored("d", layer=1, polarity=-1, chosen=True)),
     ]
+    return dict(parts)
 
 
-class Memory:
-    """Datasets in memory; a draft counts only when it is left without an error."""
-
-    def __init__(self) -> None:
-        self.datasets: dict[str, dict[str, bytes]] = {}
-        self.order: list[str] = []
-
-    @contextmanager
-    def draft(self, study: str) -> Iterator[Callable[[str, bytes], None]]:
-        files: dict[str, bytes] = {}
-
-        def write(path: str, data: bytes) -> None:
-            files[path] = data
-            self.order.append(path)
-
-        yield write
-        self.datasets[study] = files
-
-    def uri(self, study: str) -> str:
-        return f"memory://{study}"
-
-
-def publish(store: Memory, tables: list[Part] | None = None, **given: Any) -> Published:
-    return neuron_dataset(
-        store,
-        STUDY,
-        parts() if tables is None else tables,
-        study_fingerprint="f00d",
-        provenance={"seed": 7},
-        **given,
-    )
+def publish(
+    store: MemoryDatasets, frames: Mapping[Place, pl.DataFrame] | None = None, **given: Any
+) -> Published:
+    frames = parts() if frames is None else frames
+    tables = PublishedTables(STUDY, frames, lambda table, layer: frames[table, layer], provenance={"seed": 7})
+    return neuron_dataset(store, tables, [Parquet()], study_fingerprint="f00d", **given)
 
 
 def published(**given: Any) -> tuple[Published, dict[str, bytes]]:
-    store = Memory()
+    store = MemoryDatasets()
     summary = publish(store, **given)
     return summary, store.datasets["tiny"]
 
@@ -129,7 +108,7 @@ def test_layers_are_files_of_their_tables():
 
 @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="needs coreutils")
 def test_sha256sum_accepts_the_checksums(tmp_path: Path):
-    _, files = published(extras=[("openai/neurons/0/1.json", b"{}\n")])
+    _, files = published()
     for path, data in files.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_bytes(data)
@@ -199,9 +178,8 @@ def test_counts_are_what_the_glossary_says():
 
 
 def test_the_manifest_is_written_last():
-    store = Memory()
-    publish(store)
-    assert store.order[-3:] == ["README.md", "checksums.txt", "manifest.json"]
+    _, files = published()
+    assert list(files)[-3:] == ["README.md", "checksums.txt", "manifest.json"]
 
 
 def test_the_same_tables_give_the_same_bytes():
@@ -253,37 +231,19 @@ def test_a_description_with_markup_stays_one_line_of_text():
     assert "\nTiny &lt;b>test&lt;/b> --- | of | publication\n" in files["README.md"].decode()
 
 
-def test_other_layouts_are_listed_beside_the_tables():
-    summary, files = published(extras=[("openai/neurons/0/1.json", b"{}")])
-    assert files["openai/neurons/0/1.json"] == b"{}"
-    extra = next(file for file in summary.files if file.path.startswith("openai"))
-    assert (extra.bytes, extra.rows, extra.table) == (2, None, None)
-
-
-@pytest.mark.parametrize("path", ["/etc/x", "a/../../x", "two\nlines"])
-def test_a_path_that_leaves_the_dataset_is_refused(path: str):
-    with pytest.raises(StoreError, match="no path inside a dataset"):
-        published(extras=[(path, b"")])
-
-
-def test_two_files_of_one_name_are_refused():
-    with pytest.raises(StoreError, match=r"two files .* README\.md"):
-        published(extras=[("README.md", b"")])
-
-
 def test_nothing_to_publish_is_said_and_leaves_the_previous_dataset():
-    store = Memory()
+    store = MemoryDatasets()
     publish(store)
     before = store.datasets["tiny"]
     with pytest.raises(StoreError, match="study tiny has no tables to publish"):
-        publish(store, [])
+        publish(store, {})
     assert store.datasets["tiny"] is before
 
 
 def test_a_frame_that_does_not_fit_is_not_published():
-    store = Memory()
+    store = MemoryDatasets()
     with pytest.raises(StoreError, match="activations/statistics has columns"):
-        publish(store, [Part("activations/statistics", 0, pl.DataFrame({"neuron": [1]}))])
+        publish(store, {("activations/statistics", 0): pl.DataFrame({"neuron": [1]})})
     assert store.datasets == {}
 
 

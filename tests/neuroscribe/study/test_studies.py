@@ -100,6 +100,7 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
         ("sequences = 100", "sequences = 0", "`corpus.sequences` is 0"),
         ("excerpts = 3", "excerpts = []", "`explainers.token_pairs.excerpts` is []"),
         ('model = "m"', 'model = "m"\nprovider = "cloud"', "`llm.provider` is 'cloud'"),
+        ("[llm]", "[publish]\nlayouts = []\n[llm]", "`publish.layouts` is []"),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_shown_with_its_key(
@@ -108,6 +109,19 @@ def test_a_value_of_the_wrong_kind_is_shown_with_its_key(
     message = refusal(tmp_path, (before, after))
     assert key in message
     assert message.endswith("; correct it")
+
+
+@pytest.mark.parametrize(
+    ("layouts", "finding"),
+    [
+        ('["openai"]', 'publish.layouts: "parquet" is missing, on which manifest and card rest; add it'),
+        ('["parquet", "parquet"]', "publish.layouts: one layout is named twice; remove it"),
+    ],
+)
+def test_a_dataset_has_the_tables_themselves_and_every_layout_once(
+    layouts: str, finding: str, tmp_path: Path
+) -> None:
+    assert finding in refusal(tmp_path, ("[llm]", f"[publish]\nlayouts = {layouts}\n[llm]"))
 
 
 def number_keys(model: type[BaseModel], place: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
