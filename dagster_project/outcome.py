@@ -1,10 +1,10 @@
 """What a run found, as text for the terminal."""
 
-import shutil
 from collections.abc import Mapping, Sequence
 
 import polars as pl
 
+from dagster_project.command import width
 from dagster_project.environments import Environment
 from neuroscribe.report.summary import Results, summary
 from neuroscribe.report.tallies import llm_calls
@@ -39,10 +39,9 @@ def outcome(
         vocabulary=tables.read(study.name, "corpus/vocabulary"),
     )
     calls = {layer: _calls(study, tables, layer) for layer in layers}
-    width = max(80, min(132, shutil.get_terminal_size((110, 40)).columns))
     return report_text(
         summary(study, results, calls=calls, seconds=seconds),
-        width,
+        width(),
         next_steps=_next_steps(study, environment),
     )
 

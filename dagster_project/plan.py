@@ -6,8 +6,6 @@ What is captured already is planned by its records, the rest by the study's numb
 no model is loaded.
 """
 
-import argparse
-import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -15,48 +13,33 @@ from typing import Any
 
 import polars as pl
 
+from dagster_project.command import Variables, chosen, status, study_parser, width
 from dagster_project.environments import Environment
-from neuroscribe.errors import CapabilityError, LLMError, NeuroscribeError
+from neuroscribe.errors import CapabilityError, LLMError
 from neuroscribe.judge.judging import AskingJudge
-from neuroscribe.kinds import read_studies
 from neuroscribe.llm.capabilities import LLM_NEEDS
 from neuroscribe.ports.replies import Usage
 from neuroscribe.ports.sources import Models
 from neuroscribe.report.plan import layer_plan, plan_text
 from neuroscribe.report.planned_calls import Asked, Found
 from neuroscribe.simulate.simulator import Simulating
-from neuroscribe.study.files import chosen_layers, chosen_study
 from neuroscribe.study.lineage import Lineage
 from neuroscribe.study.spec import LLMSpec, Study
 from neuroscribe.study.stages import STAGES, TABLES
-from neuroscribe.text.escaping import escaped
 from resources.llm.prices import batch_prices, prices
 from resources.store.tables import Tables
 
 
-def main(arguments: Sequence[str] | None = None, variables: Mapping[str, str] | None = None) -> int:
-    """Print a study's plan; returns 0, or 1 after one message about what went wrong.
+def main(arguments: Sequence[str] | None = None, variables: Variables | None = None) -> int:
+    """Print a study's plan; returns 0, or 1 after one message about what went wrong."""
+    layers = "plan these layers instead of the study's, as in 0,6,12"
+    options = study_parser("plan", __doc__, layers=layers, default="embedded").parse_args(arguments)
+    return status(lambda environment: _print_plan(*chosen(options, environment), environment), variables)
 
-    `variables` stand in for the process's environment variables.
-    """
-    parser = argparse.ArgumentParser(prog="python -m dagster_project.plan", description=__doc__)
-    parser.add_argument(
-        "study", nargs="?", default="embedded", help="name of a file in studies/, without .toml"
-    )
-    parser.add_argument("--layers", help="plan these layers instead of the study's, as in 0,6,12")
-    options = parser.parse_args(arguments)
-    try:
-        environment = Environment.read(variables)
-        study = chosen_study(read_studies(environment.studies), options.study)
-        layers = study.sampled_layers if options.layers is None else chosen_layers(study, options.layers)
-        plan = study_plan(study, environment, layers)
-    except NeuroscribeError as error:
-        lines = [escaped(line.encode(errors="replace")) for line in str(error).splitlines()]
-        sys.stderr.write("\nerror: " + "\n".join(lines) + "\n")
-        return 1
-    width = max(80, min(132, shutil.get_terminal_size((110, 40)).columns))
-    sys.stdout.write(f"study {study.name}: {study.description}\n\n{plan_text(plan, width)}")
-    return 0
+
+def _print_plan(study: Study, layers: Sequence[int] | None, environment: Environment) -> None:
+    plan = study_plan(study, environment, study.sampled_layers if layers is None else layers)
+    sys.stdout.write(f"study {study.name}: {study.description}\n\n{plan_text(plan, width())}")
 
 
 def study_plan(study: Study, environment: Environment, layers: Sequence[int]) -> pl.DataFrame:

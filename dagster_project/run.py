@@ -6,12 +6,11 @@ Every run is a Dagster run in the instance that `make ui` shows. What is there a
 the study as it stands is not done again, so that a run that was killed continues.
 """
 
-import argparse
 import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -25,17 +24,15 @@ from yaml import YAMLError
 
 from dagster_project.alone import close_abandoned_runs, close_runs_of_dead_processes, study_alone
 from dagster_project.build import build_defs
+from dagster_project.command import Variables, chosen, status, study_parser
 from dagster_project.environments import Environment, use_dagster_home
 from dagster_project.launch import Launcher
 from dagster_project.outcome import outcome
 from neuroscribe.capture import check_size
 from neuroscribe.capture.plan import random_sequences
-from neuroscribe.errors import BatchPendingError, NeuroscribeError, StoreError
-from neuroscribe.kinds import read_studies
+from neuroscribe.errors import BatchPendingError, StoreError
 from neuroscribe.simulate.stage import check_models
-from neuroscribe.study.files import chosen_layers, chosen_study
 from neuroscribe.study.spec import Study
-from neuroscribe.text.escaping import escaped
 from resources.store.files import Files
 
 T = TypeVar("T")
@@ -44,39 +41,25 @@ STOPPED = 130
 _WRITE_CHECK = "write_check"
 
 
-def main(arguments: Sequence[str] | None = None, variables: Mapping[str, str] | None = None) -> int:
-    """Run a study; returns 0, 1 after one message about what went wrong, or STOPPED.
+def main(arguments: Sequence[str] | None = None, variables: Variables | None = None) -> int:
+    """Run a study; returns 0, 1 after one message about what went wrong, or STOPPED."""
+    layers = "explain these layers instead of the study's, as in 0,6,12"
+    command = study_parser("run", __doc__, layers=layers, default="embedded")
+    command.add_argument("--ephemeral", action="store_true", help="leave no history in Dagster's instance")
+    options = command.parse_args(arguments)
 
-    `variables` stand in for the process's environment variables.
-    """
-    parser = argparse.ArgumentParser(prog="python -m dagster_project.run", description=__doc__)
-    parser.add_argument(
-        "study", nargs="?", default="embedded", help="name of a file in studies/, without .toml"
-    )
-    parser.add_argument("--layers", help="explain these layers instead of the study's, as in 0,6,12")
-    parser.add_argument("--ephemeral", action="store_true", help="leave no history in Dagster's instance")
-    options = parser.parse_args(arguments)
+    def work(environment: Environment) -> None:
+        study, named = chosen(options, environment)
+        sampled = study.sampled_layers if named is None else named
+        run(study, environment, layers=sampled, ephemeral=options.ephemeral)
+
     with _kept_open(sys.stderr) as errors:
-        return _tried(options, variables, errors)
-
-
-def _tried(options: argparse.Namespace, variables: Mapping[str, str] | None, errors: TextIO) -> int:
-    """Run what the options name; return the exit status, after a message about any failure."""
-    try:
-        environment = Environment.read(variables)
-        study = chosen_study(read_studies(environment.studies), options.study)
-        layers = study.sampled_layers if options.layers is None else chosen_layers(study, options.layers)
-        run(study, environment, layers=layers, ephemeral=options.ephemeral)
-    except NeuroscribeError as error:
-        # A server or a file name may have put anything into it.
-        lines = [escaped(line.encode(errors="replace")) for line in str(error).splitlines()]
-        sys.stderr.write("\nerror: " + "\n".join(lines) + "\n")
-        return 1
-    except KeyboardInterrupt:
-        Console(file=errors).show_cursor()  # a progress bar hides it
-        errors.write("\nstopped; the same command continues where this run ended\n")
-        return STOPPED
-    return 0
+        try:
+            return status(work, variables)
+        except KeyboardInterrupt:
+            Console(file=errors).show_cursor()  # a progress bar hides it
+            errors.write("\nstopped; the same command continues where this run ended\n")
+            return STOPPED
 
 
 def run(study: Study, environment: Environment, *, layers: Sequence[int], ephemeral: bool = False) -> None:

@@ -7,42 +7,30 @@ All of them use one store (NEUROSCRIBE_STORE), in which the study's corpus has b
 captured on the way; the result is the same, to the bit, as that of one process.
 """
 
-import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+from dagster_project.command import Variables, chosen, status, study_parser
 from dagster_project.environments import Environment
 from neuroscribe.capture.stage import captured_shard
-from neuroscribe.errors import NeuroscribeError, StoreError
-from neuroscribe.kinds import read_studies
-from neuroscribe.study.files import chosen_layers, chosen_study
+from neuroscribe.errors import StoreError
 from neuroscribe.study.lineage import Lineage
 from neuroscribe.study.spec import Study
-from neuroscribe.text.escaping import escaped
 from resources.store.tables import Tables
 
 
-def main(arguments: Sequence[str] | None = None, variables: Mapping[str, str] | None = None) -> int:
-    """Capture a shard; returns 0, or 1 after one message about what went wrong.
+def main(arguments: Sequence[str] | None = None, variables: Variables | None = None) -> int:
+    """Capture a shard; returns 0, or 1 after one message about what went wrong."""
+    command = study_parser("shard", __doc__, layers="capture these layers instead of all, as in 0,1,2")
+    command.add_argument("shard", type=int, help="which shard, from 0")
+    command.add_argument("shards", type=int, help="how many shards there are")
+    options = command.parse_args(arguments)
 
-    `variables` stand in for the process's environment variables.
-    """
-    parser = argparse.ArgumentParser(prog="python -m dagster_project.shard", description=__doc__)
-    parser.add_argument("study", help="name of a file in studies/, without .toml")
-    parser.add_argument("shard", type=int, help="which shard, from 0")
-    parser.add_argument("shards", type=int, help="how many shards there are")
-    parser.add_argument("--layers", help="capture these layers instead of all, as in 0,1,2")
-    options = parser.parse_args(arguments)
-    try:
-        environment = Environment.read(variables)
-        study = chosen_study(read_studies(environment.studies), options.study)
-        layers = None if options.layers is None else chosen_layers(study, options.layers)
+    def work(environment: Environment) -> None:
+        study, layers = chosen(options, environment)
         capture(study, environment, shard=options.shard, shards=options.shards, layers=layers)
-    except NeuroscribeError as error:
-        lines = [escaped(line.encode(errors="replace")) for line in str(error).splitlines()]
-        sys.stderr.write("\nerror: " + "\n".join(lines) + "\n")
-        return 1
-    return 0
+
+    return status(work, variables)
 
 
 def capture(

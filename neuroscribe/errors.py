@@ -3,15 +3,20 @@
 NeuroscribeError
 ├── StudyError        a study file, or a request that contradicts it
 ├── CorpusError       text that cannot be cut into sequences
+├── PuzzleError       a file of neuron puzzles that is wrong
 ├── SubjectError      a model that cannot be loaded, or has no dense MLP
 │   └── CaptureError  activations that cannot be trusted (NaN, missing hooks)
 ├── ArtefactError     weights or text that cannot be had, or whose hash is wrong
 ├── LLMError          the explainer or simulator model
-│   ├── CapabilityError   a server that lacks what a simulator needs
-│   └── BatchPendingError answers that a server will give hours from now
+│   ├── CapabilityError    a server that lacks what a simulator needs
+│   ├── BatchPendingError  answers that a server will give hours from now
+│   └── RejectedError      a request that a server will never accept (resources/llm/faults.py)
 ├── BudgetError       money for LLM calls that is spent
-└── StoreError        a table or tensor that cannot be read or written
+├── StoreError        a table or tensor that cannot be read or written
+└── RunFailedError    a Dagster run that failed, with what its step said (dagster_project/launch.py)
 
+All errors that reach a user are drawn here. An exception that does not derive from NeuroscribeError is an
+inner one: the package that defines it catches it, and makes a value or one of these of it.
 A refusal or an unreadable reply of an LLM is not an error but a stored, counted value.
 """
 

@@ -16,8 +16,8 @@ from neuroscribe.publish.card import Credit, credits_of, dataset_card
 from neuroscribe.publish.draft import DatasetFile, DatasetFolder, Draft, sha256
 from neuroscribe.publish.layout import Layout
 from neuroscribe.publish.tables import PublishedTables, Totals
-from neuroscribe.tables.parquet import SCHEMA_VERSION
 from neuroscribe.tables.columns import Table
+from neuroscribe.tables.parquet import SCHEMA_VERSION
 
 FORMAT_VERSION = 1
 """Raised when files move or the manifest's keys change their meaning."""

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from neuroscribe.publish.layout import LayoutFile
 from neuroscribe.publish.tables import PublishedTables
 from neuroscribe.study.spec import layer_key
-from neuroscribe.tables.parquet import parquet_bytes
 from neuroscribe.study.stages import TABLES
+from neuroscribe.tables.parquet import parquet_bytes
 
 
 class Parquet:

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from neuroscribe.explain.explainers import Question as Explaining
+from neuroscribe.explain.explainers import reply_key
+from neuroscribe.study.explainers import TokenPairs
 from pydantic import ValidationError
 
 import resources.llm
 from neuroscribe.errors import LLMError
-from neuroscribe.explain.explainers import Question as Explaining
-from neuroscribe.explain.explainers import reply_key
 from neuroscribe.explain.parsing import SCHEMA
 from neuroscribe.ports.replies import Message
-from neuroscribe.study.explainers import TokenPairs
 from neuroscribe.study.spec import LLMSpec
 from neuroscribe.testing.servers import ScriptedServer
 from neuroscribe.testing.stores import MemoryCalls

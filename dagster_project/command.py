@@ -1,0 +1,57 @@
+"""What the commands share: arguments, one message about what went wrong, and the width of what they print."""
+
+import shutil
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Mapping, Sequence
+
+from dagster_project.environments import Environment
+from neuroscribe.errors import NeuroscribeError
+from neuroscribe.kinds import read_studies
+from neuroscribe.study.files import chosen_layers, chosen_study
+from neuroscribe.study.spec import Study
+from neuroscribe.text.escaping import escaped
+
+Variables = Mapping[str, str]
+"""What stands in for the environment variables of the process."""
+
+
+def parser(name: str, about: str | None) -> ArgumentParser:
+    """Return the parser of the command `python -m dagster_project.<name>`."""
+    return ArgumentParser(prog=f"python -m dagster_project.{name}", description=about)
+
+
+def study_parser(name: str, about: str | None, *, layers: str, default: str | None = None) -> ArgumentParser:
+    """Return the parser of a command on a study and layers of it; without a default the study is required."""
+    command = parser(name, about)
+    command.add_argument(
+        "study",
+        nargs=None if default is None else "?",
+        default=default,
+        help="name of a file in studies/, without .toml",
+    )
+    command.add_argument("--layers", help=layers)
+    return command
+
+
+def chosen(options: Namespace, environment: Environment) -> tuple[Study, Sequence[int] | None]:
+    """Return the study and the layers that a user named, None for layers that nobody named."""
+    study = chosen_study(read_studies(environment.studies), options.study)
+    return study, None if options.layers is None else chosen_layers(study, options.layers)
+
+
+def status(work: Callable[[Environment], None], variables: Variables | None) -> int:
+    """Work in an environment; return 0, or 1 after one message about what went wrong."""
+    try:
+        work(Environment.read(variables))
+    except NeuroscribeError as error:
+        # A server or a file name may have put anything into it.
+        lines = [escaped(line.encode(errors="replace")) for line in str(error).splitlines()]
+        sys.stderr.write("\nerror: " + "\n".join(lines) + "\n")
+        return 1
+    return 0
+
+
+def width() -> int:
+    """Return how many characters wide a command prints: as the terminal is, from 80 to 132."""
+    return max(80, min(132, shutil.get_terminal_size((110, 40)).columns))

@@ -1,0 +1,61 @@
+"""What all commands share: their study and layers, and how they end."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dagster_project.command import chosen, status, study_parser, width
+from dagster_project.environments import Environment
+from neuroscribe.errors import StudyError
+from neuroscribe.testing.planted_study import write_planted_study
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    path = write_planted_study(tmp_path_factory.mktemp("command"), base_url="http://x/v1", documents=1)
+    return Environment.read({"NEUROSCRIBE_STUDIES": str(path.parent)})
+
+
+def test_work_that_is_done_ends_with_0_and_says_nothing(tmp_path: Path, capsys: Any) -> None:
+    stores: list[str] = []
+    variables = {"NEUROSCRIBE_STORE": str(tmp_path)}
+    assert status(lambda environment: stores.append(environment.store), variables) == 0
+    assert stores == [str(tmp_path)]
+    assert capsys.readouterr().err == ""
+
+
+def test_an_error_ends_with_1_and_one_message_that_cannot_command_the_terminal(capsys: Any) -> None:
+    def work(_: Environment) -> None:
+        raise StudyError("first \x1b[31m\nsecond")
+
+    assert status(work, {}) == 1
+    assert capsys.readouterr().err == "\nerror: first \\u001b[31m\nsecond\n"
+
+
+def test_only_what_a_user_can_act_on_becomes_a_message() -> None:
+    def work(_: Environment) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        status(work, {})
+
+
+def test_the_study_and_its_layers_are_those_that_were_typed(environment: Environment) -> None:
+    parser = study_parser("x", None, layers="some")
+    study, layers = chosen(parser.parse_args(["planted", "--layers", "1,0"]), environment)
+    assert (study.name, layers) == ("planted", (0, 1))
+    assert chosen(parser.parse_args(["planted"]), environment)[1] is None
+
+
+def test_a_study_is_required_unless_there_is_a_default(capsys: Any) -> None:
+    assert study_parser("x", None, layers="some", default="embedded").parse_args([]).study == "embedded"
+    with pytest.raises(SystemExit, match="2"):
+        study_parser("x", None, layers="some").parse_args([])
+    assert "python -m dagster_project.x: error: the following arguments are required: study" in (
+        capsys.readouterr().err
+    )
+
+
+def test_what_is_printed_is_80_to_132_characters_wide() -> None:
+    assert 80 <= width() <= 132
