@@ -8,14 +8,14 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 import pytest
-from neuroscribe.simulate.simulators import check_models
 
 from dagster_project.build import build_defs
 from dagster_project.environments import Environment
 from dagster_project.launch import Launcher
 from dagster_project.plan import study_plan
 from neuroscribe.errors import CapabilityError
-from neuroscribe.study.files import read_study
+from neuroscribe.kinds import read_study
+from neuroscribe.simulate.stage import check_models
 from neuroscribe.study.spec import Study
 from neuroscribe.testing.planted import CONSTANT, NEURONS, PLANTED, PlantedScript
 from neuroscribe.testing.planted_study import write_planted_study

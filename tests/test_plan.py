@@ -251,11 +251,9 @@ def test_the_questions_that_a_plan_counts_are_those_that_a_run_asks(tables: Tabl
         for name, spec in EVERY.explainers.items():
             who = {"all_at_once": {"explainers": [name]}}
             made.append(explained(study({name: spec.model_dump()}, who, {}), tables, llm, fresh()))
-            planned_keys = keys(
-                explanation_questions(LayerEvidence(EVERY, LAYER, tables), name), llm.identity
-            )
-            assert planned_keys == set(stores[-1].keys()), name
-            assert bool(planned_keys) == (name != "token_list")
+            listed = keys(explanation_questions(LayerEvidence(EVERY, LAYER, tables), name), llm.identity)
+            assert listed == set(stores[-1].keys()), name
+            assert bool(listed) == (name != "token_list")
         there = {**tables, "explanations": pl.concat(made)}
         evidence = LayerEvidence(EVERY, LAYER, there)
         for kind in SIMULATING:
@@ -263,21 +261,21 @@ def test_the_questions_that_a_plan_counts_are_those_that_a_run_asks(tables: Tabl
             simulated(kind, there, llm, fresh())
             counted = len(server.calls) - counted
             identity = simulators(llm, MemoryCalls())[kind].identity
-            planned_keys, stored = (
+            listed, stored = (
                 keys(simulation_questions(evidence, kind), identity),
                 set(stores[-1].keys()),
             )
-            assert len(planned_keys) > 0
+            assert len(listed) > 0
             if kind == "one_at_a_time":  # each answer about a token is stored, too, under a key of its own
-                assert planned_keys < stored
-                assert len(stored - planned_keys) == counted
+                assert listed < stored
+                assert len(stored - listed) == counted
             else:
-                assert planned_keys == stored, kind
+                assert listed == stored, kind
         for name in JUDGING:
             judged_by(name, there, llm, fresh())
             identity = AskedJudge(llm, name, MemoryCalls(), by_first_token=True).identity
-            planned_keys = keys(judgement_questions(evidence, name), identity)
-            assert planned_keys == set(stores[-1].keys()) != set(), name
+            listed = keys(judgement_questions(evidence, name), identity)
+            assert listed == set(stores[-1].keys()) != set(), name
 
 
 def test_what_is_there_and_current_is_not_planned_again(tables: Tables) -> None:

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 from neuroscribe.errors import StoreError, StudyError
+from neuroscribe.kinds import KnownStudy
 from neuroscribe.ports.stores import DatasetStore
 from neuroscribe.publish.dataset import Published, neuron_dataset
 from neuroscribe.publish.layout import Layout, LayoutFile
@@ -25,7 +26,7 @@ from neuroscribe.tables.records import STATISTICS
 from neuroscribe.testing.layouts import NeuronFiles
 from neuroscribe.testing.stores import MemoryDatasets
 
-STUDY = Study.model_validate(
+STUDY = KnownStudy.model_validate(
     {
         "name": "tiny",
         "description": "two layers",

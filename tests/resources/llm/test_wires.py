@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from neuroscribe.explain.explainers import Question as Explaining
-from neuroscribe.explain.explainers import reply_key
-from neuroscribe.study.explainers import TokenPairs
 from pydantic import ValidationError
 
 import resources.llm
 from neuroscribe.errors import LLMError
+from neuroscribe.explain.explainer import Shown
 from neuroscribe.explain.parsing import SCHEMA
+from neuroscribe.explain.stage import Question as Explaining
+from neuroscribe.explain.token_pairs import TokenPairs
 from neuroscribe.ports.replies import Message
 from neuroscribe.study.spec import LLMSpec
 from neuroscribe.testing.servers import ScriptedServer
@@ -71,7 +71,8 @@ def test_answers_and_batch_jobs_of_earlier_releases_are_found(
 ):
     identity = OpenAIServer("m", base_url=URL, prompt_style=style).identity
     assert identity == f"m ({style})"
-    assert reply_key(identity, Explaining((0, 0), (), TURNS), TokenPairs()) == explanation
+    asked = Explaining((0, 0), "token_pairs", TokenPairs(), Shown((), tuple(TURNS)))
+    assert asked.key(identity) == explanation
     schema = Question(TURNS, 5, 0.0, 0, one_line=True, schema=SCHEMA, form="json_schema")
     assert WIRES[style]("scripted").request(schema).custom_id == line
 

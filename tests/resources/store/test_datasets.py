@@ -138,7 +138,7 @@ from neuroscribe.publish.dataset import neuron_dataset
 from neuroscribe.publish.layout import LayoutFile
 from neuroscribe.publish.layouts.parquet import Parquet
 from neuroscribe.publish.tables import PublishedTables
-from neuroscribe.study.spec import Study
+from neuroscribe.kinds import KnownStudy
 from neuroscribe.tables.records import VOCABULARY
 from resources.store.datasets import DatasetFolders
 
@@ -155,7 +155,7 @@ class Killed:
         os.kill(os.getpid(), signal.SIGKILL)
 
 frame = VOCABULARY.frame([{"token_id": 0, "bytes": b"new", "text": "new"}])
-study = Study.model_validate_json(sys.argv[2])
+study = KnownStudy.model_validate_json(sys.argv[2])
 tables = PublishedTables(study, [("corpus/vocabulary", None)], lambda *_: frame, provenance={})
 neuron_dataset(DatasetFolders(sys.argv[1]), tables, [Parquet(), Killed()], study_fingerprint="f00d")
 """
