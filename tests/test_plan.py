@@ -261,10 +261,8 @@ def test_the_questions_that_a_plan_counts_are_those_that_a_run_asks(tables: Tabl
             simulated(kind, there, llm, fresh())
             counted = len(server.calls) - counted
             identity = simulators(llm, MemoryCalls())[kind].identity
-            listed, stored = (
-                keys(simulation_questions(evidence, kind), identity),
-                set(stores[-1].keys()),
-            )
+            listed = keys(simulation_questions(evidence, kind), identity)
+            stored = set(stores[-1].keys())
             assert len(listed) > 0
             if kind == "one_at_a_time":  # each answer about a token is stored, too, under a key of its own
                 assert listed < stored
