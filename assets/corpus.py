@@ -29,8 +29,8 @@ def corpus(study: Study) -> dg.AssetsDefinition:
         from neuroscribe.text.corpus import tokenised
 
         with plain_failures():
-            source = texts.open(study.corpus, progress=progress)
             tokenizer = subject.tokenizer(study.subject, progress=progress)
+            source = texts.open(study.corpus, progress=progress)
             made = tokenised(source.documents(), tokenizer, study.corpus)
         digest = corpus_hash(made.sequences)
         return dg.MaterializeResult(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from neuroscribe.ablate.divergence import Replacement, divergences
+from neuroscribe.ablate.divergence import Replacement, divergences, place_of
 from neuroscribe.evidence.exemplars import Exemplars, Neuron, by_neuron, scored_exemplars
 from neuroscribe.evidence.simulations import Place, Simulations, fitted
 from neuroscribe.fingerprint import fingerprint
@@ -15,8 +15,8 @@ from neuroscribe.llm.calls import answered_once
 from neuroscribe.measures.calibration import Calibrated
 from neuroscribe.ports.stores import CallStore, Progress
 from neuroscribe.study.spec import Study
-from neuroscribe.subject.architectures import DownProjection, selected_projections
 from neuroscribe.subject.subject import Subject
+from neuroscribe.subject.units.unit import Site
 from neuroscribe.tables.records import ABLATIONS
 from neuroscribe.text.corpus import token_rows
 
@@ -79,13 +79,13 @@ async def ablated_layer(
     sequences themselves); a control's by the line of the explanation it stands beside. Each sequence's
     results are stored, so that a run that was killed loses one sequence.
     """
-    projection = selected_projections(subject.model, [layer])[layer]
+    site = subject.sites([layer])[layer]
     plan = _Plan(study, tables).sequences
     tokens = token_rows(tables.sequences)
     rows: list[dict[str, Any]] = []
     with progress.task(f"ablate {study.name} layer {layer}", total=len(plan), unit="sequences") as advance:
         for sequence, own in sorted(plan.items()):
-            found = await _measured(study, subject, projection, tokens[sequence], list(own.rows), calls)
+            found = await _measured(study, subject, site, tokens[sequence], list(own.rows), calls)
             for one in own.asked:
                 pair = {"simulated_divergence": found[one.simulated], "mean_divergence": found[one.mean]}
                 rows.append(one.row | pair)
@@ -96,7 +96,7 @@ async def ablated_layer(
 async def _measured(
     study: Study,
     subject: Subject,
-    projection: DownProjection,
+    site: Site,
     tokens: Sequence[int],
     rows: Sequence[Replacement],
     calls: CallStore,
@@ -110,10 +110,10 @@ async def _measured(
         list(subject.prefix_ids),
     ]
     asked = [[own.neuron, own.polarity, list(own.values)] for own in rows]
-    key = fingerprint("ablation", _RESULTS, model, projection.path, list(tokens), asked, both)
+    key = fingerprint("ablation", _RESULTS, model, place_of(site, study.subject), list(tokens), asked, both)
 
     async def call() -> Mapping[str, Any]:
-        return {"divergences": divergences(subject, projection, tokens, rows, keeps_other_side=both)}
+        return {"divergences": divergences(subject, site, tokens, rows, keeps_other_side=both)}
 
     return await answered_once(key, calls, call, read=lambda answer: list(answer["divergences"]))
 

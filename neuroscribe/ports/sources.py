@@ -10,6 +10,7 @@ from neuroscribe.ports.stores import Progress
 from neuroscribe.study.sections import EncoderSpec
 from neuroscribe.study.spec import CorpusSpec, LLMSpec, SubjectSpec
 from neuroscribe.subject.subject import Subject
+from neuroscribe.subject.units.unit import UnitKind
 from neuroscribe.tables.parquet import Stamp
 from neuroscribe.text.corpus import Document
 from neuroscribe.text.token_bytes import TokenizerFacts
@@ -39,6 +40,10 @@ class SubjectSource(Protocol):
 
     def tokenizer(self, spec: SubjectSpec, *, progress: Progress | None = None) -> TokenizerFacts:
         """Return its tokenizer alone."""
+        ...
+
+    def units(self, spec: SubjectSpec) -> UnitKind:
+        """Return what a neuron is, without loading anything; raises StudyError for an unknown kind."""
         ...
 
 

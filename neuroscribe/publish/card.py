@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from neuroscribe.glossary import COUNTS, WORDS
 from neuroscribe.study.sections import ModelSpec
 from neuroscribe.study.spec import Study
+from neuroscribe.subject.units.mlp_neurons import MLP_NEURONS
+from neuroscribe.subject.units.unit import UnitKind
 from neuroscribe.tables.records import Table
 
 UNKNOWN = "not recorded here; see its publisher"
@@ -53,10 +55,16 @@ def credits_of(study: Study, licences: Mapping[str, str]) -> list[Credit]:
 
 
 def dataset_card(
-    study: Study, tables: Sequence[Table], *, counts: Mapping[str, int], credits: Sequence[Credit]
+    study: Study,
+    tables: Sequence[Table],
+    *,
+    counts: Mapping[str, int],
+    credits: Sequence[Credit],
+    units: UnitKind = MLP_NEURONS,
 ) -> str:
-    """Return the README of a dataset: Markdown with YAML front matter."""
+    """Return the README of a dataset: Markdown with YAML front matter; `units` says what a neuron is."""
     model = _plain(study.subject.model)
+    words = {**WORDS, "neuron": units.sentence}
     return "\n".join(
         [
             *_front_matter(study, tables, credits),
@@ -72,7 +80,7 @@ def dataset_card(
             *_section("Numbers", _rows(("number", "count", "meaning"), _numbers(counts))),
             *_section("Reading it", _READING),
             *[line for table in tables for line in _table(table)],
-            *_section("Words", [f"- **{word}**: {sentence}" for word, sentence in WORDS.items()]),
+            *_section("Words", [f"- **{word}**: {sentence}" for word, sentence in words.items()]),
             *_section("Licences", _rows(("part", "name", "licence"), _licences(credits))),
         ]
     )

@@ -18,6 +18,8 @@ from neuroscribe.fingerprint import canonical
 from neuroscribe.ports.stores import DatasetStore
 from neuroscribe.publish.card import Credit, credits_of, dataset_card
 from neuroscribe.study.spec import Study, layer_key
+from neuroscribe.subject.units.mlp_neurons import MLP_NEURONS
+from neuroscribe.subject.units.unit import UnitKind
 from neuroscribe.tables.parquet import SCHEMA_VERSION, parquet_bytes
 from neuroscribe.tables.records import TABLES, Table
 
@@ -76,6 +78,7 @@ def neuron_dataset(
     study_fingerprint: str,
     provenance: Mapping[str, object],
     licences: Mapping[str, str] | None = None,
+    units: UnitKind = MLP_NEURONS,
     extras: Iterable[tuple[str, bytes]] = (),
 ) -> Published:
     """Publish tables, and `extras` (path and bytes of files in other layouts), as the study's dataset.
@@ -94,7 +97,7 @@ def neuron_dataset(
         for path, data in extras:
             _write(write, tally, (DatasetFile(path, len(data), _sha256(data)), data))
         credits = credits_of(study, licences or {})
-        card = dataset_card(study, tally.tables, counts=tally.counts, credits=credits).encode()
+        card = dataset_card(study, tally.tables, counts=tally.counts, credits=credits, units=units).encode()
         _write(write, tally, (DatasetFile("README.md", len(card), _sha256(card)), card))
         manifest = _json(_manifest(study, tally, study_fingerprint, provenance, credits))
         write("checksums.txt", _checksums(tally.files, manifest))

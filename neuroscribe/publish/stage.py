@@ -11,6 +11,8 @@ from neuroscribe.publish.dataset import Part, Published, neuron_dataset
 from neuroscribe.score.rules import verdicts
 from neuroscribe.study.spec import Study
 from neuroscribe.study.stages import provenance, stage_identity
+from neuroscribe.subject.units.mlp_neurons import MLP_NEURONS
+from neuroscribe.subject.units.unit import UnitKind
 from neuroscribe.tables.records import TABLES
 
 
@@ -21,9 +23,11 @@ def publish(
     datasets: DatasetStore,
     expectations: Validator,
     licences: Mapping[str, str],
+    units: UnitKind = MLP_NEURONS,
 ) -> Published:
     """Publish every layer that there is, once all scores have passed the study's rules again.
 
+    `units` are what the study names, which the card explains.
     Raises StoreError naming layer, rule and finding when scores break a rule, and when nothing is scored.
     """
     layers = _current(study, tables, "scores")
@@ -40,6 +44,7 @@ def publish(
         study_fingerprint=stage_identity(study, "neuron_dataset"),
         provenance=provenance(study, "neuron_dataset"),
         licences=licences,
+        units=units,
     )
 
 

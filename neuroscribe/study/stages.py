@@ -75,6 +75,7 @@ def provenance(study: Study, stage: str) -> dict[str, Any]:
     scales = {"histogram_edges": histogram_edges(), "quantile_levels": list(QUANTILE_LEVELS)}
     return {
         **(scales if stage in ("activations", "neuron_dataset") else {}),
+        **({"units": study.subject.units} if study.subject.has_other_units else {}),
         "study": study.name,
         "stage": stage,
         "identity": stage_identity(study, stage),
@@ -96,7 +97,7 @@ def simulation_prompts(study: Study) -> list[str]:
 
 def _settings(study: Study, stage: str) -> dict[str, Any]:
     """Return the parts of a study that a stage reads."""
-    subject = study.subject.model_dump(exclude=set() if study.subject.compiled else {"compiled"})
+    subject = study.subject.identifying
     match stage:
         case "corpus":
             return {
