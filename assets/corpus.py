@@ -26,8 +26,8 @@ def corpus(study: Study) -> dg.AssetsDefinition:
         from neuroscribe.capture.stage import corpus_hash
         from neuroscribe.text.corpus import tokenised
 
-        source = texts.open(study.corpus, progress=progress)
         tokenizer = subject.tokenizer(study.subject, progress=progress)
+        source = texts.open(study.corpus, progress=progress)
         made = tokenised(source.documents(), tokenizer, study.corpus)
         digest = corpus_hash(made.sequences)
         return dg.MaterializeResult(

@@ -4,7 +4,7 @@ import dagster as dg
 
 from assets.stage import stage
 from neuroscribe.ports.checks import Validator
-from neuroscribe.ports.sources import LicenceSource, TableReader
+from neuroscribe.ports.sources import LicenceSource, SubjectSource, TableReader
 from neuroscribe.ports.stores import DatasetStore
 from neuroscribe.publish.layouts import chosen_layouts
 from neuroscribe.study.spec import Study
@@ -26,6 +26,7 @@ def neuron_dataset(study: Study) -> dg.AssetsDefinition:
         datasets: dg.ResourceParam[DatasetStore],
         expectations: dg.ResourceParam[Validator],
         licences: dg.ResourceParam[LicenceSource],
+        subject: dg.ResourceParam[SubjectSource],
     ) -> dg.MaterializeResult:
         from neuroscribe.publish.stage import publish
 
@@ -35,6 +36,7 @@ def neuron_dataset(study: Study) -> dg.AssetsDefinition:
             datasets=datasets,
             expectations=expectations,
             licences=licences.licences(),
+            units=subject.units(study.subject),
         )
         return dg.MaterializeResult(
             data_version=dg.DataVersion(done.manifest_sha256),

@@ -153,10 +153,11 @@ def check_writable(environment: Environment) -> None:
 
 def preflight(study: Study, resources: dict[str, Any]) -> None:
     """Fail on what can be known beforehand: too small a corpus, missing models or text, a wrong key ..."""
+    resources["subject"].units(study.subject)
     random_sequences(study)  # refuses a corpus that holds fewer than are kept of it
     progress = resources["progress"]
     resources["texts"].open(study.corpus, progress=progress)
-    check_size(study, resources["subject"].open(study.subject, progress=progress).model)
+    check_size(study, resources["subject"].open(study.subject, progress=progress))
     models = {"llm": resources["llm"], "encoders": resources["encoders"]}
     asyncio.run(check_models(study, **models, progress=progress))
 

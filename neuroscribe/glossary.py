@@ -32,6 +32,7 @@ WORDS: dict[str, str] = {
     " neuron's explainer has seen one of them, or no other text is at hand.",
     "interval": "From ci_low to ci_high: the 95 % percentile bootstrap over sequences.",
 }
+"""`neuron` is said of MLP neurons; a dataset of another kind of unit has that kind's sentence there."""
 
 COUNTS: dict[str, str] = {
     "neurons": "Neurons with statistics, over all layers published.",

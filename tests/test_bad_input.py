@@ -1,5 +1,6 @@
 """Bad input ends with one message that names culprit, finding and remedy, and leaves nothing behind."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,6 +67,19 @@ def test_a_misspelt_key_is_named_with_the_keys_there_are(bench: Bench) -> None:
     assert "planted.toml" in message
     assert "sequence_lenght" in message
     assert "sequence_length" in message
+
+
+def test_an_unknown_kind_of_unit_is_refused_with_those_there_are_before_anything_is_loaded(
+    bench: Bench,
+) -> None:
+    bench.replace("neurons_per_layer = 16", 'neurons_per_layer = 16\nunits = "mlp_neuron"')
+    shutil.rmtree(bench.folder / "model")
+    shutil.rmtree(bench.folder / "text")
+
+    assert bench.said() == (
+        'subject.units = "mlp_neuron" names no kind of unit; known kinds: mlp_neurons; correct it, or add the'
+        " kind to neuroscribe/subject/units/kinds.py\n"
+    )
 
 
 def test_a_layer_out_of_range_is_named_with_the_range(bench: Bench) -> None:

@@ -9,15 +9,16 @@ not explained stays as it is.
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from neuroscribe.errors import SubjectError
-from neuroscribe.subject.architectures import DownProjection
+from neuroscribe.study.spec import SubjectSpec
 from neuroscribe.subject.subject import Subject
+from neuroscribe.subject.units.unit import Activations, Site
 
 _LOGIT_BYTES = 256 * 2**20
 """Memory for the logits of one forward pass."""
@@ -33,9 +34,14 @@ class Replacement:
     """Activation on the explained side, polarity x value, at each token."""
 
 
+def place_of(site: Site, spec: SubjectSpec) -> str:
+    """Name a site among those of all kinds of units; of MLP neurons as results stored earlier name it."""
+    return f"{spec.units} at {site.path}" if spec.has_other_units else site.path
+
+
 def divergences(
     subject: Subject,
-    projection: DownProjection,
+    site: Site,
     tokens: Sequence[int],
     replacements: Sequence[Replacement],
     *,
@@ -51,7 +57,7 @@ def divergences(
     for start in range(0, len(replacements), size):
         rows = replacements[start : start + size]
         ids = torch.tensor([[*subject.prefix_ids, *tokens]]).expand(len(rows) + 1, -1)
-        with _replacing(subject, projection, rows, keeps_other_side=keeps_other_side):
+        with _replacing(subject, site, rows, keeps_other_side=keeps_other_side):
             logits = _logits(subject, ids)
         clean = logits[0].double().log_softmax(-1)
         for row in logits[1:]:
@@ -72,7 +78,7 @@ def jensen_shannon(
 @contextmanager
 def _replacing(
     subject: Subject,
-    projection: DownProjection,
+    site: Site,
     replacements: Sequence[Replacement],
     *,
     keeps_other_side: bool,
@@ -80,18 +86,16 @@ def _replacing(
     """While open, write one neuron's values into each row of a batch but the first."""
     skipped = len(subject.prefix_ids)
 
-    def replace(module: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        del module
-        read: Tensor = inputs[0]
+    def replace(read: Activations) -> Activations:
         changed = read.reshape(len(replacements) + 1, -1, read.shape[-1]).clone()
         for row, own in enumerate(replacements, start=1):
             channel = changed[row, skipped:, own.neuron]
             values = torch.tensor(own.values, dtype=torch.float64).to(channel)
             other = (own.polarity * channel).clamp(max=0) if keeps_other_side else torch.zeros_like(channel)
             changed[row, skipped:, own.neuron] = own.polarity * (values + other)
-        return (changed.reshape(read.shape), *inputs[1:])
+        return changed.reshape(read.shape)
 
-    handle = projection.module.register_forward_pre_hook(replace)
+    handle = site.replaced(replace)
     try:
         yield
     finally:

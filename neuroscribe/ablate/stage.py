@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from neuroscribe.ablate.divergence import Replacement, divergences
+from neuroscribe.ablate.divergence import Replacement, divergences, place_of
 from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.evidence.simulations import Place, fitted
@@ -15,8 +15,8 @@ from neuroscribe.fingerprint import fingerprint
 from neuroscribe.llm.calls import Form, Once
 from neuroscribe.measures.calibration import Calibrated
 from neuroscribe.ports.stores import CallStore, Progress
-from neuroscribe.subject.architectures import DownProjection, selected_projections
 from neuroscribe.subject.subject import Subject
+from neuroscribe.subject.units.unit import Site
 from neuroscribe.tables.records import ABLATIONS
 
 _RESULTS = 1
@@ -64,8 +64,7 @@ async def ablated_layer(
     results are stored, so that a run that was killed loses one sequence.
     """
     study, layer = evidence.study, evidence.layer
-    projection = selected_projections(subject.model, [layer])[layer]
-    runner = _Runner(evidence, subject, projection, Once(calls))
+    runner = _Runner(evidence, subject, subject.sites([layer])[layer], Once(calls))
     plan = _Plan(evidence).sequences
     rows: list[dict[str, Any]] = []
     with progress.task(f"ablate {study.name} layer {layer}", total=len(plan), unit="sequences") as advance:
@@ -89,13 +88,13 @@ class _Runner:
 
     evidence: LayerEvidence
     subject: Subject
-    projection: DownProjection
+    site: Site
     once: Once
 
     async def divergences(self, sequence: int, rows: Sequence[Replacement]) -> list[float]:
         """Return what each replacement changes on a sequence."""
-        subject, tokens = self.subject, self.evidence.tokens.ids[sequence]
-        both = len(self.evidence.study.polarities) > 1
+        study, subject = self.evidence.study, self.subject
+        tokens, both = self.evidence.tokens.ids[sequence], len(study.polarities) > 1
         model = [
             subject.name,
             subject.revision,
@@ -104,10 +103,11 @@ class _Runner:
             list(subject.prefix_ids),
         ]
         replaced = [[row.neuron, row.polarity, list(row.values)] for row in rows]
-        key = fingerprint("ablation", _RESULTS, model, self.projection.path, tokens, replaced, both)
+        place = place_of(self.site, study.subject)
+        key = fingerprint("ablation", _RESULTS, model, place, tokens, replaced, both)
 
         async def run() -> list[float]:
-            return divergences(subject, self.projection, tokens, rows, keeps_other_side=both)
+            return divergences(subject, self.site, tokens, rows, keeps_other_side=both)
 
         return await self.once.answer(key, run, _DIVERGENCES)
 

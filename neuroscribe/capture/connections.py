@@ -28,7 +28,8 @@ from torch import Tensor, nn
 from neuroscribe.errors import SubjectError
 from neuroscribe.ports.stores import Progress
 from neuroscribe.subject.subject import Subject
-from neuroscribe.subject.weights import SubjectWeights
+from neuroscribe.subject.units.mlp_neurons import MLP_NEURONS
+from neuroscribe.subject.units.unit import UnitKind
 from neuroscribe.tables.records import CONNECTIONS
 
 BLOCK = 2**23
@@ -48,19 +49,24 @@ def layer_connections(
     neurons: int = 5,
     vocabulary: int | None = None,
     block: int = BLOCK,
+    units: UnitKind = MLP_NEURONS,
 ) -> pl.DataFrame:
     """Return the table `connections` of one layer: per neuron, direction and sign the strongest, best first.
 
     At most `tokens` tokens and `neurons` neurons (both at least 1) each; a partner appears only under the
     sign its strength has, and not at all with strength 0. Equal strengths are ordered by token id, or by
     layer and neuron. Rows of the embedding from `vocabulary` on, which no token uses, are left out. Raises
-    SubjectError for models whose weights are not known (see `SubjectWeights`) or not finite.
+    SubjectError for models whose weights are not known (see `SubjectWeights`) or not finite, and for units
+    that have none.
     """
-    weights = SubjectWeights(model)
-    reads, writes = _reads(weights, layer), _writes(weights, layer)
+    if (weights := units.weights(model)) is None:
+        raise SubjectError(
+            f"units of a {units.carrier} have no weights of their own, so there are no connections"
+        )
+    reads, writes = weights.reads(layer), weights.writes(layer)
     span = max(weights.neurons(other) for other in weights.layers)
-    upstream = ((other * span, _writes(weights, other)) for other in weights.layers if other < layer)
-    downstream = ((other * span, _reads(weights, other)) for other in weights.layers if other > layer)
+    upstream = ((other * span, weights.writes(other)) for other in weights.layers if other < layer)
+    downstream = ((other * span, weights.reads(other)) for other in weights.layers if other > layer)
     embedding = (0, weights.embedding()[:vocabulary])
     unembedding = (0, weights.unembedding()[:vocabulary])
     searches: list[tuple[str, Tensor, Partners, int]] = [
@@ -75,16 +81,6 @@ def layer_connections(
         for sign, strongest in _strongest(vectors, partners, count, block=block).items()
     ]
     return CONNECTIONS.checked(pl.concat(frames).sort("neuron", maintain_order=True))
-
-
-def _reads(weights: SubjectWeights, layer: int) -> Float[Tensor, "neuron width"]:
-    """Return the directions of the residual stream that a layer's neurons read."""
-    return weights.input(layer).reading.float() * weights.mlp_norm_gain(layer)
-
-
-def _writes(weights: SubjectWeights, layer: int) -> Float[Tensor, "neuron width"]:
-    """Return what a layer's neurons add to the residual stream per unit of activation."""
-    return weights.output(layer).float() * weights.write_gain(layer)
 
 
 def _strongest(
@@ -159,7 +155,7 @@ class Connected:
 
     frames: dict[int, pl.DataFrame]
     refused: str | None
-    """For architectures whose formula is not known; the frames are then empty."""
+    """For units without weights and architectures whose formula is not known; the frames are then empty."""
 
 
 def connections_of(subject: Subject, *, layers: Sequence[int], progress: Progress) -> Connected:
@@ -169,7 +165,9 @@ def connections_of(subject: Subject, *, layers: Sequence[int], progress: Progres
     with progress.task(f"connections {subject.name}", total=len(layers), unit="layers") as advance:
         for layer in layers:
             try:
-                frames[layer] = layer_connections(subject.model, layer, vocabulary=vocabulary)
+                frames[layer] = layer_connections(
+                    subject.model, layer, vocabulary=vocabulary, units=subject.units
+                )
             except SubjectError as error:
                 return Connected({each: CONNECTIONS.frame([]) for each in layers}, str(error))
             advance(1)

@@ -27,8 +27,10 @@ from neuroscribe.capture.statistics import layer_statistics
 from neuroscribe.errors import CorpusError, StudyError, SubjectError
 from neuroscribe.ports.stores import Progress
 from neuroscribe.study.spec import LONGEST_SEQUENCE, SHORTEST_SEQUENCE
-from neuroscribe.subject.architectures import down_projections, model_type
+from neuroscribe.subject.architectures import model_type
 from neuroscribe.subject.subject import Subject
+from neuroscribe.subject.units.mlp_neurons import MLP_NEURONS
+from neuroscribe.subject.units.unit import UnitKind
 from neuroscribe.text.corpus import Document, every_sequence, token_matrix, vocabulary
 from neuroscribe.text.token_bytes import tokenizer_facts
 
@@ -48,24 +50,25 @@ def captured_texts(
     batch_tokens: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    units: UnitKind = MLP_NEURONS,
 ) -> dict[str, pl.DataFrame]:
     """Capture every neuron of the layers (all, unless given) over all texts, in one pass.
 
     Returns the tables `corpus/sequences`, `corpus/vocabulary`, `activations/statistics` and `neuron_records`,
-    all layers together, with the columns of `neuroscribe.tables.records`. Both signs are kept where MLPs are
-    gated. The model is put into evaluation mode. Raises SubjectError for what is no model, or one with an
-    encoder, without dense MLPs or without its weights, and for a tokenizer without a fast form; CorpusError
-    for texts that are none or give too few sequences; StudyError for numbers or layers that there cannot be;
-    CaptureError for NaN and inf.
+    all layers together, with the columns of `neuroscribe.tables.records`. `units` says what a neuron is; both
+    signs are kept where both mean something, as in gated MLPs. The model is put into evaluation mode. Raises
+    SubjectError for what is no model, or one with an encoder, without such neurons or without its weights,
+    and for a tokenizer without a fast form; CorpusError for texts that are none or give too few sequences;
+    StudyError for numbers or layers that there cannot be; CaptureError for NaN and inf.
     """
     _check_model(model)
-    projections = down_projections(model)
+    sites = units.sites(model)
     sequence_length = _integer("sequence_length", sequence_length, SHORTEST_SEQUENCE, LONGEST_SEQUENCE)
     top_k, random_sequences = _integer("top_k", top_k), _integer("random_sequences", random_sequences)
-    batch = automatic_batch_tokens(model, model.device) if batch_tokens is None else batch_tokens
+    batch = automatic_batch_tokens(model, model.device, units) if batch_tokens is None else batch_tokens
     batch = _integer("batch_tokens", batch)
     prefix = _integers("prefix_ids", prefix_ids)
-    chosen = sorted(projections if layers is None else _integers("layers", layers))
+    chosen = sorted(sites if layers is None else _integers("layers", layers))
     if not chosen:
         raise StudyError("layers is empty; name at least one, or leave it out for all")
     facts = tokenizer_facts(tokenizer)
@@ -76,7 +79,7 @@ def captured_texts(
             f" top_k = {top_k} and random_sequences = {random_sequences} together;"
             " add text, or lower these or sequence_length"
         )
-    polarities = (1, -1) if any(projection.gated for projection in projections.values()) else (1,)
+    polarities = (1, -1) if any(site.signed for site in sites.values()) else (1,)
     drawn = random.Random(f"random sequences {seed}")  # noqa: S311 - a seeded draw, not a secret
     random_ids = tuple(sorted(drawn.sample(range(len(sequences)), random_sequences)))
     pools = quantile_pools(len(sequences), random_ids, exemplars=1, seed=seed)
@@ -91,6 +94,7 @@ def captured_texts(
             device=model.device,
             prefix_ids=prefix,
             batch_tokens=batch,
+            units=units,
         ),
         token_matrix(sequences),
         plan=plan,

@@ -10,33 +10,36 @@ from torch import Tensor
 
 from neuroscribe.errors import CaptureError, StudyError, SubjectError
 from neuroscribe.study.spec import Study
-from neuroscribe.subject.architectures import down_projections
 from neuroscribe.subject.subject import Subject
+from neuroscribe.subject.units.mlp_neurons import MLP_NEURONS
+from neuroscribe.subject.units.unit import UnitKind
 
 
-def check_size(study: Study, model: torch.nn.Module) -> None:
-    """Check that the model has the layers and neurons that the study states.
+def check_size(study: Study, subject: Subject) -> None:
+    """Check that the subject has the layers and neurons that the study states.
 
-    Raises StudyError naming both numbers and the key to correct. Layers count up to the last one with a
-    dense MLP.
+    Raises StudyError naming both numbers and the key to correct. Layers count up to the last one with
+    neurons.
     """
-    found = down_projections(model)
-    stated, layers = study.subject, max(found) + 1
+    sites = subject.sites()
+    stated, layers = study.subject, max(sites) + 1
     if stated.layers != layers:
         raise StudyError(
             f"study {study.name}: subject.layers = {stated.layers}, but {stated.model} has {layers} layers"
-            f" with an MLP; set subject.layers = {layers}"
+            f" with a {subject.units.carrier}; set subject.layers = {layers}"
         )
-    for layer, projection in found.items():
-        if projection.neurons != stated.neurons_per_layer:
+    for layer, site in sites.items():
+        if site.neurons != stated.neurons_per_layer:
             raise StudyError(
                 f"study {study.name}: subject.neurons_per_layer = {stated.neurons_per_layer}, but layer"
-                f" {layer} of {stated.model} has {projection.neurons} neurons; set subject.neurons_per_layer"
-                f" = {projection.neurons}"
+                f" {layer} of {stated.model} has {site.neurons} neurons; set subject.neurons_per_layer"
+                f" = {site.neurons}"
             )
 
 
-def automatic_batch_tokens(model: torch.nn.Module, device: torch.device) -> int:
+def automatic_batch_tokens(
+    model: torch.nn.Module, device: torch.device, units: UnitKind = MLP_NEURONS
+) -> int:
     """Return the tokens per forward pass that suit a device; the same for every machine of its type.
 
     On a CPU the widest layer's activations of a batch should stay in the shared cache, where the next step
@@ -45,7 +48,7 @@ def automatic_batch_tokens(model: torch.nn.Module, device: torch.device) -> int:
     """
     if device.type == "cuda":
         return 16384
-    neurons = max(found.neurons for found in down_projections(model).values())
+    neurons = max(site.neurons for site in units.sites(model).values())
     itemsize = next(model.parameters()).dtype.itemsize
     return max(64, _NEAR_BYTES // (neurons * itemsize))
 

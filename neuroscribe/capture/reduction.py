@@ -13,9 +13,9 @@ from neuroscribe.capture.state import LOOKUP_UNIT, CapturePlan, LayerState, empt
 from neuroscribe.capture.whole.writing import WholeActivations
 from neuroscribe.errors import CaptureError
 from neuroscribe.evidence.exemplars import explained_side
-from neuroscribe.subject.architectures import DownProjection
-from neuroscribe.subject.hooks import check_projections, compiled_forward, forward, reading
+from neuroscribe.subject.hooks import check_sites, compiled_forward, forward, reading
 from neuroscribe.subject.subject import Subject
+from neuroscribe.subject.units.unit import Site
 
 KernelName = Literal["auto", "compiled", "batched", "reference"]
 _LOOKUP_BYTES = 8 * 2**30
@@ -42,14 +42,14 @@ class Reduction:
         self,
         subject: Subject,
         plan: CapturePlan,
-        projections: Mapping[int, DownProjection],
+        sites: Mapping[int, Site],
         *,
         kernel_name: KernelName = "auto",
         whole: WholeActivations | None = None,
     ) -> None:
         on_gpu = subject.device.type == "cuda" and kernel_name != "compiled"
         name = ("batched" if on_gpu else "compiled") if kernel_name == "auto" else kernel_name
-        self.subject, self.plan, self.projections, self.whole = subject, plan, projections, whole
+        self.subject, self.plan, self.sites, self.whole = subject, plan, sites, whole
         self.states: dict[int, LayerState] = {}
         self.torn = False
         """Whether a reduction broke off and left a state half changed: `begin` again."""
@@ -72,7 +72,7 @@ class Reduction:
         started = {**states, **self._empty_states(missing, vocabulary)}
         size = sum(state.lookup_sum.nbytes for state in started.values())
         lookup = self._device if size <= _LOOKUP_BYTES else _CPU
-        self.states = {layer: started[layer].on(self._device, lookup=lookup) for layer in self.projections}
+        self.states = {layer: started[layer].on(self._device, lookup=lookup) for layer in self.sites}
 
     def let_go(self) -> None:
         """Give up the states, and with them their memory."""
@@ -85,7 +85,7 @@ class Reduction:
 
     def check(self, first_sequence: Int[Tensor, "one token"]) -> None:
         """Check on the corpus' first sequence that the hooks read the neurons; raises CaptureError."""
-        read = check_projections(self.subject.model, self.projections, self._with_prefix(first_sequence))
+        read = check_sites(self.subject.model, self.sites, self._with_prefix(first_sequence))
         skipped = len(self.subject.prefix_ids)
         for layer, own in read.items():
             self._first[layer] = own.reshape(skipped + first_sequence.shape[1], -1)[skipped:].cpu()
@@ -118,7 +118,7 @@ class Reduction:
         sequences again in smaller batches; if it left the states torn, `begin` again before.
         """
         stop = first + len(tokens)
-        needed = {layer: own for layer, own in self.projections.items() if self.states[layer].stop < stop}
+        needed = {layer: own for layer, own in self.sites.items() if self.states[layer].stop < stop}
         calls, skipped = dict.fromkeys(needed, 0), len(self.subject.prefix_ids)
 
         def reduce(layer: int, read: Float[Tensor, "..."]) -> None:
@@ -197,7 +197,7 @@ class Reduction:
     def _again(self, one: _Taken) -> Float[Tensor, "sequence token neuron"]:
         """Run a batch again and return what one layer reads."""
         read: list[Tensor] = []
-        own = {one.layer: self.projections[one.layer]}
+        own = {one.layer: self.sites[one.layer]}
         with reading(own, lambda _, values: read.append(values.clone()), stop=True):
             forward(self.subject.model, self._with_prefix(one.tokens))
         values = read[0].reshape(len(one.tokens), -1, read[0].shape[-1])

@@ -1,6 +1,6 @@
 """Drives the corpus through the subject once and reduces every selected layer on the way.
 
-Design section 5: backbone only, hooks on the down-projections' inputs, reduction inside the hook. Checkpoints
+Design section 5: backbone only, hooks where the neurons are, reduction inside the hook. Checkpoints
 let a killed run continue (`neuroscribe.capture.run` says what is guaranteed), whichever layers either
 run selects; a finished state is never computed twice. A corpus may be captured in shards, on any machines and
 in any order: the states are merged to the same bits.
@@ -22,8 +22,8 @@ from neuroscribe.capture.state import CapturePlan, LayerState
 from neuroscribe.capture.whole.writing import WholeActivations
 from neuroscribe.errors import StudyError
 from neuroscribe.ports.stores import Progress
-from neuroscribe.subject.architectures import DownProjection, selected_projections
 from neuroscribe.subject.subject import Subject
+from neuroscribe.subject.units.unit import Site
 from neuroscribe.text.corpus import distinct_tokens
 
 
@@ -74,7 +74,7 @@ class CorpusPass:
     def _begun(self) -> int:
         """Start from the last checkpoints; return the first sequence that some layer has not taken."""
         self._reduction.let_go()
-        layers = self._reduction.projections
+        layers = self._reduction.sites
         states = self._checkpoints.resumed(layers, self._own) if self._checkpoints else {}
         self._reduction.begin(states, vocabulary=self._vocabulary)
         return max(self._own.start, self._reduction.stop)
@@ -138,19 +138,19 @@ def capture(
     `reference` (any device) or `auto`. Layers already finished are read from `checkpoints`, and so are shards
     that `capture_shard` has captured elsewhere; the rest is captured here. A batch for which memory does not
     suffice is halved, and so are those after it. With `whole`, all activations are written as well. Raises
-    StudyError for a layer without a dense MLP or too many shards, SubjectError for tokens that the model
+    StudyError for a layer without neurons or too many shards, SubjectError for tokens that the model
     lacks, and CaptureError for NaN or inf, naming layer, neuron, sequence and position, and where memory does
     not suffice for one sequence.
     """
-    projections = selected_projections(subject.model, layers)
+    sites = subject.sites(layers)
     check_tokens(subject, tokens)
     work = _Work(subject, tokens, plan, progress, kernel_name, whole)
     if shards == 1:
-        states = work.shard(projections, range(len(tokens)), checkpoints)
+        states = work.shard(sites, range(len(tokens)), checkpoints)
     else:
-        states = work.in_shards(projections, shards, checkpoints)
+        states = work.in_shards(sites, shards, checkpoints)
     if checkpoints:
-        checkpoints.drop_shards(projections)
+        checkpoints.drop_shards(sites)
     return states
 
 
@@ -170,11 +170,11 @@ def capture_shard(
 
     Raises what `capture` raises.
     """
-    projections = selected_projections(subject.model, layers)
+    sites = subject.sites(layers)
     check_tokens(subject, tokens)
     own = shard_range(len(tokens), shard, shards, plan.block)
     work = _Work(subject, tokens, plan, progress, whole=whole)
-    return work.shard(projections, own, checkpoints.of(shard, shards))
+    return work.shard(sites, own, checkpoints.of(shard, shards))
 
 
 def shard_range(sequences: int, shard: int, shards: int, block: int) -> range:
@@ -201,11 +201,11 @@ class _Work:
     whole: WholeActivations | None = None
 
     def in_shards(
-        self, projections: Mapping[int, DownProjection], shards: int, checkpoints: Checkpoints | None
+        self, sites: Mapping[int, Site], shards: int, checkpoints: Checkpoints | None
     ) -> dict[int, LayerState]:
         """Return finished states, or merge the shards; those that are not there yet are captured."""
-        states = checkpoints.finished(projections, range(len(self.tokens))) if checkpoints else {}
-        remaining = {layer: found for layer, found in projections.items() if layer not in states}
+        states = checkpoints.finished(sites, range(len(self.tokens))) if checkpoints else {}
+        remaining = {layer: site for layer, site in sites.items() if layer not in states}
         parts: list[dict[int, LayerState]] = []
         ranges = [
             shard_range(len(self.tokens), shard, shards, self.plan.block)
@@ -225,23 +225,23 @@ class _Work:
             states[layer] = merged(own_parts, self.plan)
             if checkpoints:
                 checkpoints.finish({layer: states[layer]})
-        return {layer: states[layer] for layer in projections}
+        return {layer: states[layer] for layer in sites}
 
     def shard(
-        self, projections: Mapping[int, DownProjection], own: range, checkpoints: Checkpoints | None
+        self, sites: Mapping[int, Site], own: range, checkpoints: Checkpoints | None
     ) -> dict[int, LayerState]:
         """Return the finished states of a shard, captured from where an interrupted run left it."""
-        states = checkpoints.finished(projections, own) if checkpoints else {}
-        if remaining := {layer: found for layer, found in projections.items() if layer not in states}:
+        states = checkpoints.finished(sites, own) if checkpoints else {}
+        if remaining := {layer: site for layer, site in sites.items() if layer not in states}:
             states |= self._captured(remaining, own, checkpoints)
-        return {layer: states[layer] for layer in projections}
+        return {layer: states[layer] for layer in sites}
 
     def _captured(
-        self, projections: Mapping[int, DownProjection], own: range, checkpoints: Checkpoints | None
+        self, sites: Mapping[int, Site], own: range, checkpoints: Checkpoints | None
     ) -> dict[int, LayerState]:
         with lack_of_memory_explained(self.subject):
             reduction = Reduction(
-                self.subject, self.plan, projections, kernel_name=self.kernel_name, whole=self.whole
+                self.subject, self.plan, sites, kernel_name=self.kernel_name, whole=self.whole
             )
             reduction.check(self.tokens[:1])
             CorpusPass(reduction, self.tokens, own, progress=self.progress, checkpoints=checkpoints).run()

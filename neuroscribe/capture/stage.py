@@ -21,7 +21,6 @@ from neuroscribe.fingerprint import fingerprint
 from neuroscribe.ports.stores import Progress, TensorStore
 from neuroscribe.study.spec import Study
 from neuroscribe.study.stages import stage_version
-from neuroscribe.subject.architectures import down_projections
 from neuroscribe.subject.subject import Subject
 from neuroscribe.text.corpus import distinct_tokens, token_matrix
 
@@ -54,7 +53,7 @@ def captured(
     same capture has written is used, not computed again, whichever layers that run had selected. Where the
     study stores whole activations, that holds only for layers of which none is missing.
     """
-    check_size(study, subject.model)
+    check_size(study, subject)
     tokens = token_matrix(sequences)
     plan = capture_plan(study, layers, len(distinct_tokens(tokens)[0]))
     files = _files(study, subject, sequences, store)
@@ -93,12 +92,12 @@ def captured_shard(
 ) -> None:
     """Run one shard (from 0) of the corpus through the subject and leave the states in the store.
 
-    `layers` are all with a dense MLP, unless given.
+    `layers` are all with neurons, unless given.
     When all shards are there, or some, `captured` takes them and captures the rest.
     """
-    check_size(study, subject.model)
+    check_size(study, subject)
     tokens = token_matrix(sequences)
-    layers = sorted(down_projections(subject.model)) if layers is None else layers
+    layers = sorted(subject.sites()) if layers is None else layers
     files = _files(study, subject, sequences, store)
     _without_blocks(study, subject, sequences, files.of(shard, shards), layers, progress)
     capture_shard(

@@ -12,6 +12,7 @@ from neuroscribe.study.lineage import StampReader
 from neuroscribe.study.sections import EncoderSpec
 from neuroscribe.study.spec import CorpusSpec, LLMSpec, SubjectSpec
 from neuroscribe.subject.subject import Subject
+from neuroscribe.subject.units.unit import UnitKind
 from neuroscribe.text.corpus import Document
 from neuroscribe.text.token_bytes import TokenizerFacts
 
@@ -40,6 +41,10 @@ class SubjectSource(Protocol):
 
     def tokenizer(self, spec: SubjectSpec, *, progress: Progress | None = None) -> TokenizerFacts:
         """Return its tokenizer alone."""
+        ...
+
+    def units(self, spec: SubjectSpec) -> UnitKind:
+        """Return what a neuron is, without loading anything; raises StudyError for an unknown kind."""
         ...
 
 

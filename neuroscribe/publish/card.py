@@ -8,6 +8,8 @@ from neuroscribe.glossary import COUNTS, WORDS
 from neuroscribe.publish.draft import FOLDER_CHECKSUMS, DatasetFolder
 from neuroscribe.study.sections import ModelSpec
 from neuroscribe.study.spec import Study
+from neuroscribe.subject.units.mlp_neurons import MLP_NEURONS
+from neuroscribe.subject.units.unit import UnitKind
 from neuroscribe.tables.records import Table
 
 UNKNOWN = "not recorded here; see its publisher"
@@ -60,9 +62,11 @@ def dataset_card(
     counts: Mapping[str, int],
     credits: Sequence[Credit],
     folders: Sequence[DatasetFolder] = (),
+    units: UnitKind = MLP_NEURONS,
 ) -> str:
-    """Return the README of a dataset: Markdown with YAML front matter."""
+    """Return the README of a dataset: Markdown with YAML front matter; `units` says what a neuron is."""
     model = _plain(study.subject.model)
+    words = {**WORDS, "neuron": units.sentence}
     return "\n".join(
         [
             *_front_matter(study, tables, credits),
@@ -79,7 +83,7 @@ def dataset_card(
             *_section("Reading it", _READING),
             *(_section("Other layouts", _layouts(folders)) if folders else []),
             *[line for table in tables for line in _table(table)],
-            *_section("Words", [f"- **{word}**: {sentence}" for word, sentence in WORDS.items()]),
+            *_section("Words", [f"- **{word}**: {sentence}" for word, sentence in words.items()]),
             *_section("Licences", _rows(("part", "name", "licence"), _licences(credits))),
         ]
     )

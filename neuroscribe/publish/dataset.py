@@ -7,6 +7,7 @@ puts it in the place of the previous dataset as a whole.
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from neuroscribe.errors import StoreError
@@ -16,6 +17,8 @@ from neuroscribe.publish.card import Credit, credits_of, dataset_card
 from neuroscribe.publish.draft import DatasetFile, DatasetFolder, Draft, sha256
 from neuroscribe.publish.layout import Layout
 from neuroscribe.publish.tables import PublishedTables, Totals
+from neuroscribe.subject.units.mlp_neurons import MLP_NEURONS
+from neuroscribe.subject.units.unit import UnitKind
 from neuroscribe.tables.columns import Table
 from neuroscribe.tables.parquet import SCHEMA_VERSION
 
@@ -58,12 +61,13 @@ def neuron_dataset(
     *,
     study_fingerprint: str,
     licences: Mapping[str, str] | None = None,
+    units: UnitKind = MLP_NEURONS,
 ) -> Published:
     """Publish tables, in some layouts, as their study's dataset.
 
     Files are taken from the layouts one by one, so that they need not be in memory together. `licences` maps
-    artefact or model names to a sentence. Raises StoreError when there is nothing to publish, when a frame
-    does not fit its table, and for a path that is taken or leaves its layout's folder.
+    artefact or model names to a sentence; `units` say what a neuron is. Raises StoreError when there is nothing
+    to publish, when a frame does not fit its table, and for a path that is taken or leaves its layout's folder.
     """
     study = tables.study
     if not tables.places:
@@ -74,9 +78,8 @@ def neuron_dataset(
         for layout in layouts:
             draft.add_layout(layout, tables)
         totals = tables.totals()
-        draft.add_card(
-            dataset_card(study, totals.tables, counts=totals.counts, credits=credits, folders=draft.folders)
-        )
+        card = partial(dataset_card, study, totals.tables, counts=totals.counts, credits=credits, units=units)
+        draft.add_card(card(folders=draft.folders))
         manifest = _json(_manifest(tables, totals, draft, study_fingerprint, credits))
         draft.finish(manifest)
     return Published(

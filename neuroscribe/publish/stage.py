@@ -15,6 +15,8 @@ from neuroscribe.score.rules import verdicts
 from neuroscribe.study.lineage import Lineage
 from neuroscribe.study.spec import Study
 from neuroscribe.study.stages import TABLES, provenance, stage_identity
+from neuroscribe.subject.units.mlp_neurons import MLP_NEURONS
+from neuroscribe.subject.units.unit import UnitKind
 
 
 def publish(
@@ -25,11 +27,13 @@ def publish(
     expectations: Validator,
     licences: Mapping[str, str],
     layouts: Mapping[str, Layout] = LAYOUTS,
+    units: UnitKind = MLP_NEURONS,
 ) -> Published:
     """Publish every layer that there is, once all scores have passed the study's rules again.
 
-    `layouts` are those that a study may name. Raises StudyError for a name that is not among them, and
-    StoreError naming layer, rule and finding when scores break a rule, and when nothing is scored.
+    `layouts` are those that a study may name, `units` what its neurons are, for the card. Raises StudyError
+    for a name that is not among the layouts, and StoreError naming layer, rule and finding when scores break
+    a rule, and when nothing is scored.
     """
     chosen = chosen_layouts(study, layouts)
     published = PublishedTables(
@@ -51,6 +55,7 @@ def publish(
         chosen,
         study_fingerprint=stage_identity(study, "neuron_dataset"),
         licences=licences,
+        units=units,
     )
 
 

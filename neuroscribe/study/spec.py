@@ -6,7 +6,7 @@ part of it and is set where the study is run.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, field_validator, model_validator
 
@@ -47,6 +47,24 @@ class SubjectSpec(ModelSpec):
         description="compile the forward pass with the capture inside it: other in the last bits; on a CPU it"
         " needs a C++ compiler",
     )
+    units: Name = Field(
+        default="mlp_neurons",
+        description="what a neuron is: a kind listed in neuroscribe/subject/units/kinds.py; layers and"
+        " neurons_per_layer count what it finds",
+    )
+
+    @property
+    def has_other_units(self) -> bool:
+        """Whether its neurons are no MLP neurons."""
+        return not self._is_default("units")
+
+    @property
+    def identifying(self) -> dict[str, Any]:
+        """The settings, later ones only where they are not the default: identities from before hold."""
+        return self.model_dump(exclude={name for name in ("compiled", "units") if self._is_default(name)})
+
+    def _is_default(self, name: str) -> bool:
+        return getattr(self, name) == type(self).model_fields[name].default
 
 
 class CorpusSpec(Section):
@@ -71,7 +89,8 @@ class CaptureSpec(Section):
     """What is kept of the activations."""
 
     polarities: Literal["positive", "both"] = Field(
-        default="positive", description="`both` for gated MLPs, whose activations are symmetric"
+        default="positive",
+        description="`both` for units whose activations are symmetric, as in gated MLPs",
     )
     top_k: Annotated[int, Field(ge=4)] = 20
     random_sequences: Annotated[int, Field(ge=6)] = 30

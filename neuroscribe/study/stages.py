@@ -66,7 +66,7 @@ def _tokenised(study: Study) -> Settings:
 def _captured(study: Study) -> Settings:
     lookup = [study.sample.neurons_per_layer, study.sample.seed]
     whole = {} if study.capture.whole == "none" else {"whole": study.capture.whole}
-    return {"subject": _subject(study), "capture": _kept(study), "lookup": lookup, **whole}
+    return {"subject": study.subject.identifying, "capture": _kept(study), "lookup": lookup, **whole}
 
 
 def _derived(study: Study) -> Settings:
@@ -74,7 +74,7 @@ def _derived(study: Study) -> Settings:
 
 
 def _connected(study: Study) -> Settings:
-    return {"subject": _subject(study)}
+    return {"subject": study.subject.identifying}
 
 
 def _explained(study: Study) -> Settings:
@@ -111,7 +111,7 @@ def _judged(study: Study) -> Settings:
 
 def _ablated(study: Study) -> Settings:
     both_sides = study.capture.polarities == "both"
-    return {"scorers": study.ablating, "subject": _subject(study), "both_sides": both_sides}
+    return {"scorers": study.ablating, "subject": study.subject.identifying, "both_sides": both_sides}
 
 
 def _scored(study: Study) -> Settings:
@@ -135,11 +135,6 @@ def _llm(spec: LLMSpec) -> Settings:
     """Return an LLM without what only says where it is, how it is asked and what it costs."""
     prices = {name for name in LLMSpec.model_fields if name.startswith("usd_per_million_")}
     return spec.model_dump(exclude={"base_url", "batch", *prices})
-
-
-def _subject(study: Study) -> Settings:
-    """Return the subject; a later choice is named only where it is made, so that earlier identities hold."""
-    return study.subject.model_dump(exclude=set() if study.subject.compiled else {"compiled"})
 
 
 def _kept(study: Study) -> Settings:
@@ -271,6 +266,7 @@ def provenance(study: Study, stage: str) -> dict[str, Any]:
     scales = {"histogram_edges": histogram_edges(), "quantile_levels": list(QUANTILE_LEVELS)}
     return {
         **(scales if has_histograms else {}),
+        **({"units": study.subject.units} if study.subject.has_other_units else {}),
         "study": study.name,
         "stage": stage,
         "identity": stage_identity(study, stage),

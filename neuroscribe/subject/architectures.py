@@ -1,16 +1,16 @@
 """All facts about model architectures: where a block's MLP neurons are, and which weights surround them.
 
-A neuron is an input channel of a block's MLP down-projection. Models without a dense MLP are refused; weights
-are handed out only for families whose norms and scales are known here, so that connections are never guessed.
+An MLP neuron is an input channel of a block's MLP down-projection. Models without a dense MLP are refused;
+weights are handed out only for families whose norms and scales are known here, so that connections are
+never guessed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor, nn
 
-from neuroscribe.errors import StudyError, SubjectError
+from neuroscribe.errors import SubjectError
 
 STACKS = ("layers", "layer", "h", "blocks", "ffns")
 """Names of the list of blocks (XLM lists its MLPs themselves)."""
@@ -284,14 +284,3 @@ def _why_no_mlp(model: nn.Module) -> str:
         " Choose a dense model, or add the path of its down-projection to"
         " neuroscribe/subject/architectures.py"
     )
-
-
-def selected_projections(model: torch.nn.Module, layers: Sequence[int]) -> dict[int, DownProjection]:
-    """Return the down-projections of the layers, ascending; raises StudyError for a layer without one."""
-    found = down_projections(model)
-    if missing := [layer for layer in layers if layer not in found]:
-        raise StudyError(
-            f"layer {missing[0]} has no dense MLP in this model; layers with one: {min(found)} to"
-            f" {max(found)}"
-        )
-    return {layer: found[layer] for layer in sorted(layers)}

@@ -1,4 +1,4 @@
-"""Compiles a subject's backbone into one graph that hands over the input of every down-projection.
+"""Compiles a subject's backbone into one graph that hands over the activations of every layer.
 
 Hooks with Python code would break the graph in as many parts as there are layers. An operation of our own
 does not: the compiler knows only that it changes a tensor, the count of its calls, and so neither drops nor
@@ -15,7 +15,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from neuroscribe.errors import SubjectError
-from neuroscribe.subject.architectures import backbone, down_projections
+from neuroscribe.subject.architectures import backbone
+from neuroscribe.subject.units.mlp_neurons import MLP_NEURONS
+from neuroscribe.subject.units.unit import UnitKind
 
 Read = Callable[[int, Float[Tensor, "sequence position neuron"]], None]
 
@@ -51,21 +53,19 @@ class CompiledBackbone:
     Raises SubjectError where there is no C++ compiler, which the graph needs on a CPU.
     """
 
-    def __init__(self, model: torch.nn.Module) -> None:
+    def __init__(self, model: torch.nn.Module, units: UnitKind = MLP_NEURONS) -> None:
         _check_compiler(next(model.parameters()).device)
         self._number = next(_numbers)
-        projections = down_projections(model)
+        sites = units.sites(model)
         device = next(model.parameters()).device
-        self.calls: Int[Tensor, " layer"] = torch.zeros(
-            max(projections) + 1, dtype=torch.int64, device=device
-        )
+        self.calls: Int[Tensor, " layer"] = torch.zeros(max(sites) + 1, dtype=torch.int64, device=device)
         """How often each layer has been read."""
-        for layer, projection in projections.items():
-            projection.module.register_forward_pre_hook(self._hook(layer))
+        for layer, site in sites.items():
+            site.tapped(self._handing_over(layer))
         self._graph: Any = cast(Any, torch).compile(backbone(model), dynamic=False, fullgraph=True)
 
     def run(self, tokens: Int[Tensor, "sequence position"], read: Read) -> None:
-        """Run the backbone; every layer with a dense MLP calls `read`, whose exceptions end the pass."""
+        """Run the backbone; every layer with neurons calls `read`, whose exceptions end the pass."""
         _readers[self._number] = read
         try:
             with torch.inference_mode():
@@ -73,9 +73,9 @@ class CompiledBackbone:
         finally:
             del _readers[self._number]
 
-    def _hook(self, layer: int) -> Callable[[torch.nn.Module, tuple[Any, ...]], None]:
+    def _handing_over(self, layer: int) -> Callable[[Tensor], None]:
         # A lambda, since tests wrap functions to check shapes, and the compiler cannot look into that.
-        return lambda _, inputs: _OPERATION(inputs[0], self.calls, self._number, layer)
+        return lambda activations: _OPERATION(activations, self.calls, self._number, layer)
 
 
 def _check_compiler(device: torch.device) -> None:

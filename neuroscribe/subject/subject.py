@@ -1,11 +1,15 @@
 """The subject: a model under study with the facts of its tokenizer, however it was loaded."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from neuroscribe.errors import StudyError
 from neuroscribe.subject.compiled import CompiledBackbone
+from neuroscribe.subject.units.mlp_neurons import MLP_NEURONS
+from neuroscribe.subject.units.unit import Site, UnitKind
 from neuroscribe.text.token_bytes import TokenizerFacts
 
 
@@ -29,7 +33,22 @@ class Subject:
     """Work that a kill may cost, beside the time to write all states."""
     compiled: CompiledBackbone | None = None
     """The model's backbone as one graph, which runs all full batches; None: the model itself runs."""
+    units: UnitKind = MLP_NEURONS
+    """What a neuron is; `compiled` was made for the same kind."""
 
     def batch(self, length: int) -> int:
         """Return how many sequences of so many tokens go into one forward pass."""
         return max(1, self.batch_tokens // (len(self.prefix_ids) + length))
+
+    def sites(self, layers: Sequence[int] | None = None) -> dict[int, Site]:
+        """Return where the neurons of the layers (all, unless given) are read, ascending.
+
+        Raises StudyError for a layer without neurons, and SubjectError for a model without any.
+        """
+        sites = self.units.sites(self.model)
+        if missing := [layer for layer in layers or () if layer not in sites]:
+            raise StudyError(
+                f"layer {missing[0]} has no {self.units.carrier} in this model; layers with one:"
+                f" {min(sites)} to {max(sites)}"
+            )
+        return sites if layers is None else {layer: sites[layer] for layer in sorted(layers)}

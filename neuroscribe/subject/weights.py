@@ -62,6 +62,14 @@ class SubjectWeights:
         """Return the weights from the neurons of a layer."""
         return _matrix(self._projection(layer).module).T
 
+    def reads(self, layer: int) -> Float[Tensor, "neuron width"]:
+        """Return the directions of the residual stream that a layer's neurons read."""
+        return self.input(layer).reading.float() * self.mlp_norm_gain(layer)
+
+    def writes(self, layer: int) -> Float[Tensor, "neuron width"]:
+        """Return what a layer's neurons add to the residual stream per unit of activation."""
+        return self.output(layer).float() * self.write_gain(layer)
+
     def mlp_norm_gain(self, layer: int) -> Float[Tensor, " width"]:
         """Return the gain of the norm before a layer's MLP (ones where there is none)."""
         return self._block_gain(layer, self._known.mlp_norm)

@@ -76,7 +76,7 @@ def layer_column() -> Column:
 
 def neuron_column() -> Column:
     """Return the column `neuron`."""
-    return Column("neuron", pl.Int32(), "index of the input channel of the block's MLP down-projection")
+    return Column("neuron", pl.Int32(), "index of the neuron within its layer, from 0")
 
 
 def polarity_column() -> Column:

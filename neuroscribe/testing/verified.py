@@ -23,8 +23,9 @@ from neuroscribe.subject.architectures import (
     mlp_module,
 )
 from neuroscribe.subject.architectures import model_type as known_type
-from neuroscribe.subject.hooks import check_projections
+from neuroscribe.subject.hooks import check_sites
 from neuroscribe.subject.subject import Subject
+from neuroscribe.subject.units.mlp_neurons import MLP_NEURONS
 from neuroscribe.testing.random_subjects import random_subject
 from neuroscribe.testing.stores import SilentProgress
 from neuroscribe.testing.tiny_types import NOT_BUILT, REFUSED, VERIFIED
@@ -105,7 +106,7 @@ def refusal(model_type: str) -> str:
         with torch.device("meta"):
             down_projections(random_subject(model_type, **REFUSED[model_type]))
         model = random_subject(model_type, **REFUSED[model_type])
-        check_projections(model, down_projections(model), _TOKENS)
+        check_sites(model, MLP_NEURONS.sites(model), _TOKENS)
     except (SubjectError, CaptureError) as error:
         return str(error)
     raise LookupError(f"{model_type} is not refused; move it to VERIFIED")

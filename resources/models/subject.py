@@ -1,7 +1,8 @@
 """The subject: loaded once per process, on the device that the machine has."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 from pydantic import Field
@@ -10,6 +11,8 @@ from neuroscribe.errors import SubjectError
 from neuroscribe.ports.stores import Progress
 from neuroscribe.study.spec import SubjectSpec
 from neuroscribe.subject.subject import Subject
+from neuroscribe.subject.units.kinds import UNIT_KINDS, chosen_units
+from neuroscribe.subject.units.unit import UnitKind
 from neuroscribe.text.token_bytes import TokenizerFacts
 from resources.models.artefacts import Artefacts
 from resources.models.weights import Warm, chosen_device, load_causal_lm, load_tokenizer, revision_of
@@ -26,22 +29,29 @@ class SubjectModels(dg.ConfigurableResource):
     checkpoint_seconds: float = Field(default=60.0, ge=0, description="least time between checkpoints")
     cache_dir: str = Field(default=".cache/neuroscribe", description="folder of fetched and converted models")
     hub: bool = Field(default=True, description="whether a model hub may be asked")
+    # No setting, so Dagster hands it on as it does a resource.
+    unit_kinds: dg.ResourceDependency[Mapping[str, UnitKind]] = cast(Any, UNIT_KINDS)
 
     def open(self, spec: SubjectSpec, *, progress: Progress | None = None) -> Subject:
         """Return the subject, ready to be read; it stays loaded for the next run in this process.
 
-        Raises SubjectError or ArtefactError when it cannot be had, or its prefix token is not in its
-        vocabulary.
+        Raises StudyError for an unknown kind of unit, and SubjectError or ArtefactError when it cannot be
+        had, or its prefix token is not in its vocabulary.
         """
-        device = chosen_device(self.device)
-        key = (spec, device, self.batch_tokens, self.checkpoint_seconds, self.cache_dir)
-        return _SUBJECT.opened(key, lambda: self._load(spec, device, progress))
+        units, device = self.units(spec), chosen_device(self.device)
+        key = (spec, units, device, self.batch_tokens, self.checkpoint_seconds, self.cache_dir)
+        return _SUBJECT.opened(key, lambda: self._load(spec, units, device, progress))
 
     def tokenizer(self, spec: SubjectSpec, *, progress: Progress | None = None) -> TokenizerFacts:
         """Return the facts of the subject's tokenizer without loading its weights."""
+        self.units(spec)  # the first stage of a study asks for no more
         return _TOKENIZER.opened((spec, self.cache_dir), lambda: self._load_tokenizer(spec, progress))
 
-    def _load(self, spec: SubjectSpec, device: Any, progress: Progress | None) -> Subject:
+    def units(self, spec: SubjectSpec) -> UnitKind:
+        """Return what a neuron is, without loading anything; raises StudyError for an unknown kind."""
+        return chosen_units(spec, self.unit_kinds)
+
+    def _load(self, spec: SubjectSpec, units: UnitKind, device: Any, progress: Progress | None) -> Subject:
         from neuroscribe.capture import automatic_batch_tokens
         from neuroscribe.subject.compiled import CompiledBackbone, fuse_gelu
 
@@ -62,9 +72,10 @@ class SubjectModels(dg.ConfigurableResource):
             dtype=model.dtype,
             device=device,
             prefix_ids=prefix,
-            batch_tokens=self.batch_tokens or automatic_batch_tokens(model, device),
+            batch_tokens=self.batch_tokens or automatic_batch_tokens(model, device, units),
             checkpoint_seconds=self.checkpoint_seconds,
-            compiled=CompiledBackbone(model) if spec.compiled else None,
+            compiled=CompiledBackbone(model, units) if spec.compiled else None,
+            units=units,
         )
 
     def _load_tokenizer(self, spec: SubjectSpec, progress: Progress | None) -> TokenizerFacts:

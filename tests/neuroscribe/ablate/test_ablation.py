@@ -12,8 +12,8 @@ from neuroscribe.errors import SubjectError
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.score.stage import scored_layer
 from neuroscribe.study.spec import Study
-from neuroscribe.subject.architectures import down_projections
 from neuroscribe.subject.subject import Subject
+from neuroscribe.subject.units.mlp_neurons import MLP_NEURONS
 from neuroscribe.tables.records import (
     ABLATIONS,
     EXPLANATIONS,
@@ -65,9 +65,9 @@ def truth(sequence: int, neuron: int = TOOLS) -> list[float]:
 
 
 def moved(own: Subject, tokens: list[int], *values: list[float], neuron: int = TOOLS) -> list[float]:
-    projection = down_projections(own.model)[LAYER]
+    site = own.sites()[LAYER]
     rows = [Replacement(neuron, 1, tuple(row)) for row in values]
-    return divergences(own, projection, tokens, rows, keeps_other_side=False)
+    return divergences(own, site, tokens, rows, keeps_other_side=False)
 
 
 def test_a_divergence_worked_by_hand() -> None:
@@ -126,31 +126,27 @@ def test_what_a_model_computes_itself_can_be_put_in_its_place(
     model_type: str, prefix: tuple[int, ...]
 ) -> None:
     own, tokens = subject(random_subject(model_type), prefix), [5, 9, 11, 4]
-    projection, read = down_projections(own.model)[1], []
-    handle = projection.module.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0].clone()))
+    site, read = own.sites()[1], []
+    handle = site.module.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0].clone()))
     with torch.inference_mode():
         own.model(input_ids=torch.tensor([[*prefix, *tokens]]), use_cache=False)
     handle.remove()
-    activations = read[0].reshape(-1, projection.neurons)[len(prefix) :, 7]
+    activations = read[0].reshape(-1, site.neurons)[len(prefix) :, 7]
     for polarity in (1, -1):
         whole = Replacement(7, polarity, tuple((polarity * activations).tolist()))
         side = Replacement(7, polarity, tuple((polarity * activations).clamp(min=0).tolist()))
         far = Replacement(7, polarity, (4.0,) * 4)
-        same, other = divergences(own, projection, tokens, [whole, far], keeps_other_side=False)
+        same, other = divergences(own, site, tokens, [whole, far], keeps_other_side=False)
         assert same == pytest.approx(0, abs=1e-9)
         assert other > 1e-6
-        assert divergences(own, projection, tokens, [side], keeps_other_side=True) == [
-            pytest.approx(0, abs=1e-9)
-        ]
+        assert divergences(own, site, tokens, [side], keeps_other_side=True) == [pytest.approx(0, abs=1e-9)]
 
 
 def test_a_model_without_logits_is_refused() -> None:
     model = planted_subject().transformer
-    projection = down_projections(planted_subject())[LAYER]
+    site = MLP_NEURONS.sites(planted_subject())[LAYER]
     with pytest.raises(SubjectError, match=r"tiny gives no logits.* take the ablation scorer out"):
-        divergences(
-            subject(model), projection, ids(3), [Replacement(0, 1, (0.0,) * 4)], keeps_other_side=False
-        )
+        divergences(subject(model), site, ids(3), [Replacement(0, 1, (0.0,) * 4)], keeps_other_side=False)
 
 
 def study(**given: Any) -> Study:

@@ -237,18 +237,18 @@ def study(layers: int, neurons: int) -> Study:
 
 
 def test_a_study_of_the_models_size_passes() -> None:
-    check_size(study(LAYERS, NEURONS), tiny())
+    check_size(study(LAYERS, NEURONS), subject(tiny()))
 
 
 def test_another_number_of_layers_is_refused_with_both_numbers() -> None:
     with pytest.raises(
         StudyError, match=r"subject.layers = 3, but org/tiny has 2 layers .*set subject.layers = 2"
     ):
-        check_size(study(3, NEURONS), tiny())
+        check_size(study(3, NEURONS), subject(tiny()))
 
 
 def test_another_number_of_neurons_is_refused_with_both_numbers() -> None:
     with pytest.raises(
         StudyError, match=r"subject.neurons_per_layer = 96, but layer 0 of org/tiny has 24 neurons"
     ):
-        check_size(study(LAYERS, 96), tiny())
+        check_size(study(LAYERS, 96), subject(tiny()))

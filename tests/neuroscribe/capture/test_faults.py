@@ -11,8 +11,8 @@ from neuroscribe.capture import Checkpoints, capture
 from neuroscribe.capture.fit import is_lack_of_memory
 from neuroscribe.capture.whole.writing import WholeActivations
 from neuroscribe.errors import CaptureError
-from neuroscribe.subject.architectures import down_projections
-from neuroscribe.subject.hooks import check_projections
+from neuroscribe.subject.hooks import check_sites
+from neuroscribe.subject.units.mlp_neurons import MLP_NEURONS
 from neuroscribe.testing.planted import planted_subject, planted_tokenizer
 from neuroscribe.testing.random_subjects import random_subject
 from neuroscribe.testing.stores import MemoryTensors, SilentProgress
@@ -99,7 +99,7 @@ def test_an_mlp_whose_output_is_not_the_projection_of_what_is_read_is_refused() 
     model = tiny()
     model.transformer.h[1].mlp.dropout = Doubled()
     with pytest.raises(
-        CaptureError, match=r"transformer.h.1.mlp.c_proj: down\(captured\) differs from the MLP"
+        CaptureError, match=r"h.1.mlp.c_proj: what it makes of the captured activations differs"
     ):
         run(model, corpus())
 
@@ -114,7 +114,7 @@ def test_a_layer_that_runs_twice_is_refused() -> None:
 @pytest.mark.parametrize("model_type", ["bloom", "falcon", "gptj", "opt", "gemma2", "phi3"])
 def test_unusual_blocks_pass_the_check(model_type: str) -> None:
     model = random_subject(model_type)
-    check_projections(model, down_projections(model), torch.arange(3, 15).reshape(1, 12))
+    check_sites(model, MLP_NEURONS.sites(model), torch.arange(3, 15).reshape(1, 12))
 
 
 ABSURD = 2**50

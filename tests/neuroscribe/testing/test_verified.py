@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from neuroscribe.errors import CaptureError
-from neuroscribe.subject.architectures import down_projections
-from neuroscribe.subject.hooks import check_projections
+from neuroscribe.subject.hooks import check_sites
+from neuroscribe.subject.units.mlp_neurons import MLP_NEURONS
 from neuroscribe.testing.random_subjects import random_subject
 from neuroscribe.testing.tiny_types import NOT_BUILT, REFUSED, VERIFIED
 from neuroscribe.testing.verified import page, refusal, verified
@@ -64,10 +64,10 @@ def test_the_page_says_what_was_found():
 def test_a_layer_that_is_run_several_times_in_a_pass_is_refused():
     model = random_subject("hrm_text")
     with pytest.raises(CaptureError, match="called 6 times in one forward pass, expected once"):
-        check_projections(model, down_projections(model), torch.arange(3, 9).reshape(1, 6))
+        check_sites(model, MLP_NEURONS.sites(model), torch.arange(3, 9).reshape(1, 6))
 
 
 def test_an_architecture_that_adds_positions_of_its_own_is_refused():
     model = random_subject("cpmant", prompt_length=3)
     with pytest.raises(CaptureError, match="reads 9 positions where 6 tokens were given"):
-        check_projections(model, down_projections(model), torch.arange(3, 9).reshape(1, 6))
+        check_sites(model, MLP_NEURONS.sites(model), torch.arange(3, 9).reshape(1, 6))

@@ -1,0 +1,39 @@
+"""MLP neurons: the input channels of the blocks' dense down-projections."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from neuroscribe.glossary import WORDS
+from neuroscribe.subject.architectures import down_projections, mlp_module
+from neuroscribe.subject.units.unit import Site
+from neuroscribe.subject.weights import SubjectWeights
+
+
+@dataclass(frozen=True)
+class MlpNeurons:
+    """Fulfils `UnitKind`."""
+
+    sentence: str = WORDS["neuron"]
+    carrier: str = "dense MLP"
+
+    def sites(self, model: nn.Module) -> dict[int, Site]:
+        """Return the inputs of the down-projections; a gate gives both signs of its product a meaning."""
+        return {
+            layer: Site(
+                layer,
+                found.path,
+                found.module,
+                found.neurons,
+                signed=found.gated,
+                confirmed_by=mlp_module(model, found),
+            )
+            for layer, found in down_projections(model).items()
+        }
+
+    def weights(self, model: nn.Module) -> SubjectWeights:
+        """Return the weights of the MLPs."""
+        return SubjectWeights(model)
+
+
+MLP_NEURONS = MlpNeurons()
