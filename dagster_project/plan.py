@@ -127,9 +127,8 @@ def _judges(study: Study, llm: LLM, calls: CallStore) -> dict[str, list[str]]:
     }
 
 
-def _free(usage: Usage) -> float:
+def _free(_: Usage) -> float:
     """Return what a model in this process charges."""
-    del usage
     return 0.0
 
 

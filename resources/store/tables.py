@@ -115,7 +115,7 @@ class TableIO(dg.ConfigurableIOManagerFactory["TableIOManager"]):
     endpoint_url: str | None = None
     """An S3-compatible server other than AWS."""
 
-    def create_io_manager(self, context: Any) -> "TableIOManager":  # noqa: ARG002 - Dagster's signature
+    def create_io_manager(self, context: Any) -> "TableIOManager":
         """Return the manager that Dagster calls."""
         return TableIOManager(Tables(self.root, endpoint_url=self.endpoint_url))
 
