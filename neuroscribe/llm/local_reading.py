@@ -63,7 +63,7 @@ def inputs(rows: Sequence[Row], after: int, *, device: torch.device, dtype: torc
     given: dict[str, Any] = {"input_ids": torch.tensor(ids, device=device)}
     if any(row.questions for row in rows):
         positions = [_filled(row.positions(), 0, longest) for row in rows]
-        # Filling is a stretch of its own and so sees itself: a softmax over nothing would be NaN.
+        # Filling is a stretch of its own, so that no question takes it for its own.
         stretches = [_filled(row.stretches(), _FILLING, longest) for row in rows]
         seen = visible(torch.tensor(stretches, device=device))
         mask = torch.zeros(len(rows), 1, longest, after + longest, dtype=dtype, device=device)
