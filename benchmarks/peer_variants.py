@@ -66,7 +66,6 @@ class Collector:
 
     def hook(self, activations: Float[Tensor, "sequence token neuron"], hook: Any) -> None:
         """Add one batch, called as TransformerLens calls its hooks."""
-        del hook
         self.take(activations)
 
     def found(self) -> Found:

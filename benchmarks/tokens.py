@@ -69,6 +69,5 @@ def _counting(study: Study, environment: Environment) -> Any:
     return lambda text: len(tokenizer.encode(text))
 
 
-def _free(usage: Usage) -> float:
-    del usage
+def _free(_: Usage) -> float:
     return 0.0

@@ -113,9 +113,8 @@ def _identities(study: Study, models: Models) -> Iterator[tuple[tuple[str, str],
             yield ("judgement", name), [way.identity for way in ways]
 
 
-def _free(usage: Usage) -> float:
+def _free(_: Usage) -> float:
     """Return what a model in this process charges."""
-    del usage
     return 0.0
 
 

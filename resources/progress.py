@@ -190,7 +190,6 @@ class ProgressDisplay(dg.ConfigurableResource):
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Take hold of the terminal before Dagster turns the steps' standard error into a log."""
-        del context
         self._display()
 
     def task(self, label: str, *, total: int, unit: str) -> AbstractContextManager[Callable[..., None]]:

@@ -34,9 +34,12 @@ def take(
     """
     kept = activations[:, skipped:].to(state.top_vector.dtype)
     values = kept.float()
+    # Central moments are differences of these sums: fp64, and powers about a value that the corpus has rather
+    # than about 0, leave digits over for that.
     sums = _sums_on(values.device)(values, state.pivot)
     state.sums += sums
     low, high = values.amin(1), values.amax(1)
+    # Adding 0 turns -0.0 into 0.0, so that equal values have equal bits, and equal keys below.
     state.extremes[0] = torch.minimum(state.extremes[0], low.amin(0)) + 0.0
     state.extremes[1] = torch.maximum(state.extremes[1], high.amax(0)) + 0.0
     state.positive += (values > 0).sum((0, 1))
@@ -49,12 +52,14 @@ def take(
         _count(state.peak_histogram[side], bins(peaks.T, 8))
         for pool, (first, stop) in enumerate(pairwise(plan.bounds)):
             place = (side, pool, slice(first, stop))
+            # `members` lies on the CPU: to look at it makes nothing wait for the device.
             if members[:, pool].all():
                 _keep_top(state, place, peaks, kept, sequence_ids)
             elif members[:, pool].any():
-                own = members[:, pool].nonzero()[0].tolist()
-                _keep_top(state, place, peaks[own], kept[own], sequence_ids[own])
+                taken = members[:, pool].nonzero()[0].tolist()
+                _keep_top(state, place, peaks[taken], kept[taken], sequence_ids[taken])
     state.extend(ids.start, ids.stop)
+    # Squares cannot cancel: one NaN or inf is enough to leave their sum without a finite value.
     return torch.isfinite(sums[1]).all()
 
 
@@ -87,21 +92,23 @@ def _keep_top(
 ) -> None:
     """Keep the largest peaks; of equal ones, those with the smaller sequence ids."""
     side, pool, slots = place
-    own, size = (side, slice(None), slots), slots.stop - slots.start
-    value = torch.cat([state.top_value[own], peaks.T], 1)
-    sequence = torch.cat([state.top_sequence[own], sequence_ids.expand(peaks.shape[1], -1)], 1)
+    kept_slots, size = (side, slice(None), slots), slots.stop - slots.start
+    value = torch.cat([state.top_value[kept_slots], peaks.T], 1)
+    sequence = torch.cat([state.top_sequence[kept_slots], sequence_ids.expand(peaks.shape[1], -1)], 1)
     order = _keys(value, sequence).topk(size, dim=1).indices
-    vector = torch.cat([state.top_vector[own], kept.permute(2, 0, 1)], 1)
-    state.top_value[own] = value.gather(1, order)
-    state.top_sequence[own] = sequence.gather(1, order)
-    state.top_vector[own] = vector.gather(1, order[:, :, None].expand(-1, -1, vector.shape[2]))
-    state.threshold[side, pool] = state.top_value[own].amin(1)
+    vector = torch.cat([state.top_vector[kept_slots], kept.permute(2, 0, 1)], 1)
+    state.top_value[kept_slots] = value.gather(1, order)
+    state.top_sequence[kept_slots] = sequence.gather(1, order)
+    state.top_vector[kept_slots] = vector.gather(1, order[:, :, None].expand(-1, -1, vector.shape[2]))
+    state.threshold[side, pool] = state.top_value[kept_slots].amin(1)
 
 
 def _keys(
     value: Float[Tensor, "neuron slot"], sequence: Int[Tensor, "neuron slot"]
 ) -> Int[Tensor, "neuron slot"]:
     """Return whole numbers that order by value, then by smaller sequence id: one comparison, no ties."""
+    # IEEE 754 numbers of one sign order as their bits read as integers, negative ones the wrong way round:
+    # flipping all bits but the sign puts those right. The id counts down in the low half.
     bits = value.view(torch.int32).long()
     ordered = torch.where(bits >= 0, bits, bits ^ 0x7FFFFFFF)
     return (ordered << 32) + (_LAST_ID - sequence.clamp(max=_LAST_ID))

@@ -2,7 +2,7 @@
 
 A file belongs to one fingerprint; files of another one are ignored and, in the end, overwritten or removed.
 A layer has one file while it is under way, which each checkpoint replaces at once or not at all. Every layer
-goes on from its own: layers may be resumed in any selection, and a kill between two layers' files is one.
+goes on from its own file: layers may be resumed in any selection, and a kill may come between two files.
 """
 
 import re
@@ -42,32 +42,32 @@ class Checkpoints:
         return replace(self, shard=f".shard_{index}_of_{count}") if count > 1 else self
 
     def shards(self, layers: Iterable[int]) -> dict[int, list[int]]:
-        """Return into how many shards the layers have been cut, as the layers of each count.
+        """Return the layers that have been cut into each number of shards.
 
-        Of several counts a layer has the one with which most of its sequences have been captured. Finished
-        layers, and those not begun, go with the count that most layers have: with 1, if there is none.
+        A layer that was begun with several numbers has the one with which most of its sequences have been
+        captured. Finished layers, and those not begun, go with the number that most layers have, or with 1.
         """
         wanted = sorted(layers)
         begun = self._begun(wanted)
-        own = {layer: max(found, key=lambda count: (found[count], -count)) for layer, found in begun.items()}
-        counts = Counter(own[layer] for layer in wanted if layer in own)
-        usual = max(counts, key=lambda count: (counts[count], -count), default=1)
-        found: dict[int, list[int]] = {}
+        count_of = {layer: max(taken, key=lambda n: (taken[n], -n)) for layer, taken in begun.items()}
+        layers_by_count = Counter(count_of.values())
+        usual = max(layers_by_count, key=lambda n: (layers_by_count[n], -n), default=1)
+        cut: dict[int, list[int]] = {}
         for layer in wanted:
-            found.setdefault(own.get(layer, usual), []).append(layer)
-        return found
+            cut.setdefault(count_of.get(layer, usual), []).append(layer)
+        return cut
 
     def _begun(self, layers: Iterable[int]) -> dict[int, Counter[int]]:
         """Return how many sequences each layer that is under way has taken, by number of shards."""
-        found: dict[int, Counter[int]] = {}
+        begun: dict[int, Counter[int]] = {}
         finished: set[int] = set()
         for path, parts in self._files(layers):
             if self._is_own(metadata := self._metadata(path)):
                 layer, count = int(parts["layer"]), parts["count"]
                 taken = sum(stop - first for first, stop in stored_ranges(path, metadata))
-                found.setdefault(layer, Counter())[int(count or 1)] += taken
+                begun.setdefault(layer, Counter())[int(count or 1)] += taken
                 finished |= {layer} if not count and not parts["open"] else set()
-        return {layer: sizes for layer, sizes in found.items() if layer not in finished}
+        return {layer: sizes for layer, sizes in begun.items() if layer not in finished}
 
     def _files(self, layers: Iterable[int]) -> list[tuple[str, re.Match[str]]]:
         """Return path and name of the layers' states; others' files are left alone."""
@@ -78,13 +78,13 @@ class Checkpoints:
     def taken(self, layer: int) -> dict[str, tuple[tuple[int, int], ...]]:
         """Return which sequences each state of a layer has taken, finished or not, by its file.
 
-        These are the states of this capture: those of one shard, where it is one, or else all.
+        A capture of one shard has the states of that shard alone, a capture of the whole has all.
         """
-        found: dict[str, tuple[tuple[int, int], ...]] = {}
+        taken: dict[str, tuple[tuple[int, int], ...]] = {}
         for path, parts in self._files([layer]):
             if self.shard in ("", parts["shard"]) and self._is_own(metadata := self._metadata(path)):
-                found[path] = stored_ranges(path, metadata)
-        return found
+                taken[path] = stored_ranges(path, metadata)
+        return taken
 
     def path(self, layer: int, *, under_way: bool = False) -> str:
         """Return the file of a layer's finished state, or of the one under way."""
@@ -96,7 +96,7 @@ class Checkpoints:
         return self._is_own(self._metadata(self.path(layer)))
 
     def finished(self, layers: Iterable[int], own: range) -> dict[int, LayerState]:
-        """Return the finished states among `layers`; what a kill left beside them is dropped.
+        """Return the finished states among `layers`, and drop what a kill has left beside them.
 
         Raises StoreError for one that is of another layer or has not taken the sequences `own`.
         """
@@ -109,7 +109,8 @@ class Checkpoints:
     def resumed(self, layers: Iterable[int], own: range) -> dict[int, LayerState]:
         """Return the states under way among `layers`, each as far as its last checkpoint.
 
-        Raises StoreError for one that is of another layer or has taken others than the first of `own`.
+        Raises StoreError for one that is of another layer or has taken other sequences than the first of
+        `own`.
         """
         return self._states(layers, own, under_way=True)
 
@@ -124,7 +125,7 @@ class Checkpoints:
             self.store.remove(self.path(layer, under_way=True))
 
     def drop_shards(self, layers: Iterable[int]) -> None:
-        """Remove what there is of this capture's shards of these layers, whose whole states are written."""
+        """Remove all shards of these layers that this capture wrote; their whole states must be written."""
         for path, parts in self._files(layers):
             if parts["count"] and self._is_own(self._metadata(path)):
                 self.store.remove(path)
@@ -140,20 +141,20 @@ class Checkpoints:
             self.store.write(self.path(layer, under_way=under_way), state.tensors(), metadata)
 
     def _states(self, layers: Iterable[int], own: range, *, under_way: bool) -> dict[int, LayerState]:
-        found: dict[int, LayerState] = {}
+        states: dict[int, LayerState] = {}
         for layer in sorted(layers):
             if self._is_own(self._metadata(path := self.path(layer, under_way=under_way))):
                 tensors, metadata = self.store.read(path)
-                found[layer] = restored_state(
+                states[layer] = restored_state(
                     path, tensors, metadata, layer=layer, own=own, under_way=under_way
                 )
-        return found
+        return states
 
     def _is_own(self, metadata: Mapping[str, str]) -> bool:
         return metadata.get("fingerprint") == self.fingerprint
 
     def _metadata(self, path: str) -> Mapping[str, str]:
-        """Return what is said of a file; nothing where there is none, or another process has removed it."""
+        """Return a file's metadata; empty where there is no file, or another process has removed it."""
         try:
             return self.store.metadata(path) if self.store.exists(path) else {}
         except StoreError:
@@ -191,7 +192,10 @@ def restored_state(
 
 
 def stored_ranges(path: str, metadata: Mapping[str, str]) -> tuple[tuple[int, int], ...]:
-    """Return the sequences that a state has taken, as its file says; raises StoreError for what are none."""
+    """Return the ranges of sequences that a file says its state has taken.
+
+    Raises StoreError for a text that is no ranges.
+    """
     text = metadata.get("ranges", "nothing")
     if _RANGES.fullmatch(text):
         pairs = (part.split("-") for part in text.split(",") if part)
@@ -212,12 +216,12 @@ def dropped_without_blocks(
     sequences: int,
     progress: Progress,
 ) -> tuple[int, ...]:
-    """Remove the states, finished or not, of whose `sequences` some have no block; return their layers.
+    """Remove states, finished or not, that took sequences whose block is missing; return their layers.
 
-    A capture then takes these layers, or their shards, from the beginning. Raises StoreError for a block that
-    is damaged or torn, which is for the user to remove.
+    `sequences` is the size of the corpus. A capture then takes these layers, or their shards, from the
+    beginning. Raises StoreError for a block that is damaged or torn, which is for the user to remove.
     """
-    taken = {layer: found for layer in sorted(layers) if (found := files.taken(layer))}
+    taken = {layer: states for layer in sorted(layers) if (states := files.taken(layer))}
     dropped: list[int] = []
     if not taken:
         return ()

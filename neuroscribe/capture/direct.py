@@ -10,8 +10,7 @@ tables["neuron_records"], tables["activations/statistics"]
 
 import random
 import re
-from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from operator import index
 from typing import Any
 
@@ -25,6 +24,7 @@ from neuroscribe.capture.run import capture
 from neuroscribe.capture.state import CapturePlan
 from neuroscribe.capture.statistics import layer_statistics
 from neuroscribe.errors import CorpusError, StudyError, SubjectError
+from neuroscribe.ports.silent import Silent
 from neuroscribe.ports.stores import Progress
 from neuroscribe.study.spec import LONGEST_SEQUENCE, SHORTEST_SEQUENCE
 from neuroscribe.subject.architectures import model_type
@@ -99,7 +99,7 @@ def captured_texts(
         token_matrix(sequences),
         plan=plan,
         layers=chosen,
-        progress=progress or _Silent(),
+        progress=progress or Silent(),
     )
     exemplars = ExemplarPlan(plan, max(1, random_sequences // 2), 1)
     statistics = [
@@ -169,21 +169,3 @@ def _documents(texts: Any) -> list[Document]:
     if not any(document.text.strip() for document in documents):
         raise CorpusError(f"the {len(documents)} texts hold no text; give texts that are not empty")
     return documents
-
-
-class _Silent:
-    """Shows nothing; fulfils the port `Progress`."""
-
-    @contextmanager
-    def task(self, label: str, *, total: int, unit: str) -> Generator[Callable[..., None]]:
-        """Open a task that nobody watches."""
-        del label, total, unit
-        yield self._ignored
-
-    def alarm(self, seconds: float) -> Callable[[], bool]:
-        """Return a function that never says that time has passed: nothing is written on the way."""
-        del seconds
-        return lambda: False
-
-    def _ignored(self, n: int = 1, note: str = "") -> None:
-        del n, note

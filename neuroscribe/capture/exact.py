@@ -54,16 +54,18 @@ class ExactSum:
 
     def put(self, row: int, column: int, value: Fraction) -> None:
         """Replace one sum, by as much of a value as limbs hold."""
-        own = ExactSum.zero(1, 1)
+        parts = ExactSum.zero(1, 1)
+        # A float is the 53 bits nearest to what is left, so that four of them hold more than 4 x 32 bits.
         for _ in range(LIMBS):
             part = float(value)
-            own.add(np.array([[part]]))
+            parts.add(np.array([[part]]))
             value -= Fraction(part)
-        self.limbs[row, :, column], self.top[row, column] = own.limbs[0, :, 0], own.top[0, 0]
+        self.limbs[row, :, column], self.top[row, column] = parts.limbs[0, :, 0], parts.top[0, 0]
 
     def rounded(self) -> Float[np.ndarray, "row column"]:
         """Return the sums as fp64, a fixed function of the limbs."""
         total = np.zeros(self.top.shape)
+        # From the lowest limb up, as a small one that comes after a large one would be rounded away.
         for limb in reversed(range(LIMBS)):
             total = total + np.ldexp(self.limbs[:, limb].astype(np.float64), -_BITS * limb)
         return np.ldexp(total, _BITS * np.where(total == 0, 0, self.top))
@@ -71,9 +73,13 @@ class ExactSum:
 
 def _cut(values: Float[np.ndarray, "row column"]) -> ExactSum:
     """Cut values into limbs; every step is exact."""
+    # frexp gives m x 2^e with 1/2 <= |m| < 1, so that |value| lies in [2^(e-1), 2^e). Floor division of e - 1
+    # then gives the power of 2^32 for which the first digit, |value| / 2^(32 top), lies in [1, 2^32).
     top = (np.frexp(values)[1] - 1) // _BITS
     rest = np.ldexp(values, -_BITS * top)
     limbs: list[np.ndarray] = []
+    # A digit and the fraction behind it have no more bits than the value; powers of 2 move its point alone.
+    # 53 bits span three digits at most, 1 + 32 + 20 bits: the fourth is 0 until sums are moved down.
     for _ in range(LIMBS):
         whole = np.trunc(rest)
         limbs.append(whole.astype(np.int64))
@@ -85,6 +91,8 @@ def _lowered(
     limbs: Int[np.ndarray, "row limb column"], places: Int[np.ndarray, "row column"]
 ) -> Int[np.ndarray, "row limb column"]:
     """Move limbs down by some places; what falls out at the bottom is left out."""
+    # Limbs are not carried into one another, so that what falls out is the same whether it falls out of each
+    # value or of their sum: this makes adding associative.
     source = np.arange(LIMBS)[None, :, None] - places[:, None, :]
     moved = np.take_along_axis(limbs, source.clip(0, LIMBS - 1), axis=1)
     return np.where((source >= 0) & (source < LIMBS), moved, 0)

@@ -7,7 +7,6 @@ for the compiler to take four or eight neurons at once. For that all arrays come
 neuron of the strip: of a part of an array the compiler does not know that neighbours adjoin.
 """
 
-# pyright: basic
 # pyright: basic, reportCallIssue=false
 import inspect
 from collections.abc import Callable
@@ -29,16 +28,16 @@ _FOR_WRITING, _FOR_LONG, _DATA = 1, 3, 1
 
 
 @intrinsic
-def prefetch(typing_context, array, row, column):
+def prefetch(_, array, row, column):
     """Ask for the cache line of `array[row, column]`, which must lie within the array, to be written to."""
-    del typing_context
+    # numba knows no prefetch, LLVM does (https://llvm.org/docs/LangRef.html, `llvm.prefetch`).
 
     def code(context, builder, signature, arguments):
         shape = signature.args[0]
         whole = context.make_array(shape)(context, builder, arguments[0])
         indices = [
-            context.cast(builder, value, own, types.intp)
-            for value, own in zip(arguments[1:], signature.args[1:], strict=True)
+            context.cast(builder, value, kind, types.intp)
+            for value, kind in zip(arguments[1:], signature.args[1:], strict=True)
         ]
         place = cgutils.get_item_pointer(context, builder, shape, whole, indices, wraparound=False)
         address = builder.bitcast(place, ir.IntType(8).as_pointer())
@@ -106,7 +105,7 @@ def take(
         plan.members(ids),
         *plan.arrays,
         plan.token_histogram,
-        *state.memory,
+        state.memory,
     )
     state.extend(ids.start, ids.stop)
     return bool(finite)
@@ -132,28 +131,21 @@ def _bits(values: Float[Tensor, "..."], dtype: torch.dtype) -> np.ndarray:
 
 
 @_compiled(parallel=True)
-def _take(
-    wide, raw, skipped, first_id, members, bounds, signs, counted, pivot, sums, extremes, positive, histogram,
-    peak_histogram, threshold, top_value, top_sequence, top_vector,
-):  # fmt: skip
+def _take(wide, raw, skipped, first_id, members, bounds, signs, counted, kept):
     neurons = raw.shape[2]
+    # One flag to a strip: threads that wrote to a shared one would race.
     strips = (neurons + wide - 1) // wide
     finite = np.zeros(strips, dtype=np.bool_)
     for strip in numba.prange(strips):
         start = strip * wide
         finite[strip] = _take_strip(
-            start, min(wide, neurons - start), raw, skipped, first_id, members, bounds, signs, counted, pivot,
-            sums, extremes, positive, histogram, peak_histogram, threshold, top_value, top_sequence,
-            top_vector,
-        )  # fmt: skip
+            start, min(wide, neurons - start), raw, skipped, first_id, members, bounds, signs, counted, kept
+        )
     return finite.all()
 
 
 @_compiled()
-def _take_strip(
-    start, width, raw, skipped, first_id, members, bounds, signs, counted, pivot, sums, extremes, positive,
-    histogram, peak_histogram, threshold, top_value, top_sequence, top_vector,
-):  # fmt: skip
+def _take_strip(start, width, raw, skipped, first_id, members, bounds, signs, counted, kept):
     sequences, tokens = raw.shape[0], raw.shape[1] - skipped
     bits = np.empty((tokens, width + _LINE), dtype=np.int32)
     low = np.empty(width, dtype=np.float32)
@@ -164,25 +156,27 @@ def _take_strip(
     peaks = np.empty((len(signs), sequences, width), dtype=np.float32)
     for s in range(sequences):
         _widen(raw[s], skipped, start, width, bits)
-        _moments(bits.view(np.float32), pivot[start : start + width], power, low, high, fired)
-        _add(start, power, low, high, sums, extremes)
+        _moments(bits.view(np.float32), kept.pivot[start : start + width], power, low, high, fired)
+        _add(start, power, low, high, kept.sums, kept.extremes)
         if counted:
-            _count(start, bits, place, histogram.reshape(histogram.size))
+            _count(start, bits, place, kept.histogram.reshape(kept.histogram.size))
         for side in range(len(signs)):
-            own = peaks[side, s]
-            own[:] = (high if signs[side] > 0 else -low) + _ZERO
+            peak = peaks[side, s]
+            peak[:] = (high if signs[side] > 0 else -low) + _ZERO
             for pool in range(members.shape[1]):
                 if members[s, pool]:
                     _keep_top(
-                        start, bits, first_id + s, own, bounds[pool], bounds[pool + 1],
-                        threshold[side, pool], top_value[side], top_sequence[side], top_vector[side], place,
+                        start, bits, first_id + s, peak, bounds[pool], bounds[pool + 1],
+                        kept.threshold[side, pool], kept.top_value[side], kept.top_sequence[side],
+                        kept.top_vector[side], place,
                     )  # fmt: skip
     for side in range(len(signs)):
-        _count_peaks(start, peaks[side].view(np.int32), peak_histogram[side])
+        _count_peaks(start, peaks[side].view(np.int32), kept.peak_histogram[side])
+    # Squares cannot cancel: one NaN or inf is enough to leave their sum without a finite value.
     finite = True
     for n in range(width):
-        positive[start + n] += fired[n]
-        finite &= np.isfinite(sums[1, start + n])
+        kept.positive[start + n] += fired[n]
+        finite &= np.isfinite(kept.sums[1, start + n])
     return finite
 
 
@@ -194,8 +188,8 @@ def _widen(raw, skipped, start, width, bits):
     """
     for t in range(bits.shape[0]):
         for n in range(width):
-            own = np.uint32(raw[np.uint64(skipped + t), np.uint64(start + n)])
-            bits[t, n] = np.int32(own << np.uint32(16) if raw.itemsize == 2 else own)
+            value = np.uint32(raw[np.uint64(skipped + t), np.uint64(start + n)])
+            bits[t, n] = np.int32(value << np.uint32(16) if raw.itemsize == 2 else value)
 
 
 @_compiled()
@@ -220,6 +214,8 @@ def _smallest(values):
 @_compiled()
 def _moments(values, pivot, power, low, high, fired):
     """Sum powers over the tokens in order, and find extremes; eight tokens to one load and store."""
+    # Additions of floats depend on their order: neurons lie side by side in a vector register, so that each
+    # one's tokens still add up one after the other, as in `reference.take`.
     tokens, width = len(values), len(low)
     power[:] = 0.0
     low[:] = values[0, : len(low)]
@@ -239,16 +235,17 @@ def _moments(values, pivot, power, low, high, fired):
 
 @_compiled(inline=True)
 def _add_powers(values, first, n, tokens, pivot, power):
-    one, two, three, four = power[0, n], power[1, n], power[2, n], power[3, n]
+    # Locals stay in registers; sums in memory would be loaded and stored for each token.
+    values_sum, squares, cubes, fourths = power[0, n], power[1, n], power[2, n], power[3, n]
     centre = np.float64(pivot[n])
     for step in range(tokens):
         centred = np.float64(values[first + step, n]) - centre
         square = centred * centred
-        one += centred
-        two += square
-        three += square * centred
-        four += square * square
-    power[0, n], power[1, n], power[2, n], power[3, n] = one, two, three, four
+        values_sum += centred
+        squares += square
+        cubes += square * centred
+        fourths += square * square
+    power[0, n], power[1, n], power[2, n], power[3, n] = values_sum, squares, cubes, fourths
 
 
 @_compiled(inline=True)
@@ -265,18 +262,22 @@ def _compare(values, first, n, tokens, low, high, fired):
 @_compiled()
 def _count(start, bits, place, counts):
     """Count every value in its bin; those of one token lie in bins of different neurons."""
+    # Three loops: the first two have neither branch nor scattered place and are taken many at once; the
+    # additions, to places that depend on the values, cannot be.
     size = np.empty(len(place), dtype=np.float32)
     steps = size.view(np.int32)
     middle = (start + np.arange(len(place), dtype=np.int32)) * np.int32(BINS) + np.int32(HALF_OCTAVES)
     for t in range(len(bits)):
         values = bits[t].view(np.float32)
         for n in range(len(place)):
-            own = abs(values[n])
-            own = own if own > _LEAST else _LEAST
-            size[n] = own if own < _MOST else _MOST
+            magnitude = abs(values[n])
+            magnitude = magnitude if magnitude > _LEAST else _LEAST
+            size[n] = magnitude if magnitude < _MOST else _MOST
+        # fp32 has 8 bits of exponent before 23 of mantissa: without the lowest 22, half octaves are left. The
+        # sign bit, spread by the shift to 0 or -1, negates in two's complement: (m ^ -1) + 1 = -m.
         for n in range(len(place)):
-            magnitude, sign = (steps[n] >> 22) - _FIRST_STEP, bits[t, n] >> 31
-            place[n] = middle[n] + ((magnitude ^ sign) - sign)
+            step, sign = (steps[n] >> 22) - _FIRST_STEP, bits[t, n] >> 31
+            place[n] = middle[n] + ((step ^ sign) - sign)
         for n in range(len(place)):
             counts[place[n]] += 1
 
@@ -287,6 +288,7 @@ def _count_peaks(start, bits, peak_histogram):
     where = np.empty(bits.shape[1], dtype=np.int32)
     for s in range(bits.shape[0]):
         for n in range(bits.shape[1]):
+            # Three bits of mantissa beside the exponent: eighths of an octave.
             steps = ((bits[s, n] & 0x7FFFFFFF) >> 20) - _FIRST_PEAK_STEP
             magnitude = min(max(steps, 0), EIGHTH_OCTAVES)
             where[n] = EIGHTH_OCTAVES + (magnitude if bits[s, n] >= 0 else -magnitude)
@@ -301,27 +303,31 @@ def _keep_top(
     start, bits, sequence, peaks, first, stop, least, top_value, top_sequence, top_vector, chosen
 ):  # fmt: skip
     """Find neurons whose list may change, then slots, then copy; each asks for what the next one needs."""
-    found = 0
+    # Parameters one by one, since `kept` holds both sides and this works on one. Few neurons pass, and which
+    # ones no processor foresees: where the comparison is added there is no branch to guess.
+    candidates = 0
     for n in range(len(peaks)):
-        chosen[found] = n
-        found += peaks[n] >= least[start + n]
-    for place in range(found):
+        chosen[candidates] = n
+        candidates += peaks[n] >= least[start + n]
+    # Ids take 8 bytes, so that half a line's slots is the step that meets every line of ids and values.
+    for place in range(candidates):
         for slot in range(first, stop, _LINE // 2):
             prefetch(top_value, start + chosen[place], slot)
             prefetch(top_sequence, start + chosen[place], slot)
-    slots = np.full(found, -1)
-    for place in range(found):
+    slots = np.full(candidates, -1)
+    for place in range(candidates):
         n = chosen[place]
-        own = start + n
-        slot = _worst(least[own], top_value[own], top_sequence[own], first, stop)
-        if peaks[n] > least[own] or sequence < top_sequence[own, slot]:
+        neuron = start + n
+        slot = _worst(least[neuron], top_value[neuron], top_sequence[neuron], first, stop)
+        # A tie goes to the smaller sequence id: whichever shard or batch comes first, the same is kept.
+        if peaks[n] > least[neuron] or sequence < top_sequence[neuron, slot]:
             slots[place] = slot
             for t in range(0, len(bits), _LINE):
-                prefetch(top_vector[own], slot, t)
-            top_value[own, slot] = peaks[n]
-            top_sequence[own, slot] = sequence
-            least[own] = _smallest(top_value[own, first:stop])
-    for place in range(found):
+                prefetch(top_vector[neuron], slot, t)
+            top_value[neuron, slot] = peaks[n]
+            top_sequence[neuron, slot] = sequence
+            least[neuron] = _smallest(top_value[neuron, first:stop])
+    for place in range(candidates):
         if slots[place] >= 0:
             _copy(bits, chosen[place], top_vector[start + chosen[place], slots[place]])
 

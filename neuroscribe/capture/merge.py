@@ -22,12 +22,13 @@ def merged(states: Sequence[LayerState], plan: CapturePlan) -> LayerState:
 
     Raises CaptureError where a sequence is in two of them.
     """
-    return reduce(lambda one, other: _joined(one, other, plan), states)
+    return reduce(lambda left, right: _joined(left, right, plan), states)
 
 
 def _joined(one: LayerState, other: LayerState, plan: CapturePlan) -> LayerState:
     _check_alike(one, other)
     ranges = joined([*one.ranges, *other.ranges])
+    # The smaller pivot: of any number of states the same one comes out, in whatever order they are joined.
     pivot = torch.minimum(one.pivot, other.pivot)
     exact = _moved(one, pivot)
     exact.merge(_moved(other, pivot))
@@ -39,6 +40,7 @@ def _joined(one: LayerState, other: LayerState, plan: CapturePlan) -> LayerState
         top_vector=vector,
         random_vector=_random(one, other, plan),
         pivot=pivot,
+        # No block is under way in either state, which `_check_alike` has seen to.
         sums=torch.zeros_like(one.sums),
         limbs=torch.from_numpy(exact.limbs),  # pyright: ignore[reportUnknownMemberType]
         limb_top=torch.from_numpy(exact.top),  # pyright: ignore[reportUnknownMemberType]
@@ -64,6 +66,9 @@ def _moved(state: LayerState, pivot: Float[Tensor, " neuron"]) -> ExactSum:
     exact = ExactSum(state.limbs.numpy().copy(), state.limb_top.numpy().copy())
     count = state.sequences * state.top_vector.shape[-1]
     for neuron in map(int, (state.pivot != pivot).nonzero()[:, 0]):
+        # By the binomial theorem, with x - new = (x - old) + shift:
+        # Σ(x - new)^p = Σ_k C(p, k) Σ(x - old)^k shift^(p - k), where Σ(x - old)^0 counts the activations.
+        # In fractions, since the terms nearly cancel where the pivot is large beside the spread.
         shift = Fraction(float(state.pivot[neuron])) - Fraction(float(pivot[neuron]))
         sums = [Fraction(count), *(exact.fraction(power, neuron) for power in range(4))]
         for power in range(1, 5):
@@ -92,17 +97,18 @@ def _best(
     Float[Tensor, "polarity neuron slot token"],
 ]:
     """Return the slots of both states' best sequences, pool by pool."""
+    # What is among the k best of all is among the k best of its part, and ties go by sequence id alone.
     value, ids = torch.empty_like(one.top_value), torch.empty_like(one.top_sequence)
     vector = torch.empty_like(one.top_vector)
     for side in range(len(plan.polarities)):
         for first, stop in pairwise(plan.bounds):
-            own = (side, slice(None), slice(first, stop))
-            values = torch.cat([one.top_value[own], other.top_value[own]], 1)
-            sequences = torch.cat([one.top_sequence[own], other.top_sequence[own]], 1)
-            vectors = torch.cat([one.top_vector[own], other.top_vector[own]], 1)
+            slots = (side, slice(None), slice(first, stop))
+            values = torch.cat([one.top_value[slots], other.top_value[slots]], 1)
+            sequences = torch.cat([one.top_sequence[slots], other.top_sequence[slots]], 1)
+            vectors = torch.cat([one.top_vector[slots], other.top_vector[slots]], 1)
             order = by_peak(values, sequences)[:, : stop - first]
-            value[own], ids[own] = values.gather(1, order), sequences.gather(1, order)
-            vector[own] = vectors.gather(1, order[:, :, None].expand(-1, -1, vectors.shape[2]))
+            value[slots], ids[slots] = values.gather(1, order), sequences.gather(1, order)
+            vector[slots] = vectors.gather(1, order[:, :, None].expand(-1, -1, vectors.shape[2]))
     return value, ids, vector
 
 
@@ -114,11 +120,11 @@ def _thresholds(
 
 def _random(one: LayerState, other: LayerState, plan: CapturePlan) -> Float[Tensor, "random token neuron"]:
     """Return the shared random sequences, each from the state that has taken it."""
-    found = one.random_vector.clone()
+    vectors = one.random_vector.clone()
     theirs = [
         slot
         for slot, sequence in enumerate(plan.random_ids)
         if any(first <= sequence < stop for first, stop in other.ranges)
     ]
-    found[theirs] = other.random_vector[theirs]
-    return found
+    vectors[theirs] = other.random_vector[theirs]
+    return vectors

@@ -9,6 +9,7 @@ On a GPU alone the last bits of a block's power sums depend on the batch (`neuro
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from neuroscribe.errors import CaptureError
 from neuroscribe.tables.scales import BINS, PEAK_BINS
 
 EMPTY = np.iinfo(np.int64).max
-"""Sequence id of a slot that holds nothing yet."""
+"""Sequence id of a slot that holds nothing yet: the largest, which loses every tie."""
 BLOCK = 1024
 """Sequences whose power sums are added in order; shards begin at multiples of it."""
 LOOKUP_UNIT = 2.0**-32
@@ -58,10 +59,10 @@ class CapturePlan:
     @cached_property
     def bounds(self) -> tuple[int, ...]:
         """First slot of the top k, then of each pool, then the number of slots."""
-        found = [0, self.top_k]
+        slots = [0, self.top_k]
         for pool in self.pools:
-            found.append(found[-1] + pool.slots)
-        return tuple(found)
+            slots.append(slots[-1] + pool.slots)
+        return tuple(slots)
 
     @cached_property
     def arrays(self) -> tuple[Int[np.ndarray, " bound"], Float[np.ndarray, " polarity"]]:
@@ -74,10 +75,11 @@ class CapturePlan:
 
         The last answer is kept, since each layer of a batch asks the same.
         """
+        # Each plan has its own cache: one on the method would hash the plan, which holds a dict.
         return lru_cache(maxsize=1)(self._members)
 
     def _members(self, ids: range) -> Bool[np.ndarray, "sequence pool"]:
-        rows = [[True, *(sequence in own for own in self._pool_ids)] for sequence in ids]
+        rows = [[True, *(sequence in pool_ids for pool_ids in self._pool_ids)] for sequence in ids]
         return np.array(rows, dtype=np.bool_)
 
     @cached_property
@@ -85,10 +87,20 @@ class CapturePlan:
         return [frozenset(pool.sequence_ids) for pool in self.pools]
 
 
-_SHARED = (
-    "pivot", "sums", "extremes", "positive", "histogram", "peak_histogram", "threshold", "top_value",
-    "top_sequence",
-)  # fmt: skip
+class Memory(NamedTuple):
+    """What compiled code reads and changes of a state, as arrays over the tensors' own memory."""
+
+    pivot: np.ndarray
+    sums: np.ndarray
+    extremes: np.ndarray
+    positive: np.ndarray
+    histogram: np.ndarray
+    peak_histogram: np.ndarray
+    threshold: np.ndarray
+    top_value: np.ndarray
+    top_sequence: np.ndarray
+    top_vector: np.ndarray
+    """The bits of bf16 or fp32, as unsigned integers."""
 
 
 @dataclass
@@ -124,14 +136,15 @@ class LayerState:
     """Sequences taken so far, as ascending ranges (first, past the last) that do not touch."""
 
     @cached_property
-    def memory(self) -> tuple[np.ndarray, ...]:
-        """What compiled code reads and changes, as arrays over the tensors' own memory: looked up once.
+    def memory(self) -> Memory:
+        """The arrays for compiled code, looked up once.
 
-        In the order of `_SHARED`; top vectors come last, as their bits. These tensors change in place alone:
-        another tensor in such a field would not be seen.
+        These tensors change in place alone: another tensor in such a field would not be seen.
         """
+        # numpy has no bf16; compiled code writes these vectors and never reckons with them.
         bits = torch.uint16 if self.top_vector.dtype == torch.bfloat16 else torch.uint32
-        return (*(getattr(self, name).numpy() for name in _SHARED), self.top_vector.view(bits).numpy())
+        shared = {name: getattr(self, name).numpy() for name in Memory._fields if name != "top_vector"}
+        return Memory(**shared, top_vector=self.top_vector.view(bits).numpy())
 
     @property
     def sequences(self) -> int:
@@ -145,6 +158,7 @@ class LayerState:
 
     def extend(self, first: int, stop: int) -> None:
         """Note that the sequences from `first` to before `stop` have been taken."""
+        # Nearly always the next sequences, which need no look at the ranges before.
         *before, (start, end) = self.ranges or ((first, first),)
         self.ranges = (*before, (start, stop)) if end == first else joined([*self.ranges, (first, stop)])
 
@@ -181,6 +195,8 @@ class LayerState:
 
     def on(self, device: torch.device, *, lookup: torch.device) -> "LayerState":
         """Return the state on a device and its lookup sums on another; exact sums stay on the CPU."""
+        # Limbs are numpy's work, once a block. Lookup sums alone grow with the vocabulary, and may not fit
+        # beside a model.
         staying = ("ranges", "lookup_sum", "limbs", "limb_top")
         moved = {
             item.name: getattr(self, item.name).to(device)
@@ -197,16 +213,16 @@ class LayerState:
 
 def joined(ranges: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
     """Return ranges in ascending order, touching ones as one; raises CaptureError where they overlap."""
-    found: list[tuple[int, int]] = []
+    merged: list[tuple[int, int]] = []
     for first, stop in sorted(ranges):
-        if found and first < found[-1][1]:
+        if merged and first < merged[-1][1]:
             raise CaptureError(
-                f"sequences {first} to {min(stop, found[-1][1]) - 1} are in two of the states to be merged;"
+                f"sequences {first} to {min(stop, merged[-1][1]) - 1} are in two of the states to be merged;"
                 " merge each shard once"
             )
-        touches = bool(found) and first == found[-1][1]
-        found[-1:] = [(found[-1][0], stop)] if touches else [*found[-1:], (first, stop)]
-    return tuple(found)
+        touches = bool(merged) and first == merged[-1][1]
+        merged[-1:] = [(merged[-1][0], stop)] if touches else [*merged[-1:], (first, stop)]
+    return tuple(merged)
 
 
 def empty_state(
@@ -228,6 +244,7 @@ def empty_state(
     exact = ExactSum.zero(4, neurons)
     columns = sides * len(plan.lookup_neurons.get(layer, ()))
     return LayerState(
+        # Below every activation, so that the first sequences enter without a case of their own.
         top_value=torch.full((sides, neurons, slots), -torch.inf),
         top_sequence=torch.full((sides, neurons, slots), EMPTY, dtype=torch.int64),
         threshold=torch.full((sides, 1 + len(plan.pools), neurons), -torch.inf),
@@ -237,8 +254,10 @@ def empty_state(
         sums=torch.zeros(4, neurons, dtype=torch.float64),
         limbs=torch.from_numpy(exact.limbs),  # pyright: ignore[reportUnknownMemberType]
         limb_top=torch.from_numpy(exact.top),  # pyright: ignore[reportUnknownMemberType]
+        # The neutral elements of minimum and maximum.
         extremes=torch.tensor([[torch.inf], [-torch.inf]]).repeat(1, neurons),
         positive=torch.zeros(neurons, dtype=torch.int64),
+        # In 32 bits, for half the memory to count in; `check_tokens` refuses corpora that overflow them.
         histogram=torch.zeros(neurons, BINS if plan.token_histogram else 0, dtype=torch.int32),
         peak_histogram=torch.zeros(sides, neurons, PEAK_BINS, dtype=torch.int32),
         lookup_sum=torch.zeros(vocabulary, columns, dtype=torch.int64),

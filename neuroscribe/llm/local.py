@@ -100,7 +100,6 @@ class LocalLLM:
         enough: Sequence[Callable[[str], bool]] = (),
     ) -> list[Reply]:
         """Continue several prompts as `reply` does, at once where all begin alike and the model can."""
-        del schema
         tokens = [self._prompts.prompt(messages) for messages in prompts]
         for shared, own in tokens:
             self._check_length(len(shared) + len(own) + max_tokens)
@@ -252,8 +251,7 @@ class LocalLLM:
         return {*ends, self._tokenizer.eos_token_id} - {None}
 
 
-def _never(answer: str) -> bool:
-    del answer
+def _never(_: str) -> bool:
     return False
 
 

@@ -37,9 +37,9 @@ def forked(cache: Any, rows: int = 1) -> Any:
     """
     if cache is None:
         return None
-    own = copy.copy(cache)
-    own.layers = [_forked(layer, rows) for layer in cache.layers]
-    return own
+    fork = copy.copy(cache)
+    fork.layers = [_forked(layer, rows) for layer in cache.layers]
+    return fork
 
 
 def _forked(layer: Any, rows: int) -> Any:
@@ -51,10 +51,12 @@ def _forked(layer: Any, rows: int) -> Any:
                 f"the model keeps {type(layer).__name__} between tokens, which rows of a batch cannot share;"
                 " use a model whose every layer attends to its past in [llm] or [simulator_llm]"
             )
+        # What else a layer keeps (a convolution's, a recurrent state) may be changed in place.
         return copy.deepcopy(layer)
-    own = copy.copy(layer)
-    own.keys, own.values = layer.keys.expand(rows, -1, -1, -1), layer.values.expand(rows, -1, -1, -1)
-    return own
+    # Keys and values are replaced, never changed in place, so that all rows may share the prefix's memory.
+    fork = copy.copy(layer)
+    fork.keys, fork.values = layer.keys.expand(rows, -1, -1, -1), layer.values.expand(rows, -1, -1, -1)
+    return fork
 
 
 Draw = Callable[[Float[Tensor, " token"]], int]
@@ -81,10 +83,11 @@ def continued(
     `enough` tells of each, if given, that the tokens so far are all that is wanted.
     """
     after, longest = cached_length(prefix), max(map(len, prompts))
-    fillings = [longest - len(own) for own in prompts]
+    # Filled up in front, all rows end at the same place: one read of the last logits serves every row.
+    fillings = [longest - len(prompt) for prompt in prompts]
     made: list[list[int]] = [[] for _ in prompts]
     going = list(range(len(prompts)))
-    rows = [[own[0]] * fill + list(own) for own, fill in zip(prompts, fillings, strict=True)]
+    rows = [[prompt[0]] * fill + list(prompt) for prompt, fill in zip(prompts, fillings, strict=True)]
     cache = forked(prefix, len(prompts))
     for done in range(most):
         given = _places([fillings[row] for row in going], after, longest, done, device=model.device)
@@ -101,6 +104,7 @@ def continued(
         ]
         if not kept:
             break
+        # An answer that has ended would be computed on for nothing, to the end of the longest.
         if len(kept) < len(going):
             cache.batch_select_indices(torch.tensor(kept, device=model.device, dtype=torch.long))
         going = [going[place] for place in kept]
@@ -112,10 +116,12 @@ def _places(
     fillings: Sequence[int], after: int, longest: int, done: int, *, device: torch.device
 ) -> dict[str, Tensor]:
     """Return mask and positions of the next step; none where no prompt is filled up."""
+    # Without filling, what a model sees by itself is right, and it may take its faster way without a mask.
     if not any(fillings):
         return {}
     fill = torch.tensor(fillings, device=device)[:, None]
     places = torch.arange(after + longest + done, device=device)[None]
     seen = (places < after) | (places >= after + fill)
-    own = places[:, after:] if not done else places[:, -1:]
-    return {"attention_mask": seen.long(), "position_ids": (own - fill).clamp(min=0)}
+    asked = places[:, after:] if not done else places[:, -1:]
+    # Filling needs some position that there is, whichever: nothing sees it.
+    return {"attention_mask": seen.long(), "position_ids": (asked - fill).clamp(min=0)}

@@ -58,10 +58,12 @@ def inputs(rows: Sequence[Row], after: int, *, device: torch.device, dtype: torc
     Rows without questions are left to the model's own causal attention; they need neither mask nor positions.
     """
     longest = max(len(row.tokens) for row in rows)
+    # Filled up behind, where causal attention lets nothing that is read see it.
     ids = [_filled(row.tokens, row.tokens[-1], longest) for row in rows]
     given: dict[str, Any] = {"input_ids": torch.tensor(ids, device=device)}
     if any(row.questions for row in rows):
         positions = [_filled(row.positions(), 0, longest) for row in rows]
+        # Filling is a stretch of its own, so that no question takes it for its own.
         stretches = [_filled(row.stretches(), _FILLING, longest) for row in rows]
         seen = visible(torch.tensor(stretches, device=device))
         mask = torch.zeros(len(rows), 1, longest, after + longest, dtype=dtype, device=device)
@@ -97,8 +99,8 @@ def row_probabilities(
     rounding of the model's dtype. Raises LLMError when the model's numbers overflow.
     """
     with torch.inference_mode():
-        found = [_read(model, prefix, batch, values) for batch in batches(rows, places)]
-    return [reading for batch in found for reading in batch]
+        read = [_read(model, prefix, batch, values) for batch in batches(rows, places)]
+    return [reading for batch in read for reading in batch]
 
 
 def look_back(model: Any) -> int | None:
@@ -128,12 +130,15 @@ def check_questions(model: Any, tokens: Sequence[int], identity: str) -> None:
         apart = float((together.log() - torch.stack(alone)).abs().max())
     except (TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise CapabilityError(f"{_unreadable(identity)} ({type(error).__name__}: {error})") from error
+    # Not `apart >`, which a NaN would pass.
     if not apart <= (_ROUNDING if model.dtype == torch.float32 else _NARROW_ROUNDING):
         raise CapabilityError(f"{_unreadable(identity)} (log-probabilities off by {apart:.3g})")
 
 
 def scaled_logits(model: Any, logits: Float[Tensor, "slot token"]) -> Float[Tensor, "slot token"]:
     """Return an output embedding's logits in float32 as the model gives them: some families scale or cap."""
+    # Cohere multiplies by `logit_scale`, Granite divides by `logits_scaling`, Gemma 2 caps: all of it after
+    # the output embedding, in the forward pass that is left out here.
     config = model.config.get_text_config()
     factor = getattr(config, "logit_scale", None) or 1 / (getattr(config, "logits_scaling", None) or 1)
     cap = getattr(config, "final_logit_softcapping", None)
@@ -154,10 +159,11 @@ def finite(total: Tensor) -> Tensor:
 def _read(model: Any, prefix: Any, batch: Sequence[Row], values: Sequence[int]) -> list[Tensor]:
     given = inputs(batch, cached_length(prefix), device=model.device, dtype=model.dtype)
     cache = forked(prefix, len(batch))
+    # The body alone: the model itself would project every place on the vocabulary, most of them for nothing.
     states = model.base_model(**given, past_key_values=cache, use_cache=cache is not None)
     places = [(index, slot) for index, row in enumerate(batch) for slot in row.slots]
-    own, slots = torch.tensor(places, device=model.device).T
-    read = _value_probabilities(model, states.last_hidden_state[own, slots], values)
+    rows, slots = torch.tensor(places, device=model.device).T
+    read = _value_probabilities(model, states.last_hidden_state[rows, slots], values)
     return list(torch.split(read, [len(row.slots) for row in batch]))
 
 
@@ -166,12 +172,13 @@ def _value_probabilities(
 ) -> Float[Tensor, "slot value"]:
     """Project the places that are read, and no others, on the vocabulary, some at a time."""
     head = model.get_output_embeddings()
-    found: list[Tensor] = []
+    probabilities: list[Tensor] = []
     for part in torch.split(states, max(1, _LOGITS_AT_ONCE // head.weight.shape[0])):
         logits = scaled_logits(model, head(part))
+        # A softmax at a few values: exp(logit - log Σ exp(logits)), which overflows nowhere.
         total = finite(logits.logsumexp(-1, keepdim=True))
-        found.append((logits[:, list(values)] - total).exp().cpu())
-    return torch.cat(found)
+        probabilities.append((logits[:, list(values)] - total).exp().cpu())
+    return torch.cat(probabilities)
 
 
 def _plain(model: Any, tokens: Sequence[int]) -> Float[Tensor, " token"]:

@@ -40,10 +40,10 @@ def correlations(truth: Activations, simulated: Activations, *, samples: int, se
     """Return correlations; undefined for unreadable simulations and for constant values on either side."""
     reasons = _reasons(truth, simulated)
     constant = {"truth": _constant(truth), "simulation": _constant(simulated)}
-    for name, found in constant.items():
+    for name, is_constant in constant.items():
         reasons = [
-            reason or (f"constant {name}" if own else None)
-            for reason, own in zip(reasons, found, strict=True)
+            reason or (f"constant {name}" if alike else None)
+            for reason, alike in zip(reasons, is_constant, strict=True)
         ]
     sums = _sums(_centred(truth), _centred(simulated))
     return estimates(sums, _pearson, reasons, samples=samples, seed=seed)
@@ -55,7 +55,7 @@ def contrasts(
     """Return contrasts; undefined also where both simulations differ by a constant."""
     found = correlations(truth, simulated - control, samples=samples, seed=seed)
     same = "the simulation is that under the control's explanation"
-    return [Estimate.missing(same) if one.null_reason == "constant simulation" else one for one in found]
+    return [Estimate.missing(same) if each.null_reason == "constant simulation" else each for each in found]
 
 
 def variances_explained(
@@ -66,6 +66,7 @@ def variances_explained(
         reason or ("constant truth" if constant else None)
         for reason, constant in zip(_reasons(truth, calibrated), _constant(truth), strict=True)
     ]
+    # Centred once over all sequences, which moves no variance; a draw's own mean is taken off by its sums.
     centred, error = _centred(truth), _readable(truth - calibrated)
     n = np.full(truth.shape[:2], truth.shape[2], dtype=np.float64)
     sums = np.stack([n, centred.sum(2), (centred**2).sum(2), (error**2).sum(2)], axis=2)
@@ -78,8 +79,8 @@ def deviations_explained(
     """Return absolute deviations explained; undefined for unreadable simulations and truth that is all 0."""
     silent = (truth == 0).all(axis=(1, 2))
     reasons = [
-        reason or ("truth is 0 at every token" if own else None)
-        for reason, own in zip(_reasons(truth, calibrated), silent, strict=True)
+        reason or ("truth is 0 at every token" if is_silent else None)
+        for reason, is_silent in zip(_reasons(truth, calibrated), silent, strict=True)
     ]
     sums = np.stack([np.abs(truth).sum(2), np.abs(_readable(truth - calibrated)).sum(2)], axis=2)
     return estimates(sums, ratio_explained, reasons, samples=samples, seed=seed)
@@ -127,6 +128,8 @@ def _sums(x: Activations, y: Activations) -> Float[np.ndarray, "neuron sequence 
 def _pearson(sums: Float[np.ndarray, "*shape 6"]) -> Float[np.ndarray, "*shape"]:
     n, sx, sy, sxx, syy, sxy = np.moveaxis(sums, -1, 0)
     n = np.maximum(n, 1)
+    # Σ(x - mean)² = Σx² - (Σx)² / n, which cancels; what is left of a constant is rounding, hence _TINY. The
+    # factors 1/n of variances and covariance cancel in the quotient.
     vx, vy = sxx - sx * sx / n, syy - sy * sy / n
     defined = (vx > _TINY * sxx) & (vy > _TINY * syy)
     scale = np.sqrt(np.where(defined, vx * vy, 1.0))

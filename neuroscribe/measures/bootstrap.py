@@ -49,14 +49,16 @@ def estimates(
     """
     values = measure(sums.sum(1))
     known = [place for place, reason in enumerate(reasons) if reason is None]
-    found = {place: Estimate.missing(reason) for place, reason in enumerate(reasons) if reason is not None}
+    estimated = {
+        place: Estimate.missing(reason) for place, reason in enumerate(reasons) if reason is not None
+    }
     if samples == 0 or sums.shape[1] < 2:
-        found |= {place: Estimate(float(values[place]), None, None, None) for place in known}
+        estimated |= {place: Estimate(float(values[place]), None, None, None) for place in known}
     else:
         low, high = _intervals(sums[known], measure, values[known], samples=samples, seed=seed)
-        for place, own_low, own_high in zip(known, low, high, strict=True):
-            found[place] = Estimate(float(values[place]), float(own_low), float(own_high), None)
-    return [found[place] for place in range(len(reasons))]
+        for place, least, most in zip(known, low, high, strict=True):
+            estimated[place] = Estimate(float(values[place]), float(least), float(most), None)
+    return [estimated[place] for place in range(len(reasons))]
 
 
 def _intervals(
@@ -72,15 +74,17 @@ def _intervals(
     size = max(1, _CHUNK_BYTES // (8 * samples * parts))
     bounds = [np.zeros((2, 0))]
     for first in range(0, neurons, size):
-        own = sums[first : first + size]
-        draws = measure(weights @ own)
+        # Sums are additive over units, so those of a draw are the units' sums, each as often as it was drawn.
+        draws = measure(weights @ sums[first : first + size])
         bounds.append(_quantiles(draws, values[first : first + size]))
     low, high = np.concatenate(bounds, axis=1)
+    # A percentile interval need not hold the value around which it is drawn.
     return np.minimum(low, values), np.maximum(high, values)
 
 
 def draw_weights(units: int, *, samples: int, seed: int) -> Float[np.ndarray, "draw unit"]:
     """Return how often each unit is in each bootstrap draw."""
+    # Drawing n of n units with replacement, and counting how often each came, is one multinomial draw.
     drawn = np.random.default_rng(seed).multinomial(units, np.full(units, 1 / units), size=samples)
     return drawn.astype(np.float64)
 
@@ -102,6 +106,7 @@ def _quantiles(
     bounds = np.tile(values, (2, 1))
     if whole.any():
         bounds[:, whole] = np.quantile(draws[whole], _LEVELS, axis=1)
+    # A draw may leave a measure undefined, as one without any firing unit, and of each neuron another one.
     for place in np.flatnonzero(~whole & ~none):
         bounds[:, place] = np.quantile(draws[place, finite[place]], _LEVELS)
     return bounds

@@ -1,5 +1,6 @@
 """Ports: all protocols between the core and the outside, and the values that cross them.
 
 Holds models, sources, stores, checks, and replies. Imports only what those values are made of. Not here:
-anyone who fulfils a port; adapters are in `resources`, fakes in `testing`.
+anyone who fulfils a port, but for the progress that shows nothing; adapters are in `resources`, fakes in
+`testing`.
 """

@@ -67,17 +67,23 @@ def copied(answer: str, text: str, *, label: str, nothing: str, cut: bool = Fals
     said = _without_label(answer, label)
     if said.strip(_EDGES).lower() == nothing:
         return Copied()
+    # Where an answer was cut off, nobody knows whether its last phrase has ended.
     listed = _listed(said)[: -1 if cut else None]
     phrases = [part for phrase in listed for part in _parts(phrase, text)]
-    found = {phrase: _places(phrase, text) for phrase in dict.fromkeys(phrases)}
-    if _NOTHING.fullmatch(said) and not any(found.values()):
+    places_of = {phrase: _places(phrase, text) for phrase in dict.fromkeys(phrases)}
+    if _NOTHING.fullmatch(said) and not any(places_of.values()):
         return Copied()
     times = Counter(phrases)
     return Copied(
-        tuple(dict.fromkeys(span for places in found.values() for span in places)),
-        tuple(phrase for phrase, places in found.items() if not places),
-        any(times[phrase] > max(1, len(places)) for phrase, places in found.items()),
+        tuple(dict.fromkeys(span for places in places_of.values() for span in places)),
+        tuple(phrase for phrase, places in places_of.items() if not places),
+        any(_too_often(times[phrase], places) for phrase, places in places_of.items()),
     )
+
+
+def _too_often(times: int, places: Sequence[Span]) -> bool:
+    """Tell whether a phrase is listed more often than a text holds it; once is never too often."""
+    return times > max(1, len(places))
 
 
 def goes_round(answer: str, text: str, *, label: str) -> bool:
@@ -85,12 +91,14 @@ def goes_round(answer: str, text: str, *, label: str) -> bool:
 
     They must also be more than the text holds: a text may say one word many times.
     """
+    # The last phrase is still being written; small models repeat the same few phrases for ever, so that all
+    # of several in a row must be old ones: a single one comes again in any list.
     phrases = _listed(_without_label(answer, label))[:-1]
     before, last = phrases[:-_AGAIN], phrases[-_AGAIN:]
     if len(last) < _AGAIN or not set(last) <= set(before):
         return False
     times = Counter(phrases)
-    return all(times[phrase] > max(1, len(_places(phrase, text))) for phrase in set(last))
+    return all(_too_often(times[phrase], _places(phrase, text)) for phrase in set(last))
 
 
 def _without_label(answer: str, label: str) -> str:
@@ -106,6 +114,7 @@ def _listed(said: str) -> list[str]:
 
 def _parts(phrase: str, text: str) -> list[str]:
     """Return what other marks part in a phrase, if the text holds some part and not the whole."""
+    # Only where the whole is not there: "salt and pepper" may be what the text says.
     parts = [part for part in _PARTING_ELSE.split(phrase) if part]
     if _places(phrase, text) or not any(_places(part, text) for part in parts):
         return [phrase]
@@ -113,9 +122,12 @@ def _parts(phrase: str, text: str) -> list[str]:
 
 
 def _places(phrase: str, text: str) -> list[Span]:
+    """Return where a text holds a phrase as whole words, in the form closest to what was said."""
+    # A copy is of what the prompt shows (escaped, with spaces in marks), and models quote it. The strictest
+    # form that fits decides, so that "US" is not also every "us".
     for form in dict.fromkeys((phrase, unescaped(phrase), _FORGED.sub("", phrase), phrase.strip(_EDGES))):
         for flags in (re.NOFLAG, re.IGNORECASE):
-            spans = [found.span() for found in re.finditer(re.escape(form), text, flags)] if form else []
+            spans = [match.span() for match in re.finditer(re.escape(form), text, flags)] if form else []
             if whole := [span for span in spans if _is_whole(span, text)]:
                 return whole
     return []
@@ -137,6 +149,7 @@ def _is_letter(character: str) -> bool:
     """Tell whether a character is part of a word; in wide scripts, without spaces, every run is a word."""
     if not character or unicodedata.east_asian_width(character) in "WF":
         return False
+    # Marks (M) belong to the letter before them: a vowel sign of Devanagari, or an accent set apart.
     return character == "_" or unicodedata.category(character)[0] in "LMN"
 
 
@@ -192,27 +205,28 @@ class MatchingWordsLayout:
         text, spans = text_and_spans(tokens)
         data = wording(self.name)
         cut = reply.status == "truncated"
-        found = copied(reply.text or "", text, label=data["label"], nothing=data["nothing"], cut=cut)
-        if status := _fault(reply, found):
+        answer = copied(reply.text or "", text, label=data["label"], nothing=data["nothing"], cut=cut)
+        if status := _fault(reply, answer):
             return without_values(len(tokens), status)
         values = [0.0] * len(tokens)
-        for start, stop in found.spans:
+        for start, stop in answer.spans:
             for place in touched(spans, start, stop):
                 values[place] = _FITS
-        return Simulated(tuple(values), None, unmatched_words=len(found.unmatched))
+        return Simulated(tuple(values), None, unmatched_words=len(answer.unmatched))
 
 
-def _fault(reply: Reply, found: Copied) -> ReadingStatus | None:
+def _fault(reply: Reply, answer: Copied) -> ReadingStatus | None:
     """Return why an answer cannot be read, if it cannot."""
     if not (reply.text or "").strip():
         return "unparsable"
-    seen = fault(reply.text or "") if found.unmatched else None
+    # Copied words alone may read like a refusal ("I cannot") if the text does.
+    seen = fault(reply.text or "") if answer.unmatched else None
     if seen == "refused":
         return "refused"
-    if reply.status == "truncated" and not found.circles:
+    if reply.status == "truncated" and not answer.circles:
         return "truncated"
     # Words that are not there are words; an error or a page, of which the text holds nothing, is no list.
-    return "unparsable" if found.has_prose or (seen and not found.spans) else None
+    return "unparsable" if answer.has_prose or (seen and not answer.spans) else None
 
 
 def _question(explanation: str, text: str) -> str:

@@ -8,6 +8,7 @@ from itertools import cycle
 from torch import Tensor
 
 from neuroscribe.errors import StoreError
+from neuroscribe.ports.silent import Silent
 
 
 class MemoryTensors:
@@ -105,8 +106,8 @@ class MemoryDatasets:
         return f"memory://{study}"
 
 
-class SilentProgress:
-    """Fulfils the port `Progress`; counts what was done and shows nothing.
+class SilentProgress(Silent):
+    """A progress that counts what was done.
 
     With `fail_at`, the n-th advance of the whole life (from 1) raises `Interrupted`, as a kill would. Alarms
     ring at every `rings`-th question, or never; the question after a ring, which only tells how long its work
@@ -125,7 +126,6 @@ class SilentProgress:
     @contextmanager
     def task(self, label: str, *, total: int, unit: str) -> Generator[Callable[..., None]]:
         """Open a task; the value yielded is `advance(n=1, note="")`."""
-        del unit
         self.totals[label] = total
         self.done.setdefault(label, 0)
 
@@ -140,9 +140,8 @@ class SilentProgress:
 
     def alarm(self, seconds: float) -> Callable[[], bool]:
         """Return a function that is true at every so many-th call, whatever time has passed."""
-        del seconds
         if not self._rings:
-            return lambda: False
+            return super().alarm(seconds)
         answers = cycle([False] * (self._rings - 1) + [True, False])
         return lambda: next(answers)
 
