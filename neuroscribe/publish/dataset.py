@@ -66,8 +66,9 @@ def neuron_dataset(
     """Publish tables, in some layouts, as their study's dataset.
 
     Files are taken from the layouts one by one, so that they need not be in memory together. `licences` maps
-    artefact or model names to a sentence; `units` say what a neuron is. Raises StoreError when there is nothing
-    to publish, when a frame does not fit its table, and for a path that is taken or leaves its layout's folder.
+    artefact or model names to a sentence; `units` say what a neuron is. Raises StoreError when there is
+    nothing to publish, when a frame does not fit its table, and for a path that is taken or leaves its
+    layout's folder.
     """
     study = tables.study
     if not tables.places:

@@ -11,6 +11,7 @@ from neuroscribe.capture import CapturePlan, capture, check_size
 from neuroscribe.capture.connections import layer_connections
 from neuroscribe.capture.direct import captured_texts
 from neuroscribe.errors import CaptureError, StudyError, SubjectError
+from neuroscribe.kinds import KnownStudy
 from neuroscribe.study.spec import Study
 from neuroscribe.study.stages import provenance, stage_identity, stages_of
 from neuroscribe.subject.compiled import CompiledBackbone
@@ -29,7 +30,7 @@ DEFAULT = Path(__file__).parents[3] / "studies" / "embedded.toml"
 
 def study(**subject: Any) -> Study:
     data = tomllib.loads(DEFAULT.read_text(encoding="utf-8"))
-    return Study.model_validate({**data, "name": "s", "subject": {**data["subject"], **subject}})
+    return KnownStudy.model_validate({**data, "name": "s", "subject": {**data["subject"], **subject}})
 
 
 class Pair(nn.Module):

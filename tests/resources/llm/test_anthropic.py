@@ -14,6 +14,7 @@ from neuroscribe.ports.replies import Message, Reply, Usage
 from neuroscribe.testing.server_messages import MessagesServer, messages_error
 from neuroscribe.testing.servers import ScriptedFault
 from neuroscribe.testing.stores import MemoryCalls
+from neuroscribe.testing.studies import tiny_study
 from resources.llm.anthropic_wire import MessagesWire
 from resources.llm.prices import Prices
 from resources.llm.server import AnthropicServer
@@ -280,7 +281,7 @@ def test_simulators_that_read_log_probabilities_are_refused_with_those_that_work
         assert not isinstance(server, PromptScorer | NextTokenScorer)
         for need in ("prompt_logprobs", "next_token"):
             with pytest.raises(CapabilityError, match=r"claude \(messages\) gives no log-prob") as met:
-                asyncio.run(check_llm(server, {need}))  # type: ignore[arg-type]
+                asyncio.run(check_llm(tiny_study(), server, {need}))  # type: ignore[arg-type]
             named = str(met.value).partition("It can do: ")[2].partition(".")[0].split(", ")
             assert {"matching_words", "structured", "embedding"} == set(named)
 

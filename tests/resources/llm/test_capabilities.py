@@ -10,6 +10,7 @@ from neuroscribe.ports.replies import Message, NextToken, Reply
 from neuroscribe.testing.server_bodies import Dialect
 from neuroscribe.testing.servers import ScriptedFault, ScriptedServer
 from neuroscribe.testing.stores import MemoryCalls
+from neuroscribe.testing.studies import tiny_study
 from resources.llm.asking import PromptStyle
 from resources.llm.server import OpenAIServer
 from resources.llm.transport import Drive
@@ -203,7 +204,7 @@ def test_a_simulator_that_cannot_work_is_refused_with_those_that_this_server_can
     with ScriptedServer(Digits(), dialect="echo_ignored") as scripted:
         server = OpenAIServer("m", base_url=scripted.base_url)
         with pytest.raises(CapabilityError, match=r"cannot score prompts with m.*It can do: ") as raised:
-            asyncio.run(check_llm(server, {"reply", "prompt_logprobs"}))
+            asyncio.run(check_llm(tiny_study(), server, {"reply", "prompt_logprobs"}))
     named = str(raised.value).partition("It can do: ")[2].partition(".")[0].split(", ")
     assert "embedding" in named
     assert "all_at_once" not in named
@@ -212,5 +213,5 @@ def test_a_simulator_that_cannot_work_is_refused_with_those_that_this_server_can
 def test_a_server_that_does_what_is_needed_passes_with_one_question_for_each_need():
     with ScriptedServer(Digits()) as scripted:
         server = OpenAIServer("m", base_url=scripted.base_url)
-        asyncio.run(check_llm(server, {"reply", "prompt_logprobs", "next_token"}))
+        asyncio.run(check_llm(tiny_study(), server, {"reply", "prompt_logprobs", "next_token"}))
         assert len(scripted.calls) == 3
