@@ -17,14 +17,16 @@ from dagster_project.freshness import Freshness
 from neuroscribe.kinds import read_study
 from neuroscribe.study.lineage import Lineage
 from neuroscribe.study.spec import Study, layer_key
-from neuroscribe.study.stages import STAGES, provenance
+from neuroscribe.study.stages import STAGES, provenance, stages_of
 from neuroscribe.tables.records import SIMULATIONS
 from neuroscribe.testing.rows import explanation_row, row, sequence_table
 from resources.store.tables import Tables
 
 STUDY = read_study(ROOT / "studies" / "embedded.toml")
-CAPTURED = ("activations", "neuron_records", "token_lookup", "connections")
-EXPLAINED = ("explanations", "simulations", "scores")
+CAPTURED, EXPLAINED = (
+    tuple(name for name in stages_of(STUDY) if STAGES[name].per_layer and STAGES[name].phase == phase)
+    for phase in ("capture", "explain")
+)
 
 
 class Bench:
@@ -154,7 +156,7 @@ def test_a_layer_with_a_failed_call_is_asked_again_and_a_baseline_without_tokens
     bench.explained(6, status="failed", model="qwen")
     bench.explained(12, status="failed", model="none")
     bench.done(EXPLAINED, [0])
-    bench.done(("simulations", "scores"), [6, 12])
+    bench.done(EXPLAINED[1:], [6, 12])
     for layer in (6, 12):
         event = dg.AssetMaterialization(asset_key=key(STUDY, "explanations"), partition=layer_key(layer))
         bench.instance.report_runless_asset_event(event)
@@ -164,10 +166,10 @@ def test_a_layer_with_a_failed_call_is_asked_again_and_a_baseline_without_tokens
 
 def test_a_layer_with_a_failed_simulation_is_asked_again(bench: Bench) -> None:
     bench.done(CAPTURED, [0, 6])
-    bench.done(("explanations", "simulations"), [0, 6])
+    bench.done(EXPLAINED[:2], [0, 6])
     bench.simulated(0, status="ok")
     bench.simulated(6, status="failed")
-    bench.done(("scores",), [0, 6])
+    bench.done(EXPLAINED[2:], [0, 6])
 
     assert bench.freshness.explained() == {0}
 

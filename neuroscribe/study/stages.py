@@ -13,20 +13,8 @@ from neuroscribe import __version__
 from neuroscribe.fingerprint import fingerprint
 from neuroscribe.study.kinds import KindSpec
 from neuroscribe.study.spec import LLMSpec, Study
+from neuroscribe.tables import records
 from neuroscribe.tables.columns import Table
-from neuroscribe.tables.records import (
-    ABLATIONS,
-    CONNECTIONS,
-    EXPLANATIONS,
-    JUDGEMENTS,
-    NEURON_RECORDS,
-    SCORES,
-    SEQUENCES,
-    SIMULATIONS,
-    STATISTICS,
-    TOKEN_LOOKUP,
-    VOCABULARY,
-)
 from neuroscribe.tables.scales import QUANTILE_LEVELS, histogram_edges
 
 Phase = Literal["capture", "explain", "publish"]
@@ -58,23 +46,14 @@ class Stage:
         return any(table.per_layer for table in self.tables)
 
 
-def _tokenised(study: Study) -> Settings:
-    subject = study.subject
-    return {"corpus": study.corpus, "tokenizer": [subject.model, subject.revision, subject.artefact]}
+def _tokenizer(study: Study) -> list[str | None]:
+    return [study.subject.model, study.subject.revision, study.subject.artefact]
 
 
 def _captured(study: Study) -> Settings:
     lookup = [study.sample.neurons_per_layer, study.sample.seed]
     whole = {} if study.capture.whole == "none" else {"whole": study.capture.whole}
     return {"subject": study.subject.identifying, "capture": _kept(study), "lookup": lookup, **whole}
-
-
-def _derived(study: Study) -> Settings:
-    return {"capture": _kept(study)}
-
-
-def _connected(study: Study) -> Settings:
-    return {"subject": study.subject.identifying}
 
 
 def _explained(study: Study) -> Settings:
@@ -114,10 +93,6 @@ def _ablated(study: Study) -> Settings:
     return {"scorers": study.ablating, "subject": study.subject.identifying, "both_sides": both_sides}
 
 
-def _scored(study: Study) -> Settings:
-    return {"scoring": study.scoring.model_dump(exclude={"max_unscored_share"})}
-
-
 def _published(study: Study) -> Settings:
     layouts = {"layouts": study.publish.added} if study.publish.added else {}
     return {"description": study.description, "licences": study.corpus.artefact, **layouts}
@@ -154,82 +129,56 @@ def _wording(specs: Iterable[KindSpec]) -> dict[str, str]:
 STAGES: Mapping[str, Stage] = {
     stage.name: stage
     for stage in (
-        Stage("corpus", 1, "capture", _tokenised, tables=(SEQUENCES, VOCABULARY)),
-        Stage("activations", 3, "capture", _captured, reads=("corpus",), tables=(STATISTICS,)),
         Stage(
-            "neuron_records",
-            3,
-            "capture",
-            _derived,
-            reads=("corpus", "activations"),
-            tables=(NEURON_RECORDS,),
+            "corpus", 1, "capture", lambda study: {"corpus": study.corpus, "tokenizer": _tokenizer(study)},
+            tables=(records.SEQUENCES, records.VOCABULARY),
+        ),
+        Stage("activations", 3, "capture", _captured, reads=("corpus",), tables=(records.STATISTICS,)),
+        Stage(
+            "neuron_records", 3, "capture", lambda study: {"capture": _kept(study)},
+            reads=("corpus", "activations"), tables=(records.NEURON_RECORDS,),
         ),
         Stage(
-            "token_lookup", 2, "capture", _derived, reads=("corpus", "activations"), tables=(TOKEN_LOOKUP,)
+            "token_lookup", 2, "capture", lambda study: {"capture": _kept(study)},
+            reads=("corpus", "activations"), tables=(records.TOKEN_LOOKUP,),
         ),
-        Stage("connections", 2, "capture", _connected, reads=("corpus",), tables=(CONNECTIONS,)),
         Stage(
-            "explanations",
-            4,
-            "explain",
-            _explained,
+            "connections", 2, "capture", lambda study: {"subject": study.subject.identifying},
+            reads=("corpus",), tables=(records.CONNECTIONS,),
+        ),
+        Stage(
+            "explanations", 4, "explain", _explained, asks="explanation",
             reads=("corpus", "activations", "neuron_records", "token_lookup", "connections"),
-            tables=(EXPLANATIONS,),
-            asks="explanation",
+            tables=(records.EXPLANATIONS,),
         ),
         Stage(
-            "simulations",
-            5,
-            "explain",
-            _simulated,
-            reads=("corpus", "neuron_records", "explanations"),
-            tables=(SIMULATIONS,),
-            asks="simulation",
+            "simulations", 5, "explain", _simulated, asks="simulation",
+            reads=("corpus", "neuron_records", "explanations"), tables=(records.SIMULATIONS,),
         ),
         Stage(
-            "judgements",
-            1,
-            "explain",
-            _judged,
-            reads=("corpus", "neuron_records", "explanations"),
-            tables=(JUDGEMENTS,),
-            asks="judgement",
-            present=lambda study: bool(study.judging),
+            "judgements", 1, "explain", _judged, asks="judgement", present=lambda study: bool(study.judging),
+            reads=("corpus", "neuron_records", "explanations"), tables=(records.JUDGEMENTS,),
         ),
         Stage(
-            "ablations",
-            1,
-            "explain",
-            _ablated,
+            "ablations", 1, "explain", _ablated, present=lambda study: bool(study.ablating),
             reads=("corpus", "activations", "neuron_records", "token_lookup", "explanations", "simulations"),
-            tables=(ABLATIONS,),
-            present=lambda study: bool(study.ablating),
+            tables=(records.ABLATIONS,),
         ),
         Stage(
-            "scores",
-            4,
-            "explain",
-            _scored,
+            "scores", 4, "explain",
+            lambda study: {"scoring": study.scoring.model_dump(exclude={"max_unscored_share"})},
             reads=(
-                "corpus",
-                "neuron_records",
-                "token_lookup",
-                "explanations",
-                "simulations",
-                "judgements",
+                "corpus", "neuron_records", "token_lookup", "explanations", "simulations", "judgements",
                 "ablations",
             ),
-            tables=(SCORES,),
+            tables=(records.SCORES,),
         ),
         Stage(
-            "neuron_dataset",
-            1,
-            "publish",
-            _published,
+            "neuron_dataset", 1, "publish", _published,
             reads=("corpus", "activations", "neuron_records", "token_lookup", "connections", "scores"),
         ),
     )
-}
+}  # fmt: skip
 """All stages by name, in order: none reads a later one."""
 TABLES: Mapping[str, Table] = {table.name: table for stage in STAGES.values() for table in stage.tables}
 """All tables by name, in the order of their stages."""
@@ -262,7 +211,7 @@ def stage_identity(study: Study, stage: str) -> str:
 def provenance(study: Study, stage: str) -> dict[str, Any]:
     """Return what is written into every file of a stage; the same inputs give the same text."""
     declared = STAGES[stage]
-    has_histograms = STATISTICS in declared.tables or declared.phase == "publish"
+    has_histograms = records.STATISTICS in declared.tables or declared.phase == "publish"
     scales = {"histogram_edges": histogram_edges(), "quantile_levels": list(QUANTILE_LEVELS)}
     return {
         **(scales if has_histograms else {}),

@@ -38,6 +38,17 @@ def test_no_stage_reads_itself_or_a_later_one():
         assert set(stage.reads) <= set(names[:place])
 
 
+def test_layers_are_captured_together_and_explained_one_by_one():
+    layered = {stage.name: stage.phase for stage in STAGES.values() if stage.per_layer}
+    assert set(STAGES) - set(layered) == {"corpus", "neuron_dataset"}
+    assert [name for name, phase in layered.items() if phase == "capture"] == [
+        "activations", "neuron_records", "token_lookup", "connections",
+    ]  # fmt: skip
+    assert [name for name, phase in layered.items() if phase == "explain"] == [
+        "explanations", "simulations", "judgements", "ablations", "scores",
+    ]  # fmt: skip
+
+
 def test_a_table_belongs_to_the_stage_that_it_is_named_after():
     assert TABLES
     for stage in STAGES.values():
