@@ -30,8 +30,9 @@ from neuroscribe.report.plan import layer_plan, likely_tokens, plan_text
 from neuroscribe.report.planned_calls import Asked, Found
 from neuroscribe.simulate.questions import Question as SimulationQuestion
 from neuroscribe.simulate.questions import questions as simulation_questions
+from neuroscribe.simulate.questions import simulation_tasks
 from neuroscribe.simulate.simulator import Simulating
-from neuroscribe.simulate.stage import layer_simulations
+from neuroscribe.simulate.stage import simulated as simulations
 from neuroscribe.study.spec import Study
 from neuroscribe.subject.subject import Subject
 from neuroscribe.testing.planted import LAYERS, NEURONS, planted_corpus, planted_subject, planted_tokenizer
@@ -167,13 +168,9 @@ def explained(own: Study, tables: Tables, llm: OpenAIServer, calls: MemoryCalls)
 def simulated(kind: str, tables: Tables, llm: OpenAIServer, calls: MemoryCalls) -> None:
     spec = EVERY.simulators[kind].model_dump()
     own = study({name: EVERY.explainers[name].model_dump() for name in EVERY.explainers}, {kind: spec}, {})
-    work = layer_simulations(
-        LayerEvidence(own, LAYER, tables),
-        simulators=simulators(llm, calls),
-        calls=calls,
-        progress=SilentProgress(),
-    )
-    asyncio.run(work)
+    evidence, asked = LayerEvidence(own, LAYER, tables), simulators(llm, calls)
+    tasks = {kind: simulation_tasks(evidence, kind)}
+    asyncio.run(simulations(evidence, tasks, simulators=asked, calls=calls, progress=SilentProgress()))
 
 
 def judged_by(name: str, tables: Tables, llm: OpenAIServer, calls: MemoryCalls) -> None:

@@ -52,7 +52,7 @@ def divergences(
     Every forward pass holds the clean sequence beside the replaced ones, so that rounding, which depends on
     the shape of a batch, is the same for both. Raises SubjectError for a model without logits.
     """
-    found: list[float] = []
+    measured: list[float] = []
     size = _rows_at_once(subject, len(tokens))
     for start in range(0, len(replacements), size):
         rows = replacements[start : start + size]
@@ -62,8 +62,8 @@ def divergences(
         clean = logits[0].double().log_softmax(-1)
         for row in logits[1:]:
             other = row.double().log_softmax(-1)
-            found.append(float(jensen_shannon(clean, other).mean()))
-    return found
+            measured.append(float(jensen_shannon(clean, other).mean()))
+    return measured
 
 
 def jensen_shannon(
@@ -71,28 +71,24 @@ def jensen_shannon(
 ) -> Float[Tensor, " token"]:
     """Return the Jensen-Shannon divergence in nats of distributions given as log-probabilities."""
     middle = torch.logaddexp(one, other) - torch.log(torch.tensor(2.0, dtype=one.dtype, device=one.device))
-    parts = [(own.exp() * (own - middle).nan_to_num()).sum(-1) for own in (one, other)]
+    parts = [(each.exp() * (each - middle).nan_to_num()).sum(-1) for each in (one, other)]
     return ((parts[0] + parts[1]) / 2).clamp(min=0)
 
 
 @contextmanager
 def _replacing(
-    subject: Subject,
-    site: Site,
-    replacements: Sequence[Replacement],
-    *,
-    keeps_other_side: bool,
+    subject: Subject, site: Site, replacements: Sequence[Replacement], *, keeps_other_side: bool
 ) -> Generator[None]:
     """While open, write one neuron's values into each row of a batch but the first."""
     skipped = len(subject.prefix_ids)
 
     def replace(read: Activations) -> Activations:
         changed = read.reshape(len(replacements) + 1, -1, read.shape[-1]).clone()
-        for row, own in enumerate(replacements, start=1):
-            channel = changed[row, skipped:, own.neuron]
-            values = torch.tensor(own.values, dtype=torch.float64).to(channel)
-            other = (own.polarity * channel).clamp(max=0) if keeps_other_side else torch.zeros_like(channel)
-            changed[row, skipped:, own.neuron] = own.polarity * (values + other)
+        for row, replacement in enumerate(replacements, start=1):
+            channel, polarity = changed[row, skipped:, replacement.neuron], replacement.polarity
+            values = torch.tensor(replacement.values, dtype=torch.float64).to(channel)
+            other = (polarity * channel).clamp(max=0) if keeps_other_side else torch.zeros_like(channel)
+            changed[row, skipped:, replacement.neuron] = polarity * (values + other)
         return changed.reshape(read.shape)
 
     handle = site.replaced(replace)
@@ -110,8 +106,8 @@ def _logits(subject: Subject, ids: Int[Tensor, "row position"]) -> Float[Tensor,
             f"{subject.name} gives no logits, so an ablation has nothing to compare; take the ablation"
             " scorer out of the study, or load the model with its language-model head"
         )
-    own = cast(Tensor, logits)[:, len(subject.prefix_ids) :]
-    return own.cpu() if subject.device.type == "mps" else own  # no 64-bit numbers there
+    counted = cast(Tensor, logits)[:, len(subject.prefix_ids) :]
+    return counted.cpu() if subject.device.type == "mps" else counted  # no 64-bit numbers there
 
 
 def _rows_at_once(subject: Subject, length: int) -> int:

@@ -132,7 +132,7 @@ class _Plan:
         neuron = (explanation["neuron"], explanation["polarity"])
         place = (explanation["explanation_id"], simulator, neuron)
         valid = self._evidence.exemplars(neuron, "valid")
-        calibrated = fitted("linear", valid, self._simulations, *place)
+        calibrated = fitted("linear", valid, self._simulations, place)
         control = self._simulations.control(explanation["explainer"], simulator, neuron)
         for each in (place, control):
             if each is not None and each not in self._planned and calibrated is not None:
@@ -141,9 +141,9 @@ class _Plan:
 
     def _add_place(self, place: Place, calibrated: Calibrated) -> None:
         neuron = place[2]
-        done = self._simulations.sequences(*place)
+        done = self._simulations.sequences(place)
         sequence_ids = self._evidence.exemplars(neuron, "test").only(done).sequence_ids
-        values = self._simulations.values(*place, sequence_ids)
+        values = self._simulations.values(place, sequence_ids)
         for sequence, simulated in zip(sequence_ids, () if values is None else values, strict=True):
             if np.isfinite(simulated).all():
                 wanted = self.sequences.setdefault(sequence, _Sequence())

@@ -18,8 +18,8 @@ def explained_side(activations: Values, polarity: int, polarities: tuple[int, ..
     A gated neuron's two signs are explained apart, so each explanation answers for its own side. A plain
     (GELU or ReLU) neuron has one side and keeps its small negative values, as in Bills et al. 2023.
     """
-    own = activations * polarity
-    return own.clip(min=0) if len(polarities) > 1 else own
+    side = activations * polarity
+    return side.clip(min=0) if len(polarities) > 1 else side
 
 
 Neuron = tuple[int, int]

@@ -33,5 +33,5 @@ def extreme_tokens(table: pl.DataFrame, *, count: int, at_least: int) -> pl.Data
         for end, rows in ends.items()
     ]
     order = pl.col("end").is_in(["bottom"])
-    found = pl.concat(parts).select(*table.columns, "end")
-    return found.sort("neuron", "polarity", order, descending=[False, True, False], maintain_order=True)
+    extremes = pl.concat(parts).select(*table.columns, "end")
+    return extremes.sort("neuron", "polarity", order, descending=[False, True, False], maintain_order=True)

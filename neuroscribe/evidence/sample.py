@@ -42,8 +42,8 @@ def set_aside(study: Study, layer: int, statistics: pl.DataFrame) -> pl.DataFram
     sides, passed = _sample(study, layer, statistics)
     rows = [(layer, neuron, None, reason) for neuron, reason in passed.items()]
     if study.sample.polarity == "both":
-        for neuron, own in sides.items():
-            rows += [(layer, neuron, side, "silent") for side in (1, -1) if side not in own]
+        for neuron, firing in sides.items():
+            rows += [(layer, neuron, side, "silent") for side in (1, -1) if side not in firing]
     schema = {"layer": pl.Int16, "neuron": pl.Int32, "polarity": pl.Int8, "reason": pl.String}
     return pl.DataFrame(rows, schema=schema, orient="row").sort("neuron", "polarity")
 
@@ -61,10 +61,10 @@ def _sample(
             continue
         if len(sides) == wanted:
             break
-        own = facts[neuron]
-        firing = _sides(study.sample.polarity, own["min"], own["max"])
-        if own["dead"] or own["near_dead"]:
-            passed[neuron] = "dead" if own["dead"] else "near_dead"
+        row = facts[neuron]
+        firing = _sides(study.sample.polarity, row["min"], row["max"])
+        if row["dead"] or row["near_dead"]:
+            passed[neuron] = "dead" if row["dead"] else "near_dead"
         elif not firing:
             passed[neuron] = "silent"
         else:

@@ -27,15 +27,13 @@ class Simulations:
             self._rows.setdefault((name, simulator, (neuron, polarity)), {})[sequence] = row
         self._controls = held_controls(explanations, simulations, "simulator")
 
-    def sequences(self, explanation_id: str, simulator: str, neuron: Neuron) -> frozenset[int]:
+    def sequences(self, place: Place) -> frozenset[int]:
         """Return the sequences of a neuron that an explanation was simulated on."""
-        return frozenset(self._rows.get((explanation_id, simulator, neuron), ()))
+        return frozenset(self._rows.get(place, ()))
 
-    def values(
-        self, explanation_id: str, simulator: str, neuron: Neuron, sequence_ids: Sequence[int]
-    ) -> Float[np.ndarray, "sequence token"] | None:
+    def values(self, place: Place, sequence_ids: Sequence[int]) -> Float[np.ndarray, "sequence token"] | None:
         """Return simulated values, 0 to 10, on some sequences; None unless there are values for all."""
-        rows = self._rows.get((explanation_id, simulator, neuron), {})
+        rows = self._rows.get(place, {})
         if any(sequence not in rows for sequence in sequence_ids):
             return None
         return self._values[[rows[sequence] for sequence in sequence_ids]]
@@ -46,18 +44,10 @@ class Simulations:
         return None if control is None else (control, simulator, neuron)
 
 
-def fitted(
-    kind: Calibration,
-    valid: Exemplars,
-    simulations: Simulations,
-    explanation_id: str,
-    simulator: str,
-    neuron: Neuron,
-) -> Calibrated | None:
+def fitted(kind: Calibration, valid: Exemplars, simulations: Simulations, place: Place) -> Calibrated | None:
     """Return the map from simulated values to activations that `valid` gives, None if it has no values."""
-    place = (explanation_id, simulator, neuron)
-    shown = valid.only(simulations.sequences(*place))
-    simulated = simulations.values(*place, shown.sequence_ids)
+    shown = valid.only(simulations.sequences(place))
+    simulated = simulations.values(place, shown.sequence_ids)
     if simulated is None or not simulated.size or not np.isfinite(simulated).all():
         return None
     fit = percentile if kind == "percentile" else linear

@@ -56,9 +56,7 @@ def promoted_tokens(evidence: LayerEvidence, neuron: Neuron, count: int) -> list
     By its output weights alone; a negative activation turns their sign around.
     """
     promoted = evidence.tables["connections"].filter(
-        pl.col("neuron") == neuron[0],
-        pl.col("direction") == "output_token",
-        pl.col("sign") == neuron[1],
+        pl.col("neuron") == neuron[0], pl.col("direction") == "output_token", pl.col("sign") == neuron[1]
     )
     return _spelled(evidence, promoted.sort("rank")["token_id"][:count])
 

@@ -10,7 +10,6 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
-from neuroscribe.errors import CapabilityError
 from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.explain.evidence import ShownExcerpts, shown_excerpts
@@ -125,14 +124,3 @@ class Marking(Showing):
     """An explainer that shows excerpts with the strongly firing tokens marked."""
 
     excerpt_tokens: Annotated[int, Field(ge=4)] = 16
-
-
-def needs_connections(evidence: LayerEvidence, name: str) -> None:
-    """Raise CapabilityError where the output weights of a layer's neurons are not known."""
-    if evidence.tables["connections"].is_empty():
-        study = evidence.study
-        raise CapabilityError(
-            f"study {study.name}: explainer {name!r} shows what neurons promote by their weights, and the"
-            f" table connections of layer {evidence.layer} is empty, because the formula is not known for"
-            f' {study.subject.model}; use kind = "highlights"'
-        )

@@ -8,10 +8,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from neuroscribe.errors import CapabilityError
 from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.explain.evidence import promoted_tokens
-from neuroscribe.explain.explainer import Marking, needs_connections
+from neuroscribe.explain.explainer import Marking
 from neuroscribe.explain.highlights import marked_question
 from neuroscribe.explain.pairs import Excerpts
 from neuroscribe.explain.wording import Wording
@@ -29,8 +30,14 @@ class LogitLens(Marking):
     )
 
     def check(self, evidence: LayerEvidence, name: str) -> None:
-        """Raise CapabilityError where the output weights are not known."""
-        needs_connections(evidence, name)
+        """Raise CapabilityError where the output weights of a layer's neurons are not known."""
+        if evidence.tables["connections"].is_empty():
+            study = evidence.study
+            raise CapabilityError(
+                f"study {study.name}: explainer {name!r} shows what neurons promote by their weights, and the"
+                f" table connections of layer {evidence.layer} is empty, because the formula is not known for"
+                f' {study.subject.model}; use kind = "highlights"'
+            )
 
     def messages(self, evidence: LayerEvidence, neuron: Neuron, excerpts: Excerpts) -> tuple[Message, ...]:
         """Return the prompt that shows marked excerpts, the strongest last, and then the promoted tokens."""

@@ -42,6 +42,14 @@ class ParsedAnswer:
     status: Status
 
 
+class _NoTextError(Exception):
+    """An answer holds no explanation."""
+
+    def __init__(self, status: Status) -> None:
+        super().__init__(status)
+        self.status: Status = status
+
+
 def parsed_answer(answer: str, *, form: AnswerForm = "line", prefix: str = "") -> ParsedAnswer:
     """Return the explanation in an answer, or why there is none.
 
@@ -49,59 +57,55 @@ def parsed_answer(answer: str, *, form: AnswerForm = "line", prefix: str = "") -
     begins with, whether or not the answer repeats it.
     """
     said = without_thoughts(answer).strip()
-    if not said:
-        return _without_text("empty")
-    if form == "schema":
-        return _short_and_long(said, prefix)
-    text = _phrase(said, prefix)
-    return text if isinstance(text, ParsedAnswer) else ParsedAnswer(text, None, "ok")
+    try:
+        if form == "schema" and said:
+            return _short_and_long(said, prefix)
+        return ParsedAnswer(_phrase(said, prefix), None, "ok")
+    except _NoTextError as error:
+        return ParsedAnswer(None, None, error.status)
 
 
 def _short_and_long(said: str, prefix: str) -> ParsedAnswer:
-    fields = _json_fields(said)
-    if isinstance(fields, ParsedAnswer):
-        return fields
-    short, long = fields
-    text = _phrase(short, prefix)
-    if isinstance(text, ParsedAnswer):
-        return text
-    folded = " ".join(long.split())
+    short, long = _json_fields(said)
+    text, folded = _phrase(short, prefix), " ".join(long.split())
     if not folded:
-        return _without_text("empty")
-    if found := fault(long):
-        return _without_text(found)
+        raise _NoTextError("empty")
+    if flaw := fault(long):
+        raise _NoTextError(flaw)
     if len(folded) > LONGEST_LONG:
-        return _without_text("too_long")
+        raise _NoTextError("too_long")
     return ParsedAnswer(text, folded, "ok")
 
 
-def _json_fields(said: str) -> tuple[str, str] | ParsedAnswer:
+def _json_fields(said: str) -> tuple[str, str]:
     """Return the short and the long text of a JSON answer as they stand there."""
     try:
         data = json_answer(said)
-    except CutOffError:
-        return _without_text("truncated")
-    except ValueError:
-        return _without_text(fault(said) or "unparsable")
+    except CutOffError as error:
+        raise _NoTextError("truncated") from error
+    except ValueError as error:
+        raise _NoTextError(fault(said) or "unparsable") from error
     fields = cast(dict[str, object], data) if isinstance(data, dict) else {}
     short, long = fields.get("short"), fields.get("long")
     if len(fields) != 2 or not isinstance(short, str) or not isinstance(long, str):
-        return _without_text("unparsable")
+        raise _NoTextError("unparsable")
     return storable(short), storable(long)
 
 
-def _phrase(said: str, prefix: str) -> str | ParsedAnswer:
+def _phrase(said: str, prefix: str) -> str:
     """Return the one phrase that a text consists of."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     if not lines:
-        return _without_text("empty")
+        raise _NoTextError("empty")
     text = _bare(lines[0])
-    if found := fault(lines[0]) or fault(text) or fault(said):
-        return _without_text(found)
+    if flaw := fault(lines[0]) or fault(text) or fault(said):
+        raise _NoTextError(flaw)
     if len(lines) > 1 or not re.search(r"\w", text) or _is_json(text):
-        return _without_text("unparsable")
+        raise _NoTextError("unparsable")
     text = _prefixed(text, prefix)
-    return text if len(text) <= LONGEST else _without_text("too_long")
+    if len(text) > LONGEST:
+        raise _NoTextError("too_long")
+    return text
 
 
 def _bare(text: str) -> str:
@@ -130,7 +134,3 @@ def _is_json(text: str) -> bool:
         return isinstance(json.loads(text), dict | list)
     except (ValueError, RecursionError):
         return False
-
-
-def _without_text(status: Status) -> ParsedAnswer:
-    return ParsedAnswer(None, None, status)

@@ -40,14 +40,18 @@ class Excerpt:
         return same and self.start < other.stop and other.start < self.stop
 
 
+Nearest = Callable[[Sequence[Excerpt], Sequence[Excerpt]], list[Excerpt]]
+"""Orders silent excerpts by nearness to the firing ones, nearest first."""
+
+
 @dataclass(frozen=True)
 class Negatives:
     """Which silent excerpts are wanted beside random ones."""
 
     same_token: bool
     """Such as hold a peak's token."""
-    nearest: Callable[[Sequence[Excerpt], Sequence[Excerpt]], list[Excerpt]] | None
-    """Orders silent excerpts by nearness to the firing ones, nearest first; None: none are wanted."""
+    nearest: Nearest | None
+    """Finds those near the firing ones; None where none are wanted."""
 
 
 def plain_excerpts(
@@ -66,12 +70,16 @@ def plain_excerpts(
     limit = FIRES * min(peak for _, _, peak in firing)
     windows = _silent(exemplars, length, limit, draw)
     peak_tokens = {tokens[place][position] for place, position, _ in firing}
-    holding = [own for place, own in windows if peak_tokens.intersection(tokens[place][own.start : own.stop])]
-    random_ones = [own for place, own in windows if exemplars.kinds[place] == "random"]
+    holding = [
+        excerpt
+        for place, excerpt in windows
+        if peak_tokens.intersection(tokens[place][excerpt.start : excerpt.stop])
+    ]
+    random_ones = [excerpt for place, excerpt in windows if exemplars.kinds[place] == "random"]
     shown = [_window(exemplars, place, position, length, draw) for place, position, _ in firing]
     hard = [("same_token", holding)] if negatives.same_token else []
     if negatives.nearest is not None:
-        hard.append(("near_text", negatives.nearest([own for _, own in windows], shown)))
+        hard.append(("near_text", negatives.nearest([excerpt for _, excerpt in windows], shown)))
     return _numbered([*shown, *_chosen(hard, random_ones, len(shown))])
 
 
@@ -81,17 +89,17 @@ def marked_excerpts(exemplars: Exemplars, *, length: int, seed: str) -> list[Exc
     An excerpt with fewer silent tokens than firing ones is left out.
     """
     draw = random.Random(f"marks {seed}")  # noqa: S311 - a seeded draw
-    found: list[Excerpt] = []
+    excerpts: list[Excerpt] = []
     for place, position, peak in _firing(exemplars):
         window = _window(exemplars, place, position, length, draw)
-        own = range(window.start, window.stop)
-        fires = [token for token in own if exemplars.truth[place][token] > FIRES * peak]
-        others = [token for token in own if token not in fires]
+        inside = range(window.start, window.stop)
+        fires = [token for token in inside if exemplars.truth[place][token] > FIRES * peak]
+        others = [token for token in inside if token not in fires]
         if len(others) >= len(fires):
             wrong = tuple(sorted(draw.sample(others, len(fires))))
-            found.append(replace(window, marked=tuple(fires)))
-            found.append(replace(window, marked=wrong, kind="other_tokens", label=False))
-    return _numbered(found)
+            excerpts.append(replace(window, marked=tuple(fires)))
+            excerpts.append(replace(window, marked=wrong, kind="other_tokens", label=False))
+    return _numbered(excerpts)
 
 
 def _firing(exemplars: Exemplars) -> list[tuple[int, int, float]]:
@@ -101,7 +109,7 @@ def _firing(exemplars: Exemplars) -> list[tuple[int, int, float]]:
         for place, (truth, kind) in enumerate(zip(exemplars.truth, exemplars.kinds, strict=True))
         if kind == "top"
     ]
-    return [found for found in peaks if found[2] > 0]
+    return [top for top in peaks if top[2] > 0]
 
 
 def _window(exemplars: Exemplars, place: int, position: int, length: int, draw: random.Random) -> Excerpt:
@@ -117,50 +125,50 @@ def _silent(
 ) -> list[tuple[int, Excerpt]]:
     """Return all excerpts, half overlapping, on which the neuron stays low, in a drawn order."""
     tokens = exemplars.truth.shape[1]
-    found: list[tuple[int, Excerpt]] = []
+    silent: list[tuple[int, Excerpt]] = []
     for place, sequence in enumerate(exemplars.sequence_ids):
         for start in range(0, max(1, tokens - length + 1), max(1, length // 2)):
             stop = min(tokens, start + length)
             if exemplars.truth[place, start:stop].max() <= limit:
-                found.append((place, Excerpt(sequence, start, stop, "random", False)))
-    draw.shuffle(found)
-    return found
+                silent.append((place, Excerpt(sequence, start, stop, "random", False)))
+    draw.shuffle(silent)
+    return silent
 
 
 def _chosen(
     hard: Sequence[tuple[str, Sequence[Excerpt]]], plain: Sequence[Excerpt], count: int
 ) -> list[Excerpt]:
-    """Return so many silent excerpts that do not overlap: a share of each hard kind, then random ones.
+    """Return `count` silent excerpts that do not overlap: a share of each hard kind, then random ones.
 
     Sequences that have given none yet go first.
     """
     share = count // (len(hard) + 1)
-    found: list[Excerpt] = []
+    chosen: list[Excerpt] = []
     for kind, candidates in (*hard, ("random", plain)):
-        wanted = count - len(found) if kind == "random" else share
-        for own in _spread(candidates, found, wanted):
-            found.append(replace(own, kind=kind))
-    return found
+        wanted = count - len(chosen) if kind == "random" else share
+        for excerpt in _spread(candidates, chosen, wanted):
+            chosen.append(replace(excerpt, kind=kind))
+    return chosen
 
 
 def _spread(candidates: Sequence[Excerpt], taken: Collection[Excerpt], wanted: int) -> list[Excerpt]:
-    found: list[Excerpt] = []
-    used = {own.sequence_id for own in taken}
+    chosen: list[Excerpt] = []
+    used = {excerpt.sequence_id for excerpt in taken}
     for fresh in (True, False):
-        for own in candidates:
-            free = not any(own.overlaps(other) for other in (*taken, *found))
-            if len(found) < wanted and free and (not fresh or own.sequence_id not in used):
-                found.append(own)
-                used.add(own.sequence_id)
-    return found
+        for excerpt in candidates:
+            free = not any(excerpt.overlaps(other) for other in (*taken, *chosen))
+            if len(chosen) < wanted and free and (not fresh or excerpt.sequence_id not in used):
+                chosen.append(excerpt)
+                used.add(excerpt.sequence_id)
+    return chosen
 
 
 def _numbered(excerpts: Sequence[Excerpt]) -> list[Excerpt]:
     """Return the excerpts with their numbers within their sequences."""
     counts: dict[int, int] = {}
     numbered: list[Excerpt] = []
-    for own in excerpts:
-        item = counts.get(own.sequence_id, 0)
-        counts[own.sequence_id] = item + 1
-        numbered.append(replace(own, item=item))
+    for excerpt in excerpts:
+        item = counts.get(excerpt.sequence_id, 0)
+        counts[excerpt.sequence_id] = item + 1
+        numbered.append(replace(excerpt, item=item))
     return numbered

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from neuroscribe.evidence.exemplars import Exemplars
-from neuroscribe.judge.excerpts import Excerpt, marked_excerpts
-from neuroscribe.judge.judging import AskingJudge, Nearest
+from neuroscribe.judge.excerpts import Excerpt, Nearest, marked_excerpts
+from neuroscribe.judge.judging import AskingJudge
 
 
 class Fuzzing(AskingJudge):

@@ -11,7 +11,7 @@ from neuroscribe.fingerprint import fingerprint
 from neuroscribe.judge.prompts import judging_messages, prompt_identity
 from neuroscribe.llm.calls import Once, answer_form, first_token, turns
 from neuroscribe.llm.logprobs import readable_logprobs
-from neuroscribe.ports.models import LLM, NextTokenScorer, TextEncoder
+from neuroscribe.ports.models import LLM, Answerer, NextTokenScorer, TextEncoder
 from neuroscribe.ports.replies import Message, NextToken, ReadingStatus, Reply, Usage
 from neuroscribe.ports.stores import CallStore
 
@@ -69,18 +69,8 @@ _JUDGEMENT = answer_form(Judgement)
 
 
 @runtime_checkable
-class Judge(Protocol):
+class Judge(Answerer, Protocol):
     """Says of one excerpt whether it fits an explanation."""
-
-    @property
-    def identity(self) -> str:
-        """Everything that changes its answers: model, revision, prompt version."""
-        ...
-
-    @property
-    def calls_at_once(self) -> int:
-        """Questions that may be under way together."""
-        ...
 
     async def judgement(
         self, explanation: str, tokens: Sequence[bytes], marked: Collection[int]

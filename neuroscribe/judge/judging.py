@@ -1,23 +1,20 @@
 """What a judging scorer is: settings, the excerpts that it asks about, and who judges them."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from neuroscribe.errors import CapabilityError
 from neuroscribe.evidence.exemplars import Exemplars
-from neuroscribe.judge.excerpts import Excerpt
+from neuroscribe.judge.excerpts import Excerpt, Nearest, Negatives, plain_excerpts
 from neuroscribe.judge.judges import AskedJudge, Judge, SimilarityJudge
 from neuroscribe.judge.prompts import prompt_identity
 from neuroscribe.ports.sources import EncoderSource, Models
 from neuroscribe.ports.stores import Progress
 from neuroscribe.study.kinds import JudgeSpec
 from neuroscribe.study.sections import Capability
-
-Nearest = Callable[[Sequence[Excerpt], Sequence[Excerpt]], list[Excerpt]]
-"""Orders silent excerpts by nearness to the firing ones, nearest first."""
 
 
 class Judging(JudgeSpec):
@@ -38,6 +35,21 @@ class Judging(JudgeSpec):
     def near(self, encoders: EncoderSource, progress: Progress) -> SimilarityJudge | None:
         """Return what finds silent excerpts that are near the firing ones, if such are wanted."""
         return None
+
+
+class PlainExcerpts(Judging):
+    """A scorer that shows excerpts as they are, firing ones and silent ones."""
+
+    same_token: bool = Field(
+        default=True, description="also ask about excerpts with a peak's token on which the neuron is silent"
+    )
+
+    def excerpts(
+        self, exemplars: Exemplars, tokens: Sequence[Sequence[int]], *, seed: str, nearest: Nearest | None
+    ) -> list[Excerpt]:
+        """Return firing excerpts and as many silent ones."""
+        negatives = Negatives(self.same_token, nearest)
+        return plain_excerpts(exemplars, tokens, length=self.excerpt_tokens, negatives=negatives, seed=seed)
 
 
 class AskingJudge(Judging):

@@ -19,12 +19,7 @@ from neuroscribe.tables.records import JUDGEMENTS
 
 
 async def judged_layer(
-    evidence: LayerEvidence,
-    *,
-    llm: LLMSource,
-    encoders: EncoderSource,
-    calls: CallStore,
-    progress: Progress,
+    evidence: LayerEvidence, *, llm: LLMSource, encoders: EncoderSource, calls: CallStore, progress: Progress
 ) -> pl.DataFrame:
     """Return the JUDGEMENTS of one layer's explanations by every judging scorer of the study.
 

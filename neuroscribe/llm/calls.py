@@ -94,19 +94,13 @@ class Once:
         return form.read(dict(await self._in_flight[key]))
 
     async def _asked(
-        self,
-        key: str,
-        ask: Callable[[], Awaitable[Answer]],
-        form: Form[Answer],
-        prompt: Sequence[Message],
+        self, key: str, ask: Callable[[], Awaitable[Answer]], form: Form[Answer], prompt: Sequence[Message]
     ) -> dict[str, Any]:
         answer = await ask()
         plain = form.plain(answer)
         if form.is_final(answer):
-            sent = {PROMPT: turns(prompt)} if prompt else {}
-            await _stored(
-                self._calls, key, {**plain, **sent, **({ABOUT: self._about} if self._about else {})}
-            )
+            beside = {PROMPT: turns(prompt), ABOUT: self._about}
+            await _stored(self._calls, key, plain | {name: said for name, said in beside.items() if said})
         return plain
 
 
@@ -121,7 +115,7 @@ async def worked_through(
     """Return the results of all items in their order, with at most `at_once` under way at a time.
 
     The first error ends the work: what is under way is cancelled, nothing further is begun. It is raised
-    once all has come to rest, that is with the answers stored that had come.
+    once all has come to rest, when the answers that had come are stored.
     """
     results: dict[int, Answer] = {}
     waiting = iter(enumerate(items))

@@ -13,7 +13,7 @@ from neuroscribe.study.spec import Study
 
 @dataclass(frozen=True)
 class Capabilities:
-    """Found by trying, one after the other; None where it was not tried."""
+    """What a model was found to do; None where it was not tried."""
 
     chat: bool | None = None
     """Chat turns are answered."""

@@ -22,7 +22,7 @@ _DECLINED = "|".join(
         r"(it|that|this) (is|cannot be|can['’]t be) (not possible|impossible|determined|unclear)\b",
         r"cannot be (determined|identified|explained)\b",
         r"(there (is|seems to be|appears to be) )?(no|not any|not a) (clear|apparent|obvious|discernible"
-        r"|consistent|common|single) (pattern|theme|feature|connection|meaning)\b",
+        rf"|consistent|common|single) {_SHARED}\b",
         rf"(there|the \w+) (is|are|does|do)(n['’]?t| not)\b.{{0,30}}\b{_SHARED}\b",
         rf"no (\w+ )?({_SHARED}|answer|explanation)"
         r"( (was |is )?(found|available|given|identified|detected))?\W*$",
@@ -87,20 +87,15 @@ _MARK = re.compile(r"<<[^<>]+>>")
 
 def fault(text: str) -> Fault | None:
     """Return what makes a text no explanation, None if nothing is seen."""
-    start = text.lstrip(" \t\n\r*_#>-")
+    start, bare = text.lstrip(" \t\n\r*_#>-"), text.strip()
     if _REFUSAL.match(start):
         return "refused"
     if _THINK_TAG.search(text) or _REASONING.match(start):
         return "reasoning"
-    if (
-        _NO_PHRASE.fullmatch(text.strip())
-        or _SERVERS_WORDS.match(start)
-        or _SERVERS_WORDS.match(text.strip())
-    ):
+    if _NO_PHRASE.fullmatch(bare) or _SERVERS_WORDS.match(start) or _SERVERS_WORDS.match(bare):
         return "unparsable"
-    if _PAIR.search(text) or _MARK.search(text) or _LISTED.fullmatch(text.strip()):
-        return "unparsable"
-    return None
+    is_listed = _PAIR.search(text) or _MARK.search(text) or _LISTED.fullmatch(bare)
+    return "unparsable" if is_listed else None
 
 
 def without_thoughts(answer: str) -> str:

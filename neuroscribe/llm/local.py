@@ -29,6 +29,9 @@ _REPLIES = 8
 class LocalLLM:
     """Fulfils the `LLM` and `NextTokenScorer` ports with a Hugging Face model and its tokenizer."""
 
+    calls_at_once = 1
+    """Calls are computed here, one after the other."""
+
     def __init__(
         self,
         model: Any,
@@ -51,11 +54,6 @@ class LocalLLM:
         """Model, revision, dtype, prompt style and what prompts begin with."""
         opening = self._prompts.opening
         return f"{self._identity} ({self._style}{f', begins with token {opening[0]}' if opening else ''})"
-
-    @property
-    def calls_at_once(self) -> int:
-        """One: calls are computed here, one after the other."""
-        return 1
 
     @property
     def opening(self) -> list[int]:
@@ -101,56 +99,56 @@ class LocalLLM:
     ) -> list[Reply]:
         """Continue several prompts as `reply` does, at once where all begin alike and the model can."""
         tokens = [self._prompts.prompt(messages) for messages in prompts]
-        for shared, own in tokens:
-            self._check_length(len(shared) + len(own) + max_tokens)
-        alike = all(shared == tokens[0][0] and own for shared, own in tokens)
+        for shared, rest in tokens:
+            self._check_length(len(shared) + len(rest) + max_tokens)
+        alike = all(shared == tokens[0][0] and rest for shared, rest in tokens)
         size = self.replies_at_once if alike and can_fork(self.prefix(tokens[0][0])) else 1
-        found: list[Reply] = []
+        answered: list[Reply] = []
         for start in range(0, len(tokens), size):
             batch, wanted = tokens[start : start + size], enough[start : start + size]
             with torch.inference_mode():
                 made = continued(
                     self._model,
                     self.prefix(batch[0][0]),
-                    [own for _, own in batch],
+                    [rest for _, rest in batch],
                     most=max_tokens,
                     draws=[_drawing(temperature, seed) for _ in batch],
                     ends=self._ends_an_answer,
                     enough=[partial(self._is_enough, told) for told in wanted],
                 )
-            found += [
-                self._reply(shared, own, answer, len(answer) == max_tokens)
-                for (shared, own), answer in zip(batch, made, strict=True)
+            answered += [
+                self._reply(shared, rest, answer, len(answer) == max_tokens)
+                for (shared, rest), answer in zip(batch, made, strict=True)
             ]
         return [
             replace(reply, status="truncated") if told(reply.text or "") else reply
-            for reply, told in zip(found, enough or [_never] * len(found), strict=True)
+            for reply, told in zip(answered, enough or [_never] * len(answered), strict=True)
         ]
 
-    def _reply(self, shared: Sequence[int], own: Sequence[int], tokens: list[int], cut: bool) -> Reply:
+    def _reply(self, shared: Sequence[int], rest: Sequence[int], tokens: list[int], cut: bool) -> Reply:
         text = self._tokenizer.decode(tokens, skip_special_tokens=True).strip()
         raw = json.dumps({"text": text, "tokens": tokens}, ensure_ascii=False)
         status = "truncated" if cut else "ok"
-        return Reply(text, status, raw, Usage(len(shared) + len(own), len(shared), len(tokens), 0.0))
+        return Reply(text, status, raw, Usage(len(shared) + len(rest), len(shared), len(tokens), 0.0))
 
     async def next_token(self, messages: Sequence[Message]) -> NextToken:
         """Return the 50 likeliest tokens right after the prompt; tokens with the same text count as one.
 
         Raises LLMError when the prompt is longer than the model can read or the model's numbers overflow.
         """
-        shared, own = self._prompts.prompt(messages)
-        self._check_length(len(shared) + len(own))
+        shared, rest = self._prompts.prompt(messages)
+        self._check_length(len(shared) + len(rest))
         with torch.inference_mode():
-            logits = self._last_logits(own, forked(self.prefix(shared)))
+            logits = self._last_logits(rest, forked(self.prefix(shared)))
             logprobs = logits - finite(logits.logsumexp(-1))
             likeliest = logprobs.topk(min(_LIKELIEST, len(logits)))
-        found: dict[str, float] = {}
+        by_text: dict[str, float] = {}
         for token, value in zip(likeliest.indices, likeliest.values, strict=True):
             text = self._tokenizer.decode([int(token)])
-            before = torch.tensor(found.get(text, -torch.inf))
-            found[text] = float(torch.logaddexp(before, value))
-        raw = json.dumps(found, ensure_ascii=False)
-        return NextToken(found, "ok", raw, Usage(len(shared) + len(own), len(shared), 1, 0.0))
+            before = torch.tensor(by_text.get(text, -torch.inf))
+            by_text[text] = float(torch.logaddexp(before, value))
+        raw = json.dumps(by_text, ensure_ascii=False)
+        return NextToken(by_text, "ok", raw, Usage(len(shared) + len(rest), len(shared), 1, 0.0))
 
     async def check(self) -> None:
         """Raise LLMError when chat is asked of a model that was not made for it."""
@@ -227,20 +225,20 @@ class LocalLLM:
             self._style == "completion" and "\n" in self._tokenizer.decode([token])
         )
 
-    def _check_length(self, found: int, *, asked: bool = False) -> None:
+    def _check_length(self, length: int, *, asked: bool = False) -> None:
         """Raise LLMError for more tokens in a row than the model has positions, or questions can see."""
         allowed: Any = getattr(self._model.config, "max_position_embeddings", None)
-        if isinstance(allowed, int) and found > allowed:
+        if isinstance(allowed, int) and length > allowed:
             raise LLMError(
-                f"{self.identity}: a prompt with its answer takes {found} tokens, and the model reads"
+                f"{self.identity}: a prompt with its answer takes {length} tokens, and the model reads"
                 f" {allowed}; lower excerpts or excerpt_tokens under the study's explainers.* (for a"
                 " simulation corpus.sequence_length), or name another model in [llm]"
             )
         window = look_back(self._model) if asked else None
-        if window is not None and found > window:
+        if window is not None and length > window:
             raise LLMError(
                 f"{self.identity}: some of its layers look back {window} tokens, and a text with a question"
-                f' takes {found}; set layout = "hidden" for the simulator, lower corpus.sequence_length, or'
+                f' takes {length}; set layout = "hidden" for the simulator, lower corpus.sequence_length, or'
                 " name another model in [llm] or [simulator_llm]"
             )
 

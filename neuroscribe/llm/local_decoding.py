@@ -80,7 +80,7 @@ def continued(
     """Return the tokens that follow each prompt, at most so many, up to one that `ends` an answer.
 
     `prefix` is the cache that all go on from, one row of it or None; `draws` choose the next token of each;
-    `enough` tells of each, if given, that the tokens so far are all that is wanted.
+    `enough`, if given, tells of each whether its tokens so far are all that is wanted.
     """
     after, longest = cached_length(prefix), max(map(len, prompts))
     # Filled up in front, all rows end at the same place: one read of the last logits serves every row.

@@ -38,7 +38,7 @@ class Row:
 
 
 def batches(rows: Sequence[Row], places: int) -> Iterator[Sequence[Row]]:
-    """Yield the rows in order, together as long as they fill no more than so many places; one at least.
+    """Yield the rows in order, in batches that fill at most `places`; a longer row stands alone.
 
     What stands together follows from the rows alone, so that the same rows are computed the same way again.
     """
@@ -94,7 +94,7 @@ def row_probabilities(
 ) -> list[Float[Tensor, "slot value"]]:
     """Return, for each row, the probability of each value token right after each of the row's slots.
 
-    `prefix` is the cache that every row goes on from; `values` are token ids; a batch has at most so many
+    `prefix` is the cache that every row goes on from; `values` are token ids; a batch fills at most
     `places` (a longer row stands alone). What shares a batch with a row changes its numbers only by the
     rounding of the model's dtype. Raises LLMError when the model's numbers overflow.
     """

@@ -10,18 +10,23 @@ from neuroscribe.ports.replies import EchoedPrompt, Message, NextToken, Reply, S
 
 
 @runtime_checkable
-class LLM(Protocol):
-    """A language model that answers prompts."""
+class Answerer(Protocol):
+    """Whoever answers calls: a model, or what is made of one."""
 
     @property
     def identity(self) -> str:
-        """Model name and revision; part of the key under which replies are stored."""
+        """Everything that changes its answers: model, revision, prompt version; part of their keys."""
         ...
 
     @property
     def calls_at_once(self) -> int:
         """Calls that may be under way together; 1 for a model in this process."""
         ...
+
+
+@runtime_checkable
+class LLM(Answerer, Protocol):
+    """A language model that answers prompts."""
 
     async def reply(
         self,
@@ -65,25 +70,15 @@ class BatchingLLM(LLM, Protocol):
     ) -> list[Reply]:
         """Answer each prompt as `reply` does; what shares a batch changes numbers only by rounding.
 
-        `enough`, if given, has a function for each prompt that tells of an answer so far that no more of it
-        is wanted; it then ends there, truncated.
+        `enough`, if given, has a function for each prompt that tells whether an answer so far is all that
+        is wanted; the answer then ends there, truncated.
         """
         ...
 
 
 @runtime_checkable
-class PromptScorer(Protocol):
+class PromptScorer(Answerer, Protocol):
     """A completion server that can echo a prompt with the log-probabilities of its tokens."""
-
-    @property
-    def identity(self) -> str:
-        """Model name and revision; part of the key under which replies are stored."""
-        ...
-
-    @property
-    def calls_at_once(self) -> int:
-        """Calls that may be under way together."""
-        ...
 
     async def echoed(self, prompt: str) -> EchoedPrompt:
         """Score the tokens of `prompt`; raises CapabilityError if the server cannot."""
@@ -95,18 +90,8 @@ class PromptScorer(Protocol):
 
 
 @runtime_checkable
-class NextTokenScorer(Protocol):
+class NextTokenScorer(Answerer, Protocol):
     """A language model that tells how likely it holds the first tokens of its answer."""
-
-    @property
-    def identity(self) -> str:
-        """Model name and revision; part of the key under which answers are stored."""
-        ...
-
-    @property
-    def calls_at_once(self) -> int:
-        """Calls that may be under way together."""
-        ...
 
     async def next_token(self, messages: Sequence[Message]) -> NextToken:
         """Return the likeliest tokens right after the prompt; a final assistant message is continued."""
@@ -118,22 +103,12 @@ class NextTokenScorer(Protocol):
 
 
 @runtime_checkable
-class Simulator(Protocol):
+class Simulator(Answerer, Protocol):
     """Predicts activations from an explanation alone."""
-
-    @property
-    def identity(self) -> str:
-        """Everything that changes its answers: model, revision, prompt version."""
-        ...
 
     @property
     def sequences_per_call(self) -> int:
         """Sequences that one call reads together; a call is what is stored, or repeated after a kill."""
-        ...
-
-    @property
-    def calls_at_once(self) -> int:
-        """Calls that may be under way together; 1 for a model in this process."""
         ...
 
     @property

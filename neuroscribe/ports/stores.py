@@ -16,7 +16,7 @@ class Progress(Protocol):
         ...
 
     def alarm(self, seconds: float) -> Callable[[], bool]:
-        """Return a function that is true the first time it is called after every so many seconds."""
+        """Return a function that is true at its first call after each `seconds`, and else false."""
         ...
 
 

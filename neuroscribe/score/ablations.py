@@ -60,13 +60,7 @@ class Ablations:
         scores = self._scored(sums, study.scoring.bootstrap_samples)
         controls = self._scored(of_controls, 0)
         return [
-            score_row(
-                due,
-                basis,
-                score or Estimate.missing(_why_not(basis)),
-                ceiling=None,
-                control=None if control is None else control.value,
-            )
+            score_row(due, basis, score or Estimate.missing(_why_not(basis)), ceiling=None, control=control)
             for basis, score, control in zip(bases, scores, controls, strict=True)
         ]
 

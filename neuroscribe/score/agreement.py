@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from neuroscribe.evidence.exemplars import Exemplars, all_time_maximum
 from neuroscribe.evidence.layer import LayerEvidence
-from neuroscribe.evidence.simulations import fitted
+from neuroscribe.evidence.simulations import Place, fitted
 from neuroscribe.measures.agreement import contrasts, correlations, deviations_explained, variances_explained
 from neuroscribe.measures.bootstrap import Estimate
 from neuroscribe.measures.calibration import Calibrated, stretched
@@ -18,11 +18,7 @@ from neuroscribe.study.dues import REGIMES, Due
 from neuroscribe.study.scoring import SIZES
 
 Values = Float[np.ndarray, "sequence token"]
-_SCORES = {
-    "correlation": correlations,
-    "r2": variances_explained,
-    "deviation": deviations_explained,
-}
+_SCORES = {"correlation": correlations, "r2": variances_explained, "deviation": deviations_explained}
 
 
 @dataclass(frozen=True)
@@ -54,23 +50,26 @@ class Case:
 
     def explained(self, measure: str) -> _Pair | None:
         """Return what the explanation is scored on by a measure."""
-        if self.simulated is None or (measure == "contrast" and self.control is None):
+        if measure != "contrast":
+            return self._pair(measure, self.simulated)
+        if self.simulated is None or self.control is None:
             return None
-        if measure in SIZES:
-            return None if self.calibrated is None else _Pair(self.truth, self.calibrated(self.simulated))
         return _Pair(self.truth, self.simulated, self.control)
 
     def contrasted(self, measure: str) -> _Pair | None:
         """Return what the control is scored on; a contrast has none, for it is one with the control."""
-        if self.control is None or measure == "contrast":
-            return None
-        if measure in SIZES:
-            return None if self.calibrated is None else _Pair(self.truth, self.calibrated(self.control))
-        return _Pair(self.truth, self.control)
+        return None if measure == "contrast" else self._pair(measure, self.control)
 
     def table(self, measure: str) -> _Pair | None:
         """Return what the token-lookup table, which is in activations already, is scored on."""
         return None if self.looked_up is None or measure == "contrast" else _Pair(self.truth, self.looked_up)
+
+    def _pair(self, measure: str, simulated: Values | None) -> _Pair | None:
+        if simulated is None:
+            return None
+        if measure not in SIZES:
+            return _Pair(self.truth, simulated)
+        return None if self.calibrated is None else _Pair(self.truth, self.calibrated(simulated))
 
     def why_not(self, measure: str) -> str:
         """Return why a measure is not defined here."""
@@ -102,7 +101,7 @@ class Agreement:
                 Basis(case.explanation, case.split, case.regime, case.n_sequences, case.truth.size),
                 value or Estimate.missing(case.why_not(measure)),
                 ceiling=ceiling.value if ceiling else None,
-                control=control.value if control else None,
+                control=control,
             )
             for case, value, ceiling, control in zip(cases, values, ceilings, controls, strict=True)
         ]
@@ -133,14 +132,14 @@ class Agreement:
         neuron = (explanation["neuron"], explanation["polarity"])
         exemplars = evidence.exemplars(neuron, split)
         place = (explanation["explanation_id"], simulator, neuron)
-        done = simulations.sequences(*place)
+        done = simulations.sequences(place)
         if self._scoring.stop_width is not None and done:
             exemplars = exemplars.only(done)
         control = simulations.control(explanation["explainer"], simulator, neuron)
         facts: dict[str, Any] = {
-            "calibrated": self._calibrated(explanation, simulator),
-            "simulated": simulations.values(*place, exemplars.sequence_ids),
-            "control": control and simulations.values(*control, exemplars.sequence_ids),
+            "calibrated": self._calibrated(place),
+            "simulated": simulations.values(place, exemplars.sequence_ids),
+            "control": control and simulations.values(control, exemplars.sequence_ids),
             "looked_up": evidence.looked_up(neuron, exemplars.sequence_ids),
         }
         random = np.array([kind == "random" for kind in exemplars.kinds], dtype=bool)
@@ -149,14 +148,11 @@ class Agreement:
             for regime in REGIMES
         ]
 
-    def _calibrated(self, explanation: dict[str, Any], simulator: str) -> Calibrated | None:
-        neuron = (explanation["neuron"], explanation["polarity"])
-        kind = self._scoring.calibration
+    def _calibrated(self, place: Place) -> Calibrated | None:
+        neuron, kind = place[2], self._scoring.calibration
         if kind == "none":
             return stretched(all_time_maximum(self._evidence.records(neuron)))
-        place = (explanation["explanation_id"], simulator, neuron)
-        valid = self._evidence.exemplars(neuron, "valid")
-        return fitted(kind, valid, self._evidence.simulations, *place)
+        return fitted(kind, self._evidence.exemplars(neuron, "valid"), self._evidence.simulations, place)
 
 
 def _case(
@@ -169,10 +165,10 @@ def _case(
 ) -> Case:
     """Return the part of a split's values that belongs to a regime."""
     parts = {
-        name: facts[name][keep] if facts[name] is not None and keep.size else facts[name]
+        name: None if facts[name] is None else facts[name][keep]
         for name in ("simulated", "control", "looked_up")
     }
-    truth = exemplars.truth[keep] if keep.size else exemplars.truth
+    truth = exemplars.truth[keep]
     reason = None
     if explanation["status"] != "ok":
         reason = f"explanation {explanation['status']}"

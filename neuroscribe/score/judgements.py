@@ -50,11 +50,11 @@ class Answers:
 
 def balanced_accuracies(answers: Sequence[Answers], *, samples: int, seed: int) -> list[Estimate]:
     """Return balanced accuracies of explanations with equally many readable answers."""
-    labels = np.stack([own.labels for own in answers])
-    right = labels == np.stack([own.said for own in answers])
+    labels = np.stack([each.labels for each in answers])
+    right = labels == np.stack([each.said for each in answers])
     parts = [labels & right, labels, ~labels & right, ~labels]
     sums = np.stack(parts, axis=2).astype(np.float64)
-    reasons = [own.reason for own in answers]
+    reasons = [each.reason for each in answers]
     return estimates(sums, _balanced, reasons, samples=samples, seed=seed)
 
 
@@ -104,13 +104,7 @@ class Judgements:
         scores = self._scored(due.measure, answers, self._scoring.bootstrap_samples)
         marks = zip(ceilings, self._scored(due.measure, controls, 0), strict=True)
         return [
-            score_row(
-                due,
-                basis,
-                _estimate(basis, score),
-                ceiling=ceiling,
-                control=None if control is None else control.value,
-            )
+            score_row(due, basis, _estimate(basis, score), ceiling=ceiling, control=control)
             for basis, score, (ceiling, control) in zip(bases, scores, marks, strict=True)
         ]
 
@@ -163,11 +157,11 @@ def _basis(explanation: dict[str, Any], split: str, asked: pl.DataFrame | None, 
     return Basis(explanation, split, REGIMES[0], readable, tokens, answers.n_asked - readable)
 
 
-def _estimate(basis: Basis, found: Estimate | None) -> Estimate:
-    assert found is not None, "every explanation has answers, if none"
+def _estimate(basis: Basis, score: Estimate | None) -> Estimate:
+    assert score is not None, "every explanation has answers, if none"
     if (status := basis.explanation["status"]) != "ok":
         return Estimate.missing(f"explanation {status}")
-    return found
+    return score
 
 
 def _table_value(means: Float[np.ndarray, " token"], row: dict[str, Any]) -> float:

@@ -24,7 +24,7 @@ class Basis:
 
 
 def score_row(
-    due: Due, basis: Basis, found: Estimate, *, ceiling: float | None, control: float | None
+    due: Due, basis: Basis, estimate: Estimate, *, ceiling: float | None, control: Estimate | None
 ) -> dict[str, Any]:
     """Return a row of SCORES, not yet chosen."""
     return {
@@ -33,12 +33,12 @@ def score_row(
         "scorer": due.scorer,
         "split": basis.split,
         "regime": basis.regime,
-        **vars(found),
+        **vars(estimate),
         "n_sequences": basis.n_sequences,
         "n_tokens": basis.n_tokens,
         "n_unreadable": basis.n_unreadable,
         "ceiling": ceiling,
-        "control": control,
+        "control": None if control is None else control.value,
         "chosen": False,
     }
 
@@ -53,9 +53,9 @@ def batched(
     for place, case in enumerate(cases):
         if case is not None:
             places.setdefault(shape(case), []).append(place)
-    found: list[Estimate | None] = [None] * len(cases)
-    for own in places.values():
-        together = [case for place in own if (case := cases[place]) is not None]
-        for place, estimate in zip(own, score(together), strict=True):
-            found[place] = estimate
-    return found
+    estimates: list[Estimate | None] = [None] * len(cases)
+    for alike in places.values():
+        together = [case for place in alike if (case := cases[place]) is not None]
+        for place, estimate in zip(alike, score(together), strict=True):
+            estimates[place] = estimate
+    return estimates

@@ -4,7 +4,7 @@ A rule says what must hold and how bad a breach is; a `Validator` (adapter in `r
 An `error` stops publication, a `warn` is recorded.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 import polars as pl
 
@@ -87,12 +87,12 @@ def rules_for(study: Study) -> tuple[Rule, ...]:
 def coverage(scores: pl.DataFrame, explanations: pl.DataFrame, study: Study) -> pl.DataFrame:
     """Return how many `rows` of scores each explanation with text has, per assigned scorer and regime."""
     key = ["explanation_id", "scorer", "regime"]
-    found = scores.group_by(key).agg(rows=pl.len().cast(pl.Int64))
+    counted = scores.group_by(key).agg(rows=pl.len().cast(pl.Int64))
     return (
         explanations.filter(pl.col("status") == "ok")
         .select("explanation_id", "layer", "neuron", "polarity", "explainer")
         .join(_assigned(study), on="explainer", maintain_order="left_right")
-        .join(found, on=key, how="left", maintain_order="left")
+        .join(counted, on=key, how="left", maintain_order="left")
         .with_columns(pl.col("rows").fill_null(0))
     )
 
@@ -115,18 +115,20 @@ def _frames(scores: pl.DataFrame, study: Study) -> dict[str, pl.DataFrame]:
     """Return the rows of scores that rules are about, by name."""
     measures = {due.scorer: due.measure for due in dues(study)}
 
-    def of(wanted: Iterable[str]) -> pl.DataFrame:
-        names = [scorer for scorer, measure in measures.items() if measure in set(wanted)]
+    def of(wanted: Collection[str]) -> pl.DataFrame:
+        names = [scorer for scorer, measure in measures.items() if measure in wanted]
         return scores.filter(pl.col("scorer").is_in(names))
 
-    by_range = {bounds: [name for name, own in RANGES.items() if own == bounds] for bounds in RANGES.values()}
+    def within(low: float | None, high: float) -> pl.DataFrame:
+        return of([measure for measure, limits in RANGES.items() if limits == (low, high)])
+
     return {
         "scores": scores,
         "simulated": of(MEASURES),
         "due": of(set(RANGES) - {"auc", "contrast"}),
-        "correlations": of(by_range[-1.0, 1.0]),
-        "explained": of(by_range[None, 1.0]),
-        "shares": of(by_range[0.0, 1.0]),
+        "correlations": within(-1.0, 1.0),
+        "explained": within(None, 1.0),
+        "shares": within(0.0, 1.0),
     }
 
 

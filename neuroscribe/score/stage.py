@@ -30,11 +30,11 @@ def scored_layer(evidence: LayerEvidence) -> pl.DataFrame:
 
 
 def _with_choice(scores: pl.DataFrame, explanations: pl.DataFrame, due: Sequence[Due]) -> pl.DataFrame:
-    """Mark the candidate that is best on `valid`, top and random, by the scorer that decides for a row's.
+    """Mark the candidate that is best on `valid`, top and random, by the scorer that decides for its scorer.
 
     Ties go to the first; without a value, one with a text goes before one without.
     """
-    deciding = {one.scorer: one.chosen_by for one in due}
+    deciding = {each.scorer: each.chosen_by for each in due}
     index = explanations.select("explanation_id", "sample_index", usable=pl.col("status") == "ok")
     valid = scores.filter((pl.col("split") == "valid") & (pl.col("regime") == REGIMES[0]))
     judged_by = pl.col("scorer").replace_strict(deciding, return_dtype=pl.String)

@@ -12,7 +12,7 @@ Values run from 0 to 9, each a token of its own, and are stretched to 0..10: man
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -143,27 +143,6 @@ Encode = Callable[[str], list[int]]
 """Returns the token ids of a piece of plain text."""
 
 
-class Layout(Protocol):
-    """Lays out prompts of one kind."""
-
-    @property
-    def identity(self) -> str:
-        """Version and hash of the wording."""
-        ...
-
-    def beginning(self) -> list[int]:
-        """Return the instruction and the worked examples."""
-        ...
-
-    def opening(self, explanation: str) -> list[int]:
-        """Return what introduces one neuron's text."""
-        ...
-
-    def row(self, tokens: Sequence[bytes]) -> tuple[Row, list[int]]:
-        """Return a sequence's row, and for each of its tokens the number of the slot that is read for it."""
-        ...
-
-
 @dataclass(frozen=True)
 class Asked:
     """The text once, then a question about each distinct token; questions do not see each other.
@@ -183,7 +162,7 @@ class Asked:
         return self.encode(asked_opening(explanation))
 
     def row(self, tokens: Sequence[bytes]) -> tuple[Row, list[int]]:
-        """Return the text with its questions, and each token's slot."""
+        """Return the text with its questions, and for each token the number of its slot."""
         texts = [escaped(token) for token in tokens]
         places = self.encode("".join(texts) + ASKING)
         distinct = {text: number for number, text in enumerate(dict.fromkeys(texts))}
@@ -212,7 +191,7 @@ class HiddenLines:
         return self.encode(hidden_opening(explanation))
 
     def row(self, tokens: Sequence[bytes]) -> tuple[Row, list[int]]:
-        """Return the lines up to the last token's tab, and each token's slot."""
+        """Return the lines up to the last token's tab, and for each token the number of its slot."""
         lines = f"{HIDDEN}\n".join(f"{escaped(token)}\t" for token in tokens)
         places, slots = self._by_tabs(lines)
         return Row(places, slots), list(range(len(slots)))
@@ -243,7 +222,7 @@ class LocalSimulator:
     def __init__(self, llm: LocalLLM, *, layout: LocalLayout = "asked") -> None:
         self._llm = llm
         self._digits = [self._one_token(digit) for digit in DIGITS]
-        self._layout: Layout = Asked(llm.encode) if layout == "asked" else HiddenLines(llm.encode)
+        self._layout = Asked(llm.encode) if layout == "asked" else HiddenLines(llm.encode)
         if layout == "asked":
             llm.check_questions(self._digits)
         self._beginning = [*llm.opening, *self._layout.beginning()]
@@ -260,12 +239,12 @@ class LocalSimulator:
         read = self._llm.probabilities(
             self._llm.prefix(self._beginning, opening), [row for row, _ in laid_out], self._digits
         )
-        found: list[Simulated] = []
+        readings: list[Simulated] = []
         for (row, slots), probabilities in zip(laid_out, read, strict=True):
             values, mass = expected_activations(probabilities[slots].double().numpy())
             usage = Usage(length + len(row.tokens), cached_tokens=length, cost_usd=0.0)
-            found.append(Simulated(tuple(values.tolist()), mass, usage=usage))
-        return found
+            readings.append(Simulated(tuple(values.tolist()), mass, usage=usage))
+        return readings
 
     def _one_token(self, digit: str) -> int:
         ids = self._llm.encode(digit)

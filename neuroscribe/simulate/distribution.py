@@ -40,12 +40,12 @@ def expected_reading(
     """
     answered = np.array([status == "ok" for status in statuses], dtype=bool)
     values, _ = expected_activations(np.where(answered[:, None], probabilities, 0.0))
-    found: set[ReadingStatus] = {
+    outcomes: set[ReadingStatus] = {
         "unparsable" if status == "ok" and math.isnan(value) else status
         for status, value in zip(statuses, values.tolist(), strict=True)
     }
     mass = float(probabilities[answered].sum(axis=1).mean()) if answered.any() else None
-    return Simulated(tuple(values.tolist()), mass, min(found, key=_GRAVEST.index))
+    return Simulated(tuple(values.tolist()), mass, min(outcomes, key=_GRAVEST.index))
 
 
 def without_values(length: int, status: ReadingStatus) -> Simulated:

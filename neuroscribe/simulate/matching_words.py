@@ -136,13 +136,8 @@ def _places(phrase: str, text: str) -> list[Span]:
 def _is_whole(span: Span, text: str) -> bool:
     """Tell whether no word of the text goes on beyond either end of a span."""
     start, stop = span
-    return not (
-        _joined(text[start - 1 : start], text[start]) or _joined(text[stop - 1], text[stop : stop + 1])
-    )
-
-
-def _joined(one: str, other: str) -> bool:
-    return _is_letter(one) and _is_letter(other)
+    ends = ((text[start - 1 : start], text[start]), (text[stop - 1], text[stop : stop + 1]))
+    return not any(_is_letter(before) and _is_letter(after) for before, after in ends)
 
 
 def _is_letter(character: str) -> bool:
@@ -161,23 +156,9 @@ class MatchingWords(Replied):
 
     kind: Literal["matching_words"] = "matching_words"
 
-    @property
-    def layout(self) -> "MatchingWordsLayout":
-        """Words copied from the text."""
-        return MatchingWordsLayout()
-
-
-class MatchingWordsLayout:
-    """Fulfils `ReplyLayout`."""
-
-    name = "matching_words"
-
-    def schema(self, tokens: Sequence[bytes]) -> None:
-        """Return none: the answer is plain text."""
-
     def messages(self, explanation: str, tokens: Sequence[bytes]) -> list[Message]:
         """Return the prompt; its last message is the beginning of the answer."""
-        data = wording(self.name)
+        data = wording(self.kind_name)
         worked = [
             (
                 _question(each["explanation"], each["text"]),
@@ -195,7 +176,7 @@ class MatchingWordsLayout:
 
     def enough(self, answer: str, tokens: Sequence[bytes]) -> bool:
         """Tell whether an answer goes round in circles, and has for some time."""
-        return goes_round(answer, text_and_spans(tokens)[0], label=wording(self.name)["label"])
+        return goes_round(answer, text_and_spans(tokens)[0], label=wording(self.kind_name)["label"])
 
     def reading(self, reply: Reply, tokens: Sequence[bytes]) -> Simulated:
         """Return 10 for every token that has a character in a copied word, 0 for every other.
@@ -203,7 +184,7 @@ class MatchingWordsLayout:
         An answer that was cut off counts if it went round in circles: it had said all it had to say.
         """
         text, spans = text_and_spans(tokens)
-        data = wording(self.name)
+        data = wording(self.kind_name)
         cut = reply.status == "truncated"
         answer = copied(reply.text or "", text, label=data["label"], nothing=data["nothing"], cut=cut)
         if status := _fault(reply, answer):

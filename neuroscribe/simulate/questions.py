@@ -26,7 +26,7 @@ class Task:
     """Whether the explanation is another neuron's."""
 
     def pieces(self, size: int) -> list["Task"]:
-        """Return the task in parts of at most so many sequences."""
+        """Return the task in parts of at most `size` sequences."""
         ids = self.sequence_ids
         return [replace(self, sequence_ids=ids[start : start + size]) for start in range(0, len(ids), size)]
 

@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar
 
 from neuroscribe.llm.calls import Request
 from neuroscribe.llm.faults import without_thoughts
@@ -23,56 +23,41 @@ from neuroscribe.simulate.simulator import Simulating
 from neuroscribe.study.sections import Capability
 
 
-@runtime_checkable
-class ReplyLayout(Protocol):
-    """How values are asked for in words, and read from the answer."""
-
-    @property
-    def name(self) -> str:
-        """Name of the prompt's wording."""
-        ...
-
-    def schema(self, tokens: Sequence[bytes]) -> Schema | None:
-        """Return the JSON schema of the answer about a sequence, where it is JSON."""
-        ...
-
-    def messages(self, explanation: str, tokens: Sequence[bytes]) -> list[Message]:
-        """Return the prompt about one sequence: what all share first, then the explanation, then the text."""
-        ...
-
-    def longest_answer(self, tokens: Sequence[bytes]) -> int:
-        """Return how many of the model's tokens an answer may take."""
-        ...
-
-    def enough(self, answer: str, tokens: Sequence[bytes]) -> bool:
-        """Tell whether an answer so far has said all it will: a model may go round in circles."""
-        ...
-
-    def reading(self, reply: Reply, tokens: Sequence[bytes]) -> Simulated:
-        """Return the values of every token or what is wrong with the answer, which is ok or truncated."""
-        ...
-
-
 class Replied(Simulating):
-    """The settings of a simulator that only needs answers."""
+    """The settings of a simulator that only needs answers: how it asks for values, and how it reads them."""
 
     needs: ClassVar[Capability | None] = "reply"
 
-    @property
     @abstractmethod
-    def layout(self) -> ReplyLayout:
-        """How it asks and reads."""
+    def messages(self, explanation: str, tokens: Sequence[bytes]) -> list[Message]:
+        """Return the prompt about one sequence: what all share first, then the explanation, then the text."""
+
+    @abstractmethod
+    def longest_answer(self, tokens: Sequence[bytes]) -> int:
+        """Return how many of the model's tokens an answer may take."""
+
+    @abstractmethod
+    def reading(self, reply: Reply, tokens: Sequence[bytes]) -> Simulated:
+        """Return the values of every token or what is wrong with the answer, which is ok or truncated."""
+
+    def answer_schema(self, tokens: Sequence[bytes]) -> Schema | None:
+        """Return the JSON schema of the answer about a sequence; none where it is plain text."""
+        return None
+
+    def enough(self, answer: str, tokens: Sequence[bytes]) -> bool:
+        """Tell whether an answer so far has said all it will: a model may go round in circles."""
+        return False
 
     @property
     def wording(self) -> Mapping[str, str]:
-        """The wording of its layout."""
-        return prompt_identities(self.layout.name)
+        """The wording of its kind."""
+        return prompt_identities(self.kind_name)
 
     def simulator(self, models: Models) -> "RepliedSimulator":
         """Return it around any LLM."""
         if models.llm is None:
             raise self.unable(None)
-        return RepliedSimulator(models.llm, self.layout)
+        return RepliedSimulator(models.llm, self)
 
     def calls(self, tokens: int) -> int:
         """Return one."""
@@ -80,8 +65,7 @@ class Replied(Simulating):
 
     def requests(self, explanation: str, tokens: Sequence[bytes]) -> list[Request]:
         """Return the prompt about one sequence."""
-        prompt = as_text(self.layout.messages(explanation, tokens))
-        return [(prompt, self.layout.longest_answer(tokens))]
+        return [(as_text(self.messages(explanation, tokens)), self.longest_answer(tokens))]
 
 
 class RepliedSimulator:
@@ -89,27 +73,27 @@ class RepliedSimulator:
 
     keeps_calls = False
 
-    def __init__(self, llm: LLM, layout: ReplyLayout) -> None:
-        self._llm, self._layout = llm, layout
-        self.identity = f"{llm.identity}; {prompt_identity(layout.name)}"
+    def __init__(self, llm: LLM, spec: Replied) -> None:
+        self._llm, self._spec = llm, spec
+        self.identity = f"{llm.identity}; {prompt_identity(spec.kind_name)}"
         self.sequences_per_call = llm.replies_at_once if isinstance(llm, BatchingLLM) else 1
         self.calls_at_once = llm.calls_at_once
 
     async def simulate(self, explanation: str, sequences: Sequence[Sequence[bytes]]) -> list[Simulated]:
         """Return what the model says about every token of every sequence."""
         options: dict[str, Any] = {
-            "max_tokens": max((self._layout.longest_answer(tokens) for tokens in sequences), default=0),
+            "max_tokens": max((self._spec.longest_answer(tokens) for tokens in sequences), default=0),
             "temperature": 0.0,
             "seed": 0,
         }
-        prompts = [self._layout.messages(explanation, tokens) for tokens in sequences]
+        prompts = [self._spec.messages(explanation, tokens) for tokens in sequences]
         if isinstance(self._llm, BatchingLLM):
-            enough = [partial(self._layout.enough, tokens=tokens) for tokens in sequences]
+            enough = [partial(self._spec.enough, tokens=tokens) for tokens in sequences]
             replies = await self._llm.replies(prompts, enough=enough, **options)
         else:
             replies = await asyncio.gather(
                 *(
-                    self._llm.reply(prompt, schema=self._layout.schema(tokens), **options)
+                    self._llm.reply(prompt, schema=self._spec.answer_schema(tokens), **options)
                     for prompt, tokens in zip(prompts, sequences, strict=True)
                 )
             )
@@ -118,7 +102,7 @@ class RepliedSimulator:
     def _reading(self, reply: Reply, tokens: Sequence[bytes]) -> Simulated:
         if reply.status in ("ok", "truncated"):
             said = replace(reply, text=without_thoughts(reply.text or ""))
-            reading = self._layout.reading(said, tokens)
+            reading = self._spec.reading(said, tokens)
         else:
             reading = without_values(len(tokens), reply.status)
         return replace(reading, usage=reply.usage, raw=reply.raw)

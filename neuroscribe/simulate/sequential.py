@@ -43,8 +43,8 @@ class Sequentially:
 
     async def readings(self, tasks: Sequence[Task]) -> list[tuple[Task, list[Simulated]]]:
         """Return the tasks as far as they were simulated, controls on what their neuron was scored on."""
-        own = [task for task in tasks if not task.is_control]
-        done = await worked_through(_alternating(own), self._until_narrow, at_once=self.at_once)
+        scored = [task for task in tasks if not task.is_control]
+        done = await worked_through(_alternating(scored), self._until_narrow, at_once=self.at_once)
         longest: dict[Neuron, tuple[int, ...]] = {}
         for task, _ in done:
             if task.split == "test" and len(task.sequence_ids) > len(longest.get(task.neuron, ())):
@@ -70,14 +70,14 @@ class Sequentially:
         truth = np.stack([self.truth[task.neuron, sequence] for sequence in task.sequence_ids[: len(read)]])
         simulated = np.array([reading.activations for reading in read], dtype=np.float64)
         scoring = self.scoring
-        found = correlation(truth, simulated, samples=scoring.bootstrap_samples, seed=scoring.seed)
-        if found.ci_low is None or found.ci_high is None:
+        score = correlation(truth, simulated, samples=scoring.bootstrap_samples, seed=scoring.seed)
+        if score.ci_low is None or score.ci_high is None:
             return False
-        return found.ci_high - found.ci_low < self.scoring.stop_width
+        return score.ci_high - score.ci_low < self.scoring.stop_width
 
 
 async def in_pieces(ask: Ask, task: Task, size: int) -> list[Simulated]:
-    """Return the readings of a task that is asked in calls of so many sequences."""
+    """Return the readings of a task that is asked in calls of `size` sequences."""
     pieces = task.pieces(size)
     return list(chain.from_iterable(await asyncio.gather(*(ask(piece) for piece in pieces))))
 
@@ -88,9 +88,9 @@ def _alternating(tasks: Iterable[Task]) -> list[Task]:
     for task in tasks:
         units.setdefault((task.explanation_id, task.neuron, task.split), []).append(task)
     joined: list[Task] = []
-    for own in units.values():
-        turns = chain.from_iterable(zip_longest(*(task.sequence_ids for task in own)))
+    for parts in units.values():
+        turns = chain.from_iterable(zip_longest(*(task.sequence_ids for task in parts)))
         joined.append(
-            replace(own[0], sequence_ids=tuple(sequence for sequence in turns if sequence is not None))
+            replace(parts[0], sequence_ids=tuple(sequence for sequence in turns if sequence is not None))
         )
     return joined

@@ -21,7 +21,7 @@ class Simulating(SimulatorSpec):
         """Raise CapabilityError where a model that gives what is needed can still not be asked."""
 
     def requests(self, explanation: str, tokens: Sequence[bytes]) -> list[Request]:
-        """Return what those calls send."""
+        """Return what the calls about one sequence send."""
         return []
 
     def unable(self, llm: LLM | None) -> CapabilityError:

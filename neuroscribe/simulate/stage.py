@@ -27,12 +27,7 @@ Readings = tuple[Simulated, ...]
 
 
 async def simulated_layer(
-    evidence: LayerEvidence,
-    *,
-    llm: LLMSource,
-    encoders: EncoderSource,
-    calls: CallStore,
-    progress: Progress,
+    evidence: LayerEvidence, *, llm: LLMSource, encoders: EncoderSource, calls: CallStore, progress: Progress
 ) -> pl.DataFrame:
     """Return the SIMULATIONS of one layer; models are opened only if a simulator of the study needs them.
 
@@ -40,7 +35,8 @@ async def simulated_layer(
     """
     study = evidence.study
     simulators = await opened_simulators(study, llm=llm, encoders=encoders, calls=calls, progress=progress)
-    return await layer_simulations(evidence, simulators=simulators, calls=calls, progress=progress)
+    tasks = {name: simulation_tasks(evidence, name) for name in study.simulators}
+    return await simulated(evidence, tasks, simulators=simulators, calls=calls, progress=progress)
 
 
 async def opened_simulators(
@@ -85,14 +81,6 @@ async def check_models(
         encoders.open(encoder, progress=progress)
 
 
-async def layer_simulations(
-    evidence: LayerEvidence, *, simulators: Mapping[str, Simulator], calls: CallStore, progress: Progress
-) -> pl.DataFrame:
-    """Return the SIMULATIONS of one layer's explanations by every simulator of the study."""
-    tasks = {name: simulation_tasks(evidence, name) for name in evidence.study.simulators}
-    return await simulated(evidence, tasks, simulators=simulators, calls=calls, progress=progress)
-
-
 async def simulated(
     evidence: LayerEvidence,
     tasks: Mapping[str, Sequence[Task]],
@@ -133,7 +121,7 @@ class _Reader:
     once: Once
     advance: Callable[..., None]
 
-    async def readings(self, tasks: Sequence[Task]) -> list[tuple[Task, Sequence[Simulated]]]:
+    async def readings(self, tasks: Sequence[Task]) -> Sequence[tuple[Task, Sequence[Simulated]]]:
         """Return the tasks, in pieces or as far as they have to be simulated, each with its readings."""
         size, at_once = self.simulator.sequences_per_call, self.simulator.calls_at_once
         scoring = self.evidence.study.scoring
@@ -148,7 +136,7 @@ class _Reader:
             at_once=at_once,
             skip=lambda spared: self.advance(spared, note="stopped early" if spared else ""),
         )
-        return [(task, readings) for task, readings in await stopping.readings(tasks)]
+        return await stopping.readings(tasks)
 
     async def _read(self, piece: Task) -> list[Simulated]:
         asked = question(piece, self.evidence.tokens, self.spec)

@@ -33,18 +33,7 @@ class Structured(Replied):
 
     kind: Literal["structured"] = "structured"
 
-    @property
-    def layout(self) -> "StructuredLayout":
-        """Pairs of tokens and values."""
-        return StructuredLayout()
-
-
-class StructuredLayout:
-    """Fulfils `ReplyLayout`."""
-
-    name = "structured"
-
-    def schema(self, tokens: Sequence[bytes]) -> Schema:
+    def answer_schema(self, tokens: Sequence[bytes]) -> Schema:
         """Return an object with as many pairs as there are tokens: small models lose count, or never end."""
         pairs = {"type": "array", "items": _PAIR, "minItems": len(tokens), "maxItems": len(tokens)}
         return {
@@ -56,7 +45,7 @@ class StructuredLayout:
 
     def messages(self, explanation: str, tokens: Sequence[bytes]) -> list[Message]:
         """Return the prompt; tokens are escaped and then written as JSON."""
-        data = wording(self.name)
+        data = wording(self.kind_name)
         worked = [
             (
                 _question(each["explanation"], each["tokens"]),
@@ -70,10 +59,6 @@ class StructuredLayout:
     def longest_answer(self, tokens: Sequence[bytes]) -> int:
         """Return enough for every pair, even where the model spells a token byte by byte."""
         return 64 + sum(16 + len(token) for token in tokens)
-
-    def enough(self, answer: str, tokens: Sequence[bytes]) -> bool:
-        """Return that JSON goes on to its end."""
-        return False
 
     def reading(self, reply: Reply, tokens: Sequence[bytes]) -> Simulated:
         """Return the values of every token if all can be read, else none.

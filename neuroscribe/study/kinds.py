@@ -49,7 +49,7 @@ class SimulatorSpec(KindSpec):
 
     @abstractmethod
     def calls(self, tokens: int) -> int:
-        """Return how many LLM calls read one sequence of so many tokens under one explanation."""
+        """Return how many LLM calls read one sequence of `tokens` tokens under one explanation."""
 
 
 class JudgeSpec(KindSpec):

@@ -22,13 +22,12 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class ModelSpec(Section):
+class WeightsSpec(Section):
     """Which weights to load; the artefact is a pinned copy that comes without a model hub."""
 
     model: str = Field(description="Hugging Face id or a local folder")
     revision: str | None = Field(default=None, description="commit of the hub repository")
     artefact: str | None = Field(default=None, description="name in resources/models/artefacts.toml")
-    dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
 
     @property
     def is_pinned(self) -> bool:
@@ -36,17 +35,16 @@ class ModelSpec(Section):
         return self.artefact is not None or self.revision is not None
 
 
-class EncoderSpec(Section):
+class ModelSpec(WeightsSpec):
+    """Which language model to load."""
+
+    dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
+
+
+class EncoderSpec(WeightsSpec):
     """Which sentence encoder to load."""
 
     model: str = "sentence-transformers/all-MiniLM-L6-v2"
-    revision: str | None = None
-    artefact: str | None = None
-
-    @property
-    def is_pinned(self) -> bool:
-        """Whether the same weights are loaded every time."""
-        return self.artefact is not None or self.revision is not None
 
 
 def models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -208,10 +208,10 @@ class Study(Section):
     @model_validator(mode="after")
     def parts_fit(self) -> "Study":
         """Check what one part says about another."""
-        wanted, there = self.sample.neurons_per_layer, self.subject.neurons_per_layer
-        if wanted != "all" and wanted > there:
+        wanted, available = self.sample.neurons_per_layer, self.subject.neurons_per_layer
+        if wanted != "all" and wanted > available:
             raise ValueError(
-                f"sample.neurons_per_layer = {wanted}, but subject.neurons_per_layer = {there}; lower the"
+                f"sample.neurons_per_layer = {wanted}, but subject.neurons_per_layer = {available}; lower the"
                 ' first, or write "all"'
             )
         layers = [] if self.sample.layers == "all" else list(self.sample.layers)
@@ -247,7 +247,7 @@ class Study(Section):
         return {kind.model_fields["kind"].default: kind for kind in kinds if issubclass(kind, KindSpec)}
 
     def _scorer_names(self) -> Iterator[str]:
-        """Yield the names under which scores are published, as `score.scorers.dues` gives them."""
+        """Yield the names under which scores are published, as `study.dues.dues` gives them."""
         for simulator in self.simulators:
             yield from (f"{measure}_{simulator}" for measure in MEASURES)
         for name, scorer in self.scorers.items():
@@ -349,14 +349,14 @@ def layer_of(key: str) -> int:
     return int(key.removeprefix("layer_"))
 
 
-def _check_names(key: str, names: tuple[str, ...], there: Mapping[str, object]) -> None:
-    """Raise ValueError for a name that is given twice or is not there."""
+def _check_names(key: str, names: tuple[str, ...], known: Mapping[str, object]) -> None:
+    """Raise ValueError for a name that is given twice or is not known."""
     if len(set(names)) < len(names):
         raise ValueError(f"{key} names one twice; remove it")
-    if unknown := set(names) - set(there):
+    if unknown := set(names) - set(known):
         kind = key.rpartition(".")[2]
         raise ValueError(
-            f"{key} names {sorted(unknown)[0]!r}, which is not among the {kind} {', '.join(sorted(there))};"
+            f"{key} names {sorted(unknown)[0]!r}, which is not among the {kind} {', '.join(sorted(known))};"
             f" correct it, or add [{kind}.{sorted(unknown)[0]}]"
         )
 

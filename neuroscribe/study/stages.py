@@ -66,12 +66,16 @@ def _explained(study: Study) -> Settings:
 
 
 def _simulated(study: Study) -> Settings:
+    scoring = study.scoring
+    stop = [scoring.stop_width, scoring.bootstrap_samples, scoring.seed] if scoring.stop_width else None
+    # By these, if any, more or fewer sequences than those of `test` are simulated.
+    beyond = {"fitted": sorted(study.fitted_simulators), "stop": stop}
     return {
         "simulators": study.simulators,
         "llm": _llm(study.simulating_llm),
         "prompts": list(_wording(study.simulators.values()).values()),
-        "per_split": study.scoring.sequences_per_split,
-        **_beyond_test(study),
+        "per_split": scoring.sequences_per_split,
+        **{name: setting for name, setting in beyond.items() if setting},
     }
 
 
@@ -96,14 +100,6 @@ def _ablated(study: Study) -> Settings:
 def _published(study: Study) -> Settings:
     layouts = {"layouts": study.publish.added} if study.publish.added else {}
     return {"description": study.description, "licences": study.corpus.artefact, **layouts}
-
-
-def _beyond_test(study: Study) -> Settings:
-    """Return settings by which more or fewer sequences than those of `test` are simulated, if any."""
-    scoring = study.scoring
-    fitted = {"fitted": sorted(study.fitted_simulators)} if study.fitted_simulators else {}
-    stop = [scoring.stop_width, scoring.bootstrap_samples, scoring.seed]
-    return {**fitted, **({} if scoring.stop_width is None else {"stop": stop})}
 
 
 def _llm(spec: LLMSpec) -> Settings:

@@ -9,14 +9,16 @@ import pytest
 
 from neuroscribe.ports.replies import ReplyStatus, Simulated
 from neuroscribe.simulate.replied import RepliedSimulator
-from neuroscribe.simulate.structured import StructuredLayout
+from neuroscribe.simulate.structured import Structured
 from tests.neuroscribe.simulate.answering import Answering
+
+SPEC = Structured(explainers=("any",))
 
 TOKENS = (b" red", b"\n", b" car")
 
 
 def reading(said: str, *, status: ReplyStatus = "ok", tokens: tuple[bytes, ...] = TOKENS) -> Simulated:
-    simulator = RepliedSimulator(Answering(lambda _: said, status=status), StructuredLayout())
+    simulator = RepliedSimulator(Answering(lambda _: said, status=status), SPEC)
     (simulated,) = asyncio.run(simulator.simulate("colours", [tokens]))
     return simulated
 
@@ -102,7 +104,7 @@ def test_a_refusal_in_words_is_one() -> None:
 def test_tokens_that_a_server_might_read_as_turns_are_shown_apart_and_read_either_way() -> None:
     tokens = (b"<|im_end|>",)
     llm = Answering(lambda _: "")
-    asyncio.run(RepliedSimulator(llm, StructuredLayout()).simulate("turns", [tokens]))
+    asyncio.run(RepliedSimulator(llm, SPEC).simulate("turns", [tokens]))
 
     assert llm.asked[0][-1].content.endswith('Tokens: ["< |im_end|>"]')
     assert reading(body(("< |im_end|>", 4)), tokens=tokens).activations == (4,)
@@ -119,10 +121,10 @@ def test_bytes_that_are_no_text_can_be_answered() -> None:
 
 def test_a_schema_goes_with_the_prompt_and_enough_tokens_for_the_answer() -> None:
     llm = Answering(lambda _: GOOD)
-    asyncio.run(RepliedSimulator(llm, StructuredLayout()).simulate("colours", [TOKENS]))
+    asyncio.run(RepliedSimulator(llm, SPEC).simulate("colours", [TOKENS]))
 
     ((max_tokens, temperature, schema),) = llm.options
-    assert schema == StructuredLayout().schema(TOKENS)
+    assert schema == SPEC.answer_schema(TOKENS)
     pairs = schema["properties"]["activations"]
     assert pairs["minItems"] == pairs["maxItems"] == len(TOKENS) == 3
     assert temperature == 0
@@ -132,7 +134,7 @@ def test_a_schema_goes_with_the_prompt_and_enough_tokens_for_the_answer() -> Non
 
 def test_worked_examples_are_answers_as_they_are_asked_for() -> None:
     llm = Answering(lambda _: GOOD)
-    asyncio.run(RepliedSimulator(llm, StructuredLayout()).simulate("colours", [TOKENS]))
+    asyncio.run(RepliedSimulator(llm, SPEC).simulate("colours", [TOKENS]))
     turns = llm.asked[0]
 
     for question, answer in zip(turns[1:-1:2], turns[2:-1:2], strict=True):
