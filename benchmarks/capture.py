@@ -21,9 +21,8 @@ from neuroscribe.subject.architectures import down_projections
 from neuroscribe.subject.compiled import CompiledBackbone, fuse_gelu
 from neuroscribe.subject.hooks import forward
 from neuroscribe.subject.subject import Subject
-from neuroscribe.testing.random_subjects import random_subject
+from neuroscribe.testing.random_subjects import as_subject, random_subject
 from neuroscribe.testing.stores import SilentProgress
-from neuroscribe.text.token_bytes import TokenizerFacts
 from resources.models.weights import computing_dtype
 
 SEQUENCES, LENGTH, REPEATS = 512, 64, 5
@@ -83,9 +82,8 @@ def _smollm2_figures() -> Iterator[Figure]:
     plain: dict[str, Run] = {}
     optimised: dict[str, Run] = {}
     for suffix, dtype in dtypes().items():
-        one = _subject("llama", SMOLLM2, dtype, prefix_ids=(0,))
         compiled = _subject("llama", SMOLLM2, dtype, prefix_ids=(0,), compiled=True)
-        plain[suffix] = Run(one, (1, -1), everything=False)
+        plain[suffix] = Run(_subject("llama", SMOLLM2, dtype, prefix_ids=(0,)), (1, -1), everything=False)
         optimised[f"smollm2_compiled{suffix}"] = Run(compiled, (1, -1))
     if _BF16 in plain:
         optimised["smollm2"] = replace(plain[_BF16], everything=True)
@@ -113,11 +111,11 @@ def _ratio_figures(name: str, plain: "Run", optimised: "dict[str, Run]") -> Iter
         for _ in range(REPEATS)
     ]
     detail = f", {plain.subject.dtype}".replace("torch.", "")
-    split, whole = [one[0] for one in rounds], [one[2] / one[1] for one in rounds]
+    split, whole = [times[0] for times in rounds], [times[2] / times[1] for times in rounds]
     yield figure(f"capture.split_ratio.{name}", split, "x forward", n=SEQUENCES, detail=detail)
     yield figure(f"capture.whole_ratio.{name}", whole, "x forward", n=SEQUENCES, detail=detail)
     for place, (other, run) in enumerate(optimised.items()):
-        ratios = [one[3][place] / one[1] for one in rounds]
+        ratios = [times[3][place] / times[1] for times in rounds]
         dtypes = f", {run.subject.dtype} over {plain.subject.dtype}".replace("torch.", "")
         yield figure(
             f"capture.optimised_ratio.{other}", ratios, "x plain forward", n=SEQUENCES, detail=dtypes
@@ -211,17 +209,6 @@ def _subject(
     model = random_subject(model_type, **shape).to(dtype)
     if fused:
         fuse_gelu(model)
-    tokenizer, device = TokenizerFacts(lambda _: [], (), frozenset(), "none"), torch.device("cpu")
-    batch = automatic_batch_tokens(model, device)
+    batch = automatic_batch_tokens(model, torch.device("cpu"))
     graph = CompiledBackbone(model) if compiled else None
-    return Subject(
-        model,
-        tokenizer,
-        model_type,
-        "random",
-        dtype,
-        device,
-        prefix_ids=prefix_ids,
-        batch_tokens=batch,
-        compiled=graph,
-    )
+    return as_subject(model, prefix_ids=prefix_ids, batch_tokens=batch, compiled=graph)

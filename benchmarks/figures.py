@@ -48,7 +48,7 @@ def write(figures: Iterable[Figure], *, part: str) -> None:
 
     Each file is written whole or not at all.
     """
-    fresh = [{**asdict(one), "part": part} for one in figures]
+    fresh = [{**asdict(measured), "part": part} for measured in figures]
     names = {row["name"] for row in fresh}
     before: list[dict[str, object]] = (
         json.loads(LATEST.read_text(encoding="utf-8")) if LATEST.exists() else []

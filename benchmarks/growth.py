@@ -5,15 +5,15 @@ A slope of 1 means twice the time for twice as much. The forward pass is left ou
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from benchmarks.alone import one_thread
 from benchmarks.capture import LENGTH
 from benchmarks.figures import Figure, figure
-from benchmarks.peers import one_thread
 from neuroscribe.capture import CapturePlan, kernel
 from neuroscribe.capture.state import empty_state
 
@@ -29,14 +29,9 @@ SERIES: dict[str, tuple[int, ...]] = {
 
 def growth_figures() -> Iterator[Figure]:
     """Yield the slopes, and draw what they were taken from."""
-    kernels: dict[str, Callable[[int], float]] = {
-        "sequences": lambda size: _seconds(sequences=size),
-        "neurons": lambda size: _seconds(neurons=size),
-        "k": lambda size: _seconds(k=size),
-    }
     with one_thread():
         _seconds(sequences=64)
-        seconds = {name: [kernels[name](size) for size in sizes] for name, sizes in SERIES.items()}
+        seconds = {name: [_seconds(**{name: size}) for size in sizes] for name, sizes in SERIES.items()}
     for name, sizes in SERIES.items():
         slope = float(np.polyfit(np.log(sizes), np.log(seconds[name]), 1)[0])
         yield figure(f"capture.growth.{name}", [slope], "slope", n=max(sizes))

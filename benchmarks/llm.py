@@ -22,6 +22,7 @@ from urllib.request import urlopen
 import httpx2
 import openai
 
+from benchmarks.alone import printed_apart
 from benchmarks.figures import Figure, figure
 from benchmarks.llm_server import ANSWER
 from neuroscribe.fingerprint import fingerprint
@@ -57,7 +58,7 @@ def llm_figures() -> Iterator[Figure]:
     """Yield the figures of the LLM layer."""
     with serving() as url:
         yield from throughput(url)
-        growth = json.loads(_apart("memory", url).stdout)
+        growth = json.loads(printed_apart("benchmarks.llm", "memory", url))
         yield figure("llm.memory_growth", [growth], f"x of {SETTLED:,} calls", n=MANY_CALLS)
     yield figure("llm.rate_limit_used", [limit_used()], "of the limit, in virtual time", n=PER_MINUTE)
     yield figure("llm.repeated_calls_after_kill", [repeated_calls()], "calls beyond those in flight", n=KILLS)
@@ -81,7 +82,8 @@ def throughput(url: str) -> Iterator[Figure]:
         ("llm.throughput_ratio_unstored", "openai", "ours", 0),
         ("llm.throughput_ratio_httpx2", "httpx2", "ours", 0),
     ):
-        ratios = [bare[clock] / own[clock] for bare, own in zip(seconds[against], seconds[by], strict=True)]
+        pairs = zip(seconds[against], seconds[by], strict=True)
+        ratios = [bare[clock] / layer[clock] for bare, layer in pairs]
         yield figure(name, ratios, f"of a bare {against} loop", n=CALLS)
 
 
@@ -91,10 +93,9 @@ async def _loop(name: str, url: str, folder: str) -> None:
             await _bare_openai(url)
         case "httpx2":
             await _bare_httpx2(url)
-        case "stored":
-            await worked_through(range(CALLS), _ours(url, AT_ONCE, FolderCalls(folder)), at_once=AT_ONCE)
         case _:
-            await worked_through(range(CALLS), _ours(url, AT_ONCE, Forgets()), at_once=AT_ONCE)
+            calls = FolderCalls(folder) if name == "stored" else Forgets()
+            await worked_through(range(CALLS), _ours(url, AT_ONCE, calls), at_once=AT_ONCE)
 
 
 def _body(seed: int) -> dict[str, Any]:
@@ -174,13 +175,14 @@ def repeated_calls() -> int:
     generator = random.Random(0)  # noqa: S311 - moments of kills
     with serving(delay_ms=40) as url, tempfile.TemporaryDirectory() as folder:
         for _ in range(KILLS):
-            with _started("run", url, folder) as child:
+            command = [sys.executable, "-m", "benchmarks.llm", "run", url, folder]
+            with subprocess.Popen(command, cwd=ROOT) as child:  # noqa: S603 - this module
                 until = _asked(url) + generator.randint(RUN_AT_ONCE + 1, RUN_CALLS // (KILLS + 2))
                 while _asked(url) < until:
                     time.sleep(0.01)
                 time.sleep(generator.uniform(0.0, 0.05))
                 os.kill(child.pid, signal.SIGKILL)
-        _apart("run", url, folder)
+        printed_apart("benchmarks.llm", "run", url, folder)
         asked = _asked(url)
     print(f"{asked} calls for {RUN_CALLS} questions and {KILLS} kills", flush=True)
     return asked - RUN_CALLS - KILLS * RUN_AT_ONCE
@@ -200,15 +202,6 @@ def serving(*, delay_ms: float = 0.0) -> Iterator[str]:
             yield f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
         finally:
             server.kill()
-
-
-def _apart(part: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "benchmarks.llm", part, *arguments]
-    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)  # noqa: S603 - this module
-
-
-def _started(part: str, *arguments: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "benchmarks.llm", part, *arguments], cwd=ROOT)  # noqa: S603 - this module
 
 
 def _memory(url: str) -> float:

@@ -8,11 +8,11 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 
+from benchmarks.alone import one_thread
 from benchmarks.figures import Figure, figure
 from neuroscribe.llm.local import LocalLLM
 from neuroscribe.llm.local_reading import Row, batches, inputs
@@ -92,7 +92,7 @@ class Bench:
 
     def request_of_one_token(self) -> None:
         """Ask about the first token of the first sequence in a prompt of its own."""
-        _, stop = self._rows[0].questions[0]
+        stop = self._rows[0].questions[0][1]
         self._echo(Row(self._rows[0].tokens[:stop], ()))
 
     def _echo(self, row: Row) -> None:
@@ -111,9 +111,9 @@ def figures(rounds: Sequence[Sequence[float]], tokens: tuple[int, int]) -> Itera
     prefix, rows = tokens
     most = f"; {1 + SEQUENCES * prefix / rows:.1f} by the tokens alone"
     detail = ", float32, one thread, Qwen2-0.5B's proportions with 3 layers"
-    ratios = [own / ours for ours, own, _, _ in rounds]
-    whole = [others / ours for ours, _, others, _ in rounds]
-    singly = [one * SEQUENCES * LENGTH / ours for ours, _, _, one in rounds]
+    ratios = [bare / ours for ours, bare, _, _ in rounds]
+    whole = [requests / ours for ours, _, requests, _ in rounds]
+    singly = [token * SEQUENCES * LENGTH / ours for ours, _, _, token in rounds]
     yield figure(
         "simulate.local_ratio.cpu", ratios, "of the bare forward's tokens/s", n=SEQUENCES, detail=detail
     )
@@ -145,14 +145,3 @@ def timed(works: Sequence[Callable[[], None]]) -> list[list[float]]:
             row.append(time.process_time() - started)
         rounds.append(row)
     return rounds[1:]
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch compute on one thread, and as before afterwards."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -4,17 +4,15 @@ Each capture runs in a process of its own, whose largest resident size Linux rep
 """
 
 import json
-import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from benchmarks.alone import printed_apart, resident
 from benchmarks.capture import LENGTH, TOP_K, random_tokens, study_plan
 from benchmarks.figures import Figure, figure
 from neuroscribe.capture import CapturePlan, LayerState, capture, kernel
@@ -22,10 +20,8 @@ from neuroscribe.capture.plan import quantile_pools
 from neuroscribe.capture.state import empty_state
 from neuroscribe.subject.compiled import fuse_gelu
 from neuroscribe.subject.hooks import forward
-from neuroscribe.subject.subject import Subject
-from neuroscribe.testing.random_subjects import random_subject
+from neuroscribe.testing.random_subjects import as_subject, random_subject
 from neuroscribe.testing.stores import SilentProgress
-from neuroscribe.text.token_bytes import TokenizerFacts
 
 SMALL, LARGE = 1_000, 20_000
 SHAPE: dict[str, Any] = {
@@ -36,12 +32,13 @@ BATCH = 80
 """Sequences; a layer's batch is then larger than what the allocator keeps back for later (32 MiB)."""
 SETTLED = 2_000
 """Sequences of bare passes after which the allocator holds what it will hold."""
-MEBIBYTE = 2**20
 
 
 def memory_figures() -> Iterator[Figure]:
     """Yield the figures of memory."""
-    small, large = (_measured(sequences) for sequences in (SMALL, LARGE))
+    small, large = (
+        json.loads(printed_apart("benchmarks.memory", str(sequences))) for sequences in (SMALL, LARGE)
+    )
     growth = large["extra"] / small["extra"]
     yield figure("capture.memory_growth", [growth], "x of 1,000 sequences", n=LARGE)
     batches = (large["extra"] - large["state"]) / large["layer_batch"]
@@ -49,13 +46,6 @@ def memory_figures() -> Iterator[Figure]:
     yield figure("capture.bytes_per_neuron", [_bytes_per_neuron(torch.float32)], "bytes", n=LARGE)
     narrow = _bytes_per_neuron(torch.bfloat16)
     yield figure("capture.bytes_per_neuron_bf16", [narrow], "bytes", n=LARGE)
-
-
-def _measured(sequences: int) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.memory", str(sequences)]
-    root = Path(__file__).parent.parent
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)  # noqa: S603 - this module
-    return json.loads(done.stdout)
 
 
 def _bytes_per_neuron(dtype: torch.dtype) -> float:
@@ -78,22 +68,19 @@ def _capture(sequences: int) -> dict[str, float]:
     torch.set_num_threads(1)
     model = random_subject("gpt2", **SHAPE)
     fuse_gelu(model)
-    tokenizer = TokenizerFacts(lambda _: [], (), frozenset(), "none")
-    subject = Subject(
-        model, tokenizer, "gpt2", "random", torch.float32, torch.device("cpu"), batch_tokens=BATCH * LENGTH
-    )
+    subject = as_subject(model, batch_tokens=BATCH * LENGTH)
     layers = list(range(SHAPE["n_layer"]))
     tokens = random_tokens(sequences, SHAPE["vocab_size"])
     _load_kernel()
     for batch in tokens[:SETTLED].split(BATCH):
         forward(model, batch)
-    before = _peak()
+    before = resident("VmHWM")
     plan = study_plan(sequences, (1,), layers)
     states = capture(subject, tokens, plan=plan, layers=layers, progress=SilentProgress())
     return {
         "state": sum(_bytes(state) for state in states.values()),
         "layer_batch": BATCH * LENGTH * SHAPE["n_inner"] * 4,
-        "extra": _peak() - before,
+        "extra": resident("VmHWM") - before,
     }
 
 
@@ -102,12 +89,6 @@ def _load_kernel() -> None:
     plan = study_plan(100, (1,), [0])
     state = empty_state(plan, layer=0, neurons=8, tokens=LENGTH, vocabulary=1)
     kernel.take(state, torch.zeros(2, LENGTH, 8), range(2), plan)
-
-
-def _peak() -> int:
-    """Return the largest number of bytes this process has held; `getrusage` would count its parent's too."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) * 1024
 
 
 if __name__ == "__main__":

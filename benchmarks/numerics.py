@@ -6,7 +6,6 @@ study's corpus has been materialised, and is no part of `make bench`: `python -m
 
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from benchmarks.capture import TOP_K
 from dagster_project.environments import ROOT
 from neuroscribe.capture import CapturePlan, LayerState, capture
 from neuroscribe.kinds import read_study
+from neuroscribe.subject.subject import Subject
 from neuroscribe.testing.stores import SilentProgress
 from neuroscribe.text.corpus import token_matrix
 from resources.models.subject import SubjectModels
@@ -28,17 +28,17 @@ def main() -> None:
     """Print the share of top exemplars that two captures have in common, by layer."""
     study = read_study(ROOT / "studies" / "embedded.toml")
     tokens = token_matrix(Tables(sys.argv[1]).read(study.name, "corpus/sequences"))[:SEQUENCES]
-    models = SubjectModels(device="cpu", cache_dir=str(Path(ROOT) / ".cache/neuroscribe"), hub=False)
+    models = SubjectModels(device="cpu", cache_dir=str(ROOT / ".cache/neuroscribe"), hub=False)
     subject = models.open(study.subject)
     plan = CapturePlan(TOP_K, (1, -1), ())
+    layers = range(study.subject.layers)
 
-    def captured(own: object) -> dict[int, LayerState]:
-        return capture(own, tokens, plan=plan, layers=range(study.subject.layers), progress=SilentProgress())
+    def captured(subject: Subject) -> dict[int, LayerState]:
+        return capture(subject, tokens, plan=plan, layers=layers, progress=SilentProgress())
 
     states = {name: captured(replace(subject, batch_tokens=batch)) for name, batch in BATCHES.items()}
     subject.model.float()
-    wide = replace(subject, dtype=torch.float32, batch_tokens=1024)
-    states["float32"] = captured(wide)
+    states["float32"] = captured(replace(subject, dtype=torch.float32, batch_tokens=1024))
     reference = "bfloat16, batches of 31"
     for name in [name for name in states if name != reference]:
         shares = [_in_common(state, states[name][layer]) for layer, state in states[reference].items()]

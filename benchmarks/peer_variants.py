@@ -18,10 +18,8 @@ from torch import Tensor
 from neuroscribe.capture import CapturePlan, LayerState, capture
 from neuroscribe.capture.statistics import layer_statistics
 from neuroscribe.subject.compiled import CompiledBackbone, fuse_gelu
-from neuroscribe.subject.subject import Subject
-from neuroscribe.testing.random_subjects import random_subject
+from neuroscribe.testing.random_subjects import as_subject, random_subject
 from neuroscribe.testing.stores import SilentProgress
-from neuroscribe.text.token_bytes import TokenizerFacts
 
 TOP_K, LENGTH, BATCH = 20, 64, 32
 """The batch is the one that capture makes of 2,048 tokens."""
@@ -92,18 +90,9 @@ def neuroscribe(
     model = _model(shape, dtype)
     if fused:
         fuse_gelu(model)
-    facts = TokenizerFacts(lambda _: [], (), frozenset(), "none")
-    device, layers = torch.device("cpu"), range(shape["n_layer"])
-    subject = Subject(
-        model,
-        facts,
-        "gpt2",
-        "random",
-        dtype=dtype,
-        device=device,
-        batch_tokens=BATCH * LENGTH,
-        compiled=CompiledBackbone(model) if compiled else None,
-    )
+    graph = CompiledBackbone(model) if compiled else None
+    subject = as_subject(model, batch_tokens=BATCH * LENGTH, compiled=graph)
+    layers = range(shape["n_layer"])
     plan = CapturePlan(TOP_K, (1,), random_ids=(), token_histogram=False)
 
     def run(tokens: Int[Tensor, "sequence token"]) -> list[Found]:
@@ -124,11 +113,11 @@ def transformer_lens(shape: dict[str, Any], dtype: torch.dtype) -> Run:
 
     def run(tokens: Int[Tensor, "sequence token"]) -> list[Found]:
         collectors = _collectors(shape, dtype)
-        hooks = [(f"blocks.{layer}.mlp.hook_post", one.hook) for layer, one in enumerate(collectors)]
+        hooks = [(f"blocks.{layer}.mlp.hook_post", each.hook) for layer, each in enumerate(collectors)]
         with torch.inference_mode():
             for batch in tokens.split(BATCH):
                 bridge.run_with_hooks(batch, fwd_hooks=hooks, return_type=None)
-        return [one.found() for one in collectors]
+        return [collector.found() for collector in collectors]
 
     return run
 
@@ -142,10 +131,10 @@ def nnsight(shape: dict[str, Any], dtype: torch.dtype) -> Run:
         with torch.inference_mode():
             for batch in tokens.split(BATCH):
                 with traced.trace(batch, use_cache=False) as tracer:
-                    for one, block in zip(collectors, traced.h, strict=True):
-                        one.take(block.mlp.c_proj.input)
+                    for collector, block in zip(collectors, traced.h, strict=True):
+                        collector.take(block.mlp.c_proj.input)
                     tracer.stop()
-        return [one.found() for one in collectors]
+        return [collector.found() for collector in collectors]
 
     return run
 

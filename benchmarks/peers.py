@@ -18,24 +18,20 @@ wider model.
 """
 
 import gc
-import re
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
-import numba
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from benchmarks.alone import PROCESS, one_thread, printed_apart, resident
 from benchmarks.capture import GPT2_WIDTH, dtypes
-from benchmarks.figures import HERE, Figure, figure
+from benchmarks.figures import Figure, figure
 from benchmarks.peer_variants import LENGTH, VARIANTS, Found
 
 SEQUENCES, WARM_UP, REPEATS, MEMORY_REPEATS = 512, 40, 5, 3
@@ -46,7 +42,6 @@ OURS = {"neuroscribe": "", "neuroscribe_fused": ".fused", "neuroscribe_optimised
 """Our variants, and how the names of their figures end."""
 PACKAGES = {"transformer_lens": "transformer-lens", "nnsight": "nnsight"}
 """The peers' modules, and what pip calls them."""
-PROCESS = Path("/proc/self")
 
 Measured = dict[str, list[float]]
 
@@ -64,19 +59,6 @@ def peer_figures(shape: str = "small") -> Iterator[Figure]:
             print("peak memory is read from Linux's /proc: the figures capture.peer_memory.* are left out")
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """While open, torch and numba compute on one thread."""
-    before = torch.get_num_threads(), numba.get_num_threads()
-    torch.set_num_threads(1)
-    numba.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before[0])
-        numba.set_num_threads(before[1])
-
-
 def extra_megabytes(name: str, shape: str, dtype: torch.dtype) -> float:
     """Return the peak of this process's resident memory while a variant runs, less that just before.
 
@@ -87,9 +69,9 @@ def extra_megabytes(name: str, shape: str, dtype: torch.dtype) -> float:
     run = VARIANTS[name](SHAPES[shape], dtype)
     gc.collect()
     (PROCESS / "clear_refs").write_text("5", encoding="ascii")  # the peak starts again from here
-    before = _resident("VmRSS")
+    before = resident("VmRSS")
     run(tokens)
-    return _resident("VmHWM") - before
+    return (resident("VmHWM") - before) / 1e6
 
 
 def _usable(name: str) -> bool:
@@ -142,9 +124,8 @@ def _megabytes(names: list[str], shape: str, dtype: torch.dtype) -> Measured:
     megabytes: Measured = {name: [] for name in names}
     for _ in range(MEMORY_REPEATS):
         for name in names:
-            command = [sys.executable, "-m", "benchmarks.peers", shape, name, str(dtype)]
-            done = subprocess.run(command, cwd=HERE.parent, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603 - this module, with names of its own
-            megabytes[name].append(float(done.stdout.split()[-1]))
+            printed = printed_apart("benchmarks.peers", shape, name, str(dtype))
+            megabytes[name].append(float(printed.split()[-1]))
     return _told(megabytes, "MB")
 
 
@@ -154,7 +135,7 @@ def _told(measured: Measured, unit: str) -> Measured:
     return measured
 
 
-def _check_equal(found: list[Found], expected: list[Found], dtype: torch.dtype) -> None:
+def _check_equal(layers: list[Found], expected: list[Found], dtype: torch.dtype) -> None:
     """Check values and moments of all neurons, and activations where both keep the same sequence.
 
     Sequences may differ where peaks are equal, or nearly so: TransformerLens has an attention of its own, and
@@ -163,24 +144,18 @@ def _check_equal(found: list[Found], expected: list[Found], dtype: torch.dtype) 
     exact = dtype == torch.float32
     near, nearest = (1e-4, 1e-5) if exact else (0.05, 0.02)
     alike, least = (1e-3, 1e-4) if exact else (0.05, 0.05)
-    for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(one.value.float(), other.value.float(), rtol=near, atol=nearest)
-        torch.testing.assert_close(one.vector.amax(2).float(), one.value.float(), rtol=0, atol=0)
-        same = one.sequence == other.sequence
+    for layer, other in zip(layers, expected, strict=True):
+        torch.testing.assert_close(layer.value.float(), other.value.float(), rtol=near, atol=nearest)
+        torch.testing.assert_close(layer.vector.amax(2).float(), layer.value.float(), rtol=0, atol=0)
+        same = layer.sequence == other.sequence
         assert same.float().mean() > (0.99 if exact else 0.3), "the variants keep other sequences"
-        torch.testing.assert_close(one.vector[same], other.vector[same], rtol=near, atol=nearest)
-        torch.testing.assert_close(one.moments.double(), other.moments.double(), rtol=alike, atol=least)
+        torch.testing.assert_close(layer.vector[same], other.vector[same], rtol=near, atol=nearest)
+        torch.testing.assert_close(layer.moments.double(), other.moments.double(), rtol=alike, atol=least)
 
 
 def _tokens() -> Int[Tensor, "sequence token"]:
     generator = torch.Generator().manual_seed(0)
     return torch.randint(GPT2_WIDTH["vocab_size"], (SEQUENCES, LENGTH), generator=generator)
-
-
-def _resident(field: str) -> float:
-    """Return a field of this process's status in MB: VmRSS is the resident memory, VmHWM its peak."""
-    status = (PROCESS / "status").read_text(encoding="ascii")
-    return int(re.findall(rf"{field}:\s+(\d+) kB", status)[0]) * 1024 / 1e6
 
 
 def main() -> None:

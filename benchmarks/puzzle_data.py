@@ -58,7 +58,7 @@ class Puzzle(BaseModel):
     @model_validator(mode="after")
     def fires(self) -> "Puzzle":
         """Require a token that fires: else there is nothing to explain."""
-        if not any(value for own in self.activation_records for value in own.activations):
+        if not any(any(sentence.activations) for sentence in self.activation_records):
             raise ValueError("no token has an activation above 0")
         return self
 
@@ -91,14 +91,12 @@ class PuzzleLayer:
 
     def __init__(self, puzzles: Sequence[Puzzle]) -> None:
         self.puzzles = puzzles
-        self._ids = {
-            (neuron, place): sequence
-            for sequence, (neuron, place) in enumerate(
-                (neuron, place)
-                for neuron, puzzle in enumerate(puzzles)
-                for place in range(len(puzzle.activation_records))
-            )
-        }
+        places = [
+            (neuron, place)
+            for neuron, puzzle in enumerate(puzzles)
+            for place in range(len(puzzle.activation_records))
+        ]
+        self._ids = {place: sequence for sequence, place in enumerate(places)}
 
     def evidence(self, study: Study) -> LayerEvidence:
         """Return what explainers may see: all sentences, and the mean activation of each token in them."""
@@ -127,14 +125,14 @@ class PuzzleLayer:
 
         `simulations` are SIMULATIONS by one simulator, `neurons` names the neuron of each explanation id.
         """
-        found: dict[str, float | None] = {}
+        scores: dict[str, float | None] = {}
         for identity, neuron in neurons.items():
-            own = simulations.filter(pl.col("explanation_id") == identity).sort("sequence_id")
-            values = np.array(own["simulated"].explode().to_list(), dtype=np.float64)
+            expected = simulations.filter(pl.col("explanation_id") == identity).sort("sequence_id")
+            values = np.array(expected["simulated"].explode().to_list(), dtype=np.float64)
             sentences = self.puzzles[neuron].activation_records
-            truth = np.array([value for one in sentences for value in one.activations])
-            found[identity] = correlation(truth[None], values[None], samples=0, seed=0).value
-        return found
+            truth = np.array([value for sentence in sentences for value in sentence.activations])
+            scores[identity] = correlation(truth[None], values[None], samples=0, seed=0).value
+        return scores
 
     def _sentence(self, neuron: int, place: int) -> Sentence:
         return self.puzzles[neuron].activation_records[place]
@@ -156,21 +154,13 @@ class PuzzleLayer:
         rows: list[dict[str, Any]] = []
         for neuron, puzzle in enumerate(self.puzzles):
             values: dict[int, list[float]] = {}
-            for one in puzzle.activation_records:
-                for token, value in zip(one.tokens, one.activations, strict=True):
+            for sentence in puzzle.activation_records:
+                for token, value in zip(sentence.tokens, sentence.activations, strict=True):
                     values.setdefault(ids[token], []).append(value)
-            rows += [
-                row(
-                    TOKEN_LOOKUP,
-                    layer=LAYER,
-                    neuron=neuron,
-                    polarity=POLARITY,
-                    token_id=token,
-                    count=len(own),
-                    mean=float(np.mean(own)),
-                )
-                for token, own in values.items()
-            ]
+            given = {"layer": LAYER, "neuron": neuron, "polarity": POLARITY}
+            for token, seen in values.items():
+                mean = float(np.mean(seen))
+                rows.append(row(TOKEN_LOOKUP, **given, token_id=token, count=len(seen), mean=mean))
         return TOKEN_LOOKUP.frame(rows)
 
 

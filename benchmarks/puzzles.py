@@ -84,14 +84,14 @@ async def tried(name: str, layer: PuzzleLayer, study: Study, resources: dict[str
     evidence = layer.evidence(study)
     explanations = await explained(evidence, llm=llm, **shared)
     every = candidates(layer, explanations)
-    wanted = layer.tasks({identity: (one.neuron, one.text) for identity, one in every.items()})
+    neurons = {identity: candidate.neuron for identity, candidate in every.items()}
+    wanted = layer.tasks({identity: (neuron, every[identity].text) for identity, neuron in neurons.items()})
     tasks = dict.fromkeys(study.simulators, wanted)
     simulations = await simulated(evidence, tasks, simulators=simulators, **shared)
     encoder = resources["encoders"].open(ENCODER, progress=resources["progress"])
     figures = list(solved(name, layer, study, explanations, encoder))
     for simulator in study.simulators:
-        own = simulations.filter(pl.col("simulator") == simulator)
-        scores = layer.correlations(own, {identity: one.neuron for identity, one in every.items()})
+        scores = layer.correlations(simulations.filter(pl.col("simulator") == simulator), neurons)
         figures += ranked(name, layer, study, simulator, every, scores)
     return figures
 
@@ -104,7 +104,7 @@ def candidates(layer: PuzzleLayer, explanations: pl.DataFrame) -> dict[str, Cand
         every += [Candidate(neuron, "false", text) for text in puzzle.false_explanations]
     usable = explanations.filter(pl.col("status") == "ok")
     every += [Candidate(row["neuron"], "found", row["text"]) for row in usable.iter_rows(named=True)]
-    return {str(place): one for place, one in enumerate(every)}
+    return {str(place): candidate for place, candidate in enumerate(every)}
 
 
 def solved(
@@ -114,12 +114,12 @@ def solved(
     for explainer in study.explainers:
         right = 0
         for neuron, puzzle in enumerate(layer.puzzles):
-            own = explanations.filter(
+            samples = explanations.filter(
                 (pl.col("explainer") == explainer)
                 & (pl.col("neuron") == neuron)
                 & (pl.col("polarity") == POLARITY)
             ).sort("sample_index")
-            text, status = own["text"][0], own["status"][0]
+            text, status = samples["text"][0], samples["status"][0]
             near = likeness(encoder, text, puzzle.candidates) if text else [0.0, 0.0]
             right += is_first(near)
             print(
@@ -140,13 +140,13 @@ def ranked(
     """Yield how often a simulator scores the true explanation highest, and what it scores on average."""
     firsts, true = 0, list[float | None]()
     for neuron, puzzle in enumerate(layer.puzzles):
-        own = {
-            origin: [scores[i] for i, one in every.items() if (one.neuron, one.origin) == (neuron, origin)]
+        scored = {
+            origin: [scores[i] for i, it in every.items() if (it.neuron, it.origin) == (neuron, origin)]
             for origin in ("true", "false", "found")
         }
-        firsts += is_first([*own["true"], *own["false"]])
-        true += own["true"]
-        shown = ", ".join(f"{origin} {' '.join(map(_shown, values))}" for origin, values in own.items())
+        firsts += is_first([*scored["true"], *scored["false"]])
+        true += scored["true"]
+        shown = ", ".join(f"{origin} {' '.join(map(_shown, values))}" for origin, values in scored.items())
         print(f"{_plain(puzzle.name):28} {simulator:16} {shown}")
     yield _figure(study, f"{name}.truth_first.{simulator}", firsts / len(layer.puzzles), layer)
     if defined := [score for score in true if score is not None]:

@@ -67,6 +67,6 @@ def _looped(
 
 
 def _check_equal(fast: Sequence[Estimate], slow: Sequence[tuple[float, float, float]]) -> None:
-    for one, other in zip(fast, slow, strict=True):
-        found = np.array([one.value, one.ci_low, one.ci_high], dtype=np.float64)
-        np.testing.assert_allclose(found, other, rtol=0, atol=1e-9)
+    for estimate, looped in zip(fast, slow, strict=True):
+        together = np.array([estimate.value, estimate.ci_low, estimate.ci_high], dtype=np.float64)
+        np.testing.assert_allclose(together, looped, rtol=0, atol=1e-9)

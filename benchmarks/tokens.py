@@ -17,7 +17,6 @@ from benchmarks.figures import Figure, figure
 from dagster_project.environments import Environment
 from dagster_project.plan import found
 from neuroscribe.kinds import KnownStudy, read_studies
-from neuroscribe.ports.replies import Usage
 from neuroscribe.report.plan import layer_plan
 from neuroscribe.report.planned_calls import Asked
 from neuroscribe.study.files import chosen_study
@@ -41,7 +40,7 @@ def token_figures() -> Iterator[Figure]:
             f"{environment.store} holds no records of {STUDY}: llm.tokens_per_scored_neuron.* need `make run`"
         )
         return
-    asked = Asked(_free)
+    asked = Asked(lambda _: 0.0)
     plan = layer_plan(
         study, LAYER, captured, explaining=asked, simulating=asked, tokens_in=_counting(study, environment)
     )
@@ -67,7 +66,3 @@ def _counting(study: Study, environment: Environment) -> Any:
     artefacts = Artefacts(Path(environment.cache), progress=ProgressDisplay())
     tokenizer = AutoTokenizer.from_pretrained(located(study.llm, artefacts=artefacts).path)
     return lambda text: len(tokenizer.encode(text))
-
-
-def _free(_: Usage) -> float:
-    return 0.0

@@ -47,16 +47,12 @@ def whole_figures() -> Iterator[Figure]:
 
 
 def _reading_figures(store: SafetensorFiles, form: Form) -> Iterator[Figure]:
-    neuron = _seconds(
-        lambda: [neuron_activations(store, form, 0, 100 * n, fingerprint=CAPTURE) for n in range(READS)]
-    )
-    milliseconds = [1000 * seconds / READS for seconds in neuron]
-    yield figure(_named("whole.neuron_read_ms", form), milliseconds, "ms", n=SEQUENCES)
-    sequence = _seconds(
-        lambda: [sequence_activations(store, form, 0, 100 * n, fingerprint=CAPTURE) for n in range(READS)]
-    )
-    milliseconds = [1000 * seconds / READS for seconds in sequence]
-    yield figure(_named("whole.sequence_read_ms", form), milliseconds, "ms", n=SEQUENCES)
+    for what, read in (("neuron", neuron_activations), ("sequence", sequence_activations)):
+        spent = _seconds(
+            lambda read=read: [read(store, form, 0, 100 * n, fingerprint=CAPTURE) for n in range(READS)]
+        )
+        milliseconds = [1000 * seconds / READS for seconds in spent]
+        yield figure(_named(f"whole.{what}_read_ms", form), milliseconds, "ms", n=SEQUENCES)
 
 
 def _named(name: str, form: Form) -> str:
@@ -92,9 +88,9 @@ def _seconds(work: Callable[[], object]) -> list[float]:
 def _check_equal(store: SafetensorFiles, layer: Activations, form: Form) -> None:
     """Compare one neuron and one sequence with what was written."""
     allowed = 0 if form == "bf16" else (layer.max() - layer.min()).item() / 255
-    found = (
+    read = (
         neuron_activations(store, form, 0, 7, fingerprint=CAPTURE),
         sequence_activations(store, form, 0, 700, fingerprint=CAPTURE),
     )
-    for one, truth in zip(found, (layer[:, :, 7], layer[700]), strict=True):
-        torch.testing.assert_close(one, truth.float(), rtol=0, atol=allowed)
+    for activations, truth in zip(read, (layer[:, :, 7], layer[700]), strict=True):
+        torch.testing.assert_close(activations, truth.float(), rtol=0, atol=allowed)

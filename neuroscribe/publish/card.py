@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from neuroscribe.glossary import COUNTS, WORDS
 from neuroscribe.publish.draft import FOLDER_CHECKSUMS, DatasetFolder
-from neuroscribe.study.sections import ModelSpec
+from neuroscribe.study.sections import EncoderSpec, ModelSpec
 from neuroscribe.study.spec import Study
 from neuroscribe.subject.units.mlp_neurons import MLP_NEURONS
 from neuroscribe.subject.units.unit import UnitKind
@@ -43,16 +43,15 @@ def credits_of(study: Study, licences: Mapping[str, str]) -> list[Credit]:
     """Return the text and the models of a study with their licences, as far as they are known."""
     known = {**TEXT_LICENCES, **licences}
     corpus = study.corpus.artefact or "own files"
-    models: list[tuple[str, ModelSpec]] = [("subject", study.subject), ("llm", study.llm)]
+    models: list[tuple[str, ModelSpec | EncoderSpec]] = [("subject", study.subject), ("llm", study.llm)]
     if study.simulator_llm:
         models.append(("simulator_llm", study.simulator_llm))
-    found = [Credit("text", corpus, known.get(corpus, UNKNOWN))]
+    models += [("encoder", encoder) for encoder in study.encoders]
+    credits = [Credit("text", corpus, known.get(corpus, UNKNOWN))]
     for part, spec in models:
-        found.append(Credit(part, spec.model, known.get(spec.artefact or "", known.get(spec.model, UNKNOWN))))
-    for encoder in study.encoders:
-        licence = known.get(encoder.artefact or "", known.get(encoder.model, UNKNOWN))
-        found.append(Credit("encoder", encoder.model, licence))
-    return list(dict.fromkeys(found))
+        licence = known.get(spec.artefact or "", known.get(spec.model, UNKNOWN))
+        credits.append(Credit(part, spec.model, licence))
+    return list(dict.fromkeys(credits))
 
 
 def dataset_card(
@@ -67,6 +66,8 @@ def dataset_card(
     """Return the README of a dataset: Markdown with YAML front matter; `units` says what a neuron is."""
     model = _plain(study.subject.model)
     words = {**WORDS, "neuron": units.sentence}
+    numbers = [(name, str(counts[name]), meaning) for name, meaning in COUNTS.items() if name in counts]
+    licences = [(credit.part, credit.name, credit.licence) for credit in credits]
     return "\n".join(
         [
             *_front_matter(study, tables, credits),
@@ -79,12 +80,12 @@ def dataset_card(
             f" {study.subject.neurons_per_layer} neurons. What is undefined is null, never 0.",
             "",
             *_section("How it was made", _making(study)),
-            *_section("Numbers", _rows(("number", "count", "meaning"), _numbers(counts))),
+            *_section("Numbers", _rows(("number", "count", "meaning"), numbers)),
             *_section("Reading it", _READING),
             *(_section("Other layouts", _layouts(folders)) if folders else []),
             *[line for table in tables for line in _table(table)],
             *_section("Words", [f"- **{word}**: {sentence}" for word, sentence in words.items()]),
-            *_section("Licences", _rows(("part", "name", "licence"), _licences(credits))),
+            *_section("Licences", _rows(("part", "name", "licence"), licences)),
         ]
     )
 
@@ -109,10 +110,10 @@ def _making(study: Study) -> list[str]:
     subject, corpus, capture = study.subject, study.corpus, study.capture
     copy = subject.artefact or subject.revision or "unpinned"
     prefix = f"after the token {subject.prefix_token!r}" if subject.prefix_token else "with no token before"
+    kinds = {"Explainers": study.explainers, "Simulators": study.simulators, "Scorers": study.scorers}
     named = {
-        "Explainers": ", ".join(f"{name} ({spec.kind_name})" for name, spec in study.explainers.items()),
-        "Simulators": ", ".join(f"{name} ({spec.kind_name})" for name, spec in study.simulators.items()),
-        "Scorers": ", ".join(f"{name} ({spec.kind_name})" for name, spec in study.scorers.items()),
+        word: ", ".join(f"{name} ({spec.kind_name})" for name, spec in specs.items())
+        for word, specs in kinds.items()
     }
     lines = [
         f"Subject: {subject.model} ({copy}) in {subject.dtype}.",
@@ -173,14 +174,6 @@ def _table(table: Table) -> list[str]:
             *_rows(("column", "type", "may be null", "meaning"), columns),
         ],
     )
-
-
-def _numbers(counts: Mapping[str, int]) -> list[tuple[str, ...]]:
-    return [(name, str(counts[name]), meaning) for name, meaning in COUNTS.items() if name in counts]
-
-
-def _licences(credits: Iterable[Credit]) -> list[tuple[str, ...]]:
-    return [(credit.part, credit.name, credit.licence) for credit in credits]
 
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:

@@ -7,7 +7,6 @@ puts it in the place of the previous dataset as a whole.
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from neuroscribe.errors import StoreError
@@ -79,8 +78,10 @@ def neuron_dataset(
         for layout in layouts:
             draft.add_layout(layout, tables)
         totals = tables.totals()
-        card = partial(dataset_card, study, totals.tables, counts=totals.counts, credits=credits, units=units)
-        draft.add_card(card(folders=draft.folders))
+        counts, folders = totals.counts, draft.folders
+        draft.add_card(
+            dataset_card(study, totals.tables, counts=counts, credits=credits, folders=folders, units=units)
+        )
         manifest = _json(_manifest(tables, totals, draft, study_fingerprint, credits))
         draft.finish(manifest)
     return Published(
@@ -133,18 +134,12 @@ def _manifest(
 
 
 def _declaration(table: Table) -> dict[str, Any]:
+    told = ("name", "dtype", "description", "nullable")
+    columns = [{fact: getattr(column, fact) for fact in told} for column in table.columns]
     return {
         "description": table.description,
         "key": table.key,
-        "columns": [
-            {
-                "name": column.name,
-                "dtype": str(column.dtype),
-                "description": column.description,
-                "nullable": column.nullable,
-            }
-            for column in table.columns
-        ],
+        "columns": [column | {"dtype": str(column["dtype"])} for column in columns],
     }
 
 

@@ -60,14 +60,13 @@ def publish(
 
 
 def _check(study: Study, layer: int, tables: TableReader, expectations: Validator) -> None:
-    found = verdicts(
+    for verdict in verdicts(
         expectations,
         scores=tables.read(study.name, "scores", layer),
         explanations=tables.read(study.name, "explanations", layer),
         study=study,
         name=f"{study.name} layer {layer}",
-    )
-    for verdict in found:
+    ):
         if not verdict.passed and verdict.severity == "error":
             raise StoreError(
                 f"study {study.name}, layer {layer}: the scores break the rule {verdict.rule!r}"

@@ -14,7 +14,7 @@ import polars as pl
 from neuroscribe.llm.calls import ABOUT
 from neuroscribe.ports.replies import Usage
 from neuroscribe.ports.stores import KeptCalls
-from neuroscribe.report.text import NOTHING, Format, aligned, counted, dollars, worded
+from neuroscribe.report.text import Format, aligned, counted, dollars, percent, shown, worded
 from neuroscribe.study.stages import STAGES
 from neuroscribe.tables.columns import Column, Table, usage_columns
 
@@ -77,7 +77,7 @@ def ledger_text(entries: pl.DataFrame, width: int) -> str:
 def _row(key: str, answer: Mapping[str, object]) -> dict[str, Any] | None:
     """Return an answer's row; None for what is no call, or whose calls are kept by themselves."""
     about = _mapping(answer.get(ABOUT))
-    parts = [_mapping(one) for one in cast(Sequence[object], answer.get("readings") or (answer,))]
+    parts = [_mapping(reading) for reading in cast(Sequence[object], answer.get("readings") or (answer,))]
     if about.get("of_calls") or any("usage" not in part for part in parts):
         return None
     usage = reduce(add, (Usage(**part["usage"]) for part in parts))
@@ -97,22 +97,14 @@ def _mapping(value: object) -> dict[str, Any]:
     return cast(dict[str, Any], value) if isinstance(value, dict) else {}
 
 
-def _share(row: Mapping[str, Any]) -> str:
-    return NOTHING if row["cached_share"] is None else f"{100 * row['cached_share']:.0f} %"
-
-
-def _seconds(column: str) -> Format:
-    return lambda row: NOTHING if row[column] is None else f"{row[column]:,.2f}"
-
-
 _COLUMNS: Mapping[str, Format] = {
     "stage": worded("stage"),
     "calls": counted("calls"),
     "prompt tokens": counted("prompt_tokens"),
-    "cached": _share,
+    "cached": percent("cached_share"),
     "completion tokens": counted("completion_tokens"),
     "money": dollars("cost_usd"),
-    "median s": _seconds("latency_median_s"),
-    "95 % s": _seconds("latency_95_s"),
+    "median s": shown("latency_median_s", "{:,.2f}"),
+    "95 % s": shown("latency_95_s", "{:,.2f}"),
     "model": worded("model"),
 }

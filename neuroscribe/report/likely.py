@@ -11,6 +11,7 @@ from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.explain.explainer import Listing
 from neuroscribe.explain.stage import listed, questions
 from neuroscribe.study.spec import Study
+from neuroscribe.tables.records import EXPLANATIONS
 
 TEXT = "words about a subject, and the words that often stand before or after them"
 """An explanation of usual length."""
@@ -30,32 +31,16 @@ def likely_statistics(study: Study) -> pl.DataFrame:
 
 def likely_tables(study: Study, neurons: Sequence[Neuron]) -> dict[str, pl.DataFrame]:
     """Return what a layer's tables hold where these neurons have enough of everything."""
-    tokens = range(_TOKENS)
-    spelled = [b" t%03d" % token for token in tokens]
+    sides = pl.DataFrame(neurons, {"neuron": pl.Int64, "polarity": pl.Int64}, orient="row")
+    tokens = pl.DataFrame({"token_id": range(_TOKENS), "bytes": [b" t%03d" % n for n in range(_TOKENS)]})
+    means = tokens.select("token_id", mean=pl.lit(1.0), count=pl.lit(_TOKENS, pl.Int64))
+    promoted = tokens.head(_PROMOTED).select("token_id", rank="token_id", direction=pl.lit("output_token"))
     return {
-        "corpus/vocabulary": pl.DataFrame({"token_id": tokens, "bytes": spelled}),
+        "corpus/vocabulary": tokens,
         "corpus/sequences": _sequences(study),
         "neuron_records": pl.DataFrame([row for neuron in neurons for row in _exemplars(study, neuron)]),
-        "token_lookup": pl.DataFrame(
-            [
-                {"neuron": neuron, "polarity": polarity, "token_id": token, "mean": 1.0, "count": _TOKENS}
-                for neuron, polarity in neurons
-                for token in tokens
-            ]
-        ),
-        "connections": pl.DataFrame(
-            [
-                {
-                    "neuron": neuron,
-                    "sign": polarity,
-                    "direction": "output_token",
-                    "rank": rank,
-                    "token_id": rank,
-                }
-                for neuron, polarity in neurons
-                for rank in range(_PROMOTED)
-            ]
-        ),
+        "token_lookup": sides.join(means, how="cross"),
+        "connections": sides.rename({"polarity": "sign"}).join(promoted, how="cross"),
     }
 
 
@@ -87,15 +72,11 @@ def likely_explanations(evidence: LayerEvidence) -> pl.DataFrame:
 
 
 _EXPLANATIONS = {
-    "explanation_id": pl.String(),
-    "neuron": pl.Int32(),
-    "polarity": pl.Int8(),
-    "text": pl.String(),
-    "status": pl.String(),
-    "explainer": pl.String(),
-    "sample_index": pl.Int32(),
-    "sequence_ids": pl.List(pl.UInt32()),
-}
+    name: EXPLANATIONS.schema[name]
+    for name in (
+        "explanation_id", "neuron", "polarity", "text", "status", "explainer", "sample_index", "sequence_ids",
+    )
+}  # fmt: skip
 
 
 def _kept(study: Study) -> list[tuple[str, int, str]]:

@@ -114,16 +114,15 @@ def token_preview(
     `table` is a layer's TOKEN_LOOKUP; tokens that occur fewer than `at_least` times are left out.
     """
     first = table["neuron"].unique(maintain_order=True)[:neurons]
-    found = extreme_tokens(
-        table.filter(pl.col("neuron").is_in(first.implode())), count=per_end, at_least=at_least
-    )
+    shown = table.filter(pl.col("neuron").is_in(first.implode()))
+    extremes = extreme_tokens(shown, count=per_end, at_least=at_least)
     tokens: list[bytes] = vocabulary["bytes"].to_list()
     lines = [
         f"- neuron {rows['neuron'][0]}, polarity {rows['polarity'][0]:+d}, {rows['end'][0]}: "
         + " · ".join(
             f"«{literal(tokens[token])}» `{mean:.3g}`" for token, mean in rows["token_id", "mean"].iter_rows()
         )
-        for rows in found.partition_by("neuron", "polarity", "end", maintain_order=True)
+        for rows in extremes.partition_by("neuron", "polarity", "end", maintain_order=True)
     ]
     return "\n".join(lines) or "No token occurs often enough."
 
@@ -134,7 +133,7 @@ def literal(text: bytes) -> str:
     Control and format characters become backslash escapes, everything but letters, digits and spaces becomes
     a character reference, and an invisible word joiner keeps addresses from becoming links.
     """
-    broken = _LINK_START.sub(lambda found: found[0] + _WORD_JOINER, escaped(text))
+    broken = _LINK_START.sub(lambda match: match[0] + _WORD_JOINER, escaped(text))
     return "".join(
         character if character == " " or character.isalnum() else f"&#{ord(character)};"
         for character in broken
@@ -153,10 +152,10 @@ def _score_row(axes: "Axes", group: pl.DataFrame) -> None:
     # What explains less than nothing has no least value; it stands in the first bin.
     axes.hist(values.clip(-1, 1), bins=_BINS.tolist(), color=_BAR, edgecolor="white", linewidth=0.3)
     axes.axvline(0, color=_FAINT, linewidth=0.6)
-    found = {column: group[column].drop_nulls() for column, *_ in _MARKS}
     for column, name, colour, style in _MARKS:
-        if len(found[column]):
-            mean = float(np.mean(found[column].to_numpy()))
+        known = group[column].drop_nulls()
+        if len(known):
+            mean = float(np.mean(known.to_numpy()))
             axes.axvline(
                 max(-1.0, mean), color=colour, linestyle=style, linewidth=1.8, label=f"{name} {mean:.2f}"
             )

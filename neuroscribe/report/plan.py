@@ -16,7 +16,7 @@ import polars as pl
 from neuroscribe.ports.replies import Usage
 from neuroscribe.ports.stores import CallStore
 from neuroscribe.report.planned_calls import Asked, Found, LayerView, PlannedCalls
-from neuroscribe.report.text import NOTHING, Format, aligned, counted, dollars, worded
+from neuroscribe.report.text import NOTHING, Format, aligned, counted, dollars, percent, shown, worded
 from neuroscribe.study.spec import Study
 
 CHARACTERS_PER_TOKEN = 3.5
@@ -37,7 +37,7 @@ before them had, too, and which a server with a prefix cache reads once; money i
 def layer_plan(
     study: Study,
     layer: int,
-    found: Found,
+    known: Found,
     *,
     explaining: Asked,
     simulating: Asked,
@@ -48,16 +48,13 @@ def layer_plan(
 
     `tokens_in` counts tokens as the model does; without it they are estimated by `likely_tokens`.
     """
-    view = LayerView(study, layer, found, calls)
-    asked = [
-        *(("explanation", name, explaining, view.explaining(name, explaining)) for name in study.explainers),
-        *(("simulation", name, simulating, view.simulating(name, simulating)) for name in study.simulators),
-        *(("judgement", name, simulating, view.judging(name, simulating)) for name in study.judging),
-    ]
+    view = LayerView(study, layer, known, calls)
     about = {"layer": layer, "neurons": len(view.sample.neurons), "set_aside": view.set_aside}
+    models = {"explanation": explaining, "simulation": simulating, "judgement": simulating}
     rows = [
         {**about, "stage": stage, "name": name, **_amounts(planned, model, tokens_in or likely_tokens)}
-        for stage, name, model, planned in asked
+        for stage, model in models.items()
+        for name, planned in view.planned(stage, model).items()
     ]
     return pl.DataFrame(rows, schema=_SCHEMA)
 
@@ -108,19 +105,15 @@ def plan_text(plan: pl.DataFrame, width: int) -> str:
     return "\n".join([*aligned(rows, _COLUMNS, width, left=("name", "known from")), "", *_LEGEND]) + "\n"
 
 
-def _percent(row: Mapping[str, Any]) -> str:
-    return NOTHING if row["shared"] is None else f"{100 * row['shared']:.0f} %"
-
-
 _COLUMNS: Mapping[str, Format] = {
-    "layer": lambda row: "all" if row["layer"] is None else str(row["layer"]),
+    "layer": shown("layer", "{}", unknown="all"),
     "name": worded("name"),
     "neurons": counted("neurons"),
     "set aside": counted("set_aside"),
     "calls": counted("calls"),
     "answered": counted("answered"),
     "prompt tokens": counted("prompt_tokens"),
-    "shared": _percent,
+    "shared": percent("shared"),
     "answer tokens": counted("completion_tokens"),
     "money": dollars("cost_usd"),
     "known from": worded("known_from"),

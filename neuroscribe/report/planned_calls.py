@@ -5,7 +5,7 @@ Where the layer is not captured or explained yet, the questions are those about 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 
 import polars as pl
 
@@ -22,7 +22,7 @@ from neuroscribe.study.kinds import KindSpec
 from neuroscribe.study.spec import Study
 
 _LOOKED_AT = 32
-"""Questions of a kind from whose lengths those of the others are told; likely neurons of a layer."""
+"""Questions of a kind whose lengths stand for those of all; likely neurons of a layer."""
 _RECORDS = ("neuron_records", "token_lookup", "connections")
 
 
@@ -45,8 +45,8 @@ class Asked:
     identities: Mapping[tuple[str, str], Sequence[str]] = field(
         default_factory=dict[tuple[str, str], Sequence[str]]
     )
-    """By stage and by the name of an explainer, simulator or judge, the identities that it may have: which,
-    depends on what the model turns out to give. Without any, no answer is looked for in the store."""
+    """The identities that an explainer, simulator or judge may have, by stage and name; what the model turns
+    out to give decides which. Without any, no answer is looked for in the store."""
 
 
 @dataclass(frozen=True)
@@ -82,31 +82,24 @@ class LayerView:
             return None
         return self.sample.set_aside.filter(pl.col("reason") != "silent").height
 
-    def explaining(self, name: str, model: Asked) -> PlannedCalls:
-        """Return an explainer's calls."""
-        spec = self._study.explainers[name]
-        asked = partial(explanation_questions, self._shown, name)
-        return self._planned("explanation", name, spec, model, asked)
+    def planned(self, stage: str, model: Asked) -> dict[str, PlannedCalls]:
+        """Return the calls of a stage's explainers, simulators or judges, by name.
 
-    def simulating(self, name: str, model: Asked) -> PlannedCalls:
-        """Return a simulator's calls."""
-        spec = self._study.simulators[name]
-        asked = partial(simulation_questions, self._read, name)
-        return self._planned("simulation", name, spec, model, asked)
+        For judges, an encoder may choose other silent excerpts than those here.
+        """
+        specs: Mapping[str, Mapping[str, KindSpec]] = {
+            "explanation": self._study.explainers,
+            "simulation": self._study.simulators,
+            "judgement": self._study.judging,
+        }
+        return {name: self._calls_of(stage, name, spec, model) for name, spec in specs[stage].items()}
 
-    def judging(self, name: str, model: Asked) -> PlannedCalls:
-        """Return a judge's calls; silent excerpts that an encoder chooses are other ones than here."""
-        spec = self._study.judging[name]
-        asked = partial(judgement_questions, self._read, name)
-        return self._planned("judgement", name, spec, model, asked)
-
-    def _planned(
-        self, stage: str, name: str, spec: KindSpec, model: Asked, asked: Callable[[], Sequence[Question]]
-    ) -> PlannedCalls:
+    def _calls_of(self, stage: str, name: str, spec: KindSpec, model: Asked) -> PlannedCalls:
         if spec.needs not in LLM_NEEDS:
             return PlannedCalls(0, 0, (), "no LLM")
         known_from = self._known_from(stage)
-        every = [question for question in asked() if question.n_calls]
+        evidence = self._shown if stage == "explanation" else self._read
+        every = [question for question in _QUESTIONS[stage](evidence, name) if question.n_calls]
         if not self._is_captured:
             # All likely neurons are alike, so that a few of them tell how much all of them ask.
             calls = sum(question.n_calls for question in every)
@@ -151,6 +144,13 @@ class LayerView:
         return calls is not None and any(
             calls.get(question.key(identity)) is not None for identity in identities
         )
+
+
+_QUESTIONS: Mapping[str, Callable[[LayerEvidence, str], Sequence[Question]]] = {
+    "explanation": explanation_questions,
+    "simulation": simulation_questions,
+    "judgement": judgement_questions,
+}
 
 
 def _requests(questions: Sequence[Question]) -> list[Request]:

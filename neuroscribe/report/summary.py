@@ -38,13 +38,7 @@ class Judged:
 
 
 def best_and_worst(
-    scores: pl.DataFrame,
-    explanations: pl.DataFrame,
-    records: pl.DataFrame,
-    sequences: pl.DataFrame,
-    vocabulary: pl.DataFrame,
-    *,
-    n: int = 3,
+    scores: pl.DataFrame, results: "Results", *, n: int = 3
 ) -> tuple[tuple[Judged, ...], tuple[Judged, ...]]:
     """Return the `n` highest and the `n` lowest scored explanations, best first and worst first.
 
@@ -57,19 +51,15 @@ def best_and_worst(
     best = valued.head(n)
     worst = valued.tail(min(n, max(0, len(valued) - n))).reverse()
     shown = pl.concat([best, worst]).join(
-        explanations.select("explanation_id", "text"), on="explanation_id", how="left", maintain_order="left"
-    )
-    exemplars = _exemplars(shown, records)
-    tokens = TokenBytes(sequences, vocabulary)
+        results.explanations.select("explanation_id", "text"),
+        on="explanation_id", how="left", maintain_order="left",
+    )  # fmt: skip
+    neurons = shown.select("layer", "neuron", "polarity").unique()
+    records = results.records.join(neurons, on=["layer", "neuron", "polarity"], how="semi")
+    exemplars = firing(records, per_neuron=EXCERPTS)
+    tokens = TokenBytes(results.sequences, results.vocabulary)
     judged = [_judged(row, exemplars, tokens) for row in shown.iter_rows(named=True)]
     return tuple(judged[: len(best)]), tuple(judged[len(best) :])
-
-
-def _exemplars(shown: pl.DataFrame, records: pl.DataFrame) -> pl.DataFrame:
-    """Return the first top exemplars of the neurons that are shown."""
-    neurons = shown.select("layer", "neuron", "polarity").unique()
-    own = records.join(neurons, on=["layer", "neuron", "polarity"], how="semi")
-    return firing(own, per_neuron=EXCERPTS)
 
 
 def _judged(
@@ -156,14 +146,9 @@ def summary(
 ) -> Summary:
     """Return the summary of a study's tables; `calls` (of an LLM) and `seconds` are known per layer."""
     headline = Headline.of(study)
-    compared = main_scores(results.scores, headline).drop_nulls(["ci_low", "control"])
-    best, worst = best_and_worst(
-        main_scores(results.scores, headline),
-        results.explanations,
-        results.records,
-        results.sequences,
-        results.vocabulary,
-    )
+    main = main_scores(results.scores, headline)
+    compared = main.drop_nulls(["ci_low", "control"])
+    best, worst = best_and_worst(main, results)
     return Summary(
         study=study.name,
         subject=study.subject.model,
@@ -175,14 +160,7 @@ def summary(
         set_aside=set_aside_counts(study, results.statistics, results.explanations),
         clear=compared.filter(pl.col("ci_low") > pl.col("control")).height,
         compared=compared.height,
-        layers=layer_table(
-            results.statistics,
-            results.explanations,
-            results.scores,
-            headline=headline,
-            calls=calls or {},
-            seconds=seconds or {},
-        ),
+        layers=layer_table(results, headline, calls=calls or {}, seconds=seconds or {}),
         scorers=scorer_table(study, results.scores),
         unfitted=unfitted(study),
         statuses=status_table(results.explanations),
@@ -208,13 +186,7 @@ def silent_layers(statistics: pl.DataFrame) -> tuple[int, ...]:
 
 
 def layer_table(
-    statistics: pl.DataFrame,
-    explanations: pl.DataFrame,
-    scores: pl.DataFrame,
-    *,
-    headline: Headline,
-    calls: Mapping[int, int],
-    seconds: Mapping[int, float],
+    results: Results, headline: Headline, *, calls: Mapping[int, int], seconds: Mapping[int, float]
 ) -> pl.DataFrame:
     """Return one row per explained or silent layer and a last one, whose layer is null, for all together.
 
@@ -223,13 +195,13 @@ def layer_table(
     received for all explanations, without the simulations. The interval is the 95 % percentile bootstrap of
     the mean over neurons, null below five. Unknown calls and seconds are null; a silent layer takes none.
     """
-    main = main_scores(scores, headline)
-    silent = silent_layers(statistics)
+    main = main_scores(results.scores, headline)
+    silent = silent_layers(results.statistics)
     calls, seconds = {**dict.fromkeys(silent, 0), **calls}, {**dict.fromkeys(silent, 0.0), **seconds}
-    layers: list[int] = sorted({*explanations["layer"].unique(), *silent})
+    layers: list[int] = sorted({*results.explanations["layer"].unique(), *silent})
     rows: list[dict[str, Any]] = []
     for group in [*([layer] for layer in layers), layers]:
-        row = _layer_row(group, statistics, explanations, main, headline)
+        row = _layer_row(group, results, main, headline)
         row |= {"calls": _total(group, calls), "seconds": _total(group, seconds)}
         rows.append(row | {"layer": layers[len(rows)] if len(rows) < len(layers) else None})
     return pl.DataFrame(rows, schema=_LAYER_COLUMNS)
@@ -306,16 +278,11 @@ def _reported(scores: pl.DataFrame) -> pl.DataFrame:
     return scores.filter((pl.col("split") == "test") & pl.col("chosen"))
 
 
-def _layer_row(
-    layers: list[int],
-    statistics: pl.DataFrame,
-    explanations: pl.DataFrame,
-    main: pl.DataFrame,
-    headline: Headline,
-) -> dict[str, Any]:
-    """Return what the frames say about some layers together."""
+def _layer_row(layers: list[int], results: Results, main: pl.DataFrame, headline: Headline) -> dict[str, Any]:
+    """Return what the tables say about some layers together."""
     here = pl.col("layer").is_in(layers)
-    captured, made, scored = statistics.filter(here), explanations.filter(here), main.filter(here)
+    captured, made = results.statistics.filter(here), results.explanations.filter(here)
+    scored = main.filter(here)
     explained = made.filter((pl.col("status") == "ok") & (pl.col("explainer") == headline.explainer))
     valued = scored.filter(pl.col("value").is_not_null())
     low, high = mean_interval(valued["value"])

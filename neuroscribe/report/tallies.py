@@ -65,8 +65,8 @@ def judgement_tally(judgements: pl.DataFrame) -> Tally:
 def tokens_per_scored_neuron(evidence: LayerEvidence, scores: pl.DataFrame) -> pl.DataFrame:
     """Return LLM tokens, sent and received, per neuron that has a score, by explainer and what scores it.
 
-    Neurons (each polarity on its own) count that have a value on `test`; all candidates, refusals and
-    controls went into the price. Null where no neuron is scored.
+    It counts neurons (each polarity on its own) with a value on `test`; all candidates, refusals and controls
+    went into the price. Null where no neuron is scored.
     """
     explanations = evidence.tables["explanations"]
     explained = _tokens(explanations, "explainer")
@@ -127,8 +127,8 @@ def llm_calls(
     texts = explanations.select("explanation_id", "text")
     asked = int((explanations["model"] != "none").sum())
     for name, spec in study.simulators.items():
-        own = simulations.filter(pl.col("simulator") == name).join(texts, on="explanation_id")
-        lengths = own.unique(["text", "sequence_id"])["simulated"].list.len()
+        simulated = simulations.filter(pl.col("simulator") == name).join(texts, on="explanation_id")
+        lengths = simulated.unique(["text", "sequence_id"])["simulated"].list.len()
         asked += sum(spec.calls(tokens) for tokens in lengths)
     if judgements is not None:
         names = [name for name, spec in study.judging.items() if spec.needs == "reply"]

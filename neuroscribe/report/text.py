@@ -27,7 +27,7 @@ def aligned(
     Columns that do not fit go into a further block, after the first column again.
     """
     rows = list(frame.iter_rows(named=True))
-    cells = {name: [name, *(shown(row) for row in rows)] for name, shown in columns.items()}
+    cells = {name: [name, *map(form, rows)] for name, form in columns.items()}
     padded = {name: _padded(column, left=name in left) for name, column in cells.items()}
     gap = "  " if _size(padded.values(), "  ") <= width else " "
     lines: list[str] = []
@@ -57,9 +57,14 @@ def _blocks(padded: Mapping[str, Sequence[str]], width: int, gap: str) -> list[l
     return blocks
 
 
+def shown(column: str, form: str, *, unknown: str = NOTHING) -> Format:
+    """Show a value in a form of `str.format`."""
+    return lambda row: unknown if row[column] is None else form.format(row[column])
+
+
 def counted(column: str) -> Format:
     """Show a whole number with its thousands apart."""
-    return lambda row: NOTHING if row[column] is None else f"{row[column]:,}"
+    return shown(column, "{:,}")
 
 
 def worded(column: str) -> Format:
@@ -69,7 +74,12 @@ def worded(column: str) -> Format:
 
 def dollars(column: str) -> Format:
     """Show money."""
-    return lambda row: NOTHING if row[column] is None else f"${row[column]:,.4f}"
+    return shown(column, "${:,.4f}")
+
+
+def percent(column: str) -> Format:
+    """Show a share."""
+    return lambda row: NOTHING if row[column] is None else f"{100 * row[column]:.0f} %"
 
 
 def report_text(summary: Summary, width: int, *, next_steps: Sequence[str] = ()) -> str:
@@ -90,7 +100,11 @@ def report_text(summary: Summary, width: int, *, next_steps: Sequence[str] = ())
             ),
             *aligned(summary.layers, _LAYERS, width),
             *_silent(summary.silent_layers, width),
-            *_clear(summary, width),
+            *_wrapped(
+                f"Clearly better than another neuron's explanation: {summary.clear} of {summary.compared},"
+                " whose own interval (over sequences) lies above their control.",
+                width,
+            ),
             *_wrapped(_LEGEND, width),
         ],
         [
@@ -125,10 +139,6 @@ _UNFITTED = (
 )
 
 
-def _mean(column: str) -> Format:
-    return lambda row: _number(row[column])
-
-
 def _interval(row: Mapping[str, Any]) -> str:
     if row["ci_low"] is None or row["ci_high"] is None:
         return NOTHING
@@ -140,32 +150,23 @@ def _number(value: float | None) -> str:
 
 
 _LAYERS: Mapping[str, Format] = {
-    "layer": lambda row: "all" if row["layer"] is None else str(row["layer"]),
+    "layer": shown("layer", "{}", unknown="all"),
     **{name: counted(name) for name in ("neurons", "dead", "explained", "scored")},
-    "score": _mean("score"),
+    "score": shown("score", "{:.2f}"),
     "interval": _interval,
-    **{name: _mean(name) for name in ("ceiling", "control")},
+    **{name: shown(name, "{:.2f}") for name in ("ceiling", "control")},
     **{name: counted(name) for name in ("nulls", "calls", "tokens")},
-    "seconds": lambda row: NOTHING if row["seconds"] is None else f"{row['seconds']:,.0f}",
+    "seconds": shown("seconds", "{:,.0f}"),
 }
 _SCORERS: Mapping[str, Format] = {
     "scorer of explainer": lambda row: f"{worded('scorer')(row)} of {worded('explainer')(row)}",
     "regime": worded("regime"),
     "scored": counted("n"),
-    **{name: _mean(name) for name in ("score", "ceiling", "control")},
+    **{name: shown(name, "{:.2f}") for name in ("score", "ceiling", "control")},
     "nulls": counted("nulls"),
 }
 _SET_ASIDE = {"dead": "dead", "near_dead": "near-dead", "silent": "silent on the side to be explained"}
 _LEFT = {"scorer of explainer", "regime"}
-
-
-def _clear(summary: Summary, width: int) -> list[str]:
-    """Say how many explanations can be told from another neuron's."""
-    return _wrapped(
-        f"Clearly better than another neuron's explanation: {summary.clear} of {summary.compared}, whose own"
-        " interval (over sequences) lies above their control.",
-        width,
-    )
 
 
 def _silent(layers: Sequence[int], width: int) -> list[str]:
@@ -177,8 +178,8 @@ def _silent(layers: Sequence[int], width: int) -> list[str]:
 
 
 def _set_aside(counts: Mapping[str, int], width: int) -> list[str]:
-    found = ", ".join(f"{count:,} {_SET_ASIDE[reason]}" for reason, count in counts.items() if count)
-    return _wrapped(f"Set aside before any call: {found}", width) if found else []
+    listed = ", ".join(f"{count:,} {_SET_ASIDE[reason]}" for reason, count in counts.items() if count)
+    return _wrapped(f"Set aside before any call: {listed}", width) if listed else []
 
 
 def _statuses(statuses: pl.DataFrame, width: int) -> list[str]:
@@ -199,23 +200,23 @@ def _null_reasons(reasons: pl.DataFrame, width: int) -> list[str]:
     return lines
 
 
-def _judged(found: Iterable[Judged], width: int) -> list[str]:
+def _judged(explanations: Iterable[Judged], width: int) -> list[str]:
     lines: list[str] = []
-    for item in found:
+    for item in explanations:
         value = f"{_number(item.value):>5} {_interval(vars(item)).strip(NOTHING)}"
         where = f"layer {item.layer}, neuron {item.neuron}, polarity {item.polarity:+d}"
         beside = f"ceiling {_number(item.ceiling)}, control {_number(item.control)}"
         lines += _wrapped(f"{value}  {where}; {beside}", width)
         lines += _wrapped(escaped(item.text.encode()), width, indent="      ")
-        for shown in item.excerpts:
-            lines += _wrapped(_excerpt(shown), width, indent="        ")
+        for excerpt in item.excerpts:
+            lines += _wrapped(_excerpt(excerpt), width, indent="        ")
     return lines or ["  none has a score"]
 
 
-def _excerpt(shown: Excerpt) -> str:
-    before, peak, after = (escaped(part) for part in shown.marked())
-    opening, closing = "" if shown.starts else "...", "" if shown.ends else "..."
-    return f"{shown.activation:.3g}: {opening}{before}«{peak}»{after}{closing}"
+def _excerpt(excerpt: Excerpt) -> str:
+    before, peak, after = (escaped(part) for part in excerpt.marked())
+    opening, closing = "" if excerpt.starts else "...", "" if excerpt.ends else "..."
+    return f"{excerpt.activation:.3g}: {opening}{before}«{peak}»{after}{closing}"
 
 
 def _wrapped(text: str, width: int, *, indent: str = "") -> list[str]:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from neuroscribe.testing.asked import last_asked
 from neuroscribe.testing.planted_answers import simulation_answer
+from neuroscribe.testing.tokenizers import spelled
 from neuroscribe.text.escaping import escaped, unforged
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def planted_tokenizer() -> "PreTrainedTokenizerFast":
     from transformers import PreTrainedTokenizerFast
 
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    entries = [*sorted(byte_level.alphabet()), *(_spelled(token) for token in WHOLE_TOKENS)]
+    entries = [*sorted(byte_level.alphabet()), *(spelled(token) for token in WHOLE_TOKENS)]
     vocabulary = {entry: index for index, entry in enumerate(dict.fromkeys(entries))}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], ignore_merges=True))
     words = Regex(r"<script>| ?\p{L}+| ?\p{N}+|[^\p{L}\p{N}]")
@@ -255,7 +256,7 @@ def _another(explanation: str) -> str:
 def _embedding(vocabulary: Mapping[str, int]) -> Float[Tensor, "token width"]:
     rows = _direction("").repeat(len(vocabulary), 1)
     for group, tokens in GROUPS.items():
-        rows[[vocabulary[_spelled(token)] for token in tokens]] = _direction(group)
+        rows[[vocabulary[spelled(token)] for token in tokens]] = _direction(group)
     return rows
 
 
@@ -274,14 +275,6 @@ def _input(role: _Role) -> tuple[Float[Tensor, " width"], float]:
     before_gelu = STRONG if role.strength == STRONG else 1.0
     weight = (before_gelu + 10) / 8  # the norm gives +4 and -4
     return weight * sum((_direction(group) for group in role.reads), torch.zeros(WIDTH)), -10.0
-
-
-def _spelled(token: str) -> str:
-    """Return a token's entry in the vocabulary, in which a printable character stands for each byte."""
-    from tokenizers import pre_tokenizers
-
-    spelling = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    return spelling.pre_tokenize_str(token)[0][0]
 
 
 def _document(generator: np.random.Generator) -> str:

@@ -1,9 +1,12 @@
-"""Random models of any family, small enough to build in milliseconds."""
+"""Random models of any family, small enough to build in milliseconds, and models as subjects."""
 
 from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
+
+from neuroscribe.subject.subject import Subject
+from neuroscribe.text.token_bytes import TokenizerFacts
 
 WIDTH, NEURONS, LAYERS, VOCABULARY = 16, 24, 2, 31
 SIZES: dict[str, Any] = {
@@ -47,6 +50,13 @@ def random_subject(model_type: str, *, seed: int = 0, **changes: Any) -> Any:
         for matrix in _zero_matrices(model):
             torch.nn.init.normal_(matrix, std=0.02)
     return model
+
+
+def as_subject(model: Any, **settings: Any) -> Subject:
+    """Return a model on the CPU as a subject whose tokenizer has no tokens, with other settings as given."""
+    facts = TokenizerFacts(lambda _: [], (), frozenset(), "none")
+    device = torch.device("cpu")
+    return Subject(model, facts, model.config.model_type, "random", model.dtype, device, **settings)
 
 
 def tiny_sizes(known: Mapping[str, Any]) -> dict[str, Any]:

@@ -90,10 +90,8 @@ class Batches:
     def _end(self, job: dict[str, Any], scripted: Scripted) -> None:
         job["status"] = self.ends
         if self.ends == "failed":
-            job["errors"] = {
-                "object": "list",
-                "data": [{"code": "invalid", "message": "line 1 is no request"}],
-            }
+            error = {"code": "invalid", "message": "line 1 is no request"}
+            job["errors"] = {"object": "list", "data": [error]}
             return
         lines = self.lines(job["id"])
         answered = lines if self.ends == "completed" else lines[: self.before_expiry]
@@ -108,9 +106,9 @@ class Batches:
         for line in lines[len(answered) :]:
             error = {"code": "batch_expired", "message": "the job has expired"}
             errors.append(json.dumps({"custom_id": line["custom_id"], "response": None, "error": error}))
-        for name, found in (("output_file_id", output), ("error_file_id", errors)):
-            if found:
-                job[name] = self._kept("".join(f"{line}\n" for line in found * (1 + self.doubled)))
+        for name, sent_back in (("output_file_id", output), ("error_file_id", errors)):
+            if sent_back:
+                job[name] = self._kept("".join(f"{line}\n" for line in sent_back * (1 + self.doubled)))
         job["request_counts"] |= {"completed": len(output) - len(self.stray), "failed": len(errors)}
 
 

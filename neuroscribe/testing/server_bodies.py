@@ -21,27 +21,25 @@ _SURE = 0.99  # probability of the scripted digit
 _GENERATED = "\n"
 
 
-def chat_body(
-    prompt: str, said: str, *, model: str, logprobs: dict[str, Any] | None = None, name: str = ""
+def answer_body(
+    prompt: str,
+    said: str,
+    *,
+    model: str,
+    chat: bool = True,
+    logprobs: dict[str, Any] | None = None,
+    name: str = "",
 ) -> str:
-    """Return a chat completion; `name` is its id."""
+    """Return a completion, of a chat or of a text; `name` is its id."""
     message = {"role": "assistant", "content": said, "refusal": None}
-    choice = {"message": message, "logprobs": logprobs, "finish_reason": "stop"}
-    return _body(model, prompt, said, choice, name)
-
-
-def completion_body(
-    prompt: str, said: str, *, model: str, logprobs: dict[str, Any] | None = None, name: str = ""
-) -> str:
-    """Return a text completion; `name` is its id."""
-    return _body(model, prompt, said, {"text": said, "logprobs": logprobs, "finish_reason": "stop"}, name)
+    answer: dict[str, Any] = {"message": message} if chat else {"text": said}
+    return _body(model, prompt, said, {**answer, "logprobs": logprobs, "finish_reason": "stop"}, name)
 
 
 def first_token_logprobs(likely: Mapping[str, float], wanted: int, *, legacy: bool) -> dict[str, Any]:
     """Return the log-probabilities of an answer's first token, from the probabilities of likely ones."""
     top = _logs(likely, wanted)
-    form = _legacy if legacy else _chat_shaped
-    return form([next(iter(top))], [top])
+    return (_legacy if legacy else _chat_shaped)([next(iter(top))], [top])
 
 
 def in_form(said: str, response_format: Mapping[str, Any] | None) -> str:
@@ -112,13 +110,8 @@ def _likeliest(token: str, value: int | None, wanted: int) -> dict[str, float]:
         shares = {token: 0.9, " the": 0.04, "...": 0.02}
     else:
         others = [str(digit) for digit in range(10) if digit != value]
-        shares = {
-            str(value): _SURE,
-            **dict.fromkeys(others, 0.0005),
-            "?": 0.003,
-            " the": 0.0002,
-            "\n": 0.0001,
-        }
+        beside = {"?": 0.003, " the": 0.0002, "\n": 0.0001}
+        shares = {str(value): _SURE, **dict.fromkeys(others, 0.0005), **beside}
     return _logs(shares, wanted)
 
 
@@ -140,7 +133,7 @@ def _smallest(schema: Mapping[str, Any]) -> Any:
         return schema.get("const", [*schema.get("enum", ()), None][0])
     match schema.get("type"):
         case "object":
-            return {name: _smallest(own) for name, own in schema.get("properties", {}).items()}
+            return {name: _smallest(value) for name, value in schema.get("properties", {}).items()}
         case "array":
             return [_smallest(schema.get("items", {})) for _ in range(schema.get("minItems", 0))]
         case "integer" | "number":

@@ -19,8 +19,7 @@ from neuroscribe.fingerprint import fingerprint
 from neuroscribe.testing.server_batches import Batches, multipart
 from neuroscribe.testing.server_bodies import (
     Dialect,
-    chat_body,
-    completion_body,
+    answer_body,
     echo_body,
     first_token_logprobs,
     in_form,
@@ -178,10 +177,8 @@ class ScriptedServer:
             wanted = int(request.get("top_logprobs", request["logprobs"]))
             legacy = not chat and self._dialect == "legacy"
             logprobs = first_token_logprobs(likely, wanted, legacy=legacy)
-        body = chat_body if chat else completion_body
-        return ScriptedFault(
-            200, body(prompt, said, model=self._model, logprobs=logprobs, name=_name(request))
-        )
+        told = {"model": self._model, "name": _name(request)}
+        return ScriptedFault(200, answer_body(prompt, said, chat=chat, logprobs=logprobs, **told))
 
     def _likely(self, prompt: str, said: str) -> Mapping[str, float]:
         if isinstance(self._script, FirstTokens):

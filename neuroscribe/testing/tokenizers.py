@@ -23,7 +23,7 @@ def byte_tokenizer(
     from transformers import PreTrainedTokenizerFast
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    pairs = [(_written(merge[:-1]), _written(merge[-1])) for merge in merges]
+    pairs = [(spelled(merge[:-1]), spelled(merge[-1])) for merge in merges]
     names = [*alphabet, *(first + last for first, last in pairs)]
     vocabulary = {name: number for number, name in enumerate(names)}
     tokenizer: Any = Tokenizer(models.BPE(vocab=vocabulary, merges=pairs))
@@ -37,13 +37,13 @@ def byte_tokenizer(
         tokenizer.post_processor = processors.TemplateProcessing(
             single=f"{SPECIAL[0]} $A", special_tokens=[begin]
         )
-    own = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=SPECIAL[0], eos_token=SPECIAL[1])
-    own.chat_template = CHAT_TEMPLATE if chat else None
-    return own
+    tokens = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=SPECIAL[0], eos_token=SPECIAL[1])
+    tokens.chat_template = CHAT_TEMPLATE if chat else None
+    return tokens
 
 
-def _written(text: str) -> str:
-    """Return text in the letters that stand for its bytes."""
+def spelled(text: str) -> str:
+    """Return text as vocabularies hold it, in which a printable character stands for each byte."""
     from tokenizers import pre_tokenizers
 
     level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)

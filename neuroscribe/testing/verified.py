@@ -24,12 +24,10 @@ from neuroscribe.subject.architectures import (
 )
 from neuroscribe.subject.architectures import model_type as known_type
 from neuroscribe.subject.hooks import check_sites
-from neuroscribe.subject.subject import Subject
 from neuroscribe.subject.units.mlp_neurons import MLP_NEURONS
-from neuroscribe.testing.random_subjects import random_subject
+from neuroscribe.testing.random_subjects import as_subject, random_subject
 from neuroscribe.testing.stores import SilentProgress
 from neuroscribe.testing.tiny_types import NOT_BUILT, REFUSED, VERIFIED
-from neuroscribe.text.token_bytes import TokenizerFacts
 
 _TOKENS: Int[Tensor, "sequence token"] = torch.arange(3, 27).reshape(4, 6)
 
@@ -74,14 +72,9 @@ def verified(model_type: str) -> Verified:
     """Capture a tiny random model and compare; raises CaptureError or SubjectError where it is misread."""
     model = random_subject(model_type, **VERIFIED[model_type])
     projections = down_projections(model)
-    tokenizer = TokenizerFacts(lambda _: [], (), frozenset(), "none")
-    subject = Subject(model, tokenizer, model_type, "random", torch.float32, torch.device("cpu"))
+    plan = CapturePlan(4, (1,), (0,))
     states = capture(
-        subject,
-        _TOKENS,
-        plan=CapturePlan(4, (1,), (0,)),
-        layers=list(projections),
-        progress=SilentProgress(),
+        as_subject(model), _TOKENS, plan=plan, layers=list(projections), progress=SilentProgress()
     )
     plain = _peaks(model, projections)
     peaks = {layer: states[layer].top_value[0].sort(descending=True).values for layer in projections}
@@ -93,7 +86,7 @@ def verified(model_type: str) -> Verified:
         _blocks(model, first),
         mlp_module(model, first) is not None,
         difference=max((peaks[layer] - plain[layer]).abs().max().item() for layer in projections),
-        largest=max(found.abs().max().item() for found in peaks.values()),
+        largest=max(values.abs().max().item() for values in peaks.values()),
         connections=known_type(model) in SURROUNDINGS,
         product=_is_product(model, first),
     )
@@ -123,9 +116,8 @@ def page() -> str:
 
 def _reason(message: str) -> str:
     """Return a refusal's reason without the name of the type and the advice."""
-    found, _, _ = message.partition(". Choose")
-    _, _, reason = found.partition("studied: ")
-    return reason or found
+    finding = message.partition(". Choose")[0]
+    return finding.partition("studied: ")[2] or finding
 
 
 def _blocks(model: Any, projection: DownProjection) -> int:
@@ -167,23 +159,23 @@ def _is_product(model: Any, projection: DownProjection) -> bool:
     Exact for a product with a factor that has no activation function, and false for any plain MLP.
     """
     parent = model.get_submodule(projection.path.rpartition(".")[0])
-    one: list[list[Any]] = [[]]
-    both: list[Any] = []
+    factors: list[list[Any]] = [[]]
+    joined: list[Any] = []
     for module in parent.modules():
         weight = getattr(module, "weight", None)
         if module is projection.module or weight is None or weight.ndim != 2:
             continue
         sizes = tuple(weight.shape)
-        both += [module] if 2 * projection.neurons in sizes else []
-        one += [[module]] if projection.neurons in sizes else []
-    own = {projection.layer: projection}
-    plain = _inputs(model, own)[projection.layer]
+        joined += [module] if 2 * projection.neurons in sizes else []
+        factors += [[module]] if projection.neurons in sizes else []
+    places = {projection.layer: projection}
+    plain = _inputs(model, places)[projection.layer]
     halves = (slice(0, projection.neurons), slice(projection.neurons, None))
-    turns = [(modules, slice(None)) for modules in one] + [(both, half) for half in halves]
-    return any(torch.equal(_turned(model, own, *turn), -plain) for turn in turns)
+    turns = [(modules, slice(None)) for modules in factors] + [(joined, half) for half in halves]
+    return any(torch.equal(_turned(model, places, *turn), -plain) for turn in turns)
 
 
-def _turned(model: Any, own: Mapping[int, DownProjection], modules: list[Any], part: slice) -> Tensor:
+def _turned(model: Any, places: Mapping[int, DownProjection], modules: list[Any], part: slice) -> Tensor:
     """Return what a down-projection reads with part of the outputs of some modules turned in sign."""
 
     def turn(_module: Any, _inputs: Any, output: Tensor) -> Tensor:
@@ -192,7 +184,7 @@ def _turned(model: Any, own: Mapping[int, DownProjection], modules: list[Any], p
         return turned
 
     handles = [module.register_forward_hook(turn) for module in modules]
-    (read,) = _inputs(model, own).values()
+    (read,) = _inputs(model, places).values()
     for handle in handles:
         handle.remove()
     return read

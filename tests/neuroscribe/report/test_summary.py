@@ -142,14 +142,8 @@ def test_the_layer_table_holds_the_intervals_of_five_neurons_and_more(summed: Su
     assert summed.layers.select("ci_low", "ci_high").rows()[:2] == [(None, None), (None, None)]
     found = results()
     more = table("scores", *(scored(f"m{n}", 3, n + 2, 0.9) for n in range(4)))
-    layers = layer_table(
-        found.statistics,
-        found.explanations,
-        pl.concat([found.scores, more]),
-        headline=Headline.of(STUDY),
-        calls={},
-        seconds={},
-    )
+    enough = replace(found, scores=pl.concat([found.scores, more]))
+    layers = layer_table(enough, Headline.of(STUDY), calls={}, seconds={})
     rows = layers.select("ci_low", "ci_high").rows()
     assert rows[:2] == [(None, None), (pytest.approx(0.9), pytest.approx(0.9))]
 
@@ -200,14 +194,7 @@ def test_best_and_worst_come_with_their_evidence_and_none_comes_twice(summed: Su
     assert [item.value for item in summed.best] == [0.9, 0.6, 0.2]
     assert summed.worst == ()
     found = results()
-    best, worst = best_and_worst(
-        main_scores(found.scores, Headline.of(STUDY)),
-        found.explanations,
-        found.records,
-        found.sequences,
-        found.vocabulary,
-        n=1,
-    )
+    best, worst = best_and_worst(main_scores(found.scores, Headline.of(STUDY)), found, n=1)
     assert [item.text for item in best] == ["text of c"]
     assert [item.value for item in worst] == [0.2]
     shown = worst[0].excerpts

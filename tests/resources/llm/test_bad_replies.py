@@ -7,13 +7,13 @@ from collections import Counter
 import pytest
 
 from neuroscribe.ports.replies import Message, NextToken, Reply
-from neuroscribe.testing.server_bodies import chat_body
+from neuroscribe.testing.server_bodies import answer_body
 from neuroscribe.testing.servers import ScriptedFault, ScriptedServer
 from resources.llm.server import OpenAIServer
 from resources.llm.transport import Drive
 
 WRONG = "the answer to another question"
-WHOLE = chat_body("p", WRONG, model="m")
+WHOLE = answer_body("p", WRONG, model="m")
 CHOICE = json.loads(WHOLE)["choices"][0]
 SHORT = 3.0
 """Seconds that a server may take here."""
