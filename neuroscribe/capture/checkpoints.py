@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from neuroscribe.capture.state import LayerState
+from neuroscribe.capture.whole.blocks import AGAIN
 from neuroscribe.capture.whole.writing import WholeActivations
 from neuroscribe.errors import StoreError
 from neuroscribe.ports.stores import Progress, TensorStore
@@ -22,7 +23,6 @@ _STATE = re.compile(
     r"\.safetensors"
 )
 _RANGES = re.compile(r"([0-9]{1,15}-[0-9]{1,15}(,[0-9]{1,15}-[0-9]{1,15})*)?")
-AGAIN = "remove the file and materialise activations again"
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Checkpoints:
     def shards(self, layers: Iterable[int]) -> dict[int, list[int]]:
         """Return the layers that have been cut into each number of shards.
 
-        A layer that was begun with several numbers has the one with which most of its sequences have been
-        captured. Finished layers, and those not begun, go with the number that most layers have, or with 1.
+        A layer that was begun with several numbers has the one by which most of its sequences were captured.
+        Finished layers, and those not begun, go with the number that most layers have, or with 1.
         """
         wanted = sorted(layers)
         begun = self._begun(wanted)
@@ -71,9 +71,11 @@ class Checkpoints:
 
     def _files(self, layers: Iterable[int]) -> list[tuple[str, re.Match[str]]]:
         """Return path and name of the layers' states; others' files are left alone."""
-        own = {f"{layer:02d}" for layer in layers}
-        found = ((f"{self.folder}/{name}", _STATE.fullmatch(name)) for name in self.store.names(self.folder))
-        return [(path, parts) for path, parts in found if parts and parts["layer"] in own]
+        wanted = {f"{layer:02d}" for layer in layers}
+        names = ((name, _STATE.fullmatch(name)) for name in self.store.names(self.folder))
+        return [
+            (f"{self.folder}/{name}", parts) for name, parts in names if parts and parts["layer"] in wanted
+        ]
 
     def taken(self, layer: int) -> dict[str, tuple[tuple[int, int], ...]]:
         """Return which sequences each state of a layer has taken, finished or not, by its file.
@@ -95,24 +97,23 @@ class Checkpoints:
         """Tell whether the layer's finished state is there."""
         return self._is_own(self._metadata(self.path(layer)))
 
-    def finished(self, layers: Iterable[int], own: range) -> dict[int, LayerState]:
+    def finished(self, layers: Iterable[int], sequences: range) -> dict[int, LayerState]:
         """Return the finished states among `layers`, and drop what a kill has left beside them.
 
-        Raises StoreError for one that is of another layer or has not taken the sequences `own`.
+        Raises StoreError for one that is of another layer or has not taken these `sequences`.
         """
-        states = self._states(layers, own, under_way=False)
+        states = self._states(layers, sequences, under_way=False)
         for layer in states:
             if self._is_own(self._metadata(path := self.path(layer, under_way=True))):
                 self.store.remove(path)
         return states
 
-    def resumed(self, layers: Iterable[int], own: range) -> dict[int, LayerState]:
+    def resumed(self, layers: Iterable[int], sequences: range) -> dict[int, LayerState]:
         """Return the states under way among `layers`, each as far as its last checkpoint.
 
-        Raises StoreError for one that is of another layer or has taken other sequences than the first of
-        `own`.
+        Raises StoreError for one that is of another layer or has taken others than the first `sequences`.
         """
-        return self._states(layers, own, under_way=True)
+        return self._states(layers, sequences, under_way=True)
 
     def save(self, states: Mapping[int, LayerState]) -> None:
         """Write all layers' states under way."""
@@ -140,13 +141,13 @@ class Checkpoints:
             }
             self.store.write(self.path(layer, under_way=under_way), state.tensors(), metadata)
 
-    def _states(self, layers: Iterable[int], own: range, *, under_way: bool) -> dict[int, LayerState]:
+    def _states(self, layers: Iterable[int], sequences: range, *, under_way: bool) -> dict[int, LayerState]:
         states: dict[int, LayerState] = {}
         for layer in sorted(layers):
             if self._is_own(self._metadata(path := self.path(layer, under_way=under_way))):
                 tensors, metadata = self.store.read(path)
                 states[layer] = restored_state(
-                    path, tensors, metadata, layer=layer, own=own, under_way=under_way
+                    path, tensors, metadata, layer=layer, sequences=sequences, under_way=under_way
                 )
         return states
 
@@ -169,22 +170,22 @@ def restored_state(
     metadata: Mapping[str, str],
     *,
     layer: int,
-    own: range,
+    sequences: range,
     under_way: bool = False,
 ) -> LayerState:
     """Return the state of a layer that a file holds; raises StoreError where it holds something else.
 
-    It must have taken the sequences `own` or, under way, the first of them.
+    It must have taken the `sequences` or, under way, the first of them.
     """
     ranges = stored_ranges(path, metadata)
     # Files of older versions do not name their layer.
     if (named := metadata.get("layer", str(layer))) != str(layer):
         raise StoreError(f"{path}: holds the state of layer {named[:40]}, not of layer {layer}; {AGAIN}")
-    stop = min(ranges[-1][1], own.stop) if ranges and under_way else own.stop
-    if ranges != ((own.start, stop),):
+    stop = min(ranges[-1][1], sequences.stop) if ranges and under_way else sequences.stop
+    if ranges != ((sequences.start, stop),):
         raise StoreError(
-            f"{path}: has taken the sequences {metadata['ranges'][:40]}, not {own.start}-{stop} as its name"
-            f" says; {AGAIN}"
+            f"{path}: has taken the sequences {metadata['ranges'][:40]}, not {sequences.start}-{stop} as its"
+            f" name says; {AGAIN}"
         )
     if set(tensors) != LayerState.tensor_names():
         raise StoreError(f"{path}: holds other tensors than a state has; {AGAIN}")
@@ -211,20 +212,22 @@ def stored_ranges(path: str, metadata: Mapping[str, str]) -> tuple[tuple[int, in
 def dropped_without_blocks(
     files: Checkpoints,
     layers: Sequence[int],
-    whole: WholeActivations,
+    whole: WholeActivations | None,
     *,
     sequences: int,
     progress: Progress,
 ) -> tuple[int, ...]:
     """Remove states, finished or not, that took sequences whose block is missing; return their layers.
 
-    `sequences` is the size of the corpus. A capture then takes these layers, or their shards, from the
-    beginning. Raises StoreError for a block that is damaged or torn, which is for the user to remove.
+    `sequences` is the size of the corpus. Without `whole` no block is needed. A capture then takes these
+    layers, or their shards, from the beginning. Raises StoreError for a block that is damaged or torn, which
+    is for the user to remove.
     """
-    taken = {layer: states for layer in sorted(layers) if (states := files.taken(layer))}
-    dropped: list[int] = []
-    if not taken:
+    if whole is None:
         return ()
+    if not (taken := {layer: states for layer in sorted(layers) if (states := files.taken(layer))}):
+        return ()
+    dropped: list[int] = []
     with progress.task("look for whole activations", total=len(taken), unit="layers") as advance:
         for layer, states in taken.items():
             gone = [path for path, ranges in states.items() if not whole.holds(layer, ranges, sequences)]

@@ -121,9 +121,9 @@ def _top(strengths: Float[Tensor, "neuron partner"], sign: int, count: int) -> S
     return sizes[:, :count], places[:, :count]
 
 
-def _merged(best: Strongest, found: Strongest, count: int) -> Strongest:
+def _merged(best: Strongest, others: Strongest, count: int) -> Strongest:
     """Return the best of both, by size and then by id."""
-    sizes, ids = (torch.cat(parts, dim=1) for parts in zip(best, found, strict=True))
+    sizes, ids = (torch.cat(parts, dim=1) for parts in zip(best, others, strict=True))
     ids, order = ids.sort(dim=1)
     sizes, by_size = sizes.gather(1, order).sort(dim=1, descending=True, stable=True)
     return sizes[:, :count], ids.gather(1, by_size)[:, :count]

@@ -8,7 +8,6 @@ tables = captured_texts(model, tokenizer, texts)
 tables["neuron_records"], tables["activations/statistics"]
 """
 
-import random
 import re
 from collections.abc import Iterable, Sequence
 from operator import index
@@ -19,7 +18,7 @@ import torch
 
 from neuroscribe.capture.fit import automatic_batch_tokens
 from neuroscribe.capture.neuron_records import ExemplarPlan, neuron_records
-from neuroscribe.capture.plan import quantile_pools
+from neuroscribe.capture.plan import drawn_ids, quantile_pools
 from neuroscribe.capture.run import capture
 from neuroscribe.capture.state import CapturePlan
 from neuroscribe.capture.statistics import layer_statistics
@@ -80,8 +79,7 @@ def captured_texts(
             " add text, or lower these or sequence_length"
         )
     polarities = (1, -1) if any(site.signed for site in sites.values()) else (1,)
-    drawn = random.Random(f"random sequences {seed}")  # noqa: S311 - a seeded draw, not a secret
-    random_ids = tuple(sorted(drawn.sample(range(len(sequences)), random_sequences)))
+    random_ids = drawn_ids(len(sequences), random_sequences, seed=seed)
     pools = quantile_pools(len(sequences), random_ids, exemplars=1, seed=seed)
     plan = CapturePlan(top_k, polarities, random_ids, pools=pools)
     states = capture(

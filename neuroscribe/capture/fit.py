@@ -2,7 +2,6 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from jaxtyping import Int
@@ -67,7 +66,8 @@ def check_tokens(subject: Subject, tokens: Int[Tensor, "sequence token"]) -> Non
             f"the corpus has {tokens.numel():,} tokens; a histogram counts fewer than {2**31:,}; lower"
             " corpus.sequences"
         )
-    rows = _embedding_rows(subject.model)
+    embedding = subject.model.get_input_embeddings()
+    rows = int(getattr(embedding, "num_embeddings", embedding.weight.shape[0]))
     if outside := [token for token in subject.prefix_ids if not 0 <= token < rows]:
         raise SubjectError(
             f"the prefix holds token {outside[0]}, but the embedding of {subject.name} has rows 0 to"
@@ -93,11 +93,6 @@ def check_tokens(subject: Subject, tokens: Int[Tensor, "sequence token"]) -> Non
 
 
 _REMEDY = "give the tokenizer of the model's own repository and revision, and materialise the corpus again"
-
-
-def _embedding_rows(model: Any) -> int:
-    embedding = model.get_input_embeddings()
-    return int(getattr(embedding, "num_embeddings", embedding.weight.shape[0]))
 
 
 _SIGNS = ("can't allocate memory", "not enough memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")

@@ -25,35 +25,35 @@ def merged(states: Sequence[LayerState], plan: CapturePlan) -> LayerState:
     return reduce(lambda left, right: _joined(left, right, plan), states)
 
 
-def _joined(one: LayerState, other: LayerState, plan: CapturePlan) -> LayerState:
-    _check_alike(one, other)
-    ranges = joined([*one.ranges, *other.ranges])
+def _joined(left: LayerState, right: LayerState, plan: CapturePlan) -> LayerState:
+    _check_alike(left, right)
+    ranges = joined([*left.ranges, *right.ranges])
     # The smaller pivot: of any number of states the same one comes out, in whatever order they are joined.
-    pivot = torch.minimum(one.pivot, other.pivot)
-    exact = _moved(one, pivot)
-    exact.merge(_moved(other, pivot))
-    value, sequence, vector = _best(one, other, plan)
+    pivot = torch.minimum(left.pivot, right.pivot)
+    exact = _moved(left, pivot)
+    exact.merge(_moved(right, pivot))
+    value, sequence, vector = _best(left, right, plan)
     return LayerState(
         top_value=value,
         top_sequence=sequence,
         threshold=_thresholds(value, plan),
         top_vector=vector,
-        random_vector=_random(one, other, plan),
+        random_vector=_random(left, right, plan),
         pivot=pivot,
         # No block is under way in either state, which `_check_alike` has seen to.
-        sums=torch.zeros_like(one.sums),
+        sums=torch.zeros_like(left.sums),
         limbs=torch.from_numpy(exact.limbs),  # pyright: ignore[reportUnknownMemberType]
         limb_top=torch.from_numpy(exact.top),  # pyright: ignore[reportUnknownMemberType]
         extremes=torch.stack(
             [
-                torch.minimum(one.extremes[0], other.extremes[0]),
-                torch.maximum(one.extremes[1], other.extremes[1]),
+                torch.minimum(left.extremes[0], right.extremes[0]),
+                torch.maximum(left.extremes[1], right.extremes[1]),
             ]
         ),
-        positive=one.positive + other.positive,
-        histogram=one.histogram + other.histogram,
-        peak_histogram=one.peak_histogram + other.peak_histogram,
-        lookup_sum=one.lookup_sum + other.lookup_sum,
+        positive=left.positive + right.positive,
+        histogram=left.histogram + right.histogram,
+        peak_histogram=left.peak_histogram + right.peak_histogram,
+        lookup_sum=left.lookup_sum + right.lookup_sum,
         ranges=ranges,
     )
 
@@ -77,20 +77,20 @@ def _moved(state: LayerState, pivot: Float[Tensor, " neuron"]) -> ExactSum:
     return exact
 
 
-def _check_alike(one: LayerState, other: LayerState) -> None:
-    for item in fields(one):
-        ours, theirs = getattr(one, item.name), getattr(other, item.name)
+def _check_alike(left: LayerState, right: LayerState) -> None:
+    for item in fields(left):
+        ours, theirs = getattr(left, item.name), getattr(right, item.name)
         if isinstance(ours, Tensor) and (ours.shape, ours.dtype) != (theirs.shape, theirs.dtype):
             raise CaptureError(
                 f"states cannot be merged: {item.name} is {tuple(ours.shape)} {ours.dtype} in one and"
                 f" {tuple(theirs.shape)} {theirs.dtype} in the other; they are of different layers or plans"
             )
-    if bool(one.sums.any()) or bool(other.sums.any()):
+    if bool(left.sums.any()) or bool(right.sums.any()):
         raise CaptureError("states cannot be merged before the block under way has ended; finish the shards")
 
 
 def _best(
-    one: LayerState, other: LayerState, plan: CapturePlan
+    left: LayerState, right: LayerState, plan: CapturePlan
 ) -> tuple[
     Float[Tensor, "polarity neuron slot"],
     Int[Tensor, "polarity neuron slot"],
@@ -98,14 +98,14 @@ def _best(
 ]:
     """Return the slots of both states' best sequences, pool by pool."""
     # What is among the k best of all is among the k best of its part, and ties go by sequence id alone.
-    value, ids = torch.empty_like(one.top_value), torch.empty_like(one.top_sequence)
-    vector = torch.empty_like(one.top_vector)
+    value, ids = torch.empty_like(left.top_value), torch.empty_like(left.top_sequence)
+    vector = torch.empty_like(left.top_vector)
     for side in range(len(plan.polarities)):
         for first, stop in pairwise(plan.bounds):
             slots = (side, slice(None), slice(first, stop))
-            values = torch.cat([one.top_value[slots], other.top_value[slots]], 1)
-            sequences = torch.cat([one.top_sequence[slots], other.top_sequence[slots]], 1)
-            vectors = torch.cat([one.top_vector[slots], other.top_vector[slots]], 1)
+            values = torch.cat([left.top_value[slots], right.top_value[slots]], 1)
+            sequences = torch.cat([left.top_sequence[slots], right.top_sequence[slots]], 1)
+            vectors = torch.cat([left.top_vector[slots], right.top_vector[slots]], 1)
             order = by_peak(values, sequences)[:, : stop - first]
             value[slots], ids[slots] = values.gather(1, order), sequences.gather(1, order)
             vector[slots] = vectors.gather(1, order[:, :, None].expand(-1, -1, vectors.shape[2]))
@@ -118,13 +118,13 @@ def _thresholds(
     return torch.stack([value[:, :, first:stop].amin(2) for first, stop in pairwise(plan.bounds)], 1)
 
 
-def _random(one: LayerState, other: LayerState, plan: CapturePlan) -> Float[Tensor, "random token neuron"]:
+def _random(left: LayerState, right: LayerState, plan: CapturePlan) -> Float[Tensor, "random token neuron"]:
     """Return the shared random sequences, each from the state that has taken it."""
-    vectors = one.random_vector.clone()
+    vectors = left.random_vector.clone()
     theirs = [
         slot
         for slot, sequence in enumerate(plan.random_ids)
-        if any(first <= sequence < stop for first, stop in other.ranges)
+        if any(first <= sequence < stop for first, stop in right.ranges)
     ]
-    vectors[theirs] = other.random_vector[theirs]
+    vectors[theirs] = right.random_vector[theirs]
     return vectors

@@ -76,10 +76,10 @@ def _one_side(
 
 def _slots(state: LayerState, side: int, pool: int, plan: CapturePlan) -> _Kept:
     """Return what a pool holds, largest peak first, then smaller id; pool 0 is the top k."""
-    own = (side, slice(None), slice(plan.bounds[pool], plan.bounds[pool + 1]))
-    ids = state.top_sequence[own]
-    order = by_peak(state.top_value[own], ids)
-    vectors = state.top_vector[own].float().numpy()
+    slots = (side, slice(None), slice(plan.bounds[pool], plan.bounds[pool + 1]))
+    ids = state.top_sequence[slots]
+    order = by_peak(state.top_value[slots], ids)
+    vectors = state.top_vector[slots].float().numpy()
     ordered = ids.gather(1, order).numpy()
     return _Kept(
         np.where(ordered == EMPTY, -1, ordered), np.take_along_axis(vectors, order.numpy()[:, :, None], 1)
@@ -101,20 +101,19 @@ def _without(kept: _Kept, taken: Int[np.ndarray, "neuron k"]) -> _Kept:
 
 def _parted(kept: _Kept, count: int) -> tuple[_Kept, _Kept]:
     """Return the first so many candidates of each neuron, and the others."""
-    there = kept.sequence_ids >= 0
-    first = there & (np.cumsum(there, axis=1) <= count)
     ids = kept.sequence_ids
+    first = (ids >= 0) & (np.cumsum(ids >= 0, axis=1) <= count)
     return _Kept(np.where(first, ids, -1), kept.vectors), _Kept(np.where(first, -1, ids), kept.vectors)
 
 
 def _drawn(layer: int, polarity: int, kind: str, kept: _Kept, splits: tuple[str, ...]) -> pl.DataFrame:
     """Return all candidates as rows, their splits interleaved over the ranks."""
-    there = kept.sequence_ids >= 0
-    neurons, slots = np.nonzero(there)
-    rank = np.cumsum(there, axis=1)[neurons, slots] - 1
+    is_filled = kept.sequence_ids >= 0
+    neurons, slots = np.nonzero(is_filled)
+    rank = np.cumsum(is_filled, axis=1)[neurons, slots] - 1
     return _rows(
         layer, polarity, kind, neurons, rank=rank, sequence=kept.sequence_ids[neurons, slots],
-        vectors=kept.vectors[neurons, slots], splits=np.array(splits)[rank % len(splits)].tolist(),
+        vectors=kept.vectors[neurons, slots], split=np.array(splits)[rank % len(splits)],
     )  # fmt: skip
 
 
@@ -144,7 +143,7 @@ def _quantile_rows(
         band_rows = _rows(
             layer, polarity, "quantile", neurons, rank=rank + band * plan.quantile_exemplars,
             sequence=kept.sequence_ids[neurons, slots], vectors=kept.vectors[neurons, slots],
-            splits=["train"] * len(neurons), bounds=(signed[0], signed[1]),
+            split="train", bounds=(signed[0], signed[1]),
         )  # fmt: skip
         parts.append(band_rows)
     return parts
@@ -168,27 +167,22 @@ def _rows(
     rank: np.ndarray,
     sequence: np.ndarray,
     vectors: Float[np.ndarray, "row token"],
-    splits: Sequence[str],
-    bounds: tuple[np.ndarray, np.ndarray] | None = None,
+    split: str | np.ndarray,
+    bounds: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
 ) -> pl.DataFrame:
-    count = len(neurons)
-    position = (polarity * vectors).argmax(axis=1) if count else np.zeros(0, dtype=np.int64)
-    low, high = bounds if bounds is not None else (None, None)
-    flat = pl.Series(vectors.reshape(-1).astype(np.float32))
-    lists = flat.reshape((count, vectors.shape[1])) if count else pl.Series(dtype=pl.Float32)
-    return NEURON_RECORDS.frame(
-        {
-            "layer": np.full(count, layer, dtype=np.int16),
-            "neuron": neurons.astype(np.int32),
-            "polarity": np.full(count, polarity, dtype=np.int8),
-            "kind": [kind] * count,
-            "quantile_low": [None] * count if low is None else low.astype(np.float32),
-            "quantile_high": [None] * count if high is None else high.astype(np.float32),
-            "rank": rank.astype(np.int32),
-            "split": list(splits),
-            "sequence_id": sequence.astype(np.uint32),
-            "peak": vectors[np.arange(count), position].astype(np.float32),
-            "peak_position": position.astype(np.int16),
-            "activations": lists.cast(pl.List(pl.Float32)) if count else [],
-        }
-    )
+    position = (polarity * vectors).argmax(axis=1)
+    columns = {
+        "layer": layer,
+        "neuron": neurons,
+        "polarity": polarity,
+        "kind": kind,
+        "quantile_low": bounds[0],
+        "quantile_high": bounds[1],
+        "rank": rank,
+        "split": split,
+        "sequence_id": sequence,
+        "peak": vectors[np.arange(len(vectors)), position],
+        "peak_position": position,
+        "activations": pl.Series(vectors),
+    }
+    return pl.DataFrame(columns).cast(NEURON_RECORDS.schema)  # pyright: ignore[reportArgumentType]

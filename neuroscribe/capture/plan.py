@@ -24,8 +24,13 @@ def random_sequences(study: Study) -> tuple[int, ...]:
             f" top_k = {study.capture.top_k} and random_sequences = {study.capture.random_sequences};"
             " raise corpus.sequences"
         )
-    generator = random.Random(f"random sequences {study.corpus.seed}")  # noqa: S311 - a seeded draw
-    return tuple(sorted(generator.sample(range(study.corpus.sequences), study.capture.random_sequences)))
+    return drawn_ids(study.corpus.sequences, study.capture.random_sequences, seed=study.corpus.seed)
+
+
+def drawn_ids(sequences: int, count: int, *, seed: int) -> tuple[int, ...]:
+    """Return the ids of `count` shared random sequences, ascending."""
+    generator = random.Random(f"random sequences {seed}")  # noqa: S311 - a seeded draw
+    return tuple(sorted(generator.sample(range(sequences), count)))
 
 
 def quantile_pools(

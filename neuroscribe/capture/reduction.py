@@ -1,6 +1,6 @@
 """Turns batches of tokens into updates of the states, inside the hooks, while the subject runs."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,8 +20,6 @@ from neuroscribe.subject.units.unit import Site
 KernelName = Literal["auto", "compiled", "batched", "reference"]
 _LOOKUP_BYTES = 8 * 2**30
 """Token-lookup sums up to this size lie on the GPU, larger ones in the machine's memory."""
-
-
 _CPU = torch.device("cpu")
 
 
@@ -55,7 +53,7 @@ class Reduction:
         """Whether a reduction broke off and left a state half changed: `begin` again."""
         self._first: dict[int, Float[Tensor, "token neuron"]] = {}
         # Other devices lack fp64, so what they compute is reduced on the CPU.
-        self._device = subject.device if on_gpu else torch.device("cpu")
+        self._device = subject.device if on_gpu else _CPU
         self._take = _step(name)
         self._pending: list[_Taken] = []
         self._random = {sequence: slot for slot, sequence in enumerate(plan.random_ids)}
@@ -68,8 +66,7 @@ class Reduction:
         self._pending, self.torn = [], False
         if self.whole:
             self.whole.begin_again()
-        missing = [layer for layer in self._first if layer not in states]
-        started = {**states, **self._empty_states(missing, vocabulary)}
+        started = {**states, **self._empty_states(states, vocabulary)}
         size = sum(state.lookup_sum.nbytes for state in started.values())
         lookup = self._device if size <= _LOOKUP_BYTES else _CPU
         self.states = {layer: started[layer].on(self._device, lookup=lookup) for layer in self.sites}
@@ -87,11 +84,11 @@ class Reduction:
         """Check on the corpus' first sequence that the hooks read the neurons; raises CaptureError."""
         read = check_sites(self.subject.model, self.sites, self._with_prefix(first_sequence))
         skipped = len(self.subject.prefix_ids)
-        for layer, own in read.items():
-            self._first[layer] = own.reshape(skipped + first_sequence.shape[1], -1)[skipped:].cpu()
+        for layer, activations in read.items():
+            self._first[layer] = activations.reshape(skipped + first_sequence.shape[1], -1)[skipped:].cpu()
 
-    def _empty_states(self, layers: Iterable[int], vocabulary: int) -> dict[int, LayerState]:
-        """Return states before any sequence, for layers that have been checked.
+    def _empty_states(self, begun: Container[int], vocabulary: int) -> dict[int, LayerState]:
+        """Return states before any sequence, for layers that have been checked and not begun.
 
         Sums are taken about the first activation of the corpus, rounded, so that shards on machines that
         differ in the last bits agree on it.
@@ -106,7 +103,8 @@ class Reduction:
                 pivot=values[0].bfloat16().float().nan_to_num(0, 0, 0),
                 dtype=torch.bfloat16 if values.dtype == torch.bfloat16 else torch.float32,
             )
-            for layer, values in ((layer, self._first[layer]) for layer in layers)
+            for layer, values in self._first.items()
+            if layer not in begun
         }
 
     def take(
@@ -118,19 +116,17 @@ class Reduction:
         sequences again in smaller batches; if it left the states torn, `begin` again before.
         """
         stop = first + len(tokens)
-        needed = {layer: own for layer, own in self.sites.items() if self.states[layer].stop < stop}
+        needed = {layer: site for layer, site in self.sites.items() if self.states[layer].stop < stop}
         calls, skipped = dict.fromkeys(needed, 0), len(self.subject.prefix_ids)
 
         def reduce(layer: int, read: Float[Tensor, "..."]) -> None:
             calls[layer] += 1
             laid_out = read.dim() == 3 and len(read) == len(tokens)
             rest = read if laid_out else read.reshape(len(tokens), -1, read.shape[-1])
-            rest, own_places = rest.to(self._device), places
-            if taken := max(0, self.states[layer].stop - first):
-                rest, own_places = rest[taken:], places[taken:]
-            ids = range(first + taken, stop)
+            taken = max(0, self.states[layer].stop - first)
+            rest, ids = rest.to(self._device)[taken:], range(first + taken, stop)
             self.torn = True
-            finite = self._reduce(layer, rest, ids, own_places)
+            finite = self._reduce(layer, rest, ids, places[taken:])
             self.torn = False
             if finite is False:
                 raise CaptureError(_located(layer, rest[:, skipped:].float(), ids))
@@ -188,19 +184,19 @@ class Reduction:
 
     def settle(self) -> None:
         """Wait for what is under way; raises CaptureError for activations that are not finite."""
-        flags = torch.stack([one.finite for one in self._pending]).cpu() if self._pending else ()
+        flags = torch.stack([batch.finite for batch in self._pending]).cpu() if self._pending else ()
         pending, self._pending = self._pending, []
-        for one, finite in zip(pending, flags, strict=True):
+        for batch, finite in zip(pending, flags, strict=True):
             if not bool(finite):
-                raise CaptureError(_located(one.layer, self._again(one), one.ids))
+                raise CaptureError(_located(batch.layer, self._again(batch), batch.ids))
 
-    def _again(self, one: _Taken) -> Float[Tensor, "sequence token neuron"]:
+    def _again(self, batch: _Taken) -> Float[Tensor, "sequence token neuron"]:
         """Run a batch again and return what one layer reads."""
         read: list[Tensor] = []
-        own = {one.layer: self.sites[one.layer]}
-        with reading(own, lambda _, values: read.append(values.clone()), stop=True):
-            forward(self.subject.model, self._with_prefix(one.tokens))
-        values = read[0].reshape(len(one.tokens), -1, read[0].shape[-1])
+        site = {batch.layer: self.sites[batch.layer]}
+        with reading(site, lambda _, values: read.append(values.clone()), stop=True):
+            forward(self.subject.model, self._with_prefix(batch.tokens))
+        values = read[0].reshape(len(batch.tokens), -1, read[0].shape[-1])
         return values[:, len(self.subject.prefix_ids) :].float()
 
     def _look_up(

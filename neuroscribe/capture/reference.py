@@ -27,8 +27,9 @@ def take(
     for sequence in values:
         centred = sequence.double() - state.pivot.double()
         square = centred * centred
-        for power, own in enumerate((centred, square, square * centred, square * square)):
-            state.sums[power] += _sum_in_order(own)
+        for row, powers in enumerate((centred, square, square * centred, square * square)):
+            # One token after the other: the order, and so the last bit, is part of the specification.
+            state.sums[row] += torch.cumsum(powers, 0)[-1]
     # Adding 0 turns -0.0 into 0.0, so that equal values have equal bits.
     state.extremes[0] = torch.minimum(state.extremes[0], values.amin((0, 1))) + 0.0
     state.extremes[1] = torch.maximum(state.extremes[1], values.amax((0, 1))) + 0.0
@@ -41,8 +42,8 @@ def take(
         peaks = (polarity * values).amax(1) + 0.0
         _count(state.peak_histogram[side], bins(peaks.T, 8))
         for pool, (first, stop) in enumerate(pairwise(plan.bounds)):
-            own = members[:, pool]
-            _keep_top(state, side, slice(first, stop), peaks[own], values[own], sequence_ids[own])
+            taken = members[:, pool]
+            _keep_top(state, side, slice(first, stop), peaks[taken], values[taken], sequence_ids[taken])
             state.threshold[side, pool] = state.top_value[side, :, first:stop].amin(1)
     state.extend(ids.start, ids.stop)
     return bool(torch.isfinite(state.sums[1]).all())
@@ -55,18 +56,13 @@ def bins(values: Float[Tensor, "..."], steps: int) -> Int[Tensor, "..."]:
     """
     half = (HIGHEST_EXPONENT - LOWEST_EXPONENT) * steps
     bits = values.contiguous().view(torch.int32)
-    found = ((bits & 0x7FFFFFFF) >> (24 - steps.bit_length())) - steps * (127 + LOWEST_EXPONENT) + 1
-    magnitude = found.clamp(0, half).long()
+    magnitude = ((bits & 0x7FFFFFFF) >> (24 - steps.bit_length())) - steps * (127 + LOWEST_EXPONENT) + 1
+    magnitude = magnitude.clamp(0, half).long()
     return half + torch.where(bits < 0, -magnitude, magnitude)
 
 
 def _count(counts: Int[Tensor, "neuron bin"], where: Int[Tensor, "neuron value"]) -> None:
     counts.scatter_add_(1, where, torch.ones_like(where, dtype=counts.dtype))
-
-
-def _sum_in_order(values: Float[Tensor, "token neuron"]) -> Float[Tensor, " neuron"]:
-    """Sum over tokens one after the other: the order, and so the last bit, is part of the specification."""
-    return torch.cumsum(values, 0)[-1]
 
 
 def _keep_top(
@@ -78,14 +74,14 @@ def _keep_top(
     sequence_ids: Int[Tensor, " sequence"],
 ) -> None:
     """Keep the largest peaks; of equal ones, those with the smaller sequence ids."""
-    own = (slice(None), slots)
-    value = torch.cat([state.top_value[side][own], peaks.T], 1)
-    ids = torch.cat([state.top_sequence[side][own], sequence_ids.expand(peaks.shape[1], -1)], 1)
-    vector = torch.cat([state.top_vector[side][own], values.permute(2, 0, 1).to(state.top_vector.dtype)], 1)
+    kept = (side, slice(None), slots)
+    value = torch.cat([state.top_value[kept], peaks.T], 1)
+    ids = torch.cat([state.top_sequence[kept], sequence_ids.expand(peaks.shape[1], -1)], 1)
+    vector = torch.cat([state.top_vector[kept], values.permute(2, 0, 1).to(state.top_vector.dtype)], 1)
     order = by_peak(value, ids)[:, : slots.stop - slots.start]
-    state.top_value[side][own] = value.gather(1, order)
-    state.top_sequence[side][own] = ids.gather(1, order)
-    state.top_vector[side][own] = vector.gather(1, order[:, :, None].expand(-1, -1, vector.shape[2]))
+    state.top_value[kept] = value.gather(1, order)
+    state.top_sequence[kept] = ids.gather(1, order)
+    state.top_vector[kept] = vector.gather(1, order[:, :, None].expand(-1, -1, vector.shape[2]))
 
 
 def by_peak(

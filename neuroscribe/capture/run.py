@@ -1,14 +1,13 @@
 """Drives the corpus through the subject once and reduces every selected layer on the way.
 
-Design section 5: backbone only, hooks where the neurons are, reduction inside the hook. Checkpoints
-let a killed run continue (`neuroscribe.capture.run` says what is guaranteed), whichever layers either
-run selects; a finished state is never computed twice. A corpus may be captured in shards, on any machines and
-in any order: the states are merged to the same bits.
+The backbone alone runs, with hooks where the neurons are, and reduction is inside the hook. Checkpoints let a
+killed run continue, whichever layers either run selects; a finished state is never computed twice. A corpus
+may be captured in shards, on any machines and in any order: the states are merged to the same bits.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from jaxtyping import Int
@@ -28,18 +27,18 @@ from neuroscribe.text.corpus import distinct_tokens
 
 
 class CorpusPass:
-    """A pass of the sequences `own` of a corpus; at its end all states of the reduction have taken them."""
+    """A pass of some `sequences` of a corpus, which all states of the reduction have taken at its end."""
 
     def __init__(
         self,
         reduction: Reduction,
         tokens: Int[Tensor, "sequence token"],
-        own: range,
+        sequences: range,
         *,
         progress: Progress,
         checkpoints: Checkpoints | None,
     ) -> None:
-        self._reduction, self._tokens, self._own = reduction, tokens, own
+        self._reduction, self._tokens, self._sequences = reduction, tokens, sequences
         self._progress, self._checkpoints = progress, checkpoints
         self._subject = reduction.subject
         distinct, self._places = distinct_tokens(tokens)
@@ -54,10 +53,10 @@ class CorpusPass:
         Memory that does not suffice for one sequence is raised as it is met.
         """
         label = f"capture {self._subject.name}"
-        with self._progress.task(label, total=len(self._own), unit="sequences") as advance:
+        with self._progress.task(label, total=len(self._sequences), unit="sequences") as advance:
             done, batch = self._begun(), self._subject.batch(self._tokens.shape[1])
-            advance(done - self._own.start)
-            while done < self._own.stop:
+            advance(done - self._sequences.start)
+            while done < self._sequences.stop:
                 stop = self._end(done, batch)
                 if self._fits(self._take, done, stop, smallest=stop - done == 1):
                     advance(stop - done)
@@ -75,23 +74,23 @@ class CorpusPass:
         """Start from the last checkpoints; return the first sequence that some layer has not taken."""
         self._reduction.let_go()
         layers = self._reduction.sites
-        states = self._checkpoints.resumed(layers, self._own) if self._checkpoints else {}
+        states = self._checkpoints.resumed(layers, self._sequences) if self._checkpoints else {}
         self._reduction.begin(states, vocabulary=self._vocabulary)
-        return max(self._own.start, self._reduction.stop)
+        return max(self._sequences.start, self._reduction.stop)
 
     def _end(self, done: int, batch: int) -> int:
         """Return where a batch ends: blocks of sums, or of whole activations, are cut where they end."""
         block = self._reduction.plan.block if self._unit == 1 else self._unit
-        return min(done + batch, done - done % block + block, self._own.stop)
+        return min(done + batch, done - done % block + block, self._sequences.stop)
 
     def _take(self, done: int, stop: int) -> None:
         tokens = self._tokens[done:stop]
         self._reduction.take(tokens, self._places[tokens], first=done)
-        if stop % self._reduction.plan.block == 0 or stop == self._own.stop:
+        if stop % self._reduction.plan.block == 0 or stop == self._sequences.stop:
             self._reduction.fold(stop)
 
     def _is_due(self, done: int) -> bool:
-        between = done % self._unit == 0 and done < self._own.stop
+        between = done % self._unit == 0 and done < self._sequences.stop
         return self._checkpoints is not None and between and self._due()
 
     def _save(self, done: int) -> None:
@@ -172,9 +171,9 @@ def capture_shard(
     """
     sites = subject.sites(layers)
     check_tokens(subject, tokens)
-    own = shard_range(len(tokens), shard, shards, plan.block)
+    sequences = shard_range(len(tokens), shard, shards, plan.block)
     work = _Work(subject, tokens, plan, progress, whole=whole)
-    return work.shard(sites, own, checkpoints.of(shard, shards))
+    return work.shard(sites, sequences, checkpoints.of(shard, shards))
 
 
 def shard_range(sequences: int, shard: int, shards: int, block: int) -> range:
@@ -211,43 +210,47 @@ class _Work:
             shard_range(len(self.tokens), shard, shards, self.plan.block)
             for shard in (range(shards) if remaining else ())
         ]
-        for shard, own in enumerate(ranges):
-            part = self.shard(remaining, own, checkpoints.of(shard, shards) if checkpoints else None)
+        for shard, sequences in enumerate(ranges):
+            part = self.shard(remaining, sequences, checkpoints.of(shard, shards) if checkpoints else None)
             # With files, one layer's shards are read at a time: memory does not grow with their number.
             parts.append({} if checkpoints else part)
         for layer in remaining:
-            own_parts = [
+            layer_parts = [
                 checkpoints.of(shard, shards).finished([layer], ranges[shard])[layer]
                 if checkpoints
                 else part[layer]
                 for shard, part in enumerate(parts)
             ]
-            states[layer] = merged(own_parts, self.plan)
+            states[layer] = merged(layer_parts, self.plan)
             if checkpoints:
                 checkpoints.finish({layer: states[layer]})
         return {layer: states[layer] for layer in sites}
 
     def shard(
-        self, sites: Mapping[int, Site], own: range, checkpoints: Checkpoints | None
+        self, sites: Mapping[int, Site], sequences: range, checkpoints: Checkpoints | None
     ) -> dict[int, LayerState]:
         """Return the finished states of a shard, captured from where an interrupted run left it."""
-        states = checkpoints.finished(sites, own) if checkpoints else {}
+        states = checkpoints.finished(sites, sequences) if checkpoints else {}
         if remaining := {layer: site for layer, site in sites.items() if layer not in states}:
-            states |= self._captured(remaining, own, checkpoints)
+            states |= self._captured(remaining, sequences, checkpoints)
         return {layer: states[layer] for layer in sites}
 
     def _captured(
-        self, sites: Mapping[int, Site], own: range, checkpoints: Checkpoints | None
+        self, sites: Mapping[int, Site], sequences: range, checkpoints: Checkpoints | None
     ) -> dict[int, LayerState]:
         with lack_of_memory_explained(self.subject):
             reduction = Reduction(
                 self.subject, self.plan, sites, kernel_name=self.kernel_name, whole=self.whole
             )
             reduction.check(self.tokens[:1])
-            CorpusPass(reduction, self.tokens, own, progress=self.progress, checkpoints=checkpoints).run()
+            corpus = CorpusPass(
+                reduction, self.tokens, sequences, progress=self.progress, checkpoints=checkpoints
+            )
+            corpus.run()
             states = {layer: state.on(_CPU, lookup=_CPU) for layer, state in reduction.states.items()}
-            for layer in states if self.whole else ():
-                cast(WholeActivations, self.whole).finish(layer, len(self.tokens))
+            if self.whole:
+                for layer in states:
+                    self.whole.finish(layer, len(self.tokens))
             if checkpoints:
                 checkpoints.finish(states)
         return states

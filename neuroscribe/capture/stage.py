@@ -57,20 +57,21 @@ def captured(
     tokens = token_matrix(sequences)
     plan = capture_plan(study, layers, len(distinct_tokens(tokens)[0]))
     files = _files(study, subject, sequences, store)
-    anew = _without_blocks(study, subject, sequences, files, layers, progress)
+    whole = _whole(study, files)
+    anew = dropped_without_blocks(files, layers, whole, sequences=len(sequences), progress=progress)
     reused = all(files.is_finished(layer) for layer in layers)
     states: dict[int, LayerState] = {}
     # Layers that runs before have cut differently go in passes of their own, so that no work is thrown away.
-    for shards, own in files.shards(layers).items():
+    for shards, alike in files.shards(layers).items():
         states |= capture(
             subject,
             tokens,
             plan=plan,
-            layers=own,
+            layers=alike,
             progress=progress,
             checkpoints=files,
             shards=shards,
-            whole=_whole(study, subject, sequences, store),
+            whole=whole,
         )
     statistics = {
         layer: layer_statistics(states[layer], layer, polarities=study.polarities, top_k=study.capture.top_k)
@@ -92,14 +93,16 @@ def captured_shard(
 ) -> None:
     """Run one shard (from 0) of the corpus through the subject and leave the states in the store.
 
-    `layers` are all with neurons, unless given.
-    When all shards are there, or some, `captured` takes them and captures the rest.
+    `layers` are all with neurons, unless given. `captured` takes the shards that are there and captures the
+    rest.
     """
     check_size(study, subject)
     tokens = token_matrix(sequences)
     layers = sorted(subject.sites()) if layers is None else layers
     files = _files(study, subject, sequences, store)
-    _without_blocks(study, subject, sequences, files.of(shard, shards), layers, progress)
+    whole = _whole(study, files)
+    of_shard = files.of(shard, shards)
+    dropped_without_blocks(of_shard, layers, whole, sequences=len(sequences), progress=progress)
     capture_shard(
         subject,
         tokens,
@@ -109,23 +112,8 @@ def captured_shard(
         checkpoints=files,
         shard=shard,
         shards=shards,
-        whole=_whole(study, subject, sequences, store),
+        whole=whole,
     )
-
-
-def _without_blocks(
-    study: Study,
-    subject: Subject,
-    sequences: pl.DataFrame,
-    files: Checkpoints,
-    layers: Sequence[int],
-    progress: Progress,
-) -> tuple[int, ...]:
-    """Drop states whose whole activations are missing, if the study asks for these; return their layers."""
-    whole = _whole(study, subject, sequences, files.store)
-    if whole is None:
-        return ()
-    return dropped_without_blocks(files, layers, whole, sequences=len(sequences), progress=progress)
 
 
 def layer_records(study: Study, layer: int, sequences: pl.DataFrame, store: TensorStore) -> pl.DataFrame:
@@ -153,31 +141,31 @@ def whole_capture(study: str, layer: int, store: TensorStore) -> tuple[str, str]
     `study` is its name; both are what `neuroscribe.capture.whole` asks for. Raises StoreError for a layer
     that has not been captured.
     """
-    path = Checkpoints(store, _folder(study), "").path(layer)
-    if not store.exists(path):
-        raise _not_captured(path, study, layer)
+    path = _captured_path(study, layer, store)
     identity = store.metadata(path).get("fingerprint", "")
     if not identity:
         raise StoreError(f"{path}: does not say of which capture it is; {AGAIN}")
     return _whole_folder(study, identity), identity
 
 
-def _not_captured(path: str, study: str, layer: int) -> StoreError:
-    return StoreError(f"{path}: layer {layer} has not been captured; materialise {study}/activations")
+def _captured_path(study: str, layer: int, store: TensorStore) -> str:
+    """Return the file of a layer's finished state; raises StoreError where there is none."""
+    path = Checkpoints(store, _folder(study), "").path(layer)
+    if not store.exists(path):
+        raise StoreError(f"{path}: layer {layer} has not been captured; materialise {study}/activations")
+    return path
 
 
 def _state(study: Study, layer: int, sequences: pl.DataFrame, store: TensorStore) -> LayerState:
     """Return a captured layer's state; raises StoreError if there is none or it is of another corpus."""
-    path = Checkpoints(store, _folder(study.name), "").path(layer)
-    if not store.exists(path):
-        raise _not_captured(path, study.name, layer)
+    path = _captured_path(study.name, layer, store)
     tensors, metadata = store.read(path)
     if metadata.get("corpus") != _inputs(study, sequences):
         raise StoreError(
             f"{path}: layer {layer} was captured from another corpus or with other settings; materialise"
             f" {study.name}/activations again"
         )
-    return restored_state(path, tensors, metadata, layer=layer, own=range(len(sequences)))
+    return restored_state(path, tensors, metadata, layer=layer, sequences=range(len(sequences)))
 
 
 def _folder(study: str) -> str:
@@ -190,29 +178,22 @@ def _whole_folder(study: str, identity: str) -> str:
 
 
 def _files(study: Study, subject: Subject, sequences: pl.DataFrame, store: TensorStore) -> Checkpoints:
-    identity = _identity(study, subject, sequences)
-    return Checkpoints(store, _folder(study.name), identity, corpus=_inputs(study, sequences))
-
-
-def _whole(
-    study: Study, subject: Subject, sequences: pl.DataFrame, store: TensorStore
-) -> WholeActivations | None:
-    """Return where all activations go, if the study asks for them."""
-    if study.capture.whole == "none":
-        return None
-    identity = _identity(study, subject, sequences)
-    return WholeActivations(store, _whole_folder(study.name, identity), study.capture.whole, identity)
-
-
-def _identity(study: Study, subject: Subject, sequences: pl.DataFrame) -> str:
-    facts = [
+    identity = fingerprint(
         stage_version(study, "activations"),
         corpus_hash(sequences),
         subject.revision,
         str(subject.dtype),
         subject.device.type,
-    ]
-    return fingerprint(*facts)
+    )
+    return Checkpoints(store, _folder(study.name), identity, corpus=_inputs(study, sequences))
+
+
+def _whole(study: Study, files: Checkpoints) -> WholeActivations | None:
+    """Return where all activations go, if the study asks for them."""
+    if study.capture.whole == "none":
+        return None
+    folder = _whole_folder(study.name, files.fingerprint)
+    return WholeActivations(files.store, folder, study.capture.whole, files.fingerprint)
 
 
 def _inputs(study: Study, sequences: pl.DataFrame) -> str:

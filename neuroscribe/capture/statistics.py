@@ -26,7 +26,11 @@ def layer_statistics(
     low, high = state.extremes.double().numpy()
     constant = low == high
     mean, variance, skewness, kurtosis = _moments(state.totals(), state.pivot.numpy(), tokens, constant)
-    neurons, dead = len(mean), ~_fires(low, high, polarities).any(axis=0)
+    neurons = len(mean)
+    dead = ~np.any([high > 0 if polarity > 0 else low < 0 for polarity in polarities], axis=0)
+    # On every studied side it fires in fewer sequences than the top k holds.
+    least = state.top_value[:, :, :top_k].numpy().min(axis=2)
+    fires_rarely = (least <= 0).all(axis=0)
     return STATISTICS.frame(
         {
             "layer": np.full(neurons, layer, dtype=np.int16),
@@ -41,7 +45,7 @@ def layer_statistics(
             "fraction_positive": (state.positive.numpy() / tokens).astype(np.float32),
             **_distribution(state.histogram.numpy(), low, high),
             "dead": dead,
-            "near_dead": ~dead & _fires_rarely(state, top_k),
+            "near_dead": ~dead & fires_rarely,
         }
     )
 
@@ -73,19 +77,6 @@ def quantile_bounds(
     return bounds
 
 
-def _fires(
-    low: Float[np.ndarray, " neuron"], high: Float[np.ndarray, " neuron"], polarities: tuple[int, ...]
-) -> Bool[np.ndarray, "polarity neuron"]:
-    """Tell for each polarity whether the neuron is ever on that side of zero."""
-    return np.stack([high > 0 if polarity > 0 else low < 0 for polarity in polarities])
-
-
-def _fires_rarely(state: LayerState, top_k: int) -> Bool[np.ndarray, " neuron"]:
-    """Tell whether a neuron fires, on every studied side, in fewer sequences than the top k holds."""
-    least = state.top_value[:, :, :top_k].numpy().min(axis=2)
-    return (least <= 0).all(axis=0)
-
-
 def _moments(
     sums: Float[np.ndarray, "4 neuron"],
     pivot: Float[np.ndarray, " neuron"],
@@ -107,20 +98,11 @@ def _distribution(
     high: Float[np.ndarray, " neuron"],
 ) -> dict[str, pl.Series]:
     """Return the columns that the histogram gives, null where there is none."""
-    neurons, bins = histogram.shape
-    counts = list(histogram) if bins else [None] * neurons
-    quantiles = list(_quantiles(histogram, low, high)) if bins else [None] * neurons
+    counts = quantiles = [None] * len(histogram)
+    if histogram.shape[1]:
+        bounds = quantile_bounds(histogram, QUANTILE_LEVELS, histogram_edges(), low=low, high=high)
+        counts, quantiles = list(histogram), list(bounds.astype(np.float32))
     return {
         "histogram": pl.Series(counts, dtype=pl.List(pl.Int64)),
         "quantiles": pl.Series(quantiles, dtype=pl.List(pl.Float32)),
     }
-
-
-def _quantiles(
-    histogram: Int[np.ndarray, "neuron bin"],
-    low: Float[np.ndarray, " neuron"],
-    high: Float[np.ndarray, " neuron"],
-) -> Float[np.ndarray, "neuron level"]:
-    """Quantiles of the tokens, within the exact extremes."""
-    bounds = quantile_bounds(histogram, QUANTILE_LEVELS, histogram_edges(), low=low, high=high)
-    return bounds.astype(np.float32)

@@ -55,8 +55,8 @@ def _rows(
     polarity = plan.polarities[side]
     total, count = state.lookup_sum[:, column].clone(), shared.clone()
     for sequence, vector in sorted(_own_top(state, neuron, plan).items()):
-        own = explained_side(vector.double(), polarity, plan.polarities)
-        total.index_add_(0, places[sequence], -(own / LOOKUP_UNIT).round().long())
+        activations = explained_side(vector.double(), polarity, plan.polarities)
+        total.index_add_(0, places[sequence], -(activations / LOOKUP_UNIT).round().long())
         count.index_add_(0, places[sequence], -torch.ones_like(places[sequence]))
     seen = (count > 0).numpy()
     return TOKEN_LOOKUP.frame(
@@ -76,8 +76,8 @@ def _own_top(state: LayerState, neuron: int, plan: CapturePlan) -> dict[int, Flo
     ids: list[list[int]] = state.top_sequence[:, neuron, : plan.top_k].numpy().tolist()
     return {
         sequence: state.top_vector[side, neuron, slot]
-        for side, own in enumerate(ids)
-        for slot, sequence in enumerate(own)
+        for side, sequences in enumerate(ids)
+        for slot, sequence in enumerate(sequences)
         if sequence != EMPTY and sequence not in plan.random_ids
     }
 

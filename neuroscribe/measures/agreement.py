@@ -14,6 +14,8 @@ With a the true and s the simulated activation at a token, over all tokens of al
 Every function gives one estimate a neuron; undefined ones are null with the reason.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 from jaxtyping import Bool, Float
 
@@ -38,13 +40,8 @@ def correlation(
 
 def correlations(truth: Activations, simulated: Activations, *, samples: int, seed: int) -> list[Estimate]:
     """Return correlations; undefined for unreadable simulations and for constant values on either side."""
-    reasons = _reasons(truth, simulated)
-    constant = {"truth": _constant(truth), "simulation": _constant(simulated)}
-    for name, is_constant in constant.items():
-        reasons = [
-            reason or (f"constant {name}" if alike else None)
-            for reason, alike in zip(reasons, is_constant, strict=True)
-        ]
+    constant = {"constant truth": _constant(truth), "constant simulation": _constant(simulated)}
+    reasons = _reasons(truth, simulated, constant)
     sums = _sums(_centred(truth), _centred(simulated))
     return estimates(sums, _pearson, reasons, samples=samples, seed=seed)
 
@@ -53,19 +50,16 @@ def contrasts(
     truth: Activations, simulated: Activations, control: Activations, *, samples: int, seed: int
 ) -> list[Estimate]:
     """Return contrasts; undefined also where both simulations differ by a constant."""
-    found = correlations(truth, simulated - control, samples=samples, seed=seed)
-    same = "the simulation is that under the control's explanation"
-    return [Estimate.missing(same) if each.null_reason == "constant simulation" else each for each in found]
+    contrasted = correlations(truth, simulated - control, samples=samples, seed=seed)
+    same = Estimate.missing("the simulation is that under the control's explanation")
+    return [same if each.null_reason == "constant simulation" else each for each in contrasted]
 
 
 def variances_explained(
     truth: Activations, calibrated: Activations, *, samples: int, seed: int
 ) -> list[Estimate]:
     """Return r2; undefined for unreadable simulations and constant truth, else at most 1."""
-    reasons = [
-        reason or ("constant truth" if constant else None)
-        for reason, constant in zip(_reasons(truth, calibrated), _constant(truth), strict=True)
-    ]
+    reasons = _reasons(truth, calibrated, {"constant truth": _constant(truth)})
     # Centred once over all sequences, which moves no variance; a draw's own mean is taken off by its sums.
     centred, error = _centred(truth), _readable(truth - calibrated)
     n = np.full(truth.shape[:2], truth.shape[2], dtype=np.float64)
@@ -78,10 +72,7 @@ def deviations_explained(
 ) -> list[Estimate]:
     """Return absolute deviations explained; undefined for unreadable simulations and truth that is all 0."""
     silent = (truth == 0).all(axis=(1, 2))
-    reasons = [
-        reason or ("truth is 0 at every token" if is_silent else None)
-        for reason, is_silent in zip(_reasons(truth, calibrated), silent, strict=True)
-    ]
+    reasons = _reasons(truth, calibrated, {"truth is 0 at every token": silent})
     sums = np.stack([np.abs(truth).sum(2), np.abs(_readable(truth - calibrated)).sum(2)], axis=2)
     return estimates(sums, ratio_explained, reasons, samples=samples, seed=seed)
 
@@ -92,13 +83,20 @@ def ratio_explained(sums: Float[np.ndarray, "*shape 2"]) -> Float[np.ndarray, "*
     return 1 - _quotient(rest, whole, whole > 0)
 
 
-def _reasons(truth: Activations, simulated: Activations) -> list[str | None]:
-    """Return why a neuron cannot be scored at all, or None."""
+def _reasons(
+    truth: Activations, simulated: Activations, undefined: Mapping[str, Bool[np.ndarray, " neuron"]]
+) -> list[str | None]:
+    """Return why each neuron cannot be scored, or None; `undefined` holds a measure's own reasons."""
     if not truth[:1].size:
         return ["no sequences to score on"] * len(truth)
     missing = (~np.isfinite(simulated)).sum(axis=(1, 2))
     tokens = truth[0].size
-    return [f"no readable value at {count} of {tokens} tokens" if count else None for count in missing]
+    reasons = [f"no readable value at {count} of {tokens} tokens" if count else None for count in missing]
+    for text, applies in undefined.items():
+        reasons = [
+            reason or (text if applied else None) for reason, applied in zip(reasons, applies, strict=True)
+        ]
+    return reasons
 
 
 def _constant(values: Activations) -> Bool[np.ndarray, " neuron"]:

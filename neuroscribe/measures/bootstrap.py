@@ -48,17 +48,16 @@ def estimates(
     follow from the seed and the number of units alone.
     """
     values = measure(sums.sum(1))
+    estimated = [
+        Estimate(float(value), None, None, None) if reason is None else Estimate.missing(reason)
+        for value, reason in zip(values, reasons, strict=True)
+    ]
     known = [place for place, reason in enumerate(reasons) if reason is None]
-    estimated = {
-        place: Estimate.missing(reason) for place, reason in enumerate(reasons) if reason is not None
-    }
-    if samples == 0 or sums.shape[1] < 2:
-        estimated |= {place: Estimate(float(values[place]), None, None, None) for place in known}
-    else:
+    if samples and sums.shape[1] >= 2:
         low, high = _intervals(sums[known], measure, values[known], samples=samples, seed=seed)
         for place, least, most in zip(known, low, high, strict=True):
             estimated[place] = Estimate(float(values[place]), float(least), float(most), None)
-    return [estimated[place] for place in range(len(reasons))]
+    return estimated
 
 
 def _intervals(

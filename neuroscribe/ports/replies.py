@@ -43,7 +43,7 @@ class Usage:
         )
 
     def columns(self) -> dict[str, int | float | None]:
-        """Return the values of `usage_columns` (neuroscribe/tables/columns.py)."""
+        """Return the values of `USAGE` (neuroscribe/tables/columns.py)."""
         return {name: value for name, value in vars(self).items() if name != "latency_s"}
 
 

@@ -16,7 +16,7 @@ from neuroscribe.ports.replies import Usage
 from neuroscribe.ports.stores import KeptCalls
 from neuroscribe.report.text import Format, aligned, counted, dollars, percent, shown, worded
 from neuroscribe.study.stages import STAGES
-from neuroscribe.tables.columns import Column, Table, usage_columns
+from neuroscribe.tables.columns import USAGE, Column, Table
 
 _ASKED_FOR = ", ".join(stage.asks for stage in STAGES.values() if stage.asks)
 
@@ -30,7 +30,7 @@ LEDGER = Table(
         Column("model", pl.String(), "model and way of asking; null before it was stored", nullable=True),
         Column("study", pl.String(), "study that asked first", nullable=True),
         Column("layer", pl.Int16(), "layer it was asked about first", nullable=True),
-        *usage_columns(),
+        *USAGE,
         Column("latency_s", pl.Float64(), "seconds from question to answer; null if unknown", nullable=True),
         Column("status", pl.String(), "what became of it"),
     ),

@@ -69,8 +69,6 @@ class DownProjection:
     """Output channels: the width of the residual stream."""
     gated: bool
     """Whether its input is a product with a gate, so that both signs of a neuron mean something."""
-    conv1d: bool
-    """Whether the weight lies as [neuron, width] (Conv1D) rather than [width, neuron] (Linear)."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +94,7 @@ class Surroundings:
 
 
 _GATED = ("mlp.up_proj", "post_attention_layernorm", "norm", "mlp.gate_proj")
-_GPT2 = Surroundings("mlp.c_fc", "ln_2", "ln_f")
-_GPTJ = Surroundings("mlp.fc_in", "ln_1", "ln_f")
 _NEOX = Surroundings("mlp.dense_h_to_4h", "post_attention_layernorm", "final_layer_norm")
-_LLAMA = Surroundings(*_GATED)
 _GRANITE = Surroundings(*_GATED, write_scale="residual_multiplier", embedding_scale="embedding_multiplier")
 _COHERE = Surroundings("mlp.up_proj", "input_layernorm", "norm", "mlp.gate_proj")
 _PLAIN = Surroundings("mlp.up_proj", "post_attention_layernorm", "norm")
@@ -115,10 +110,10 @@ _LLAMAS = (
 )  # fmt: skip
 
 SURROUNDINGS: Mapping[str, Surroundings] = {
-    **dict.fromkeys(("gpt2", "gpt_neo", "gpt_bigcode"), _GPT2),
-    **dict.fromkeys(("codegen", "gptj"), _GPTJ),
+    **dict.fromkeys(("gpt2", "gpt_neo", "gpt_bigcode"), Surroundings("mlp.c_fc", "ln_2", "ln_f")),
+    **dict.fromkeys(("codegen", "gptj"), Surroundings("mlp.fc_in", "ln_1", "ln_f")),
     **dict.fromkeys(("gpt_neox", "gpt_neox_japanese"), _NEOX),
-    **dict.fromkeys(_LLAMAS, _LLAMA),
+    **dict.fromkeys(_LLAMAS, Surroundings(*_GATED)),
     **dict.fromkeys(("granite", "granite_swa"), _GRANITE),
     **dict.fromkeys(("cohere", "cohere2"), _COHERE),
     **dict.fromkeys(("arcee", "jais2"), _PLAIN),
@@ -169,8 +164,8 @@ def down_projections(model: nn.Module) -> dict[int, DownProjection]:
             continue
         stack, layer, _ = place
         gated = _gated(model.get_submodule(path.rpartition(".")[0]), module, inline=place[2] in INLINE)
-        found = DownProjection(layer, path, module, *sizes, gated=gated, conv1d=is_conv1d(module))
-        stacks.setdefault(stack, {}).setdefault(layer, found)
+        projection = DownProjection(layer, path, module, *sizes, gated=gated)
+        stacks.setdefault(stack, {}).setdefault(layer, projection)
     if not stacks:
         raise SubjectError(_why_no_mlp(model))
     return dict(sorted(max(stacks.values(), key=len).items()))
@@ -206,7 +201,7 @@ def surroundings(model: nn.Module) -> Surroundings:
 
 
 def is_conv1d(module: nn.Module) -> bool:
-    """Tell whether a projection keeps its weight as [input, output], as GPT-2's do."""
+    """Tell whether a projection keeps its weight as [input, output], as GPT-2's do; Linear turns it."""
     return type(module).__name__ == "Conv1D"
 
 
@@ -276,11 +271,11 @@ def _why_no_mlp(model: nn.Module) -> str:
             if (place := _place(path)) and place[2] and "." not in place[2]
         }
     )
-    found = f"its blocks hold {', '.join(parts)}" if parts else f"it has no list named {', '.join(STACKS)}"
+    layout = f"its blocks hold {', '.join(parts)}" if parts else f"it has no list named {', '.join(STACKS)}"
     if banks:
-        found = f"its MLPs are banks of experts ({banks[0]} and {len(banks) - 1} more)"
+        layout = f"its MLPs are banks of experts ({banks[0]} and {len(banks) - 1} more)"
     return (
-        f"model type {model_type(model)!r} has no dense MLP whose neurons could be studied: {found}."
+        f"model type {model_type(model)!r} has no dense MLP whose neurons could be studied: {layout}."
         " Choose a dense model, or add the path of its down-projection to"
         " neuroscribe/subject/architectures.py"
     )

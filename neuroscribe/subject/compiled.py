@@ -54,10 +54,10 @@ class CompiledBackbone:
     """
 
     def __init__(self, model: torch.nn.Module, units: UnitKind = MLP_NEURONS) -> None:
-        _check_compiler(next(model.parameters()).device)
+        device = next(model.parameters()).device
+        _check_compiler(device)
         self._number = next(_numbers)
         sites = units.sites(model)
-        device = next(model.parameters()).device
         self.calls: Int[Tensor, " layer"] = torch.zeros(max(sites) + 1, dtype=torch.int64, device=device)
         """How often each layer has been read."""
         for layer, site in sites.items():

@@ -46,11 +46,8 @@ def reading(sites: Mapping[int, Site], reduce: Reduce, *, stop: bool) -> Generat
 
 def forward(model: torch.nn.Module, tokens: Int[Tensor, "sequence position"]) -> None:
     """Run the backbone, without head or cache, for the sake of its hooks."""
-    try:
-        with torch.inference_mode():
-            backbone(model)(input_ids=tokens, use_cache=False)
-    except _LastLayerReached:
-        pass
+    with suppress(_LastLayerReached), torch.inference_mode():
+        backbone(model)(input_ids=tokens, use_cache=False)
 
 
 def compiled_forward(
@@ -115,9 +112,9 @@ def _check_layer(site: Site, captured: list[Tensor], output: Tensor | None, posi
             f"{site.path} was called {len(captured)} times in one forward pass, expected once; its"
             " layer is shared, re-entrant or skipped, which is not supported"
         )
-    if (found := captured[0].numel() // site.neurons) != positions:
+    if (read := captured[0].numel() // site.neurons) != positions:
         raise CaptureError(
-            f"{site.path} reads {found} positions where {positions} tokens were given; the architecture"
+            f"{site.path} reads {read} positions where {positions} tokens were given; the architecture"
             " adds positions or streams of its own, or joins tokens, which is not supported"
         )
     if output is None or not bool(torch.isfinite(output).all()):

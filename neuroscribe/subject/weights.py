@@ -38,11 +38,8 @@ class SubjectWeights:
         self._known = surroundings(model)
         self._projections = down_projections(model)
         self._width = next(iter(self._projections.values())).width
-
-    @property
-    def layers(self) -> tuple[int, ...]:
+        self.layers = tuple(self._projections)
         """Layers with neurons, ascending."""
-        return tuple(self._projections)
 
     def neurons(self, layer: int) -> int:
         """Return the number of neurons of a layer."""
@@ -79,8 +76,8 @@ class SubjectWeights:
 
         Ones where there is neither.
         """
-        block = f"{self._blocks(self._projection(layer))}.{layer}"
-        return self._block_gain(layer, self._known.write_norm) * self._factor(block, self._known.write_scale)
+        factor = self._factor(self._block(layer), self._known.write_scale)
+        return self._block_gain(layer, self._known.write_norm) * factor
 
     def final_norm_gain(self) -> Float[Tensor, " width"]:
         """Return the gain of the norm before the unembedding."""
@@ -93,8 +90,8 @@ class SubjectWeights:
     def embedding_scale(self) -> float:
         """Return the factor by which the model multiplies its token embedding (as Gemma does); else 1."""
         table = self._token_table()
-        own = getattr(table, "scalar_embed_scale", getattr(table, "embed_scale", 1.0))
-        return float(own) * self._factor(self._stack(), self._known.embedding_scale)
+        scale = getattr(table, "scalar_embed_scale", getattr(table, "embed_scale", 1.0))
+        return float(scale) * self._factor(self._stack(), self._known.embedding_scale)
 
     def unembedding(self) -> Float[Tensor, "token width"]:
         """Return the LM head's weight; raises SubjectError for a model without a head."""
@@ -117,26 +114,29 @@ class SubjectWeights:
             raise SubjectError(f"layer {layer} has no dense MLP; layers with one: {list(self.layers)}")
         return self._projections[layer]
 
-    def _blocks(self, projection: DownProjection) -> str:
-        """Return the path of the list of blocks."""
-        return projection.path.rsplit(f".{projection.layer}.", 1)[0]
+    def _block(self, layer: int) -> str:
+        """Return the path of a layer's block."""
+        return f"{self._blocks(layer)}.{layer}"
+
+    def _blocks(self, layer: int) -> str:
+        """Return the path of the list of a layer's block."""
+        return self._projection(layer).path.rsplit(f".{layer}.", 1)[0]
 
     def _stack(self) -> str:
         """Return the path of the module that holds the list of blocks."""
-        return self._blocks(next(iter(self._projections.values()))).rpartition(".")[0]
+        return self._blocks(self.layers[0]).rpartition(".")[0]
 
     def _factor(self, path: str, attribute: str | None) -> float:
         """Return a number that a module multiplies by; 1 where the family has none."""
         return 1.0 if attribute is None else float(getattr(self._module(path), attribute))
 
     def _in_block(self, layer: int, path: str) -> nn.Module:
-        return self._module(f"{self._blocks(self._projection(layer))}.{layer}.{path}")
+        return self._module(f"{self._block(layer)}.{path}")
 
     def _block_gain(self, layer: int, norm: str | None) -> Float[Tensor, " width"]:
-        projection = self._projection(layer)
         if norm is None:
-            return torch.ones(self._width, device=_weight(projection.module).device)
-        return self._gain(f"{self._blocks(projection)}.{layer}.{norm}")
+            return torch.ones(self._width, device=_weight(self._projection(layer).module).device)
+        return self._gain(f"{self._block(layer)}.{norm}")
 
     def _gain(self, path: str) -> Float[Tensor, " width"]:
         norm = self._module(path)

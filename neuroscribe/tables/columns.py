@@ -69,44 +69,17 @@ class Table:
         return frame
 
 
-def layer_column() -> Column:
-    """Return the column `layer`."""
-    return Column("layer", pl.Int16(), "index of the transformer block, from 0")
-
-
-def neuron_column() -> Column:
-    """Return the column `neuron`."""
-    return Column("neuron", pl.Int32(), "index of the neuron within its layer, from 0")
-
-
-def polarity_column() -> Column:
-    """Return the column `polarity`."""
-    return Column("polarity", pl.Int8(), "+1 or -1: which sign of the neuron is meant")
-
-
-def explanation_id_column() -> Column:
-    """Return the column `explanation_id`."""
-    return Column("explanation_id", pl.String(), "content hash of the explanation and how it was made")
-
-
-def sequence_id_column() -> Column:
-    """Return the column `sequence_id`."""
-    return Column("sequence_id", pl.UInt32(), "row of corpus/sequences")
-
-
-def split_column() -> Column:
-    """Return the column `split`."""
-    return Column("split", pl.String(), "train (seen by the explainer), valid (choice) or test (reported)")
-
-
+LAYER = Column("layer", pl.Int16(), "index of the transformer block, from 0")
+NEURON = Column("neuron", pl.Int32(), "index of the neuron within its layer, from 0")
+POLARITY = Column("polarity", pl.Int8(), "+1 or -1: which sign of the neuron is meant")
+EXPLANATION_ID = Column("explanation_id", pl.String(), "content hash of the explanation and how it was made")
+SEQUENCE_ID = Column("sequence_id", pl.UInt32(), "row of corpus/sequences")
+SPLIT = Column("split", pl.String(), "train (seen by the explainer), valid (choice) or test (reported)")
+USAGE = (
+    Column("prompt_tokens", pl.Int64(), "tokens sent"),
+    Column("cached_tokens", pl.Int64(), "of these, tokens that the server had in its cache"),
+    Column("completion_tokens", pl.Int64(), "tokens received"),
+    Column("cost_usd", pl.Float64(), "money spent; null when the price is unknown", nullable=True),
+)
+"""What a call took."""
 FLOATS = pl.List(pl.Float32())
-
-
-def usage_columns() -> tuple[Column, ...]:
-    """Return the columns that say what a call took."""
-    return (
-        Column("prompt_tokens", pl.Int64(), "tokens sent"),
-        Column("cached_tokens", pl.Int64(), "of these, tokens that the server had in its cache"),
-        Column("completion_tokens", pl.Int64(), "tokens received"),
-        Column("cost_usd", pl.Float64(), "money spent; null when the price is unknown", nullable=True),
-    )

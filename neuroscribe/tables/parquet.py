@@ -107,20 +107,20 @@ def _content(rows: pl.DataFrame) -> str:
 
 def _checksum_place(data: bytes) -> int | None:
     """Return where a file's checksum begins, or None if it has none."""
-    found = data.rfind(_BEFORE)
-    return None if found < 0 else found + len(_BEFORE)
+    before = data.rfind(_BEFORE)
+    return None if before < 0 else before + len(_BEFORE)
 
 
 def _checksum(data: bytes, place: int) -> bytes:
     """Return the checksum of a file with `_UNSET` where it belongs."""
     view = memoryview(data)
-    found = zlib.crc32(view[place + len(_UNSET) :], zlib.crc32(_UNSET, zlib.crc32(view[:place])))
-    return f"{found:08x}".encode()
+    checksum = zlib.crc32(view[place + len(_UNSET) :], zlib.crc32(_UNSET, zlib.crc32(view[:place])))
+    return f"{checksum:08x}".encode()
 
 
 def _file_metadata(table: Table, provenance: Mapping[str, object]) -> dict[str, str]:
-    own = {"table": table.name, "schema_version": SCHEMA_VERSION, "key": list(table.key)}
-    entries = {**provenance, **own}
+    declared = {"table": table.name, "schema_version": SCHEMA_VERSION, "key": list(table.key)}
+    entries = {**provenance, **declared}
     texts = {f"neuroscribe.{key}": _text(entries[key]) for key in sorted(entries)}
     return {**texts, _CHECKSUM: _UNSET.decode()}
 

@@ -7,16 +7,16 @@ layer's rows lie in one file; anything large stays a pointer (sequence id, posit
 import polars as pl
 
 from neuroscribe.tables.columns import (
+    EXPLANATION_ID,
     FLOATS,
+    LAYER,
+    NEURON,
+    POLARITY,
+    SEQUENCE_ID,
+    SPLIT,
+    USAGE,
     Column,
     Table,
-    explanation_id_column,
-    layer_column,
-    neuron_column,
-    polarity_column,
-    sequence_id_column,
-    split_column,
-    usage_columns,
 )
 
 EXPLANATION_STATUSES = (
@@ -38,7 +38,7 @@ SEQUENCES = Table(
     "Fixed-length windows of tokens, each within one document, in the seeded order of the study.",
     ("sequence_id",),
     (
-        sequence_id_column(),
+        SEQUENCE_ID,
         Column("document_id", pl.UInt32(), "index of the document in the text source"),
         Column("source", pl.String(), "title or file and line of the document"),
         Column("token_ids", pl.List(pl.Int32()), "token ids of the subject's tokenizer (length T)"),
@@ -63,8 +63,8 @@ STATISTICS = Table(
     "Statistics of every neuron over all tokens of the corpus.",
     ("layer", "neuron"),
     (
-        layer_column(),
-        neuron_column(),
+        LAYER,
+        NEURON,
         Column("n_tokens", pl.Int64(), "activations counted"),
         Column("mean", pl.Float64(), "mean activation"),
         Column("variance", pl.Float64(), "population variance"),
@@ -105,9 +105,9 @@ NEURON_RECORDS = Table(
     "Exemplars of every neuron: the sequences where it peaks, quantile bands, and shared random sequences.",
     ("layer", "neuron", "polarity", "kind", "rank"),
     (
-        layer_column(),
-        neuron_column(),
-        polarity_column(),
+        LAYER,
+        NEURON,
+        POLARITY,
         Column("kind", pl.String(), "top, quantile or random"),
         Column(
             "quantile_low",
@@ -123,8 +123,8 @@ NEURON_RECORDS = Table(
             nullable=True,
         ).made_from(("activations", "histogram")),
         Column("rank", pl.Int32(), "place within the kind, from 0"),
-        split_column(),
-        sequence_id_column().made_from(("corpus", "sequence_id")),
+        SPLIT,
+        SEQUENCE_ID.made_from(("corpus", "sequence_id")),
         Column("peak", pl.Float32(), "the sequence's largest activation (smallest, for polarity -1)"),
         Column("peak_position", pl.Int16(), "token index of the peak (the first, if several)"),
         Column("activations", FLOATS, "the neuron's value at each token (length T)"),
@@ -136,9 +136,9 @@ TOKEN_LOOKUP = Table(
     "Mean activation per token, over sequences held out from the neuron's exemplars; sampled neurons only.",
     ("layer", "neuron", "polarity", "token_id"),
     (
-        layer_column(),
-        neuron_column(),
-        polarity_column(),
+        LAYER,
+        NEURON,
+        POLARITY,
         Column("token_id", pl.Int32(), "row of corpus/vocabulary").made_from(("corpus", "token_ids")),
         Column("count", pl.Int64(), "occurrences of the token in the held-out sequences"),
         Column(
@@ -154,8 +154,8 @@ CONNECTIONS = Table(
     "What each neuron reads and writes, by weight: tokens and neurons with the largest strengths.",
     ("layer", "neuron", "direction", "sign", "rank"),
     (
-        layer_column(),
-        neuron_column(),
+        LAYER,
+        NEURON,
         Column("direction", pl.String(), "input_token, output_token, upstream_neuron or downstream_neuron"),
         Column("sign", pl.Int8(), "+1 for the most positive strengths, -1 for the most negative"),
         Column("rank", pl.Int32(), "place by size of the strength, from 0"),
@@ -165,9 +165,7 @@ CONNECTIONS = Table(
         Column("other_layer", pl.Int16(), "the other neuron's layer, for neuron directions", nullable=True),
         Column("other_neuron", pl.Int32(), "the other neuron, for neuron directions", nullable=True),
         Column(
-            "strength",
-            pl.Float32(),
-            "weight along the residual stream (neuroscribe/capture/connections.py)",
+            "strength", pl.Float32(), "weight along the residual stream (neuroscribe/capture/connections.py)"
         ),
     ),
 )
@@ -177,10 +175,10 @@ EXPLANATIONS = Table(
     "Explanations with everything that led to them; refusals and failures are rows too.",
     ("explanation_id",),
     (
-        explanation_id_column(),
-        layer_column(),
-        neuron_column().made_from(("neuron_records", "neuron")),
-        polarity_column().made_from(("neuron_records", "polarity")),
+        EXPLANATION_ID,
+        LAYER,
+        NEURON.made_from(("neuron_records", "neuron")),
+        POLARITY.made_from(("neuron_records", "polarity")),
         Column("text", pl.String(), "the explanation; null unless status is ok", nullable=True).made_from(
             ("neuron_records", "activations"),
             ("corpus", "token_ids"),
@@ -196,7 +194,7 @@ EXPLANATIONS = Table(
         Column("sequence_ids", pl.List(pl.UInt32()), "sequences the explainer saw").made_from(
             ("neuron_records", "sequence_id")
         ),
-        *usage_columns(),
+        *USAGE,
         Column("raw_response", pl.String(), "the reply as received"),
     ),
 )
@@ -207,11 +205,11 @@ SIMULATIONS = Table(
     " the shuffled control.",
     ("explanation_id", "simulator", "neuron", "polarity", "sequence_id"),
     (
-        explanation_id_column().made_from(("explanations", "explanation_id")),
+        EXPLANATION_ID.made_from(("explanations", "explanation_id")),
         Column("neuron", pl.Int32(), "the neuron whose exemplar the sequence is"),
-        polarity_column(),
-        sequence_id_column().made_from(("neuron_records", "sequence_id")),
-        split_column().made_from(("neuron_records", "split")),
+        POLARITY,
+        SEQUENCE_ID.made_from(("neuron_records", "sequence_id")),
+        SPLIT.made_from(("neuron_records", "split")),
         Column("simulated", FLOATS, "expected activation per token, 0..10 (length T)").made_from(
             ("explanations", "text"), ("corpus", "token_ids")
         ),
@@ -223,7 +221,7 @@ SIMULATIONS = Table(
             "words that the answer copies and the text does not hold, where words are copied",
             nullable=True,
         ),
-        *usage_columns(),
+        *USAGE,
         Column("simulator", pl.String(), "name of the simulator in the study"),
         Column("model", pl.String(), "model, revision and prompt version"),
     ),
@@ -234,19 +232,15 @@ SCORES = Table(
     "How far each explanation can be trusted, one row per explanation, scorer, split and regime.",
     ("explanation_id", "scorer", "split", "regime"),
     (
-        explanation_id_column().made_from(("explanations", "explanation_id")),
-        layer_column(),
-        neuron_column(),
-        polarity_column(),
+        EXPLANATION_ID.made_from(("explanations", "explanation_id")),
+        LAYER,
+        NEURON,
+        POLARITY,
         Column("explainer", pl.String(), "name of the explainer in the study").made_from(
             ("explanations", "explainer")
         ),
-        Column(
-            "scorer",
-            pl.String(),
-            "measure and simulator, as in r2_all_at_once, or scorer and measure",
-        ),
-        split_column(),
+        Column("scorer", pl.String(), "measure and simulator, as in r2_all_at_once, or scorer and measure"),
+        SPLIT,
         Column("regime", pl.String(), "top_and_random or random_only"),
         Column(
             "value", pl.Float64(), "the score; what it measures, the scorer's name says", nullable=True
@@ -282,12 +276,12 @@ JUDGEMENTS = Table(
     " excerpt; rows whose neuron is not the explanation's own are the shuffled control.",
     ("explanation_id", "scorer", "neuron", "polarity", "sequence_id", "item"),
     (
-        explanation_id_column().made_from(("explanations", "explanation_id")),
+        EXPLANATION_ID.made_from(("explanations", "explanation_id")),
         Column("neuron", pl.Int32(), "the neuron on whose excerpts the question was asked"),
-        polarity_column(),
+        POLARITY,
         Column("scorer", pl.String(), "name of the scorer in the study"),
-        sequence_id_column().made_from(("neuron_records", "sequence_id")),
-        split_column().made_from(("neuron_records", "split")),
+        SEQUENCE_ID.made_from(("neuron_records", "sequence_id")),
+        SPLIT.made_from(("neuron_records", "split")),
         Column("item", pl.Int32(), "number of the excerpt among those of its sequence, from 0"),
         Column("start", pl.Int16(), "the excerpt's first token in the sequence"),
         Column("stop", pl.Int16(), "the token after its last one"),
@@ -310,7 +304,7 @@ JUDGEMENTS = Table(
             "answer", pl.Boolean(), "what the judge said; null without a readable answer", nullable=True
         ).made_from(("explanations", "text"), ("corpus", "token_ids")),
         Column("status", pl.String(), "ok, or why there is no answer: see READING_STATUSES"),
-        *usage_columns(),
+        *USAGE,
         Column("model", pl.String(), "model, revision and prompt version"),
     ),
 )
@@ -321,11 +315,11 @@ ABLATIONS = Table(
     " rows whose neuron is not the explanation's own are the shuffled control.",
     ("explanation_id", "simulator", "neuron", "polarity", "sequence_id"),
     (
-        explanation_id_column().made_from(("simulations", "explanation_id")),
+        EXPLANATION_ID.made_from(("simulations", "explanation_id")),
         Column("neuron", pl.Int32(), "the neuron that was replaced"),
-        polarity_column(),
-        sequence_id_column().made_from(("simulations", "sequence_id")),
-        split_column(),
+        POLARITY,
+        SEQUENCE_ID.made_from(("simulations", "sequence_id")),
+        SPLIT,
         Column("simulator", pl.String(), "name of the simulator in the study"),
         Column(
             "simulated_divergence", pl.Float64(), "mean Jensen-Shannon divergence per token, in nats"

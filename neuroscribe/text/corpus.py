@@ -101,11 +101,6 @@ def distinct_tokens(
     return present.nonzero()[:, 0], place
 
 
-def token_rows(sequences: pl.DataFrame) -> dict[int, list[int]]:
-    """Return the token ids of each sequence, by sequence id."""
-    return dict(zip(sequences["sequence_id"].to_list(), sequences["token_ids"].to_list(), strict=True))
-
-
 class TokenBytes(Mapping[int, tuple[bytes, ...]]):
     """The tokens of every sequence as exact bytes, by sequence id; spelled where they are asked for."""
 
@@ -116,7 +111,8 @@ class TokenBytes(Mapping[int, tuple[bytes, ...]]):
     @cached_property
     def ids(self) -> dict[int, list[int]]:
         """The token ids of each sequence, by sequence id."""
-        return token_rows(self._sequences)
+        columns = (self._sequences[name].to_list() for name in ("sequence_id", "token_ids"))
+        return dict(zip(*columns, strict=True))
 
     @cached_property
     def of_token(self) -> list[bytes]:
@@ -161,10 +157,10 @@ def _cut(
         if enough is not None and len(cut.windows) >= enough:
             break
         cut.read += 1
-        found = _windows(tokenizer.encode(texts[index].text), length, generator)
-        cut.short += not found
-        fresh = [window for window in dict.fromkeys(found) if window not in seen]
-        cut.duplicates += len(found) - len(fresh)
+        windows = _windows(tokenizer.encode(texts[index].text), length, generator)
+        cut.short += not windows
+        fresh = [window for window in dict.fromkeys(windows) if window not in seen]
+        cut.duplicates += len(windows) - len(fresh)
         seen.update(fresh)
         cut.windows += [(index, window) for window in fresh]
     return cut
@@ -178,16 +174,16 @@ def _windows(tokens: Sequence[int], length: int, generator: random.Random) -> li
     return [tuple(tokens[i : i + length]) for i in range(offset, len(tokens) - length + 1, length)]
 
 
-def _check_size(found: int, spec: CorpusSpec) -> None:
-    if not found:
+def _check_size(sequences: int, spec: CorpusSpec) -> None:
+    if not sequences:
         raise CorpusError(
             f"no document of the corpus ({_where(spec)}) has {spec.sequence_length} tokens; lower"
             " corpus.sequence_length or give longer texts"
         )
-    if found < spec.sequences:
+    if sequences < spec.sequences:
         raise CorpusError(
-            f"the corpus ({_where(spec)}) gives {found} different sequences of {spec.sequence_length} tokens,"
-            f" the study asks for {spec.sequences}; lower corpus.sequences or add text"
+            f"the corpus ({_where(spec)}) gives {sequences} different sequences of {spec.sequence_length}"
+            f" tokens, the study asks for {spec.sequences}; lower corpus.sequences or add text"
         )
 
 

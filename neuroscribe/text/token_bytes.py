@@ -64,7 +64,7 @@ def token_bytes(tokenizer: Any) -> tuple[bytes, ...]:
     rules: dict[str, Any] = json.loads(backend.to_str())
     spelled = _spelling(rules)
     table = {identifier: spelled(token) for token, identifier in backend.get_vocab().items()}
-    byte_level = "ByteLevel" in _kinds(rules)
+    byte_level = "ByteLevel" in _parts(rules)
     for token in rules["added_tokens"]:
         # Special tokens, and all added ones of byte-level tokenizers, are matched in the text as they stand.
         if token["special"] or byte_level:
@@ -91,17 +91,13 @@ def _backend(tokenizer: Any) -> Any:
 
 def _parts(rules: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the decoder's steps by type, and the pre-tokenizer's where the decoder has no such step."""
-    found: dict[str, dict[str, Any]] = {}
+    parts: dict[str, dict[str, Any]] = {}
     waiting: list[dict[str, Any]] = [rules[stage] for stage in ("decoder", "pre_tokenizer") if rules[stage]]
     while waiting:
         part = waiting.pop(0)
         waiting = [*part.get("decoders", []), *part.get("pretokenizers", []), *waiting]
-        found.setdefault(part["type"], part)
-    return found
-
-
-def _kinds(rules: dict[str, Any]) -> set[str]:
-    return set(_parts(rules))
+        parts.setdefault(part["type"], part)
+    return parts
 
 
 def _spelling(rules: dict[str, Any]) -> Callable[[str], bytes]:

@@ -5,12 +5,7 @@ is [neuron, sequence, token]: what one neuron did in a block lies in one piece. 
 `docs/whole_activations.md`.
 """
 
-from neuroscribe.capture.whole.blocks import BLOCK_SEQUENCES as BLOCK_SEQUENCES
-from neuroscribe.capture.whole.blocks import ERRORS as ERRORS
-from neuroscribe.capture.whole.blocks import Form as Form
-from neuroscribe.capture.whole.blocks import block_path as block_path
 from neuroscribe.capture.whole.reading import is_whole as is_whole
 from neuroscribe.capture.whole.reading import neuron_activations as neuron_activations
 from neuroscribe.capture.whole.reading import sequence_activations as sequence_activations
 from neuroscribe.capture.whole.reading import stored_sequences as stored_sequences
-from neuroscribe.capture.whole.writing import WholeActivations as WholeActivations

@@ -40,9 +40,10 @@ def layer_folder(folder: str, layer: int) -> str:
     return f"{folder}/layer_{layer:02d}"
 
 
-def block_names(store: TensorStore, folder: str, layer: int) -> list[str]:
-    """Return the names of the blocks that are stored of a layer, in order."""
-    return [name for name in store.names(layer_folder(folder, layer)) if _BLOCK_NAME.fullmatch(name)]
+def stored_paths(store: TensorStore, folder: str, layer: int) -> list[str]:
+    """Return the files of the blocks that are stored of a layer, in order."""
+    own = layer_folder(folder, layer)
+    return [f"{own}/{name}" for name in store.names(own) if _BLOCK_NAME.fullmatch(name)]
 
 
 def block_count(sequences: int, block: int) -> int:

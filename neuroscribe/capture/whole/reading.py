@@ -13,9 +13,9 @@ from neuroscribe.capture.whole.blocks import (
     Turned,
     block_count,
     block_header,
-    block_names,
     block_path,
     layer_folder,
+    stored_paths,
 )
 from neuroscribe.errors import StoreError
 from neuroscribe.ports.stores import TensorStore
@@ -37,16 +37,16 @@ def neuron_activations(
     paths = _block_paths(store, folder, layer)
     [first] = _headers(store, paths[:1], layer, fingerprint)
     _check_range(folder, layer, "neuron", neuron, first.neurons)
-    found: list[Tensor] = []
+    parts: list[Tensor] = []
     end = 0
     blocks = store.read_parts(paths, _parts(first.form, slice(neuron, neuron + 1)))
     for path, (tensors, metadata) in zip(paths, blocks, strict=True):
-        own = _own_header(path, metadata, layer, fingerprint)
-        _check_place(path, own, first, end)
-        found.append(_restored(path, tensors, 1, own.sequences))
-        _check_tokens(path, found)
-        end = own.end
-    return torch.cat([values[0] for values in found])
+        header = _header(path, metadata, layer, fingerprint)
+        _check_place(path, header, first, end)
+        parts.append(_restored(path, tensors, 1, header.sequences))
+        _check_tokens(path, parts)
+        end = header.end
+    return torch.cat([values[0] for values in parts])
 
 
 def sequence_activations(
@@ -66,9 +66,9 @@ def sequence_activations(
     number, place = divmod(sequence, first.block)
     parts = _parts(first.form, slice(None), slice(place, place + 1))
     [(tensors, metadata)] = store.read_parts([paths[number]], parts)
-    own = _own_header(paths[number], metadata, layer, fingerprint)
-    _check_place(paths[number], own, first, sequence - place)
-    return _restored(paths[number], tensors, own.neurons, 1)[:, 0].T.contiguous()
+    header = _header(paths[number], metadata, layer, fingerprint)
+    _check_place(paths[number], header, first, sequence - place)
+    return _restored(paths[number], tensors, header.neurons, 1)[:, 0].T.contiguous()
 
 
 def is_whole(
@@ -84,7 +84,7 @@ def is_whole(
     Raises StoreError for a block that is damaged or torn; what its values are is not looked at.
     """
     return all(
-        len(block_names(store, folder, layer)) == block_count(sequences, block)
+        len(stored_paths(store, folder, layer)) == block_count(sequences, block)
         and _stored(store, folder, layer, fingerprint, block) == sequences
         for layer in layers
     )
@@ -115,8 +115,7 @@ def holds(
     """Tell whether a capture's blocks of these sequences are there; raises StoreError as `is_whole` does."""
     numbers = range(sequences.start // block, block_count(sequences.stop, block))
     paths = [block_path(folder, layer, number) for number in numbers]
-    there = {f"{layer_folder(folder, layer)}/{name}" for name in block_names(store, folder, layer)}
-    if not there.issuperset(paths):
+    if not set(paths) <= set(stored_paths(store, folder, layer)):
         return False
     begin = numbers.start * block
     return _row_end(store, paths, layer, fingerprint, block, begin) >= sequences.stop
@@ -124,10 +123,7 @@ def holds(
 
 def _stored(store: TensorStore, folder: str, layer: int, fingerprint: str, block: int) -> int:
     """Return where the row of a capture's blocks that starts at sequence 0 ends."""
-    names = block_names(store, folder, layer)
-    return _row_end(
-        store, [f"{layer_folder(folder, layer)}/{name}" for name in names], layer, fingerprint, block
-    )
+    return _row_end(store, stored_paths(store, folder, layer), layer, fingerprint, block)
 
 
 def _row_end(
@@ -138,36 +134,36 @@ def _row_end(
     for path, (tensors, metadata) in zip(paths, store.read_parts(paths, _HEADER), strict=True):
         if (metadata.get("fingerprint"), metadata.get("layer")) != (fingerprint, str(layer)):
             break
-        own = block_header(path, metadata)
-        _check_shape(path, tensors, 0, own.sequences)
-        if (own.block, own.first) != (block, end):
+        header = block_header(path, metadata)
+        _check_shape(path, tensors, 0, header.sequences)
+        if (header.block, header.first) != (block, end):
             break
-        end = own.end
+        end = header.end
     return end
 
 
 def _headers(store: TensorStore, paths: Sequence[str], layer: int, fingerprint: str) -> list[BlockHeader]:
     """Return what blocks say; raises StoreError for one that is damaged or of another capture or layer."""
-    found: list[BlockHeader] = []
+    headers: list[BlockHeader] = []
     for path, (tensors, metadata) in zip(paths, store.read_parts(paths, _HEADER), strict=True):
-        found.append(_own_header(path, metadata, layer, fingerprint))
-        _check_shape(path, tensors, 0, found[-1].sequences)
-    return found
+        headers.append(_header(path, metadata, layer, fingerprint))
+        _check_shape(path, tensors, 0, headers[-1].sequences)
+    return headers
 
 
 def _block_paths(store: TensorStore, folder: str, layer: int) -> list[str]:
     """Return a layer's files in order; raises StoreError when there is none, or one is missing."""
-    names = block_names(store, folder, layer)
-    if not names:
+    stored = stored_paths(store, folder, layer)
+    if not stored:
         raise StoreError(
             f"{layer_folder(folder, layer)}: no whole activations of layer {layer} are stored; set the study"
             ' key capture.whole to "bf16" or "uint8" and materialise activations'
         )
-    paths = [block_path(folder, layer, number) for number in range(len(names))]
-    for path, name in zip(paths, names, strict=True):
-        if not path.endswith(f"/{name}"):
-            raise StoreError(f"{path}: is missing, though {name} is there; {_AGAIN}")
-    return paths
+    for number, path in enumerate(stored):
+        if path != (wanted := block_path(folder, layer, number)):
+            name = path.rpartition("/")[2]
+            raise StoreError(f"{wanted}: is missing, though {name} is there; {_AGAIN}")
+    return stored
 
 
 def _parts(form: str, neurons: slice, *sequences: slice) -> dict[str, tuple[slice, ...]]:
@@ -193,11 +189,11 @@ def _check_shape(path: str, tensors: Mapping[str, Tensor], neurons: int, sequenc
             raise StoreError(f"{path}: its {name} are {shape} where {wanted} was expected; {AGAIN}")
 
 
-def _check_tokens(path: str, found: Sequence[Tensor]) -> None:
-    own, first = found[-1].shape[2], found[0].shape[2]
-    if own != first:
+def _check_tokens(path: str, parts: Sequence[Tensor]) -> None:
+    tokens, first = parts[-1].shape[2], parts[0].shape[2]
+    if tokens != first:
         raise StoreError(
-            f"{path}: its sequences have {own} tokens, those of the first block {first}; {AGAIN}"
+            f"{path}: its sequences have {tokens} tokens, those of the first block {first}; {AGAIN}"
         )
 
 
@@ -208,28 +204,23 @@ def _check_range(folder: str, layer: int, word: str, wanted: int, count: int) ->
         )
 
 
-def _check_place(path: str, own: BlockHeader, first: BlockHeader, wanted: int) -> None:
+def _check_place(path: str, header: BlockHeader, first: BlockHeader, wanted: int) -> None:
     """Raise StoreError unless a block begins where the one before ended and is made like the first."""
-    if own.first != wanted:
-        raise StoreError(f"{path}: begins with sequence {own.first} where {wanted} was expected; {_AGAIN}")
-    ours, theirs = ((each.form, each.block, each.neurons) for each in (own, first))
+    if header.first != wanted:
+        raise StoreError(f"{path}: begins with sequence {header.first} where {wanted} was expected; {_AGAIN}")
+    ours, theirs = ((each.form, each.block, each.neurons) for each in (header, first))
     if ours != theirs:
         raise StoreError(
             f"{path}: says {ours} for form, block and neurons, and the layer's first block {theirs}; {AGAIN}"
         )
 
 
-def _own_header(path: str, metadata: Mapping[str, str], layer: int, fingerprint: str) -> BlockHeader:
+def _header(path: str, metadata: Mapping[str, str], layer: int, fingerprint: str) -> BlockHeader:
     """Return what a block says; raises StoreError where it is of another capture or layer, or damaged."""
-    _check_own(path, metadata, layer, fingerprint)
-    return block_header(path, metadata)
-
-
-def _check_own(path: str, metadata: Mapping[str, str], layer: int, fingerprint: str) -> None:
-    """Raise StoreError unless a block is of the capture and layer meant."""
-    found = (metadata.get("fingerprint", ""), metadata.get("layer"))
-    if found != (fingerprint, str(layer)):
+    capture, named = metadata.get("fingerprint", ""), metadata.get("layer")
+    if (capture, named) != (fingerprint, str(layer)):
         raise StoreError(
-            f"{path}: is of layer {found[1]} of capture {found[0][:12]}, not of layer {layer} of capture"
+            f"{path}: is of layer {named} of capture {capture[:12]}, not of layer {layer} of capture"
             f" {fingerprint[:12]}; ask for the fingerprint of this folder's capture, or {_AGAIN}"
         )
+    return block_header(path, metadata)

@@ -14,9 +14,8 @@ from neuroscribe.capture.whole.blocks import (
     Form,
     Turned,
     block_count,
-    block_names,
     block_path,
-    layer_folder,
+    stored_paths,
 )
 from neuroscribe.capture.whole.reading import holds, is_whole
 from neuroscribe.errors import CaptureError
@@ -44,7 +43,8 @@ class WholeActivations:
     ) -> None:
         self._store, self._folder, self._fingerprint = store, folder, fingerprint
         self._form: Form = form
-        self._size = block
+        self.block = block
+        """Sequences per block."""
         self._blocks: dict[int, _Block] = {}
 
     def add(self, layer: int, activations: Activations, first: int) -> None:
@@ -62,9 +62,9 @@ class WholeActivations:
                     f"layer {layer}: sequence {first} came where {block.end} was expected; add every sequence"
                     " once, in ascending order"
                 )
-            for part in _split(activations, self._size - block.held, self._size):
+            for part in _split(activations, self.block - block.held, self.block):
                 block.take(part)
-                if block.held == self._size:
+                if block.held == self.block:
                     self._write(layer, block)
                     block.first, block.held = block.end, 0
 
@@ -72,22 +72,17 @@ class WholeActivations:
         """Drop what is held of blocks that are not full; each layer then begins at the start of a block."""
         self._blocks.clear()
 
-    @property
-    def block(self) -> int:
-        """Sequences per block."""
-        return self._size
-
     def holds(self, layer: int, ranges: Sequence[tuple[int, int]], sequences: int) -> bool:
         """Tell whether the blocks of the sequences in `ranges` are stored.
 
-        Of all `sequences` of the corpus, tell also whether no others are. Raises StoreError for a block that
-        is damaged or torn.
+        For ranges that hold all `sequences` of the corpus, tell also whether no others are stored. Raises
+        StoreError for a block that is damaged or torn.
         """
         if list(ranges) == [(0, sequences)]:
-            return is_whole(self._store, self._folder, [layer], sequences, self._fingerprint, self._size)
+            return is_whole(self._store, self._folder, [layer], sequences, self._fingerprint, self.block)
         return all(
-            holds(self._store, self._folder, layer, range(*own), self._fingerprint, self._size)
-            for own in ranges
+            holds(self._store, self._folder, layer, range(*ends), self._fingerprint, self.block)
+            for ends in ranges
         )
 
     def finish(self, layer: int, sequences: int) -> None:
@@ -99,21 +94,21 @@ class WholeActivations:
         if block is not None and block.held:
             self._write(layer, block)
         # Files after the end would be taken for more sequences of this layer.
-        after = block_path(self._folder, layer, block_count(sequences, self._size))
-        for name in block_names(self._store, self._folder, layer):
-            if (path := f"{layer_folder(self._folder, layer)}/{name}") >= after:
+        after = block_path(self._folder, layer, block_count(sequences, self.block))
+        for path in stored_paths(self._store, self._folder, layer):
+            if path >= after:
                 self._store.remove(path)
 
     def _begun(self, layer: int, activations: Activations, first: int) -> "_Block":
-        if first % self._size:
+        if first % self.block:
             raise CaptureError(
-                f"layer {layer}: the first sequence added is {first}, inside a block of {self._size}; begin"
-                f" or go on at {first - first % self._size}"
+                f"layer {layer}: the first sequence added is {first}, inside a block of {self.block}; begin"
+                f" or go on at {first - first % self.block}"
             )
         _, tokens, neurons = activations.shape
         narrow = activations.dtype if activations.dtype.itemsize <= torch.float32.itemsize else torch.float32
         dtype = torch.bfloat16 if self._form == "bf16" else narrow
-        self._blocks[layer] = _Block(torch.empty(neurons, self._size, tokens, dtype=dtype), first)
+        self._blocks[layer] = _Block(torch.empty(neurons, self.block, tokens, dtype=dtype), first)
         return self._blocks[layer]
 
     def _write(self, layer: int, block: "_Block") -> None:
@@ -126,10 +121,10 @@ class WholeActivations:
             "error": ERRORS[self._form],
             "first_sequence": str(block.first),
             "sequences": str(block.held),
-            "block": str(self._size),
+            "block": str(self.block),
             "neurons": str(len(values)),
         }
-        self._store.write(block_path(self._folder, layer, block.first // self._size), tensors, metadata)
+        self._store.write(block_path(self._folder, layer, block.first // self.block), tensors, metadata)
 
 
 @dataclass
@@ -173,8 +168,8 @@ def _rounded(values: Turned, layer: int) -> dict[str, Tensor]:
         )
     codes = torch.empty(values.shape, dtype=torch.uint8)
     for start in range(0, len(values), NEURONS_AT_ONCE):
-        own = slice(start, start + NEURONS_AT_ONCE)
-        codes[own] = _codes(values[own], low[own], step[own])
+        part = slice(start, start + NEURONS_AT_ONCE)
+        codes[part] = _codes(values[part], low[part], step[part])
     return {"values": codes, "low": low, "step": step}
 
 

@@ -22,13 +22,13 @@ class MlpNeurons:
         return {
             layer: Site(
                 layer,
-                found.path,
-                found.module,
-                found.neurons,
-                signed=found.gated,
-                confirmed_by=mlp_module(model, found),
+                projection.path,
+                projection.module,
+                projection.neurons,
+                signed=projection.gated,
+                confirmed_by=mlp_module(model, projection),
             )
-            for layer, found in down_projections(model).items()
+            for layer, projection in down_projections(model).items()
         }
 
     def weights(self, model: nn.Module) -> SubjectWeights:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from neuroscribe.errors import SubjectError
-from neuroscribe.subject.architectures import NOT_TOKENS, backbone, down_projections, mlp_module
+from neuroscribe.subject.architectures import NOT_TOKENS, backbone, down_projections, is_conv1d, mlp_module
 from neuroscribe.testing.random_subjects import LAYERS, NEURONS, SIZES, WIDTH, random_subject, tiny_sizes
 from neuroscribe.testing.tiny_types import VERIFIED
 
@@ -49,7 +49,7 @@ def test_sizes_and_gates_are_read_from_the_modules(model_type: str) -> None:
         assert projection.neurons == (4 * WIDTH if model_type in FOUR_TIMES else NEURONS)
         assert projection.width == WIDTH
         assert projection.gated == (model_type in GATED)
-        assert projection.conv1d == (model_type == "gpt2")
+        assert is_conv1d(projection.module) == (model_type == "gpt2")
 
 
 @pytest.mark.parametrize("model_type", INLINE)

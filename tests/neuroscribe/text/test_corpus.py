@@ -13,7 +13,6 @@ from neuroscribe.text.corpus import (
     TokenBytes,
     distinct_tokens,
     token_matrix,
-    token_rows,
     tokenised,
     vocabulary,
 )
@@ -140,7 +139,7 @@ def test_a_corpus_as_a_matrix_has_a_row_for_each_sequence() -> None:
     matrix = token_matrix(corpus.sequences)
     assert matrix.dtype == torch.int64
     assert matrix.tolist() == corpus.sequences["token_ids"].to_list()
-    assert token_rows(corpus.sequences) == dict(enumerate(matrix.tolist()))
+    assert TokenBytes(corpus.sequences, corpus.vocabulary).ids == dict(enumerate(matrix.tolist()))
 
 
 def test_distinct_tokens_ascend_and_every_place_points_at_its_token() -> None:
