@@ -8,18 +8,21 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 
-import dagster as dg
 from upath import UPath
 
 from neuroscribe.errors import StoreError
-from resources.store.files import Files
+from resources.store.files import Files, Stored
 
 
 class FolderCalls:
     """Answers below a local folder or `s3://bucket/prefix`; fulfils CallStore and KeptCalls."""
 
     def __init__(self, root: str | PurePath | UPath, *, endpoint_url: str | None = None) -> None:
-        self._files = Files(str(root), endpoint_url=endpoint_url)
+        self.root, self.endpoint_url = str(root), endpoint_url
+
+    @property
+    def _files(self) -> Files:
+        return Files(self.root, endpoint_url=self.endpoint_url)
 
     def get(self, key: str) -> dict[str, object] | None:
         """Return the stored answer, or None; raises StoreError for a file that cannot be read."""
@@ -53,22 +56,9 @@ def _file(key: str) -> str:
     return f"{key[:2]}/{key}.json"
 
 
-class Calls(dg.ConfigurableResource):
-    """Fulfils the port `CallStore` in a folder beside the tables, shared by all studies."""
-
-    root: str
-    """A local folder or `s3://bucket/prefix`."""
-    endpoint_url: str | None = None
-    """An S3-compatible server other than AWS."""
-
-    def get(self, key: str) -> dict[str, object] | None:
-        """Return the stored answer, or None."""
-        return self._folder.get(key)
-
-    def put(self, key: str, answer: Mapping[str, object]) -> None:
-        """Store an answer atomically."""
-        self._folder.put(key, answer)
+class Calls(Stored, FolderCalls):
+    """The answers beside the tables of a store, shared by all studies, as a resource."""
 
     @property
-    def _folder(self) -> FolderCalls:
-        return FolderCalls(f"{self.root.rstrip('/')}/calls", endpoint_url=self.endpoint_url)
+    def _files(self) -> Files:
+        return Files(f"{self.root.rstrip('/')}/calls", endpoint_url=self.endpoint_url)
