@@ -10,7 +10,7 @@ from dagster_project.command import Variables, parser, status, width
 from dagster_project.environments import Environment
 from neuroscribe.report.ledger import LEDGER, ledger, ledger_text
 from neuroscribe.tables.parquet import parquet_bytes
-from resources.store.calls import Calls
+from resources.store.calls import FolderCalls
 from resources.store.files import Files
 
 FILE = "ledger.parquet"
@@ -23,8 +23,9 @@ def main(arguments: Sequence[str] | None = None, variables: Variables | None = N
 
 
 def _print_ledger(environment: Environment) -> None:
-    entries = ledger(Calls(root=environment.store, endpoint_url=environment.endpoint_url))
-    files = Files(environment.store, endpoint_url=environment.endpoint_url)
+    place = {"endpoint_url": environment.endpoint_url}
+    entries = ledger(FolderCalls(f"{environment.store.rstrip('/')}/calls", **place))
+    files = Files(environment.store, **place)
     files.write(FILE, parquet_bytes(entries, LEDGER, {}))
     sys.stdout.write(ledger_text(entries, width()) + f"\n{len(entries):,} calls in {files.path(FILE)}\n")
 

@@ -18,11 +18,7 @@ class FolderCalls:
     """Answers below a local folder or `s3://bucket/prefix`; fulfils CallStore and KeptCalls."""
 
     def __init__(self, root: str | PurePath | UPath, *, endpoint_url: str | None = None) -> None:
-        self.root, self.endpoint_url = str(root), endpoint_url
-
-    @property
-    def _files(self) -> Files:
-        return Files(self.root, endpoint_url=self.endpoint_url)
+        self._files = Files(str(root), endpoint_url=endpoint_url)
 
     def get(self, key: str) -> dict[str, object] | None:
         """Return the stored answer, or None; raises StoreError for a file that cannot be read."""
@@ -56,9 +52,20 @@ def _file(key: str) -> str:
     return f"{key[:2]}/{key}.json"
 
 
-class Calls(Stored, FolderCalls):
-    """The answers beside the tables of a store, shared by all studies, as a resource."""
+class Calls(Stored):
+    """The answers beside the tables of a store, shared by all studies, as a resource; fulfils CallStore.
+
+    It is no FolderCalls itself: Dagster takes a resource with `keys` for a mapping, and loses its fields.
+    """
+
+    def get(self, key: str) -> dict[str, object] | None:
+        """Return the stored answer, or None."""
+        return self._folder.get(key)
+
+    def put(self, key: str, answer: Mapping[str, object]) -> None:
+        """Store an answer atomically."""
+        self._folder.put(key, answer)
 
     @property
-    def _files(self) -> Files:
-        return Files(f"{self.root.rstrip('/')}/calls", endpoint_url=self.endpoint_url)
+    def _folder(self) -> FolderCalls:
+        return FolderCalls(f"{self.root.rstrip('/')}/calls", endpoint_url=self.endpoint_url)
