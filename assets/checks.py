@@ -1,6 +1,7 @@
 """Data-quality checks on the scores: the core's rules, one Dagster check each, per layer."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -40,7 +41,7 @@ def score_checks(study: Study) -> dg.AssetChecksDefinition:
         explanations: dict[str, pl.DataFrame],
         expectations: dg.ResourceParam[Validator],
     ) -> Iterator[dg.AssetCheckResult]:
-        found = verdicts(
+        of_all_layers = verdicts(
             expectations,
             scores=pl.concat(scores.values()),
             explanations=pl.concat(explanations.values()),
@@ -49,20 +50,10 @@ def score_checks(study: Study) -> dg.AssetChecksDefinition:
         )
         if context.has_partition_key_range:
             _log_each_layer(context, study, scores, explanations, expectations)
-        yield from (_result(study, verdict) for verdict in found)
+        for verdict in of_all_layers:
+            yield dg.AssetCheckResult(**_facts(study, verdict), description=verdict.observed)
 
     return checks
-
-
-def _result(study: Study, verdict: Verdict) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        asset_key=key(study, "scores"),
-        check_name=verdict.rule,
-        passed=verdict.passed,
-        severity=_severity(verdict),
-        description=verdict.observed,
-        metadata=_metadata(verdict),
-    )
 
 
 def _log_each_layer(
@@ -83,19 +74,21 @@ def _log_each_layer(
         ):
             context.op_execution_context.log_event(
                 dg.AssetCheckEvaluation(  # pyright: ignore[reportArgumentType]  - log_event takes it
-                    asset_key=key(study, "scores"),
-                    check_name=verdict.rule,
-                    passed=verdict.passed,
-                    severity=_severity(verdict),
-                    partition=layer,
-                    blocking=verdict.severity == "error",
-                    metadata=_metadata(verdict),
+                    **_facts(study, verdict), partition=layer, blocking=verdict.severity == "error"
                 )
             )
 
 
-def _severity(verdict: Verdict) -> dg.AssetCheckSeverity:
-    return dg.AssetCheckSeverity.ERROR if verdict.severity == "error" else dg.AssetCheckSeverity.WARN
+def _facts(study: Study, verdict: Verdict) -> dict[str, Any]:
+    """Return what Dagster is told of a verdict, be it on one layer or on all."""
+    is_error = verdict.severity == "error"
+    return {
+        "asset_key": key(study, "scores"),
+        "check_name": verdict.rule,
+        "passed": verdict.passed,
+        "severity": dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN,
+        "metadata": _metadata(verdict),
+    }
 
 
 def _metadata(verdict: Verdict) -> dict[str, dg.MetadataValue]:

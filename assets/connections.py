@@ -8,11 +8,6 @@ from neuroscribe.ports.sources import SubjectSource
 from neuroscribe.ports.stores import Progress
 from neuroscribe.study.spec import Study, layer_key
 
-_DESCRIPTION = (
-    "Tokens and neurons with the largest weights up and down stream of each neuron (logit lens); empty, with"
-    " the reason, for architectures whose formula is not known."
-)
-
 
 def connections(study: Study) -> dg.AssetsDefinition:
     """Return the asset `connections` of a study."""
@@ -20,7 +15,8 @@ def connections(study: Study) -> dg.AssetsDefinition:
     @stage(
         study,
         "connections",
-        description=_DESCRIPTION,
+        description="Tokens and neurons with the largest weights up and down stream of each neuron (logit"
+        " lens); empty, with the reason, for architectures whose formula is not known.",
         kinds={"pytorch", "polars"},
         pool="gpu",
     )
@@ -32,12 +28,12 @@ def connections(study: Study) -> dg.AssetsDefinition:
         from neuroscribe.capture.connections import connections_of
 
         model = subject.open(study.subject, progress=progress)
-        found = connections_of(model, layers=selected_layers(context), progress=progress)
+        made = connections_of(model, layers=selected_layers(context), progress=progress)
         return dg.MaterializeResult(
-            value={layer_key(layer): frame for layer, frame in found.frames.items()},
+            value={layer_key(layer): frame for layer, frame in made.frames.items()},
             metadata={
-                "rows": sum(len(frame) for frame in found.frames.values()),
-                "refused": found.refused or "no",
+                "rows": sum(len(frame) for frame in made.frames.values()),
+                "refused": made.refused or "no",
             },
         )
 

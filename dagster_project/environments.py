@@ -23,6 +23,7 @@ DAGSTER_HOME               Dagster's instance (.dagster/)
 
 import os
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,19 +142,15 @@ def use_dagster_home(environment: Environment) -> None:
     """Point Dagster at the environment's instance, with the shipped settings if it has none yet."""
     settings = environment.dagster_home / "dagster.yaml"
     try:
-        _write_settings(settings)
+        settings.parent.mkdir(parents=True, exist_ok=True)
+        if not settings.exists():
+            shutil.copyfile(ROOT / "deploy" / "dagster.yaml", settings)
     except OSError as error:
         raise StoreError(
             f"{settings}: cannot be written ({error.strerror}); free space, or"
             " set DAGSTER_HOME to another folder"
         ) from error
     os.environ["DAGSTER_HOME"] = str(environment.dagster_home)
-
-
-def _write_settings(settings: Path) -> None:
-    settings.parent.mkdir(parents=True, exist_ok=True)
-    if not settings.exists():
-        settings.write_text((ROOT / "deploy" / "dagster.yaml").read_text(encoding="utf-8"), encoding="utf-8")
 
 
 def _place(value: str) -> str:

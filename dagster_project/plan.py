@@ -18,7 +18,6 @@ from dagster_project.environments import Environment
 from neuroscribe.errors import CapabilityError, LLMError
 from neuroscribe.judge.judging import AskingJudge
 from neuroscribe.llm.capabilities import LLM_NEEDS
-from neuroscribe.ports.replies import Usage
 from neuroscribe.ports.sources import Models
 from neuroscribe.report.plan import layer_plan, plan_text
 from neuroscribe.report.planned_calls import Asked, Found
@@ -87,12 +86,11 @@ def found(study: Study, tables: Tables, layer: int) -> Found:
 def _asked(study: Study, spec: LLMSpec, resources: Mapping[str, Any]) -> Asked:
     """Return what a plan needs of a model, without loading or asking it."""
     if not spec.served:
-        return Asked(_free)
+        return Asked(lambda _: 0.0)  # in this process
     try:
         llm = resources["llm"].open(spec, beside=study.llm)
     except LLMError:  # without an address; a run says what to do
-        own = prices(spec, spec.base_url or "")
-        return Asked(own.cost)
+        return Asked(prices(spec, spec.base_url or "").cost)
     known = (batch_prices if spec.batch else prices)(spec, llm.endpoint.url)
     models = Models(llm, resources["encoders"], resources["calls"], resources["progress"])
     return Asked(known.cost, dict(_identities(study, models)))
@@ -111,11 +109,6 @@ def _identities(study: Study, models: Models) -> Iterator[tuple[tuple[str, str],
         if isinstance(judge, AskingJudge):
             ways = (judge.judge(models, by_first_token=way) for way in (True, False))
             yield ("judgement", name), [way.identity for way in ways]
-
-
-def _free(_: Usage) -> float:
-    """Return what a model in this process charges."""
-    return 0.0
 
 
 if __name__ == "__main__":

@@ -63,17 +63,14 @@ def _results(
         )
         validation = batch.validate(
             suite,
-            result_format={
-                "result_format": "COMPLETE",
-                "unexpected_index_column_names": list(identify),
-            },
+            result_format={"result_format": "COMPLETE", "unexpected_index_column_names": list(identify)},
         )
-    found: dict[str, list[dict[str, Any]]] = {}
+    by_rule: dict[str, list[dict[str, Any]]] = {}
     for result in validation.results:
         config = result.expectation_config
         assert config is not None
-        found.setdefault(config.meta["rule"], []).append(result.to_json_dict())
-    return found
+        by_rule.setdefault(config.meta["rule"], []).append(result.to_json_dict())
+    return by_rule
 
 
 def _pandas(frame: pl.DataFrame, rules: Sequence[Rule], identify: tuple[str, ...]) -> Any:
@@ -154,13 +151,10 @@ def _finding(rule: Rule, results: Sequence[dict[str, Any]]) -> tuple[str, float 
 
 def _refuse_broken(rule: Rule, result: dict[str, Any]) -> None:
     """Raise RuntimeError when an expectation could not be computed, which is no verdict on the data."""
-    broken = [info for info in _exceptions(result["exception_info"]) if info.get("raised_exception")]
-    if broken:
-        raise RuntimeError(f"rule {rule.name} cannot be examined: {broken[0].get('exception_message')}")
-
-
-def _exceptions(info: dict[str, Any]) -> list[dict[str, Any]]:
-    return [info] if "raised_exception" in info else list(info.values())
+    info = result["exception_info"]
+    for each in [info] if "raised_exception" in info else info.values():
+        if each.get("raised_exception"):
+            raise RuntimeError(f"rule {rule.name} cannot be examined: {each.get('exception_message')}")
 
 
 def _value(value: object) -> object:

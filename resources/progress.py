@@ -120,13 +120,10 @@ class _Bars:
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
         self._console = Console(file=stream)
+        self.dumb = self._console.is_dumb_terminal
+        """Whether the terminal cannot move its cursor."""
         self._live = Live()
         self._tasks: dict[int, TaskID] = {}
-
-    @property
-    def dumb(self) -> bool:
-        """Tell whether the terminal cannot move its cursor."""
-        return self._console.is_dumb_terminal
 
     def opened(self, work: Work) -> None:
         if not self._tasks:

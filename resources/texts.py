@@ -32,12 +32,8 @@ class WikipediaLeads:
 
     def __init__(self, path: Path, *, revision: str):
         self._path = path
-        self._revision = revision
-
-    @property
-    def revision(self) -> str:
+        self.revision = revision
         """SHA-256 of the file."""
-        return self._revision
 
     def documents(self) -> Iterator[Document]:
         """Yield one document per article; raises CorpusError when the file has another form."""

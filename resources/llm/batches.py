@@ -8,15 +8,15 @@ or ended jobs and submits none of them again.
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from neuroscribe.errors import BatchPendingError, LLMError
+from neuroscribe.fingerprint import fingerprint
 from neuroscribe.ports.replies import Message, Reply, Schema, Usage
+from neuroscribe.ports.silent import Silent
 from neuroscribe.ports.stores import CallStore, Progress
 from resources.llm.asking import schema_forms, try_json
-from resources.llm.batch_records import BatchRecords
 from resources.llm.http import Client
 from resources.llm.limits import Budget, TokenGuess
 from resources.llm.openai_batches import BatchJobs, Job, Sleep, job_line, read_answers
@@ -60,13 +60,15 @@ class BatchedServer:
         http_client: "httpx2.AsyncClient | None" = None,
     ) -> None:
         client = Client(server.endpoint, concurrency=4, timeout_s=_TRANSFER_S, http_client=http_client)
-        self._server, self._progress = server, progress
-        self.endpoint = server.endpoint
-        self._records = BatchRecords(calls, server.endpoint.url)
+        self.endpoint, self.identity = server.endpoint, server.identity
+        self.calls_at_once = calls_at_once
+        """Questions that are collected before the first of them is answered."""
+        self._server, self._progress = server, progress or Silent()
+        self._records = _Records(calls, server.endpoint.url)
         patience_s = max(wait_s, _LONGEST_LOOK_S)
         self._jobs = BatchJobs(client, max_retries=max_retries, patience_s=patience_s, sleep=sleep)
         self._wait_s, self._prices, self._budget = wait_s, prices or Prices(), budget
-        self._calls_at_once, self._lines_per_job = calls_at_once, lines_per_job
+        self._lines_per_job = lines_per_job
         self._sleep, self._clock = sleep, clock
         self._asked: dict[str, asyncio.Future[Reply]] = {}
         self._waiting: list[Request] = []
@@ -74,16 +76,6 @@ class BatchedServer:
         self._following: set[asyncio.Task[None]] = set()
         self._open: dict[str, Job] = {}
         self._forms = asyncio.Lock()
-
-    @property
-    def identity(self) -> str:
-        """That of the server: an answer is the same by either way."""
-        return self._server.identity
-
-    @property
-    def calls_at_once(self) -> int:
-        """Questions that are collected before the first of them is answered."""
-        return self._calls_at_once
 
     async def check(self) -> None:
         """Make one tiny call without a job; raises LLMError unless that works and there are batch jobs."""
@@ -104,26 +96,19 @@ class BatchedServer:
         Raises BatchPendingError when the job takes longer than a run waits, and LLMError for a job that the
         server will not do.
         """
-        request = await self._request(messages, max_tokens, temperature, seed, schema)
-        own = self._asked.get(request.custom_id)
-        if own is None:
-            own = self._asked[request.custom_id] = asyncio.get_running_loop().create_future()
+        question = Question(messages, max_tokens, temperature, seed, one_line=True, schema=schema)
+        request = await self._request(question)
+        answer = self._asked.get(request.custom_id)
+        if answer is None:
+            answer = self._asked[request.custom_id] = asyncio.get_running_loop().create_future()
             self._waiting.append(request)
             if self._collector is None or self._collector.done():
                 self._collector = asyncio.ensure_future(self._collect())
-        return await asyncio.shield(own)
+        return await asyncio.shield(answer)
 
-    async def _request(
-        self,
-        messages: Sequence[Message],
-        max_tokens: int,
-        temperature: float,
-        seed: int,
-        schema: Schema | None,
-    ) -> Request:
+    async def _request(self, question: Question) -> Request:
         asking = self._server.asking
-        question = Question(messages, max_tokens, temperature, seed, one_line=True, schema=schema)
-        if schema is not None:
+        if question.schema is not None:
             async with self._forms:  # a job cannot try one form after the other
                 await try_json(asking)
             question = replace(question, form=next(schema_forms(asking)))
@@ -145,12 +130,12 @@ class BatchedServer:
         """Answer from ended jobs, and have the rest followed in open and new ones."""
         new: list[Request] = []
         followed: list[tuple[Job, list[Request], float | None]] = []
-        for name, own in (await asyncio.to_thread(self._records.by_job, requests)).items():
+        for name, group in (await asyncio.to_thread(self._records.by_job, requests)).items():
             job = await self._on_record(name) if name else None
             if job is not None and not job.has_ended:
-                followed.append((job, own, None))
+                followed.append((job, group, None))
             else:
-                new += own if job is None else await self._unanswered(job, own)
+                new += group if job is None else await self._unanswered(job, group)
         try:
             for group in self._groups(new):
                 followed.append((await self._submitted(group), group, self._worst(group)))
@@ -159,9 +144,9 @@ class BatchedServer:
             for job, _, reserved in followed:
                 self._book(job, reserved, None)
             raise
-        for job, own, reserved in followed:
+        for job, group, reserved in followed:
             self._open[job.id] = job
-            task = asyncio.ensure_future(self._follow(job, own, reserved))
+            task = asyncio.ensure_future(self._follow(job, group, reserved))
             self._following.add(task)
             task.add_done_callback(self._following.discard)
 
@@ -172,11 +157,15 @@ class BatchedServer:
 
     async def _unanswered(self, job: Job, requests: Sequence[Request]) -> list[Request]:
         """Resolve what an ended job has answered, and return the rest, which is asked again."""
-        answers = read_answers(await self._jobs.output(job), prices=self._prices)
+        answers = await self._answers(job)
         good = {name: reply for name, reply in answers.items() if reply.status != "failed"}
         self._book(job, None, _cost(requests, good))
         self._resolve([request for request in requests if request.custom_id in good], good, "")
         return [request for request in requests if request.custom_id not in good]
+
+    async def _answers(self, job: Job) -> dict[str, Reply]:
+        texts = await self._jobs.output(job)
+        return read_answers(texts, wire=self._server.asking.wire, prices=self._prices)
 
     async def _submitted(self, group: Sequence[Request]) -> Job:
         """Put a job on record, then submit it; raises BudgetError where it may cost too much."""
@@ -199,7 +188,7 @@ class BatchedServer:
         cost: float | None = None
         try:
             job = await self._ended(job)
-            answers = read_answers(await self._jobs.output(job), prices=self._prices)
+            answers = await self._answers(job)
             cost = _cost(requests, answers)
             self._resolve(requests, answers, f"job {job.id} is {job.status} and has no line for the request")
         except Exception as error:
@@ -211,7 +200,7 @@ class BatchedServer:
         """Wait for a job; raises BatchPendingError after the time a run waits, LLMError if it is refused."""
         begun, interval, seen = self._clock(), _FIRST_LOOK_S, 0
         label = f"wait for batch job {job.id}"
-        with self._task(label, job.total) as advance:
+        with self._progress.task(label, total=job.total, unit="requests") as advance:
             while not job.has_ended:
                 left = self._wait_s - (self._clock() - begun)
                 if left <= 0:
@@ -254,11 +243,6 @@ class BatchedServer:
             f" ({WAIT_VARIABLE} says how long it waits)"
         )
 
-    def _task(self, label: str, total: int) -> AbstractContextManager[Callable[..., None]]:
-        if self._progress is None:
-            return nullcontext(_unseen)
-        return self._progress.task(label, total=total, unit="requests")
-
     def _groups(self, requests: Sequence[Request]) -> Iterator[list[Request]]:
         """Yield requests in groups that fit into a job each."""
         group: list[Request] = []
@@ -275,7 +259,7 @@ class BatchedServer:
 
     def _worst(self, group: Sequence[Request]) -> float:
         """Return the dollars that a job may cost at most."""
-        usages = (Usage(TokenGuess().tokens(one.characters), 0, one.max_tokens) for one in group)
+        usages = (Usage(TokenGuess().tokens(each.characters), 0, each.max_tokens) for each in group)
         return sum(self._prices.cost(usage) or 0.0 for usage in usages)
 
     def _resolve(self, requests: Sequence[Request], answers: Mapping[str, Reply], otherwise: str) -> None:
@@ -291,11 +275,44 @@ class BatchedServer:
                 waiting.set_exception(error)
 
 
+class _Records:
+    """Which job of a server holds a question."""
+
+    def __init__(self, calls: CallStore, url: str) -> None:
+        self._calls, self._url = calls, url
+
+    def by_job(self, requests: Sequence[Request]) -> dict[str, list[Request]]:
+        """Return the requests by the name of the job that holds them, empty where none does."""
+        groups: dict[str, list[Request]] = {}
+        for request in requests:
+            pointer = self._calls.get(self._pointer(request)) or {}
+            groups.setdefault(str(pointer.get("job", "")), []).append(request)
+        return groups
+
+    def job_id(self, name: str) -> str:
+        """Return the server's id for a job, empty where it is not on record."""
+        return str((self._calls.get(name) or {}).get("id", ""))
+
+    def begin(self, group: Sequence[Request]) -> str:
+        """Put a job that is about to be submitted on record, and return the name for it."""
+        ids = [request.custom_id for request in group]
+        count = 0
+        # The same requests may have been in a job that failed.
+        while self.job_id(name := fingerprint("batch job", self._url, ids, count)):
+            count += 1
+        self._calls.put(name, {"requests": ids})
+        for request in group:
+            self._calls.put(self._pointer(request), {"job": name})
+        return name
+
+    def submitted(self, name: str, group: Sequence[Request], job_id: str) -> None:
+        """Put the server's id for a job on record."""
+        self._calls.put(name, {"requests": [request.custom_id for request in group], "id": job_id})
+
+    def _pointer(self, request: Request) -> str:
+        return fingerprint("batch request on record", self._url, request.custom_id)
+
+
 def _cost(requests: Sequence[Request], answers: Mapping[str, Reply]) -> float:
     """Return the dollars that the answers to these requests have cost, as far as it is known."""
     return sum(answers[r.custom_id].usage.cost_usd or 0.0 for r in requests if r.custom_id in answers)
-
-
-def _unseen(n: int = 1, note: str = "") -> None:
-    """Show no progress."""
-    del n, note

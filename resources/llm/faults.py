@@ -1,4 +1,4 @@
-"""What can go wrong at an LLM server, in words: what ends the run, and what another attempt may cure.
+"""LLM servers, and what can go wrong there: what ends the run, and what another attempt may cure.
 
 A refused key, an unknown model and a request the server will never accept raise LLMError; all else is
 `UnansweredError`. Texts never hold the key, even where a server quotes it.
@@ -192,16 +192,16 @@ def of_connection(cause: Exception, endpoint: Endpoint) -> UnansweredError:
     """Return what a connection without a whole answer means for the run."""
     import httpx2
 
-    found = endpoint.without_key(f"{type(cause).__name__}: {cause}".rstrip(": "))
+    fault = endpoint.without_key(f"{type(cause).__name__}: {cause}".rstrip(": "))
     if isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.ProxyError):
         remedy = (
-            f"no LLM server answers at {endpoint.url} ({found}); start it, or correct base_url in the study's"
+            f"no LLM server answers at {endpoint.url} ({fault}); start it, or correct base_url in the study's"
             f" {endpoint.place.section} or {endpoint.place.url_variable}"
         )
-        return UnansweredError(f"no answer: {found}", down=True, unreachable=remedy)
+        return UnansweredError(f"no answer: {fault}", down=True, unreachable=remedy)
     # Time-outs and bytes that cannot be unpacked may be this request's fault; cut connections are not.
-    own = isinstance(cause, httpx2.TimeoutException | httpx2.DecodingError | httpx2.TooManyRedirects)
-    return UnansweredError(f"no answer: {found}", down=not own, billed=True)
+    at_fault = isinstance(cause, httpx2.TimeoutException | httpx2.DecodingError | httpx2.TooManyRedirects)
+    return UnansweredError(f"no answer: {fault}", down=not at_fault, billed=True)
 
 
 def retry_after_s(headers: Mapping[str, str], *, now: float) -> float | None:
@@ -214,9 +214,9 @@ def retry_after_s(headers: Mapping[str, str], *, now: float) -> float | None:
     if milliseconds is not None:
         return milliseconds / 1000
     sent = headers.get("retry-after")
-    seconds, date, there = _number(sent), _date(sent), _date(headers.get("date"))
+    seconds, date, clock = _number(sent), _date(sent), _date(headers.get("date"))
     if seconds is None and date is not None:
-        seconds = max(0.0, date - (now if there is None else there))
+        seconds = max(0.0, date - (now if clock is None else clock))
     return seconds
 
 

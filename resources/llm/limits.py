@@ -1,4 +1,4 @@
-"""Money that a process may spend on LLM calls; no call begins that might exceed it."""
+"""What holds calls to a server back: the budget, a server that is down, and its limits per minute."""
 
 import asyncio
 import random
@@ -57,7 +57,7 @@ class Budget:
 
 
 class Reservation:
-    """Money that is set aside for one question, for one attempt after the other; of no budget, none is."""
+    """Money that is set aside for one question, for one attempt after the other; none without a budget."""
 
     def __init__(self, budget: Budget | None, estimate_usd: float) -> None:
         self.spent_usd = 0.0
@@ -237,5 +237,5 @@ class TokenGuess:
     def learn(self, characters: int, tokens: int) -> None:
         """Take note of what a prompt took."""
         if characters >= _SHORTEST_PROMPT and tokens:
-            found = max(0, tokens - _TOKENS_OF_A_CHAT) / characters
-            self._per_character = max(found, self._per_character or 0.0)
+            rate = max(0, tokens - _TOKENS_OF_A_CHAT) / characters
+            self._per_character = max(rate, self._per_character or 0.0)

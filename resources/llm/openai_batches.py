@@ -14,10 +14,10 @@ from neuroscribe.errors import LLMError
 from neuroscribe.ports.replies import Reply
 from resources.llm.faults import RejectedError, UnansweredError, of_connection, of_status
 from resources.llm.http import Client
-from resources.llm.openai_wire import openai_client, read_reply, read_usage
+from resources.llm.openai_wire import openai_client
 from resources.llm.prices import Prices
 from resources.llm.transport import backoff_s
-from resources.llm.wires import Body, Request, failed, mapping
+from resources.llm.wires import Body, Request, Wire, failed, mapping
 
 if TYPE_CHECKING:
     import openai
@@ -38,24 +38,24 @@ def has_answers(text: str) -> bool:
     return any(isinstance(_object(line).get("custom_id"), str) for line in text.split("\n"))
 
 
-def read_answers(texts: Iterable[str], *, prices: Prices) -> dict[str, Reply]:
+def read_answers(texts: Iterable[str], *, wire: Wire, prices: Prices) -> dict[str, Reply]:
     """Return the replies by `custom_id` from a job's output and error files."""
-    found: dict[str, Reply] = {}
+    replies: dict[str, Reply] = {}
     # Only a line feed ends a line: JSON may hold U+2028 and the like, at which splitlines would cut as well.
     for line in (line for text in texts for line in text.split("\n")):
         entry = _object(line)
         custom_id = entry.get("custom_id")
-        if isinstance(custom_id, str) and custom_id not in found:
-            found[custom_id] = _reply(entry, line, prices)
-    return found
+        if isinstance(custom_id, str) and custom_id not in replies:
+            replies[custom_id] = _reply(entry, line, wire, prices)
+    return replies
 
 
-def _reply(entry: Mapping[str, Any], line: str, prices: Prices) -> Reply:
+def _reply(entry: Mapping[str, Any], line: str, wire: Wire, prices: Prices) -> Reply:
     response = mapping(entry.get("response"))
     answer = mapping(response.get("body"))
     if response.get("status_code") == 200 and not entry.get("error"):
         body = Body(json.dumps(answer))
-        return read_reply(body, read_usage(body, prices))
+        return wire.reply(body, wire.usage(body, prices))
     code = mapping(answer.get("error")).get("code")
     return failed(line, status="refused" if code in _WITHHELD else "failed")
 
@@ -128,9 +128,9 @@ class BatchJobs:
 
         async def create(client: "openai.AsyncOpenAI") -> "Batch":
             # An attempt that brought no answer may have brought about the job.
-            there = await _named(client, name) if next(attempts) else None
+            made = await _named(client, name) if next(attempts) else None
             endpoint: Any = f"/v1{path}"
-            return there or _described(
+            return made or _described(
                 await client.batches.create(
                     completion_window=_WINDOW,
                     endpoint=endpoint,
@@ -143,8 +143,8 @@ class BatchJobs:
 
     async def named(self, name: str) -> Job | None:
         """Return the job of that name, or None if the server has none."""
-        found = await self._tried(lambda client: _named(client, name))
-        return _job(found) if found else None
+        batch = await self._tried(lambda client: _named(client, name))
+        return _job(batch) if batch else None
 
     async def looked_at(self, job_id: str) -> Job | None:
         """Return a job as it stands, or None if this account has none of that id."""
@@ -162,7 +162,7 @@ class BatchJobs:
     async def output(self, job: Job) -> list[str]:
         """Return the texts of a job's output and error files, without the key where the server quotes it.
 
-        Of a file that is gone, for servers keep them for a while only, the text is empty.
+        The text of a file that is gone is empty: servers keep them for a while only.
         """
         return [self._client.endpoint.without_key(await self._content(file)) for file in job.files]
 

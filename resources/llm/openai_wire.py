@@ -23,6 +23,7 @@ from neuroscribe.ports.replies import (
 from resources.llm.faults import Endpoint, RejectedError, UnansweredError
 from resources.llm.prices import Prices
 from resources.llm.wires import (
+    KEPT,
     Body,
     PromptStyle,
     Question,
@@ -119,11 +120,31 @@ class OpenAIWire(ABC):
 
     def usage(self, body: Body, prices: Prices) -> Usage:
         """Return what a call took."""
-        return read_usage(body, prices)
+        sent = mapping(body.answer.get("usage"))
+        prompt, completion = sent.get("prompt_tokens"), sent.get("completion_tokens")
+        if completion is None and sent.get("total_tokens") == prompt:
+            completion = 0  # some servers leave it out where nothing was written
+        cached = mapping(sent.get("prompt_tokens_details")).get("cached_tokens")
+        return counted(prompt, completion, cached, prices)
 
     def reply(self, body: Body, usage: Usage) -> Reply:
-        """Return the answer."""
-        return read_reply(body, usage)
+        """Return the answer of a chat or text completion; whatever holds none is a failed reply."""
+        choice = _choice(body)
+        if choice is None:
+            return failed(body.text, usage=usage)
+        message = mapping(choice.get("message"))
+        text = message.get("content", choice.get("text"))
+        cut = choice.get("finish_reason") == "length"
+        if text is None and cut:  # all tokens went into thoughts, and would again
+            text = ""
+        status: ReplyStatus = "ok" if isinstance(text, str) else "failed"
+        if _is_refused(choice):
+            status = "refused"
+        elif status == "ok" and cut:
+            status = "truncated"
+        return Reply(
+            text=text if status in ("ok", "truncated") else None, status=status, raw=body.text, usage=usage
+        )
 
     @abstractmethod
     def _asked(self, messages: Sequence[Message]) -> tuple[str, dict[str, Any], int]:
@@ -189,41 +210,10 @@ def _is_flagged(error: Mapping[str, Any]) -> bool:
     return bool({"reasons", "flagged_input"} & set(mapping(error.get("metadata"))))
 
 
-def read_reply(body: Body, usage: Usage) -> Reply:
-    """Read a chat or text completion; whatever holds no answer is a failed reply."""
-    choice = _choice(body)
-    if choice is None:
-        return failed(body.text, usage=usage)
-    message = mapping(choice.get("message"))
-    text = message.get("content", choice.get("text"))
-    cut = choice.get("finish_reason") == "length"
-    if text is None and cut:  # all tokens went into thoughts, and would again
-        text = ""
-    status: ReplyStatus = "ok" if isinstance(text, str) else "failed"
-    if is_refused(choice):
-        status = "refused"
-    elif status == "ok" and cut:
-        status = "truncated"
-    return Reply(
-        text=text if status in ("ok", "truncated") else None, status=status, raw=body.text, usage=usage
-    )
-
-
-def is_refused(choice: Mapping[str, Any]) -> bool:
+def _is_refused(choice: Mapping[str, Any]) -> bool:
     """Tell whether the model, or the server's filter, declined to answer."""
-    return (
-        bool(mapping(choice.get("message")).get("refusal")) or choice.get("finish_reason") == "content_filter"
-    )
-
-
-def read_usage(body: Body, prices: Prices) -> Usage:
-    """Read what a call took."""
-    sent = mapping(body.answer.get("usage"))
-    prompt, completion = sent.get("prompt_tokens"), sent.get("completion_tokens")
-    if completion is None and sent.get("total_tokens") == prompt:
-        completion = 0  # some servers leave it out where nothing was written
-    cached = mapping(sent.get("prompt_tokens_details")).get("cached_tokens")
-    return counted(prompt, completion, cached, prices)
+    refusal = mapping(choice.get("message")).get("refusal")
+    return bool(refusal) or choice.get("finish_reason") == "content_filter"
 
 
 def _choice(body: Body) -> dict[str, Any] | None:
@@ -232,7 +222,6 @@ def _choice(body: Body) -> dict[str, Any] | None:
     return mapping(choices[0]) or None if isinstance(choices, list) and len(choices) == 1 else None
 
 
-_KEPT_UNREADABLE = 10_000  # characters of an unreadable answer that are worth keeping
 _MOST_MASS = 1.05  # what probabilities may add up to, with a server's rounding
 
 
@@ -269,7 +258,7 @@ def read_next_token(body: Body, usage: Usage) -> NextToken:
     choice = _choice(body)
     if choice is None:
         return _unread(body, "failed", usage)
-    if is_refused(choice):
+    if _is_refused(choice):
         return _unread(body, "refused", usage)
     try:
         _, tops = _places(choice.get("logprobs"))
@@ -288,7 +277,7 @@ def _can_be(logprobs: Mapping[str, float]) -> bool:
 
 
 def _unread(body: Body, status: ReadingStatus, usage: Usage) -> NextToken:
-    return NextToken({}, status, body.text[:_KEPT_UNREADABLE], usage)
+    return NextToken({}, status, body.text[:KEPT], usage)
 
 
 def aligned(prompt: str, tokens: Sequence[str]) -> list[int]:

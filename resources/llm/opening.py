@@ -13,17 +13,17 @@ from pydantic import Field
 
 from neuroscribe.errors import BudgetError, LLMError, SubjectError
 from neuroscribe.ports.models import LLM
-from neuroscribe.ports.stores import CallStore, Progress
+from neuroscribe.ports.stores import Progress
 from neuroscribe.study.spec import LLMSpec
 from resources.llm.batches import BatchedServer
 from resources.llm.faults import EXPLAINING, SIMULATING, Place
 from resources.llm.limits import VARIABLE, Budget, Circuit, Pace
-from resources.llm.prices import Prices, batch_prices, prices
+from resources.llm.prices import batch_prices, prices
 from resources.llm.server import SERVERS, Server
 from resources.llm.transport import Drive
 from resources.models.artefacts import Artefacts
 from resources.models.weights import Warm, chosen_device, load_causal_lm, load_tokenizer, revision_of
-from resources.store.calls import FolderCalls
+from resources.store.calls import Calls
 
 if TYPE_CHECKING:
     from neuroscribe.llm.local import LocalLLM
@@ -34,7 +34,7 @@ _BUDGETS: dict[float, Budget] = {}
 """By limit; a process has one."""
 
 
-class _Found(NamedTuple):
+class _Served(NamedTuple):
     """Where a model is served."""
 
     url: str
@@ -67,35 +67,29 @@ class LLMServers(dg.ConfigurableResource):
         Raises LLMError without a server or for an unusable address or key, and BudgetError where there is a
         budget and calls have no known price.
         """
-        found = self._found(spec, beside)
-        known = prices(spec, found.url)
+        served = self._served(spec, beside)
+        known = prices(spec, served.url)
         if self.budget_usd is not None and not known.known:
             raise BudgetError(
-                f"{VARIABLE} is set, and what {spec.model} costs at {found.url} is not known; set"
+                f"{VARIABLE} is set, and what {spec.model} costs at {served.url} is not known; set"
                 " usd_per_million_prompt_tokens and usd_per_million_completion_tokens in the study's"
-                f" {found.place.section} (0 for a server of your own), or unset {VARIABLE}"
+                f" {served.place.section} (0 for a server of your own), or unset {VARIABLE}"
             )
-        return self._opened(spec, found, known, progress)
-
-    def _opened(self, spec: LLMSpec, found: _Found, known: Prices, progress: Progress | None) -> Server:
-        calls: CallStore | None = None
-        if self.store:
-            calls = FolderCalls(f"{self.store.rstrip('/')}/calls", endpoint_url=self.store_endpoint_url)
         return SERVERS[spec.provider](
             spec.model,
-            base_url=found.url,
-            api_key=found.key,
-            place=found.place,
+            base_url=served.url,
+            api_key=served.key,
+            place=served.place,
             prompt_style=spec.prompt_style,
             concurrency=self.concurrency,
             timeout_s=self.timeout_s,
             prices=known,
-            drive=self._drive(found),
-            calls=calls,
+            drive=self._drive(served),
+            calls=self._calls,
             progress=progress,
         )
 
-    def _found(self, spec: LLMSpec, beside: LLMSpec | None) -> _Found:
+    def _served(self, spec: LLMSpec, beside: LLMSpec | None) -> _Served:
         """Return where a model is served; a key goes to no server but its own."""
         explaining = self.base_url or (beside or spec).base_url or ""
         if beside is None or spec == beside:
@@ -111,21 +105,25 @@ class LLMServers(dg.ConfigurableResource):
                 f"no server is named for {spec.model}: set base_url in the study's {place.section} or"
                 f" {place.url_variable} to {api}"
             )
-        return _Found(url, key, place)
+        return _Served(url, key, place)
 
-    def _drive(self, found: _Found) -> Drive:
+    def _drive(self, served: _Served) -> Drive:
         """Return what calls to a server share in this process."""
         limits = (self.requests_per_minute, self.tokens_per_minute)
-        settings = (found.url, found.key, *limits, self.max_retries, self.patience_s, self.budget_usd)
+        settings = (served.url, served.key, *limits, self.max_retries, self.patience_s, self.budget_usd)
         if settings not in _DRIVES:
             _DRIVES[settings] = Drive(
                 pace=Pace(requests_per_minute=limits[0], tokens_per_minute=limits[1]),
-                circuit=Circuit(found.url, patience_s=self.patience_s, generator=random.Random(0)),  # noqa: S311
+                circuit=Circuit(served.url, patience_s=self.patience_s, generator=random.Random(0)),  # noqa: S311
                 budget=self.budget,
                 max_retries=self.max_retries,
                 patience_s=self.patience_s,
             )
         return _DRIVES[settings]
+
+    @property
+    def _calls(self) -> Calls | None:
+        return Calls(root=self.store, endpoint_url=self.store_endpoint_url) if self.store else None
 
     @property
     def budget(self) -> Budget | None:
@@ -186,14 +184,13 @@ class LLMs(LLMServers):
             models = LocalModels(device=self.device, cache_dir=self.cache_dir, hub=self.hub)
             return models.open(spec, progress=progress)
         server = self.server(spec, beside=beside, progress=progress)
-        return self._batched(server, spec, progress) if spec.batch else server
-
-    def _batched(self, server: Server, spec: LLMSpec, progress: Progress | None) -> BatchedServer:
-        if not self.store:
+        if not spec.batch:
+            return server
+        if self._calls is None:
             raise LLMError("batch jobs need a store in which they are on record; name one in `store`")
         return BatchedServer(
             server,
-            FolderCalls(f"{self.store.rstrip('/')}/calls", endpoint_url=self.store_endpoint_url),
+            self._calls,
             wait_s=60.0 * self.batch_wait_minutes,
             prices=batch_prices(spec, server.endpoint.url),
             budget=self.budget,

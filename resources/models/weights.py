@@ -87,8 +87,8 @@ def load_causal_lm(spec: ModelSpec, *, artefacts: Artefacts, device: "torch.devi
             output_loading_info=True,
             **location.options,
         )
-        model, found = loaded
-        if missing := sorted(found["missing_keys"]):
+        model, report = loaded
+        if missing := sorted(report["missing_keys"]):
             raise SubjectError(
                 f"{spec.model}: {location.path} lacks {len(missing)} tensors of its architecture, among them"
                 f" {missing[0]}; use a complete copy of the model"
@@ -138,14 +138,16 @@ def chosen_device(name: str) -> "torch.device":
     """
     import torch
 
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    kinds = [kind for kind, is_present in present.items() if is_present]
     if name == "auto":
-        return torch.device(next(kind for kind, is_there in there.items() if is_there))
+        return torch.device(kinds[0])
     kind, _, index = name.partition(":")
-    known = there.get(kind, False) and (index.isdecimal() or not index)
+    known = kind in kinds and (index.isdecimal() or not index)
     if not known or (index and kind == "cuda" and int(index) >= torch.cuda.device_count()):
-        kinds = ", ".join(kind for kind, is_there in there.items() if is_there)
-        raise SubjectError(f"device {name!r} is not on this machine, which has {kinds}; choose one of these")
+        raise SubjectError(
+            f"device {name!r} is not on this machine, which has {', '.join(kinds)}; choose one of these"
+        )
     return torch.device(name)
 
 

@@ -8,11 +8,10 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 
-import dagster as dg
 from upath import UPath
 
 from neuroscribe.errors import StoreError
-from resources.store.files import Files
+from resources.store.files import Files, Stored
 
 
 class FolderCalls:
@@ -53,13 +52,11 @@ def _file(key: str) -> str:
     return f"{key[:2]}/{key}.json"
 
 
-class Calls(dg.ConfigurableResource):
-    """Fulfils the port `CallStore` in a folder beside the tables, shared by all studies."""
+class Calls(Stored):
+    """The answers beside the tables of a store, shared by all studies, as a resource; fulfils CallStore.
 
-    root: str
-    """A local folder or `s3://bucket/prefix`."""
-    endpoint_url: str | None = None
-    """An S3-compatible server other than AWS."""
+    It is no FolderCalls itself: Dagster takes a resource with `keys` for a mapping, and loses its fields.
+    """
 
     def get(self, key: str) -> dict[str, object] | None:
         """Return the stored answer, or None."""

@@ -6,16 +6,14 @@ says which version counts (its `base`). One publisher at a time per study.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
-
-import dagster as dg
 
 from neuroscribe.errors import StoreError
 from neuroscribe.publish.dataset import rebased
 from neuroscribe.publish.draft import MANIFEST
-from resources.store.files import PART, Files, store_errors, sync
+from resources.store.files import PART, Files, Stored, store_errors, sync
 
 NAME = "neuron_dataset"
 
@@ -24,7 +22,11 @@ class DatasetFolders:
     """Fulfils the port `DatasetStore` below a local folder or an `s3://` prefix."""
 
     def __init__(self, root: str, *, endpoint_url: str | None = None) -> None:
-        self._files = Files(root, endpoint_url=endpoint_url)
+        self.root, self.endpoint_url = root, endpoint_url
+
+    @property
+    def _files(self) -> Files:
+        return Files(self.root, endpoint_url=self.endpoint_url)
 
     def uri(self, study: str) -> str:
         """Return the address of the study's dataset."""
@@ -82,22 +84,5 @@ class DatasetFolders:
             path.fs.rm(path.path, recursive=True)
 
 
-class Datasets(dg.ConfigurableResource):
-    """The datasets of all studies, as a resource; fulfils the port `DatasetStore`."""
-
-    root: str
-    """A local folder or `s3://bucket/prefix`."""
-    endpoint_url: str | None = None
-    """An S3-compatible server other than AWS."""
-
-    def draft(self, study: str) -> AbstractContextManager[Callable[[str, Iterable[bytes]], None]]:
-        """Open a draft that replaces the study's dataset when it is left without an error."""
-        return self._store.draft(study)
-
-    def uri(self, study: str) -> str:
-        """Return the address of the study's dataset."""
-        return self._store.uri(study)
-
-    @property
-    def _store(self) -> DatasetFolders:
-        return DatasetFolders(self.root, endpoint_url=self.endpoint_url)
+class Datasets(Stored, DatasetFolders):
+    """The datasets of all studies, as a resource."""

@@ -12,6 +12,7 @@ from tempfile import NamedTemporaryFile
 from typing import Any, BinaryIO, cast
 from uuid import uuid4
 
+import dagster as dg
 from upath import UPath
 
 from neuroscribe.errors import StoreError
@@ -82,8 +83,8 @@ class Files:
             return [self._read_range(*each) for each in ranges]
         wanted = [(str(self.path(name).path), start, stop) for name, start, stop in ranges if start < stop]
         paths, starts, stops = [list(column) for column in zip(*wanted, strict=True)] or [[], [], []]
-        found = iter(self._root.fs.cat_ranges(paths, starts, stops, on_error="return"))
-        return [self._got(name, next(found)) if start < stop else b"" for name, start, stop in ranges]
+        brought = iter(self._root.fs.cat_ranges(paths, starts, stops, on_error="return"))
+        return [self._got(name, next(brought)) if start < stop else b"" for name, start, stop in ranges]
 
     def sizes(self, relatives: Sequence[str]) -> list[int]:
         """Return each file's size in bytes; on S3 the requests are under way together.
@@ -93,8 +94,8 @@ class Files:
         with store_errors(self._root, "read", absent_is_known=True):
             if self.is_local:
                 return [self.local_path(each).stat().st_size for each in relatives]
-            found: list[Any] = self._root.fs.sizes([self.path(each).path for each in relatives])
-            return [int(size) for size in found]
+            sizes: list[Any] = self._root.fs.sizes([self.path(each).path for each in relatives])
+            return [int(size) for size in sizes]
 
     @contextmanager
     def opened(self, relative: str) -> Iterator[BinaryIO]:
@@ -162,17 +163,26 @@ class Files:
             file.seek(min(start, size))
             return file.read(max(0, min(stop, size) - start))
 
-    def _got(self, relative: str, found: bytes | Exception) -> bytes:
+    def _got(self, relative: str, answer: bytes | Exception) -> bytes:
         """Return what a request brought, or raise what it met."""
         path = self.path(relative)
         with store_errors(path, "read", absent_is_known=True):
-            match found:
+            match answer:
                 case FileNotFoundError():
-                    raise FileNotFoundError(errno.ENOENT, "is not there", str(path)) from found
+                    raise FileNotFoundError(errno.ENOENT, "is not there", str(path)) from answer
                 case Exception():
-                    raise found
+                    raise answer
                 case _:
-                    return found
+                    return answer
+
+
+class Stored(dg.ConfigurableResource):
+    """What is kept in the store, as a resource: where the store is."""
+
+    root: str
+    """A local folder or `s3://bucket/prefix`."""
+    endpoint_url: str | None = None
+    """An S3-compatible server other than AWS."""
 
 
 def sync(path: Path) -> None:

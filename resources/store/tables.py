@@ -6,7 +6,7 @@ declarations in `neuroscribe.tables.records` before they are written and after t
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, get_origin
 
 import dagster as dg
@@ -19,7 +19,7 @@ from neuroscribe.study.spec import layer_key, layer_of
 from neuroscribe.study.stages import STAGES, TABLES
 from neuroscribe.tables.columns import Table
 from neuroscribe.tables.parquet import Stamp, parquet_bytes, parquet_frame, stamp_of
-from resources.store.files import Files
+from resources.store.files import Files, Stored
 
 _LAYER_FILE = re.compile(r"(layer_\d+)\.parquet")
 TABLES_KEY = "neuroscribe/tables"
@@ -32,7 +32,11 @@ class Tables:
     """The tables of a store, by study, name and layer."""
 
     def __init__(self, root: str, *, endpoint_url: str | None = None) -> None:
-        self._files = Files(root, endpoint_url=endpoint_url)
+        self.root, self.endpoint_url = root, endpoint_url
+
+    @property
+    def _files(self) -> Files:
+        return Files(self.root, endpoint_url=self.endpoint_url)
 
     def path(self, study: str, table: str, layer: int | None = None) -> UPath:
         """Return where a table's file is or would be."""
@@ -174,16 +178,17 @@ class TableIOManager(dg.IOManager):
         return frames
 
     def _partitions(self, context: dg.InputContext, study: str, table: str) -> dict[str, pl.DataFrame]:
-        there = {layer_key(layer) for layer in self._tables.layers(study, table)}
+        present = {layer_key(layer) for layer in self._tables.layers(study, table)}
         wanted = sorted(context.asset_partition_keys, key=layer_of)
-        absent = [key for key in wanted if key not in there]
+        absent = [key for key in wanted if key not in present]
         if absent and not context.definition_metadata.get("allow_missing_partitions"):
             path = self._tables.path(study, table, layer_of(absent[0]))
             raise StoreError(_absent(path, study, table, absent))
-        self._check_lineage(study, table, [layer_of(key) for key in wanted if key in there])
-        return {key: self._tables.read(study, table, layer_of(key)) for key in wanted if key in there}
+        layers = {key: layer_of(key) for key in wanted if key in present}
+        self._check_lineage(study, table, layers.values())
+        return {key: self._tables.read(study, table, layer) for key, layer in layers.items()}
 
-    def _check_lineage(self, study: str, table: str, layers: Sequence[int]) -> None:
+    def _check_lineage(self, study: str, table: str, layers: Iterable[int]) -> None:
         """Raise StoreError for a layer that was made from other tables than those that are there now."""
         lineage, stage = Lineage(study, self._tables), table.split("/")[0]
         for layer in layers if stage in STAGES else ():
@@ -284,22 +289,5 @@ def _file_facts(
     }
 
 
-class TableFolders(dg.ConfigurableResource):
-    """The tables of all studies, for assets that read layer by layer; fulfils the port `TableReader`."""
-
-    root: str
-    """A local folder or `s3://bucket/prefix`."""
-    endpoint_url: str | None = None
-    """An S3-compatible server other than AWS."""
-
-    def read(self, study: str, table: str, layer: int | None = None) -> pl.DataFrame:
-        """Return one table, or one layer of it."""
-        return Tables(self.root, endpoint_url=self.endpoint_url).read(study, table, layer)
-
-    def layers(self, study: str, table: str) -> list[int]:
-        """Return the layers a table has, ascending."""
-        return Tables(self.root, endpoint_url=self.endpoint_url).layers(study, table)
-
-    def stamp(self, study: str, table: str, layer: int | None = None) -> Stamp | None:
-        """Return how a file came to be, or None if there is no whole file."""
-        return Tables(self.root, endpoint_url=self.endpoint_url).stamp(study, table, layer)
+class TableFolders(Stored, Tables):
+    """The tables of all studies, as a resource for assets that read layer by layer; fulfils `TableReader`."""

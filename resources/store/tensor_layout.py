@@ -29,10 +29,11 @@ def header_end(data: bytes) -> int:
 
 def checked_header_end(data: bytes) -> int:
     """Return the same for a file that may be any; raises ValueError where no header can end there."""
-    length = header_end(data) - LENGTH_BYTES
-    if length > LONGEST_HEADER:
+    end = header_end(data)
+    if end > LENGTH_BYTES + LONGEST_HEADER:
+        length = end - LENGTH_BYTES
         raise ValueError(f"its first bytes promise a header of {length} bytes, and none is so long")
-    return header_end(data)
+    return end
 
 
 def header(data: bytes) -> bytes:
@@ -89,9 +90,9 @@ class Layout:
 
         entries: dict[str, dict[str, Any]] = {}
         offset = 0
-        for (name, own), piece in zip(rows.items(), data, strict=True):
+        for (name, some), piece in zip(rows.items(), data, strict=True):
             shape = self.entries[name]["shape"]
-            fewer = [self._rows(name, own)[1], *shape[1:]] if shape else []
+            fewer = [self._rows(name, some)[1], *shape[1:]] if shape else []
             entries[name] = self.entries[name] | {
                 "shape": fewer,
                 "data_offsets": [offset, offset := offset + len(piece)],
@@ -109,12 +110,12 @@ class Layout:
 def _entries(text: bytes) -> dict[str, Any]:
     """Return what a header holds, by name; raises ValueError where it is no JSON object."""
     try:
-        found = json.loads(text.decode())
+        entries = json.loads(text.decode())
     except RecursionError as error:
         raise ValueError("its header is nested without end") from error
-    if not isinstance(found, dict):
+    if not isinstance(entries, dict):
         raise ValueError("its header is no JSON object")
-    return cast(dict[str, Any], found)
+    return cast(dict[str, Any], entries)
 
 
 def _check_tensors(entries: Mapping[str, Any]) -> None:

@@ -13,10 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import dagster as dg
-
 from neuroscribe.errors import StoreError
-from resources.store.files import Files, store_errors
+from resources.store.files import Files, Stored, store_errors
 from resources.store.tensor_layout import LENGTH_BYTES, Layout, checked_header_end, header, header_end
 
 if TYPE_CHECKING:
@@ -68,7 +66,11 @@ class SafetensorFiles:
     """Fulfils the port `TensorStore`; paths are relative to the root."""
 
     def __init__(self, root: str, *, endpoint_url: str | None = None) -> None:
-        self._files = Files(root, endpoint_url=endpoint_url)
+        self.root, self.endpoint_url = root, endpoint_url
+
+    @property
+    def _files(self) -> Files:
+        return Files(self.root, endpoint_url=self.endpoint_url)
 
     def exists(self, path: str) -> bool:
         """Tell whether a file is there, whole."""
@@ -92,13 +94,13 @@ class SafetensorFiles:
         """
         with self._explained(path):
             tensors, metadata = self._read(path)
-            wanted, own = metadata.get(CHECKSUM), _without_checksum(metadata)
-            if wanted is not None and wanted != _checksum(tensors, own):
+            wanted, given = metadata.get(CHECKSUM), _without_checksum(metadata)
+            if wanted is not None and wanted != _checksum(tensors, given):
                 raise StoreError(
                     f"{self._files.path(path)}: its bytes have changed since it was written (the checksum in"
                     " it is that of others); check the disk, remove the file and materialise it again"
                 )
-            return tensors, own
+            return tensors, given
 
     def metadata(self, path: str) -> dict[str, str]:
         """Return the metadata of a file without reading its tensors.
@@ -113,7 +115,7 @@ class SafetensorFiles:
     ) -> "list[tuple[dict[str, Tensor], dict[str, str]]]":
         """Return `tensor[slices]` of the tensors named in `parts`, and the metadata, of each file.
 
-        Read are the header and the rows that each first slice takes, in one piece. Further slices spare
+        It reads the header, and the rows that each first slice takes in one piece. Further slices spare
         reading on a local disk alone; on S3 every gap would be a request more. Raises StoreError for a file
         that is absent or torn, and for a tensor that it lacks. A change of its bytes goes unseen; so does a
         torn end where the rows that are read lie before it.
@@ -121,13 +123,13 @@ class SafetensorFiles:
         if self._files.is_local and any(len(slices) > 1 for slices in parts.values()):
             return [self._sliced(path, parts) for path in paths]
         layouts = self._layouts(paths)
-        found = self._rows(paths, layouts, {name: _first(slices) for name, slices in parts.items()})
+        rows = {name: slices[0] if slices else slice(None) for name, slices in parts.items()}
         return [
             (
-                {name: _cut(own[name], slices) for name, slices in parts.items()},
+                {name: _cut(tensors[name], slices) for name, slices in parts.items()},
                 _without_checksum(layout.metadata),
             )
-            for own, layout in zip(found, layouts, strict=True)
+            for tensors, layout in zip(self._rows(paths, layouts, rows), layouts, strict=True)
         ]
 
     def names(self, folder: str) -> list[str]:
@@ -154,14 +156,17 @@ class SafetensorFiles:
         from safetensors import safe_open
 
         with self._explained(path), safe_open(self._files.local_path(path), framework="pt") as file:
-            found = {name: file.get_slice(name)[index] for name, index in parts.items()}
-            return found, _without_checksum(file.metadata() or {})
+            tensors = {name: file.get_slice(name)[index] for name, index in parts.items()}
+            return tensors, _without_checksum(file.metadata() or {})
 
     def _layouts(self, paths: Sequence[str]) -> list[Layout]:
         """Return what the files' headers say; on S3 all are asked for together."""
         with self._explained():
             starts = self._files.read_ranges([(path, 0, FIRST_BYTES) for path in paths])
-        ends = [self._header_end(path, start) for path, start in zip(paths, starts, strict=True)]
+        ends: list[int] = []
+        for path, start in zip(paths, starts, strict=True):
+            with self._explained(path):
+                ends.append(checked_header_end(start))
         longer = [(path, 0, end) for path, end in zip(paths, ends, strict=True) if end > FIRST_BYTES]
         with self._explained():
             whole = dict(zip((path for path, _, _ in longer), self._files.read_ranges(longer), strict=True))
@@ -170,10 +175,6 @@ class SafetensorFiles:
             with self._explained(path):
                 layouts.append(Layout.of(whole.get(path, start)))
         return layouts
-
-    def _header_end(self, path: str, start: bytes) -> int:
-        with self._explained(path):
-            return checked_header_end(start)
 
     def _check_sizes(self, paths: Sequence[str], layouts: Sequence[Layout]) -> None:
         """Raise StoreError for a file that is shorter or longer than its header says."""
@@ -190,17 +191,17 @@ class SafetensorFiles:
         spans: list[tuple[str, int, int]] = []
         for path, layout in zip(paths, layouts, strict=True):
             with self._explained(path):
-                spans += [(path, *layout.span(name, own)) for name, own in rows.items()]
+                spans += [(path, *layout.span(name, some)) for name, some in rows.items()]
         # Rows that are cut off are noticed when they are read; where none is, only the size tells.
         if all(start == stop for _, start, stop in spans):
             self._check_sizes(paths, layouts)
         with self._explained():
             data = iter(self._files.read_ranges(spans))
-        found: list[dict[str, Tensor]] = []
+        tensors: list[dict[str, Tensor]] = []
         for path, layout in zip(paths, layouts, strict=True):
             with self._explained(path):
-                found.append(layout.tensors(rows, [next(data) for _ in rows]))
-        return found
+                tensors.append(layout.tensors(rows, [next(data) for _ in rows]))
+        return tensors
 
     @contextmanager
     def _explained(self, path: str = "") -> Generator[None]:
@@ -221,51 +222,8 @@ class SafetensorFiles:
             ) from error
 
 
-class Tensors(dg.ConfigurableResource):
-    """The tensors of all studies, as a resource; fulfils the port `TensorStore`."""
-
-    root: str
-    """A local folder or `s3://bucket/prefix`."""
-    endpoint_url: str | None = None
-    """An S3-compatible server other than AWS."""
-
-    def exists(self, path: str) -> bool:
-        """Tell whether a file is there, whole."""
-        return self._store.exists(path)
-
-    def write(self, path: str, tensors: "Mapping[str, Tensor]", metadata: Mapping[str, str]) -> int:
-        """Write a file atomically and return its size in bytes."""
-        return self._store.write(path, tensors, metadata)
-
-    def read(self, path: str) -> "tuple[dict[str, Tensor], dict[str, str]]":
-        """Return the tensors and the metadata of a file."""
-        return self._store.read(path)
-
-    def metadata(self, path: str) -> dict[str, str]:
-        """Return the metadata of a file without reading its tensors."""
-        return self._store.metadata(path)
-
-    def read_parts(
-        self, paths: Sequence[str], parts: "Mapping[str, tuple[slice, ...]]"
-    ) -> "list[tuple[dict[str, Tensor], dict[str, str]]]":
-        """Return parts of the tensors named, and the metadata, of each file."""
-        return self._store.read_parts(paths, parts)
-
-    def names(self, folder: str) -> list[str]:
-        """Return the names of the files in a folder, sorted."""
-        return self._store.names(folder)
-
-    def remove(self, path: str) -> None:
-        """Remove a file if it is there."""
-        self._store.remove(path)
-
-    @property
-    def _store(self) -> SafetensorFiles:
-        return SafetensorFiles(self.root, endpoint_url=self.endpoint_url)
-
-
-def _first(slices: tuple[slice, ...]) -> slice:
-    return slices[0] if slices else slice(None)
+class Tensors(Stored, SafetensorFiles):
+    """The tensors of all studies, as a resource."""
 
 
 def _cut(tensor: "Tensor", slices: tuple[slice, ...]) -> "Tensor":
@@ -281,8 +239,8 @@ def _checksum(tensors: "Mapping[str, Tensor]", metadata: Mapping[str, str]) -> s
     """Return the checksum of names, shapes, types and values, and of the metadata."""
     import torch
 
-    found = zlib.crc32(json.dumps(dict(metadata), sort_keys=True).encode())
+    checksum = zlib.crc32(json.dumps(dict(metadata), sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
-        found = zlib.crc32(f"{name} {tensor.dtype} {list(tensor.shape)}".encode(), found)
-        found = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, found)
-    return f"{found:08x}"
+        checksum = zlib.crc32(f"{name} {tensor.dtype} {list(tensor.shape)}".encode(), checksum)
+        checksum = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, checksum)
+    return f"{checksum:08x}"

@@ -10,13 +10,7 @@ from neuroscribe.ports.replies import EchoedPrompt, Usage
 from neuroscribe.simulate.prompts import hidden_prompt
 from neuroscribe.testing.server_bodies import Dialect
 from neuroscribe.testing.servers import ScriptedFault, ScriptedServer
-from resources.llm.openai_wire import (
-    LogprobsMissingError,
-    aligned,
-    read_echo,
-    read_reply,
-    read_usage,
-)
+from resources.llm.openai_wire import CompletionWire, LogprobsMissingError, aligned, read_echo
 from resources.llm.prices import Prices
 from resources.llm.server import OpenAIServer
 from resources.llm.transport import Drive
@@ -225,12 +219,12 @@ def test_a_place_with_an_absurd_log_probability_has_no_distribution(absurd: obje
 def test_an_absurd_count_of_tokens_is_none_and_its_cost_unknown(absurd: object):
     choice = {"text": "yes", "logprobs": None}
     body = json.dumps({"choices": [choice], "usage": {"prompt_tokens": absurd, "completion_tokens": 2}})
-    usage = read_usage(Body(body), Prices(1.0, 1.0))
+    usage = CompletionWire("m").usage(Body(body), Prices(1.0, 1.0))
     assert (usage.prompt_tokens, usage.completion_tokens, usage.cost_usd) == (0, 2, None)
 
 
 def test_a_body_nested_too_deeply_is_a_failed_reply():
-    assert read_reply(Body("[" * 100_000), Usage()).status == "failed"
+    assert CompletionWire("m").reply(Body("[" * 100_000), Usage()).status == "failed"
 
 
 def test_a_prompt_of_one_token_can_be_spelt_but_not_scored():

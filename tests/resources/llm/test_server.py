@@ -13,7 +13,7 @@ from neuroscribe.ports.models import LLM
 from neuroscribe.ports.replies import Message, Reply
 from neuroscribe.testing.servers import ScriptedFault, ScriptedServer
 from resources.llm.faults import Endpoint
-from resources.llm.openai_wire import ChatWire, read_usage
+from resources.llm.openai_wire import ChatWire
 from resources.llm.prices import Prices
 from resources.llm.server import OpenAIServer
 from resources.llm.transport import Drive
@@ -109,7 +109,7 @@ PRICED = Prices(prompt=1.0, completion=10.0)
     ],
 )
 def test_a_call_whose_tokens_are_not_all_stated_has_no_known_cost(usage: dict[str, int], cost: float | None):
-    found = read_usage(Body(json.dumps({"usage": usage})), PRICED).cost_usd
+    found = ChatWire("m").usage(Body(json.dumps({"usage": usage})), PRICED).cost_usd
     assert found == (cost if cost is None else pytest.approx(cost))
 
 
