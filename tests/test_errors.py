@@ -64,10 +64,13 @@ def derived() -> dict[str, str]:
 
 @cache
 def caught(package: str) -> frozenset[str]:
-    """The names of the exceptions that a package catches somewhere."""
+    """The names of the exceptions that a package catches, or suppresses, somewhere."""
     kinds = [
         node.type for node in nodes(package) if isinstance(node, ast.ExceptHandler) and node.type is not None
     ]
+    for node in nodes(package):
+        if isinstance(node, ast.Call) and name_of(node.func) == "suppress":
+            kinds += node.args
     return frozenset(
         name_of(each) for kind in kinds for each in (kind.elts if isinstance(kind, ast.Tuple) else [kind])
     )

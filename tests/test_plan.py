@@ -315,6 +315,17 @@ def test_without_a_capture_the_studys_numbers_stand_in(tables: Tables) -> None:
     )
 
 
+def test_without_a_capture_every_judge_and_every_control_is_planned() -> None:
+    long = EVERY.model_copy(update={"corpus": EVERY.corpus.model_copy(update={"sequence_length": 64})})
+    asked = Asked(cost)
+    plan = layer_plan(long, LAYER, Found(), explaining=asked, simulating=asked)
+    calls = dict(plan.select("name", "calls").iter_rows())
+    # Two splits of the one with two candidates, one of the list, and a control of each, on a firing and a
+    # silent excerpt (or one marked rightly and wrongly) of every top exemplar.
+    texts, excerpts = (2 * 2 + 1) + (1 + 1), 2 * long.scoring.sequences_per_split
+    assert calls["detection"] == calls["fuzzing"] == SAMPLED * texts * excerpts
+
+
 def test_tokens_of_lists_are_counted_by_their_pieces_and_those_of_prose_by_its_length() -> None:
     assert likely_tokens(" dog\t?\n cat\t?\n") == 8
     assert likely_tokens("abcdefg") == 2

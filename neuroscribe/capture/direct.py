@@ -78,7 +78,7 @@ def captured_texts(
             f" top_k = {top_k} and random_sequences = {random_sequences} together;"
             " add text, or lower these or sequence_length"
         )
-    polarities = (1, -1) if any(site.signed for site in sites.values()) else (1,)
+    polarities = (1, -1) if any(site.signed for layer, site in sites.items() if layer in chosen) else (1,)
     random_ids = drawn_ids(len(sequences), random_sequences, seed=seed)
     pools = quantile_pools(len(sequences), random_ids, exemplars=1, seed=seed)
     plan = CapturePlan(top_k, polarities, random_ids, pools=pools)

@@ -17,8 +17,8 @@ TEXT = "words about a subject, and the words that often stand before or after th
 """An explanation of usual length."""
 _TOKENS = 1000
 """Different tokens of the likely text; tokens that are alike would be listed once."""
-_FIRING = 0.3
-"""Share of the tokens around a peak on which a neuron fires."""
+_FIRING = (0, 3, 6)
+"""Of every ten tokens those on which a neuron fires, so that some are silent around any of them."""
 _PROMOTED = 10
 
 
@@ -32,14 +32,16 @@ def likely_statistics(study: Study) -> pl.DataFrame:
 def likely_tables(study: Study, neurons: Sequence[Neuron]) -> dict[str, pl.DataFrame]:
     """Return what a layer's tables hold where these neurons have enough of everything."""
     sides = pl.DataFrame(neurons, {"neuron": pl.Int64, "polarity": pl.Int64}, orient="row")
+    # No two neurons have the same tokens on top, or a list of them would be no control for another's.
+    shifted = 1 + (pl.col("token_id") + pl.col("place") * _PROMOTED) % _TOKENS / _TOKENS
     tokens = pl.DataFrame({"token_id": range(_TOKENS), "bytes": [b" t%03d" % n for n in range(_TOKENS)]})
-    means = tokens.select("token_id", mean=pl.lit(1.0), count=pl.lit(_TOKENS, pl.Int64))
+    counts = tokens.select("token_id", count=pl.lit(_TOKENS, pl.Int64))
     promoted = tokens.head(_PROMOTED).select("token_id", rank="token_id", direction=pl.lit("output_token"))
     return {
         "corpus/vocabulary": tokens,
         "corpus/sequences": _sequences(study),
         "neuron_records": pl.DataFrame([row for neuron in neurons for row in _exemplars(study, neuron)]),
-        "token_lookup": sides.join(means, how="cross"),
+        "token_lookup": sides.with_row_index("place").join(counts, how="cross").with_columns(mean=shifted),
         "connections": sides.rename({"polarity": "sign"}).join(promoted, how="cross"),
     }
 
@@ -97,10 +99,9 @@ def _sequences(study: Study) -> pl.DataFrame:
 
 
 def _exemplars(study: Study, neuron: Neuron) -> list[dict[str, Any]]:
-    """Return a neuron's exemplars: it fires at the beginning of the top ones, and is silent on the others."""
+    """Return a neuron's exemplars: it fires all along the top ones, and is silent on the others."""
     length = study.corpus.sequence_length
-    firing = max(1, round(_FIRING * length))
-    strong = [float(neuron[1])] * firing + [0.0] * (length - firing)
+    strong = [float(neuron[1]) if place % 10 in _FIRING else 0.0 for place in range(length)]
     return [
         {
             "neuron": neuron[0],

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from neuroscribe.errors import StudyError
+from neuroscribe.errors import StudyError, SubjectError
 from neuroscribe.subject.compiled import CompiledBackbone
 from neuroscribe.subject.units.mlp_neurons import MLP_NEURONS
 from neuroscribe.subject.units.unit import Site, UnitKind
@@ -46,6 +46,13 @@ class Subject:
         Raises StudyError for a layer without neurons, and SubjectError for a model without any.
         """
         sites = self.units.sites(self.model)
+        empty = [layer for layer, site in sites.items() if site.neurons < 1]
+        if empty or not sites:
+            where = f"layer {empty[0]}" if empty else "any layer"
+            raise SubjectError(
+                f"{self.name}: the units that the study names find no {self.units.carrier} with neurons in"
+                f" {where}; correct subject.units, or leave layers without any out of their sites"
+            )
         if missing := [layer for layer in layers or () if layer not in sites]:
             raise StudyError(
                 f"layer {missing[0]} has no {self.units.carrier} in this model; layers with one:"

@@ -129,10 +129,18 @@ class Client:
         import httpx2
 
         return self._http_client or httpx2.AsyncClient(
+            event_hooks={"request": [self._keep_key]},
             verify=_trusted(),
             limits=httpx2.Limits(max_connections=1),
             trust_env=not self.endpoint.is_local,
         )
+
+    async def _keep_key(self, request: "httpx2.Request") -> None:
+        """Take the key off a request that a redirect leads to another server."""
+        at, home, key = request.url, self._url(""), self.endpoint.key
+        if key and (at.scheme, at.host, at.port) != (home.scheme, home.host, home.port):
+            for name in [name for name, value in request.headers.items() if key in value]:
+                del request.headers[name]
 
 
 class Connection:

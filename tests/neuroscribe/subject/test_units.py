@@ -170,3 +170,22 @@ def test_outputs_of_blocks_are_handed_over_from_inside_a_compiled_graph() -> Non
         assert state.extremes.abs().max() > 0
         torch.testing.assert_close(found[layer].extremes, state.extremes, rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(found[layer].top_value, state.top_value, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("sites", "where"), [({}, "any layer"), ({0: {"neurons": 8}, 1: {"neurons": 0}}, "layer 1")]
+)
+def test_a_kind_that_finds_no_neurons_is_refused_with_the_layer(sites: dict[int, Any], where: str):
+    found = MLP_NEURONS.sites(tiny())
+
+    class Empty:
+        sentence, carrier = "nothing", "thing"
+
+        def sites(self, model: Any) -> dict[int, Site]:
+            return {layer: replace(found[layer], **changes) for layer, changes in sites.items()}
+
+        def weights(self, model: Any) -> None:
+            return None
+
+    with pytest.raises(SubjectError, match=f"find no thing with neurons in {where}; correct subject.units"):
+        replace(subject(tiny()), units=Empty()).sites()
