@@ -22,7 +22,9 @@ def controls(
     order = list(first.values())
     chosen: dict[Neuron, Mapping[str, Any]] = {}
     for place, (neuron, explanation) in enumerate(first.items()):
+        # Round from the next one, so that no explanation serves as everybody's control.
         for other in order[place + 1 :] + order[:place]:
+            # The other side of the same neuron is no foreign text, and an equal one would score as the own does.
             is_foreign = other["text"] != explanation["text"] and other["neuron"] != neuron[0]
             if is_foreign and set(tested[neuron]).isdisjoint(other["sequence_ids"]):
                 chosen[neuron] = other

@@ -67,6 +67,7 @@ def plain_excerpts(
     firing = _firing(exemplars)
     if not firing:
         return []
+    # By the smallest peak: no silent excerpt then holds what counts as firing in any of the others.
     limit = FIRES * min(peak for _, _, peak in firing)
     windows = _silent(exemplars, length, limit, draw)
     peak_tokens = {tokens[place][position] for place, position, _ in firing}
@@ -95,6 +96,7 @@ def marked_excerpts(exemplars: Exemplars, *, length: int, seed: str) -> list[Exc
         inside = range(window.start, window.stop)
         fires = [token for token in inside if exemplars.truth[place][token] > FIRES * peak]
         others = [token for token in inside if token not in fires]
+        # As many wrong marks as right ones: else a judge could tell them by their number.
         if len(others) >= len(fires):
             wrong = tuple(sorted(draw.sample(others, len(fires))))
             excerpts.append(replace(window, marked=tuple(fires)))

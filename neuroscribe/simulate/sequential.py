@@ -45,6 +45,8 @@ class Sequentially:
         """Return the tasks as far as they were simulated, controls on what their neuron was scored on."""
         scored = [task for task in tasks if not task.is_control]
         done = await worked_through(_alternating(scored), self._until_narrow, at_once=self.at_once)
+        # A control is a mark beside a score only where both rest on the same sequences; of several candidates
+        # the one that was read furthest has all the sequences of the others, for all follow one order.
         longest: dict[Neuron, tuple[int, ...]] = {}
         for task, _ in done:
             if task.split == "test" and len(task.sequence_ids) > len(longest.get(task.neuron, ())):
@@ -58,6 +60,7 @@ class Sequentially:
     async def _until_narrow(self, task: Task) -> tuple[Task, list[Simulated]]:
         ids, read = task.sequence_ids, list[Simulated]()
         while len(read) < len(ids) and not self._is_narrow(task, read):
+            # The first piece is never too short for an interval, so that no look at it is wasted.
             wanted = max(LEAST, self.batch) if not read else self.batch
             piece = replace(task, sequence_ids=ids[len(read) : len(read) + wanted])
             read += await self.ask(piece)
