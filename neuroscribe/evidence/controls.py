@@ -24,7 +24,7 @@ def controls(
     for place, (neuron, explanation) in enumerate(first.items()):
         # Round from the next one, so that no explanation serves as everybody's control.
         for other in order[place + 1 :] + order[:place]:
-            # The other side of the same neuron is no foreign text, and an equal one would score as the own does.
+            # The same neuron's other side is not foreign, and an equal text would score as the own one does.
             is_foreign = other["text"] != explanation["text"] and other["neuron"] != neuron[0]
             if is_foreign and set(tested[neuron]).isdisjoint(other["sequence_ids"]):
                 chosen[neuron] = other
