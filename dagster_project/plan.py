@@ -19,6 +19,7 @@ from neuroscribe.errors import CapabilityError, LLMError
 from neuroscribe.judge.judging import AskingJudge
 from neuroscribe.llm.capabilities import LLM_NEEDS
 from neuroscribe.ports.sources import Models
+from neuroscribe.publish.layouts import chosen_layouts
 from neuroscribe.report.plan import layer_plan, plan_text
 from neuroscribe.report.planned_calls import Asked, Found
 from neuroscribe.simulate.simulator import Simulating
@@ -44,6 +45,8 @@ def _print_plan(study: Study, layers: Sequence[int] | None, environment: Environ
 def study_plan(study: Study, environment: Environment, layers: Sequence[int]) -> pl.DataFrame:
     """Return the plans of some layers."""
     resources = environment.resources(in_dagster=False)
+    resources["subject"].units(study.subject)  # refuses what a run would refuse
+    chosen_layouts(study)
     tables = Tables(environment.store, endpoint_url=environment.endpoint_url)
     explaining = _asked(study, study.llm, resources)
     simulating = _asked(study, study.simulating_llm, resources)

@@ -1,1 +1,1 @@
-"""Adapters to the outside: one module per outside thing, each fulfilling a port of the core."""
+"""Adapters to the outside: a module or folder per outside thing, fulfilling ports of the core."""

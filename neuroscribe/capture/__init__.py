@@ -1,8 +1,8 @@
 """Capture: one pass of the corpus through the subject, keeping of every neuron what the study needs.
 
 Holds the pass, its kernels, the state that is merged exactly, checkpoints, and the tables made from it:
-statistics, records, token lookup and connections. Imports subject, text and evidence. Not here: any
-language model that explains.
+statistics, records, token lookup and connections. Imports subject, text, evidence, tables and the ports.
+Not here: any language model that explains.
 """
 
 from neuroscribe.capture.checkpoints import Checkpoints as Checkpoints
