@@ -46,9 +46,11 @@ def figure(name: str, values: Sequence[float], unit: str, *, n: int, detail: str
 def write(figures: Iterable[Figure], *, part: str) -> None:
     """Write one part's figures in the place of its earlier ones, to latest.json and to RESULTS.md's table.
 
-    Each file is written whole or not at all.
+    A part that could measure nothing leaves its earlier ones. Each file is written whole or not at all.
     """
     fresh = [{**asdict(measured), "part": part} for measured in figures]
+    if not fresh:
+        return
     names = {row["name"] for row in fresh}
     before: list[dict[str, object]] = (
         json.loads(LATEST.read_text(encoding="utf-8")) if LATEST.exists() else []

@@ -8,6 +8,7 @@ from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.fingerprint import fingerprint
 from neuroscribe.llm.calls import Request
 from neuroscribe.simulate.simulator import Simulating
+from neuroscribe.study.spec import Study
 
 _ANSWERS = 3
 """Raise when the code that asks or reads changes what the same prompt is answered with."""
@@ -56,7 +57,7 @@ class Question:
 
 def questions(evidence: LayerEvidence, simulator: str, *, size: int = 1) -> list[Question]:
     """Return what a simulator that reads `size` sequences together is asked about a layer."""
-    spec = simulating(evidence, simulator)
+    spec = simulating(evidence.study, simulator)
     pieces = [piece for task in simulation_tasks(evidence, simulator) for piece in task.pieces(size)]
     return [question(piece, evidence.tokens, spec) for piece in pieces]
 
@@ -66,9 +67,9 @@ def question(piece: Task, tokens: Mapping[int, Sequence[bytes]], spec: Simulatin
     return Question(piece.text, tuple(tokens[sequence] for sequence in piece.sequence_ids), spec)
 
 
-def simulating(evidence: LayerEvidence, simulator: str) -> Simulating:
+def simulating(study: Study, simulator: str) -> Simulating:
     """Return the settings of a simulator of the study."""
-    spec = evidence.study.simulators[simulator]
+    spec = study.simulators[simulator]
     assert isinstance(spec, Simulating), "every kind of simulator derives from Simulating"
     return spec
 

@@ -51,11 +51,7 @@ async def opened_simulators(
         model = llm.open(study.simulating_llm, progress=progress, beside=study.llm)
         await check_llm(study, model, needs)
     models = Models(model, encoders, calls, progress)
-    return {
-        name: spec.simulator(models)
-        for name, spec in study.simulators.items()
-        if isinstance(spec, Simulating)
-    }
+    return {name: simulating(study, name).simulator(models) for name in study.simulators}
 
 
 async def check_models(
@@ -66,16 +62,16 @@ async def check_models(
     Raises LLMError for a model that does not answer, and CapabilityError, naming the alternatives, for one
     that cannot do what an explainer, simulator or scorer needs.
     """
-    explaining, simulating = study.explaining_needs & LLM_NEEDS, study.simulating_needs & LLM_NEEDS
+    to_explain, to_simulate = study.explaining_needs & LLM_NEEDS, study.simulating_needs & LLM_NEEDS
     if study.simulating_llm == study.llm:
-        explaining, simulating = explaining | simulating, frozenset[Capability]()
-    if explaining:
-        await check_llm(study, llm.open(study.llm, progress=progress), explaining)
-    if simulating:
+        to_explain, to_simulate = to_explain | to_simulate, frozenset[Capability]()
+    if to_explain:
+        await check_llm(study, llm.open(study.llm, progress=progress), to_explain)
+    if to_simulate:
         model = llm.open(study.simulating_llm, progress=progress, beside=study.llm)
-        await check_llm(study, model, simulating)
-    for spec in study.simulators.values():
-        if isinstance(spec, Simulating) and spec.needs in LLM_NEEDS:
+        await check_llm(study, model, to_simulate)
+    for spec in (simulating(study, name) for name in study.simulators):
+        if spec.needs in LLM_NEEDS:
             spec.check(llm.open(study.simulating_llm, progress=progress, beside=study.llm))
     for encoder in study.encoders:
         encoders.open(encoder, progress=progress)
@@ -105,7 +101,7 @@ async def simulated(
         }
         total = sum(len(task.sequence_ids) for task in wanted)
         with progress.task(f"simulate {study.name} with {name}", total=total, unit="sequences") as advance:
-            reader = _Reader(evidence, simulator, simulating(evidence, name), Once(calls, about), advance)
+            reader = _Reader(evidence, simulator, simulating(study, name), Once(calls, about), advance)
             for piece, readings in await reader.readings(wanted):
                 rows += _rows(piece, readings, name, simulator.identity)
     return SIMULATIONS.frame(rows)
