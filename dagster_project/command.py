@@ -17,8 +17,9 @@ Variables = Mapping[str, str]
 
 
 def parser(name: str, about: str | None) -> ArgumentParser:
-    """Return the parser of the command `python -m dagster_project.<name>`."""
-    return ArgumentParser(prog=f"python -m dagster_project.{name}", description=about)
+    """Return the parser of a command, which `about`, without the usage indented in it, describes."""
+    prose = "\n".join(line for line in (about or "").splitlines() if not line.startswith(" "))
+    return ArgumentParser(prog=f"python -m dagster_project.{name}", description=prose)
 
 
 def study_parser(name: str, about: str | None, *, layers: str, default: str | None = None) -> ArgumentParser:

@@ -48,7 +48,7 @@ def _line(path: Path, problem: Any, study: type[Study]) -> str:
             known = ", ".join(_known_keys(problem["loc"], study))
             return f"{path}: unknown key `{key}`; known keys here: {known}"
         case "missing":
-            return f"{path}: key `{key}` is missing; add it (studies/embedded.toml shows every section)"
+            return f"{path}: key `{key}` is missing; add it (README.md lists the sections)"
         case "union_tag_invalid":
             context = problem["ctx"]
             return f"{path}: {key}: unknown kind '{context['tag']}'; give kind = {context['expected_tags']}"

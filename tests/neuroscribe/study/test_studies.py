@@ -90,7 +90,7 @@ def test_a_misspelt_section_is_named_with_the_known_ones(tmp_path: Path) -> None
 
 def test_a_missing_key_is_named(tmp_path: Path) -> None:
     message = refusal(tmp_path, ("layers = 2\n", ""))
-    assert "key `subject.layers` is missing; add it (studies/embedded.toml shows every section)" in message
+    assert "key `subject.layers` is missing; add it (README.md lists the sections)" in message
 
 
 @pytest.mark.parametrize(
