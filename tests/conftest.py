@@ -13,4 +13,6 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine makes any example slow; how long one takes is no property of the code.
 settings.register_profile("untimed", deadline=None)
+# For attacks on what comes in: pytest --hypothesis-profile=long tests/fuzz
+settings.register_profile("long", deadline=None, max_examples=20_000)
 settings.load_profile("untimed")
