@@ -6,6 +6,7 @@ Explaining, simulating and judging list their questions; a run asks them here, a
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from neuroscribe.errors import CapabilityError, StoreError
@@ -52,8 +53,11 @@ class Form(Generic[Answer]):
 
 def answer_form(kind: Callable[..., Answer]) -> Form[Answer]:
     """Return the form of a dataclass of one call's answer, which has a `status` and a `usage`."""
+    known = signature(kind).parameters
 
     def read(stored: dict[str, Any]) -> Answer:
+        if later := sorted(stored.keys() - known):
+            raise ValueError(f"of {later[0]!r} this version knows nothing: a newer one wrote it, so use that")
         return kind(**{**stored, "usage": Usage(**stored["usage"])})
 
     def plain(answer: Any) -> dict[str, Any]:
@@ -140,7 +144,7 @@ def _read(key: str, stored: Mapping[str, Any], form: Form[Answer]) -> Answer:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StoreError(
             f"the stored answer {key}: holds something else than was asked for ({type(error).__name__}:"
-            f" {error}); delete its file among the store's calls, and the call is made again"
+            f" {error}); remove its file among the store's calls, and the call is made again"
         ) from error
 
 

@@ -40,6 +40,41 @@ class Stamp:
     """Hash of the tables it was made from (see `neuroscribe.study.lineage`)."""
 
 
+@dataclass(frozen=True)
+class TablePlace:
+    """Whose table a file holds, and of which layer."""
+
+    study: str
+    table: Table
+    layer: int | None = None
+
+    @property
+    def said(self) -> dict[str, object]:
+        """What the file says of it."""
+        layer = {} if self.layer is None else {"layer": self.layer}
+        return {"study": self.study, "table": self.table.name, **layer}
+
+    def check(self, stored: Mapping[str, str]) -> None:
+        """Raise StoreError for a file that says it belongs elsewhere; older ones do not name their layer."""
+        for name, wanted in self.said.items():
+            if (named := stored.get(name, str(wanted))) != str(wanted):
+                raise StoreError(
+                    f"holds {name} {named[:80]}, not {wanted} as its place says: files have changed places;"
+                    " move it back, or remove it and materialise both again"
+                )
+
+    def check_rows(self, frame: pl.DataFrame) -> None:
+        """Raise StoreError for rows of another layer, where they have one."""
+        if self.layer is None or "layer" not in frame.columns:
+            return
+        others = frame.filter(pl.col("layer") != self.layer)["layer"].unique().sort().to_list()
+        if others:
+            raise StoreError(
+                f"holds rows of layer {others[0]}, not of {self.layer} as its place says: files have changed"
+                " places; move it back, or remove it and materialise both again"
+            )
+
+
 def parquet_bytes(frame: pl.DataFrame, table: Table, provenance: Mapping[str, object]) -> bytes:
     """Return `frame` as a Parquet file; raises StoreError when it does not fit the table's declaration.
 
@@ -59,11 +94,11 @@ def parquet_bytes(frame: pl.DataFrame, table: Table, provenance: Mapping[str, ob
     return b"".join([data[:place], _checksum(data, place), data[place + len(_UNSET) :]])
 
 
-def parquet_frame(data: bytes, table: Table) -> pl.DataFrame:
+def parquet_frame(data: bytes, table: Table, belongs: TablePlace | None = None) -> pl.DataFrame:
     """Read a Parquet file.
 
-    Raises StoreError for bytes that are none or have changed since they were written, and for columns not as
-    declared.
+    Raises StoreError for bytes that are none or have changed since they were written, for columns not as
+    declared, and for a file that does not belong where `belongs` says.
     """
     place = _checksum_place(data)
     if place is not None and data[place : place + len(_UNSET)] != _checksum(data, place):
@@ -72,10 +107,15 @@ def parquet_frame(data: bytes, table: Table) -> pl.DataFrame:
             " disk, remove the file and materialise it again"
         )
     try:
+        if belongs is not None:
+            belongs.check(provenance_of(io.BytesIO(data)))
         frame = pl.read_parquet(io.BytesIO(data))
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
         raise StoreError(f"not a readable Parquet file ({error}); materialise it again") from error
-    return table.checked(frame)
+    rows = table.checked(frame)
+    if belongs is not None:
+        belongs.check_rows(rows)
+    return rows
 
 
 def provenance_of(file: Any) -> dict[str, str]:
@@ -92,9 +132,13 @@ def provenance_of(file: Any) -> dict[str, str]:
     }
 
 
-def stamp_of(file: Any) -> Stamp:
-    """Return the stamp of an open file (binary, seekable); raises ValueError for one that is no Parquet."""
+def stamp_of(file: Any, belongs: TablePlace) -> Stamp:
+    """Return the stamp of an open file (binary, seekable).
+
+    Raises ValueError for one that is no Parquet, and StoreError for one that belongs elsewhere.
+    """
     stored = provenance_of(file)
+    belongs.check(stored)
     return Stamp(*(stored.get(name, "") for name in ("identity", "content", "inputs")))
 
 

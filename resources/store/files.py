@@ -15,28 +15,53 @@ from uuid import uuid4
 import dagster as dg
 from upath import UPath
 
-from neuroscribe.errors import StoreError
+from neuroscribe.errors import NeuroscribeError, StoreError
+from resources.store.disk import finding
 
 PART = ".part"
 """Ending of temporary names; a killed writer may leave one, and no reader looks at it."""
 
 _SCHEMES = ("s3", "file", "local", "memory")
 """Of addresses; `memory`, which forgets with the process, serves tests."""
+STORE = "another store (NEUROSCRIBE_STORE)"
+_WITHOUT_CREDENTIALS = (
+    "NoCredentialsError",
+    "PartialCredentialsError",
+    "ProfileNotFound",
+    "TokenRetrievalError",
+)
+"""What the S3 client calls its errors when it knows nobody to sign for."""
+
+
+def place(
+    address: str | Path, *, about: str, kind: type[NeuroscribeError] = StoreError, **options: Any
+) -> UPath:
+    """Return where an address leads: a local path, `~` being the user's folder, or `s3://bucket/prefix`.
+
+    Raises an error of the kind about the setting `about` for an address of another scheme, and for one that
+    is none.
+    """
+    scheme, mark, _ = str(address).partition("://")
+    try:
+        if not mark:
+            return UPath(Path(address).expanduser())
+        if scheme in _SCHEMES:
+            return UPath(address, **(options if _is_remote(address) else {}))
+    except (ValueError, RuntimeError) as error:  # no user's folder is known, or no bucket has such a name
+        raise kind(f"{about}: {str(address)!r} leads nowhere ({error}); correct it") from error
+    raise kind(
+        f"{about}: {str(address)!r} is of the kind {scheme}://, which is not reached; name a local folder or"
+        " s3://bucket/prefix"
+    )
 
 
 class Files:
     """The files below one root, by relative path with `/` between folders."""
 
     def __init__(self, root: str | Path, *, endpoint_url: str | None = None) -> None:
-        scheme, mark, _ = str(root).partition("://")
-        if mark and scheme not in _SCHEMES:
-            raise StoreError(
-                f"the store {str(root)!r}: nothing is kept at {scheme}:// addresses; name a local folder or"
-                " s3://bucket/prefix (NEUROSCRIBE_STORE)"
-            )
         # A cached listing would hide what another worker has just written.
         remote: dict[str, Any] = {"use_listings_cache": False, "endpoint_url": endpoint_url}
-        self._root = UPath(root, **(remote if _is_remote(root) else {}))
+        self._root = place(root, about="NEUROSCRIBE_STORE", **remote)
 
     @property
     def is_local(self) -> bool:
@@ -195,16 +220,32 @@ def sync(path: Path) -> None:
 
 
 @contextmanager
-def store_errors(path: object, done: str, *, absent_is_known: bool = False) -> Iterator[None]:
-    """Turn failures of disk, network and permission into a StoreError about `path`."""
+def store_errors(
+    path: object,
+    done: str,
+    *,
+    absent_is_known: bool = False,
+    about: str = "",
+    kind: type[NeuroscribeError] = StoreError,
+    elsewhere: str = STORE,
+) -> Iterator[None]:
+    """Turn failures of disk, network and permission into an error of a kind about `path`, else a StoreError.
+
+    `about` is the setting that names the path, `elsewhere` what else may be chosen.
+    """
+
+    def told(error: Exception) -> NeuroscribeError:
+        where = f"{about}: {path}" if about else path
+        return kind(f"{where}: cannot be {done}: {_remedy(path, error, elsewhere)} ({error})")
+
     try:
         yield
     except FileNotFoundError as error:
         if absent_is_known:
             raise
-        raise StoreError(f"{path}: cannot be {done}: {_remedy(path, error)} ({error})") from error
+        raise told(error) from error
     except (OSError, *_service_errors(path)) as error:
-        raise StoreError(f"{path}: cannot be {done}: {_remedy(path, error)} ({error})") from error
+        raise told(error) from error
 
 
 def _fill(path: Path, chunks: Iterable[bytes]) -> None:
@@ -231,23 +272,28 @@ def _service_errors(path: object) -> tuple[type[Exception], ...]:
     return (BotoCoreError, ClientError)
 
 
-def _remedy(path: object, error: Exception) -> str:
-    remote = _is_remote(path)
+def _remedy(path: object, error: Exception, elsewhere: str) -> str:
+    if not isinstance(error, OSError) or _is_remote(path):
+        return _remote_remedy(error, elsewhere)
+    return finding(error, Path(str(getattr(path, "path", path))), elsewhere=elsewhere)
+
+
+def _remote_remedy(error: Exception, elsewhere: str) -> str:
     match error:
-        case FileNotFoundError() if remote:
-            return "the bucket does not exist; create it or correct the store's address"
-        case PermissionError() if remote:
-            return "access is denied; give these credentials the right to read and write the bucket"
+        case FileNotFoundError():
+            return f"the bucket does not exist; create it, or name {elsewhere}"
         case PermissionError():
-            return "it is not writable; change its owner or mode, or choose another store"
-        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
-            return "the disk is full; free space or choose another store, then start again"
-        case OSError(errno=errno.EROFS):
-            return "the disk is read-only; choose another store"
-        case _ if remote:
-            return "S3 does not answer; check the endpoint, the network and the credentials"
+            return "access is denied; give these credentials the right to read and write the bucket"
+        case _ if type(error).__name__ in _WITHOUT_CREDENTIALS:
+            return (
+                "there are no whole credentials for S3; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or"
+                " AWS_PROFILE"
+            )
         case _:
-            return "the disk refuses; check it or choose another store"
+            return (
+                "S3 does not answer; check the endpoint (NEUROSCRIBE_S3_ENDPOINT), the network and the"
+                " credentials"
+            )
 
 
 def _is_remote(path: object) -> bool:

@@ -7,7 +7,7 @@ declarations in `neuroscribe.tables.records` before they are written and after t
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, get_origin
+from typing import Any, BinaryIO, get_origin
 
 import dagster as dg
 import polars as pl
@@ -18,7 +18,7 @@ from neuroscribe.study.lineage import Lineage
 from neuroscribe.study.spec import layer_key, layer_of
 from neuroscribe.study.stages import STAGES, TABLES
 from neuroscribe.tables.columns import Table
-from neuroscribe.tables.parquet import Stamp, parquet_bytes, parquet_frame, stamp_of
+from neuroscribe.tables.parquet import Stamp, TablePlace, parquet_bytes, parquet_frame, stamp_of
 from resources.store.files import Files, Stored
 
 _LAYER_FILE = re.compile(r"(layer_\d+)\.parquet")
@@ -80,18 +80,20 @@ class Tables:
         provenance: Mapping[str, object],
     ) -> int:
         """Write one file of a table atomically and return its size in bytes."""
-        data = parquet_bytes(frame, _declared(table), provenance)
+        place = _place(study, table, layer)
+        data = parquet_bytes(frame, place.table, {**provenance, **place.said})
         return self._files.write(_file(study, table, layer), data)
 
     def stamp(self, study: str, table: str, layer: int | None = None) -> Stamp | None:
         """Return how a file came to be (see neuroscribe/study/lineage.py).
 
-        None for a file that is not there, or is no whole Parquet file, and so has to be made again.
+        None for a file that is not there, is no whole Parquet file, or belongs elsewhere, and so has to be
+        made again.
         """
         try:
             with self._files.opened(_file(study, table, layer)) as file:
-                return stamp_of(file)
-        except (FileNotFoundError, ValueError):
+                return _stamp(file, _place(study, table, layer))
+        except FileNotFoundError:
             return None
 
     def _parts(self, study: str, table: str, layer: int | None) -> Sequence[int | None]:
@@ -104,7 +106,8 @@ class Tables:
     def _read_file(self, study: str, table: str, layer: int | None) -> pl.DataFrame:
         path = self.path(study, table, layer)
         try:
-            return parquet_frame(self._files.read(_file(study, table, layer)), _declared(table))
+            place = _place(study, table, layer)
+            return parquet_frame(self._files.read(_file(study, table, layer)), place.table, place)
         except FileNotFoundError as error:
             which = [] if layer is None else [layer_key(layer)]
             raise StoreError(_absent(path, study, table, which)) from error
@@ -202,6 +205,18 @@ class TableIOManager(dg.IOManager):
 
 def _file(study: str, table: str, layer: int | None) -> str:
     return f"{study}/{table}.parquet" if layer is None else f"{study}/{table}/{layer_key(layer)}.parquet"
+
+
+def _place(study: str, table: str, layer: int | None) -> TablePlace:
+    return TablePlace(study, _declared(table), layer)
+
+
+def _stamp(file: BinaryIO, place: TablePlace) -> Stamp | None:
+    """Return the stamp of an open file, None for one that is no Parquet or belongs elsewhere."""
+    try:
+        return stamp_of(file, place)
+    except (ValueError, StoreError):
+        return None
 
 
 def _declared(table: str) -> Table:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from neuroscribe.errors import StoreError
-from neuroscribe.llm.calls import Form, Once, worked_through
-from neuroscribe.ports.replies import Message
+from neuroscribe.llm.calls import Form, Once, answer_form, worked_through
+from neuroscribe.ports.replies import Message, NextToken
 from neuroscribe.testing.stores import MemoryCalls
 
 AS_IT_IS: Form[dict[str, Any]] = Form(dict, dict)
@@ -43,7 +43,7 @@ def test_a_stored_answer_that_somebody_changed_is_named_and_not_asked_for_again(
     calls, call = MemoryCalls(), Asked()
     calls.put("k", stored)
     numbered = Form(dict, lambda answer: {"times": int(answer["times"])})
-    with pytest.raises(StoreError, match=r"the stored answer k: holds something else .* delete its file"):
+    with pytest.raises(StoreError, match=r"the stored answer k: holds something else .* remove its file"):
         asyncio.run(Once(calls).answer("k", call, numbered))
     assert call.times == 0
 
@@ -55,6 +55,14 @@ def test_what_a_call_is_for_and_what_was_sent_are_stored_beside_its_answer_and_a
         assert asyncio.run(once.answer("k", call, AS_IT_IS, prompt=prompt)) == {"times": 1}
     about = {"stage": "explanation", "layer": 3}
     assert calls.answers == {"k": {"times": 1, "prompt": [["user", "why?"]], "about": about}}
+
+
+def test_an_answer_that_a_newer_version_wrote_is_said_to_be_one() -> None:
+    calls, call = MemoryCalls(), Asked()
+    calls.put("k", {"top_logprobs": {}, "status": "ok", "usage": {}, "certainty": 0.5})
+    with pytest.raises(StoreError, match="of 'certainty' this version knows nothing: a newer one wrote it"):
+        asyncio.run(Once(calls).answer("k", call, answer_form(NextToken)))
+    assert call.times == 0
 
 
 def test_an_answer_that_is_turned_down_is_returned_and_not_stored() -> None:

@@ -50,7 +50,7 @@ def test_a_damaged_file_is_named_and_said_to_be_deleted(tmp_path: Path, damage: 
     calls.put(KEY, ANSWER)
     path = tmp_path / KEY[:2] / f"{KEY}.json"
     path.write_bytes(damage)
-    with pytest.raises(StoreError, match="delete it") as raised:
+    with pytest.raises(StoreError, match="remove it, and the call is made again") as raised:
         calls.get(KEY)
     assert str(path) in str(raised.value)
 
@@ -81,6 +81,63 @@ def test_a_remote_store_keeps_answers_too():
     assert calls.get(KEY) == ANSWER
 
 
-def test_files_are_plain_json(tmp_path: Path):
+def file_of(root: Path, key: str) -> Path:
+    return root / key[:2] / f"{key}.json"
+
+
+def test_files_are_plain_json_with_their_own_key_and_a_checksum(tmp_path: Path):
     FolderCalls(tmp_path).put(KEY, ANSWER)
-    assert json.loads((tmp_path / KEY[:2] / f"{KEY}.json").read_text("ascii")) == ANSWER
+    stored = json.loads(file_of(tmp_path, KEY).read_text("ascii"))
+    assert stored["key"] == KEY
+    assert stored["stored"] == ANSWER
+    assert len(stored["crc32"]) == 8
+
+
+def test_a_bit_that_flips_anywhere_in_an_answer_is_noticed(tmp_path: Path):
+    calls = FolderCalls(tmp_path)
+    calls.put(KEY, ANSWER)
+    path = file_of(tmp_path, KEY)
+    whole = path.read_bytes()
+    for bit in range(8 * len(whole)):
+        place = bit // 8
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << bit % 8]) + whole[place + 1 :])
+        try:
+            assert calls.get(KEY) == ANSWER  # \ud83c and \ud83C are the same character
+        except StoreError as error:
+            assert f"{KEY}.json: damaged" in str(error)  # noqa: PT017 - not every flip changes what is said
+
+
+def test_answers_that_changed_places_are_refused_with_both_names(tmp_path: Path):
+    calls = FolderCalls(tmp_path)
+    keys = [fingerprint(n) for n in range(3)]
+    for number, key in enumerate(keys):
+        calls.put(key, {"text": f"answer {number}"})
+    contents = [file_of(tmp_path, key).read_bytes() for key in keys]
+    for key, content in zip(keys, contents[1:] + contents[:1], strict=True):
+        file_of(tmp_path, key).write_bytes(content)
+    for key, other in zip(keys, keys[1:] + keys[:1], strict=True):
+        with pytest.raises(StoreError, match=f"{key}.json: holds the answer to another question .{other}"):
+            calls.get(key)
+
+
+def test_an_answer_stored_before_there_were_checksums_is_read_as_it_is(tmp_path: Path):
+    judgement = {"answer": True, "probability": 0.5, "status": "ok", "usage": {}}
+    for before in (ANSWER, judgement, {"requests": ["a"], "id": "job"}, {"chat": True}):
+        path = file_of(tmp_path, KEY)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(before))
+        assert FolderCalls(tmp_path).get(KEY) == before
+
+
+def test_a_person_may_lay_a_file_out_anew(tmp_path: Path):
+    FolderCalls(tmp_path).put(KEY, ANSWER)
+    path = file_of(tmp_path, KEY)
+    path.write_text(json.dumps(json.loads(path.read_text()), indent=2))
+    assert FolderCalls(tmp_path).get(KEY) == ANSWER
+
+
+def test_what_is_no_answers_file_is_not_listed(tmp_path: Path):
+    FolderCalls(tmp_path).put(KEY, ANSWER)
+    for name in (f"._{KEY}.json", "notes.txt", f"{KEY}.json~"):
+        (tmp_path / KEY[:2] / name).write_text("")
+    assert list(FolderCalls(tmp_path).keys()) == [KEY]
