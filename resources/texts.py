@@ -6,8 +6,10 @@ the place and a remedy, since leaving them out would change the corpus in silenc
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +24,9 @@ from neuroscribe.ports.sources import CorpusSource
 from neuroscribe.ports.stores import Progress
 from neuroscribe.study.spec import CorpusSpec
 from neuroscribe.text.corpus import Document
+from resources.globs import matching_files
 from resources.models.artefacts import Artefacts
-
-_GLOB = frozenset("*?[")
+from resources.store.files import place, store_errors
 
 
 class WikipediaLeads:
@@ -51,8 +53,9 @@ class TextFiles:
 
     def __init__(self, pattern: str, *, text_column: str, endpoint_url: str | None = None):
         self._pattern = pattern
+        self._about = f"corpus.files = {pattern!r}"
         self._text_column = text_column
-        self._options: dict[str, Any] = {"endpoint_url": endpoint_url} if pattern.startswith("s3://") else {}
+        self._endpoint_url = endpoint_url
 
     @property
     def revision(self) -> str:
@@ -61,19 +64,19 @@ class TextFiles:
 
     @cached_property
     def _revision(self) -> str:
-        return fingerprint([hashlib.sha256(_content(path)).hexdigest() for path in self.paths])
+        return fingerprint([hashlib.sha256(self._content(path)).hexdigest() for path in self.paths])
 
     @cached_property
     def paths(self) -> "list[UPath]":
         """The files, sorted by path; raises CorpusError when there is none or one of another kind."""
-        try:
-            paths = [path for path in _matching(self._pattern, self._options) if path.is_file()]
-        except OSError as error:
-            raise CorpusError(f"corpus.files = {self._pattern!r} cannot be listed ({error})") from error
+        with self._errors(self._pattern, "listed"):
+            try:
+                paths = list(matching_files(self._pattern, self._place))
+            except (ValueError, NotImplementedError) as error:
+                raise CorpusError(f"{self._about} is no path or glob ({error}); correct it") from error
         if not paths:
-            raise CorpusError(
-                f"corpus.files = {self._pattern!r} names no file; give a file, or a glob as in texts/*.txt"
-            )
+            where = f" below {Path('~').expanduser()}" if self._pattern.startswith("~/") else ""
+            raise CorpusError(f"{self._about} names no file{where}; give a file, or a glob as in texts/*.txt")
         for path in paths:
             if path.suffix not in {".txt", ".jsonl", ".parquet"}:
                 raise CorpusError(
@@ -82,15 +85,35 @@ class TextFiles:
                 )
         return sorted(paths, key=str)
 
+    def check(self) -> None:
+        """Raise CorpusError unless there are files and the first can be opened, before anything is loaded."""
+        with self._errors(self.paths[0], "read"), self.paths[0].open("rb") as file:
+            file.read(1)
+
+    def _place(self, address: str) -> UPath:
+        return place(address, about="corpus.files", kind=CorpusError, endpoint_url=self._endpoint_url)
+
+    def _errors(self, path: object, done: str) -> AbstractContextManager[None]:
+        return store_errors(path, done, about=self._about, kind=CorpusError, elsewhere="other files")
+
     def documents(self) -> Iterator[Document]:
         """Yield the documents file by file; raises CorpusError naming the place of what is no text."""
-        readers = {".txt": _whole, ".jsonl": self._lines, ".parquet": self._rows}
+        readers = {".txt": self._whole, ".jsonl": self._lines, ".parquet": self._rows}
         for path in self.paths:
             yield from readers[path.suffix](path)
 
+    def _whole(self, path: UPath) -> Iterator[Document]:
+        """Yield a whole file as one document."""
+        yield Document(source=path.name, text=_decoded(path, self._content(path)))
+
+    def _content(self, path: UPath) -> bytes:
+        with self._errors(path, "read"):
+            return path.read_bytes()
+
     def _lines(self, path: UPath) -> Iterator[Document]:
         """Yield one document per JSON line that is not blank."""
-        for number, line in enumerate(_decoded(path).split("\n"), start=1):
+        lines = _decoded(path, self._content(path)).split("\n")
+        for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
             try:
@@ -105,11 +128,7 @@ class TextFiles:
         """Return the text of a JSON line."""
         text = row.get(self._text_column) if isinstance(row, dict) else None
         if not isinstance(text, str):
-            keys = ", ".join(row) if isinstance(row, dict) else f"a {type(row).__name__}"
-            raise CorpusError(
-                f"{path}, line {number}: no text under {self._text_column!r} (found {keys or 'nothing'}); set"
-                " corpus.text_column to the key that holds the text"
-            )
+            raise CorpusError(f"{path}, line {number}: {_no_text(row, self._text_column)}")
         try:
             text.encode("utf-8")
         except UnicodeEncodeError as error:
@@ -133,15 +152,13 @@ class TextFiles:
         """Return the column of a Parquet file that holds the text."""
         name = self._text_column
         try:
-            with path.open("rb") as file:
-                schema = pl.read_parquet_schema(file)
-            if schema.get(name) != pl.String():
-                columns = ", ".join(f"{column} ({dtype})" for column, dtype in schema.items())
-                raise CorpusError(
-                    f"{path}: has no column {name!r} of text (found {columns}); set corpus.text_column to one"
-                )
-            with path.open("rb") as file:
-                return pl.read_parquet(file, columns=[name])[name]
+            with self._errors(path, "read"):
+                with path.open("rb") as file:
+                    schema = pl.read_parquet_schema(file)
+                if fault := _no_column(schema, name):
+                    raise CorpusError(f"{path}: {fault}")
+                with path.open("rb") as file:
+                    return pl.read_parquet(file, columns=[name])[name]
         except pl.exceptions.PolarsError as error:
             raise CorpusError(f"{path}: no readable Parquet file ({error}); write it anew") from error
 
@@ -154,10 +171,15 @@ class Texts(dg.ConfigurableResource):
     endpoint_url: str | None = Field(default=None, description="S3 server other than the usual one")
 
     def open(self, spec: CorpusSpec, *, progress: Progress | None = None) -> CorpusSource:
-        """Return the source of a corpus; raises ArtefactError when pinned text cannot be had."""
+        """Return the source of a corpus.
+
+        Raises ArtefactError when pinned text cannot be had, and CorpusError for files that cannot.
+        """
         if spec.artefact is None:
             assert spec.files is not None
-            return TextFiles(spec.files, text_column=spec.text_column, endpoint_url=self.endpoint_url)
+            files = TextFiles(spec.files, text_column=spec.text_column, endpoint_url=self.endpoint_url)
+            files.check()
+            return files
         artefacts = Artefacts(Path(self.cache_dir), hub=self.hub, progress=progress)
         path = artefacts.fetch(spec.artefact)
         if path.suffix != ".json":
@@ -168,28 +190,8 @@ class Texts(dg.ConfigurableResource):
         return WikipediaLeads(path, revision=artefacts.pin(spec.artefact).sha256)
 
 
-def _matching(pattern: str, options: dict[str, Any]) -> "Iterable[UPath]":
-    """Return what a path or glob names."""
-    protocol, mark, rest = pattern.rpartition("://")
-    parts = rest.split("/")
-    first = next((index for index, part in enumerate(parts) if _GLOB & set(part)), None)
-    if first is None:
-        return [UPath(pattern, **options)]
-    folder = "/".join(parts[:first]) or ("/" if rest.startswith("/") else ".")
-    return UPath(f"{protocol}{mark}{folder}", **options).glob("/".join(parts[first:]))
-
-
-def _content(path: UPath) -> bytes:
-    """Return a file's bytes, or tell why they cannot be had."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise CorpusError(f"{path}: cannot be read ({error}); check its permissions") from error
-
-
-def _decoded(path: UPath) -> str:
+def _decoded(path: UPath, data: bytes) -> str:
     """Return a file's text, without the mark that some editors put before it."""
-    data = _content(path)
     try:
         return data.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
@@ -198,6 +200,45 @@ def _decoded(path: UPath) -> str:
             f"{path}: byte {error.start} (line {line}) is no UTF-8 ({error.reason}); convert the file to"
             " UTF-8 or leave it out"
         ) from error
+
+
+def _no_text(row: object, key: str) -> str:
+    """Return why a JSON line has no text: the key is absent, or holds null or something else."""
+    set_key = "set corpus.text_column to the key that holds the text"
+    if not isinstance(row, dict):
+        return f"a {_kind(row)} where an object with the key {key!r} belongs; correct or remove the line"
+    if key not in row:
+        return f"no key {key!r} (found {_listed(map(str, row))}); {set_key}"
+    if row[key] is None:
+        return f"{key!r} is null; remove lines without text"
+    return f"{key!r} holds a {_kind(row[key])}, no text; {set_key}"
+
+
+def _kind(value: object) -> str:
+    """Return what JSON calls a value."""
+    names = {dict: "object", list: "list", str: "text", bool: "boolean", type(None): "null"}
+    return names.get(type(value), "number")
+
+
+def _no_column(schema: Mapping[str, Any], name: str) -> str:
+    """Return why a Parquet file has no column of text, or ""."""
+    columns = _listed(f"{column} ({dtype})" for column, dtype in schema.items())
+    set_column = f"set corpus.text_column to a column of text (found {columns})"
+    match schema.get(name):
+        case pl.String():
+            return ""
+        case None:
+            return f"has no column {name!r}; {set_column}"
+        case pl.Null():
+            return f"column {name!r} is null in every row; {set_column}"
+        case other:
+            return f"column {name!r} holds {other}, no text; {set_column}"
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Return names as a list that stays readable where there are many or long ones."""
+    some = [name[:80] for name in islice(names, 21)]
+    return ", ".join([*some[:20], *(["..."] if len(some) > 20 else [])]) or "nothing"
 
 
 def _fault(error: ValueError | RecursionError) -> str:
@@ -209,8 +250,3 @@ def _fault(error: ValueError | RecursionError) -> str:
             return "nested too deeply"
         case _:
             return "a number has too many digits"
-
-
-def _whole(path: UPath) -> Iterator[Document]:
-    """Yield a whole file as one document."""
-    yield Document(source=path.name, text=_decoded(path))

@@ -42,10 +42,10 @@ _WORDS: Mapping[int, str] = {
     errno.EISDIR: "a folder stands in the file's place; move it away",
     errno.ENOTEMPTY: "a folder that is not empty stands in the place; move it away",
     errno.ELOOP: "symbolic links lead in a circle there; correct them",
-    errno.ENAMETOOLONG: "the name is too long for this disk; choose a shorter one for the study or the folder",
+    errno.ENAMETOOLONG: "the name is too long for this disk; choose a shorter one for study or folder",
     errno.EFBIG: "the file is larger than the disk, or `ulimit -f`, allows; choose {elsewhere} or raise the"
     " limit",
-    errno.EIO: "the disk fails to read or write (an input/output error); check it, and choose {elsewhere}",
+    errno.EIO: "the disk fails to read or write (an input/output error); check it, or choose {elsewhere}",
     errno.ESTALE: "the network disk has been changed under the process (a stale file handle); mount it anew"
     " and start again",
     errno.ENOTCONN: "the network disk is not connected; mount it anew and start again",

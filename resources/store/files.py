@@ -34,7 +34,11 @@ _WITHOUT_CREDENTIALS = (
 
 
 def place(
-    address: str | Path, *, about: str, kind: type[NeuroscribeError] = StoreError, **options: Any
+    address: str | Path,
+    *,
+    about: str,
+    kind: type[NeuroscribeError] = StoreError,
+    endpoint_url: str | None = None,
 ) -> UPath:
     """Return where an address leads: a local path, `~` being the user's folder, or `s3://bucket/prefix`.
 
@@ -46,11 +50,13 @@ def place(
         if not mark:
             return UPath(Path(address).expanduser())
         if scheme in _SCHEMES:
-            return UPath(address, **(options if _is_remote(address) else {}))
+            # A cached listing would hide what another worker has just written.
+            remote: dict[str, Any] = {"use_listings_cache": False, "endpoint_url": endpoint_url}
+            return UPath(address, **(remote if _is_remote(address) else {}))
     except (ValueError, RuntimeError) as error:  # no user's folder is known, or no bucket has such a name
-        raise kind(f"{about}: {str(address)!r} leads nowhere ({error}); correct it") from error
+        raise kind(f"{about} = {str(address)!r} leads nowhere ({error}); correct it") from error
     raise kind(
-        f"{about}: {str(address)!r} is of the kind {scheme}://, which is not reached; name a local folder or"
+        f"{about} = {str(address)!r} is of the kind {scheme}://, which is not reached; name a local folder or"
         " s3://bucket/prefix"
     )
 
@@ -59,9 +65,7 @@ class Files:
     """The files below one root, by relative path with `/` between folders."""
 
     def __init__(self, root: str | Path, *, endpoint_url: str | None = None) -> None:
-        # A cached listing would hide what another worker has just written.
-        remote: dict[str, Any] = {"use_listings_cache": False, "endpoint_url": endpoint_url}
-        self._root = place(root, about="NEUROSCRIBE_STORE", **remote)
+        self._root = place(root, about="NEUROSCRIBE_STORE", endpoint_url=endpoint_url)
 
     @property
     def is_local(self) -> bool:
@@ -229,13 +233,13 @@ def store_errors(
     kind: type[NeuroscribeError] = StoreError,
     elsewhere: str = STORE,
 ) -> Iterator[None]:
-    """Turn failures of disk, network and permission into an error of a kind about `path`, else a StoreError.
+    """Turn failures of disk, network and permission into an error of some kind about `path`.
 
     `about` is the setting that names the path, `elsewhere` what else may be chosen.
     """
 
     def told(error: Exception) -> NeuroscribeError:
-        where = f"{about}: {path}" if about else path
+        where = about if repr(str(path)) in about else f"{about}: {path}" if about else path
         return kind(f"{where}: cannot be {done}: {_remedy(path, error, elsewhere)} ({error})")
 
     try:

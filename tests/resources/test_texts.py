@@ -72,9 +72,11 @@ def test_json_lines_are_documents_and_blank_lines_are_not(tmp_path: Path) -> Non
     ("line", "finding"),
     [
         ('{"text": "torn', r"line 2: no valid JSON"),
-        ('{"body": "x"}', r"line 2: no text under 'text' \(found body\).*text_column"),
-        ('{"text": null}', r"line 2: no text under 'text'"),
-        ("[1]", r"line 2: no text under 'text' \(found a list\)"),
+        ('{"body": "x"}', r"line 2: no key 'text' \(found body\); set corpus.text_column"),
+        ('{"text": null}', r"line 2: 'text' is null; remove lines without text"),
+        ('{"text": 5}', r"line 2: 'text' holds a number, no text; set corpus.text_column"),
+        ('{"text": ["a"]}', r"line 2: 'text' holds a list, no text"),
+        ("[1]", r"line 2: a list where an object with the key 'text' belongs"),
         ('{"text": "half a \\ud800 pair"}', r"line 2: character 7 of 'text'.*surrogate pair \(\\ud800\)"),
         ("[" * 100_000, r"line 2: no valid JSON \(nested too deeply\)"),
         ('{"text": "x", "n": ' + "9" * 5000 + "}", r"line 2: no valid JSON \(a number has too many digits\)"),
@@ -99,10 +101,15 @@ def test_parquet_rows_are_documents(tmp_path: Path) -> None:
 def test_a_parquet_file_without_the_column_is_answered_with_its_columns(tmp_path: Path) -> None:
     pl.DataFrame({"id": [1], "body": ["one"]}).write_parquet(tmp_path / "a.parquet")
 
-    with pytest.raises(
-        CorpusError, match=r"no column 'text' of text \(found id \(Int64\), body \(String\)\)"
-    ):
+    with pytest.raises(CorpusError, match=r"has no column 'text'; .*found id \(Int64\), body \(String\)"):
         read(tmp_path / "a.parquet")
+
+
+def test_a_column_of_another_type_or_of_nulls_alone_is_said_to_be_one(tmp_path: Path) -> None:
+    for column, finding in (([1, 2], "'text' holds Int64, no text"), ([None], "'text' is null in every row")):
+        pl.DataFrame({"text": column}).write_parquet(tmp_path / "a.parquet")
+        with pytest.raises(CorpusError, match=finding):
+            read(tmp_path / "a.parquet")
 
 
 def test_a_row_without_text_is_not_left_out_in_silence(tmp_path: Path) -> None:
@@ -150,3 +157,82 @@ def test_files_on_s3_are_read_like_local_ones(bucket) -> None:
 
     assert list(source.documents()) == [Document("a.txt", HOSTILE), Document("b.txt", "second")]
     assert len(source.revision) == 64
+
+
+def texts_in(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name, encoding="utf-8")
+
+
+def names(pattern: str | Path) -> list[str]:
+    return [document.text for document in read(pattern)]
+
+
+def test_a_glob_leaves_out_names_that_begin_with_a_dot_as_a_shell_does(tmp_path: Path) -> None:
+    texts_in(tmp_path, "a.txt", "._a.txt", ".#a.txt", ".ipynb_checkpoints/a.txt", "b/c.txt", "b/.git/d.txt")
+    assert names(tmp_path / "*.txt") == ["a.txt"]
+    assert names(tmp_path / "**/*.txt") == ["a.txt", "b/c.txt"]
+    assert names(tmp_path / "*/*.txt") == ["b/c.txt"]
+
+
+def test_what_names_the_dot_itself_gets_such_names(tmp_path: Path) -> None:
+    texts_in(tmp_path, "a.txt", ".b.txt", ".c/d.txt", ".e/.f.txt")
+    assert names(tmp_path / ".*.txt") == [".b.txt"]
+    assert names(tmp_path / ".b.txt") == [".b.txt"]
+    assert names(tmp_path / ".c/*.txt") == [".c/d.txt"]
+    assert names(tmp_path / ".*/*.txt") == [".c/d.txt"]
+    assert names(tmp_path / "**/.e/**/.f*") == [".e/.f.txt"]
+
+
+def test_a_hidden_folder_above_the_glob_is_no_matter(tmp_path: Path) -> None:
+    texts_in(tmp_path, ".hidden/x/a.txt")
+    assert names(tmp_path / ".hidden/x/*.txt") == [".hidden/x/a.txt"]
+
+
+def test_a_name_that_is_there_with_its_brackets_is_no_pattern(tmp_path: Path) -> None:
+    texts_in(tmp_path, "notes [2024]/a.txt", "notes [2024]/b[1].txt", "notes 2/c.txt", "d1.txt", "d2.txt")
+    assert names(tmp_path / "notes [2024]/*.txt") == ["notes [2024]/a.txt", "notes [2024]/b[1].txt"]
+    assert names(tmp_path / "notes [2024]/b[1].txt") == ["notes [2024]/b[1].txt"]
+    assert names(tmp_path / "d[12].txt") == ["d1.txt", "d2.txt"]
+
+
+def test_s3_has_hidden_names_and_brackets_as_a_disk_has(bucket) -> None:
+    for name in ("a.txt", "._a.txt", ".git/b.txt", "c [1]/d.txt"):
+        bucket.client.put_object(Bucket="neurons", Key=f"store/{name}", Body=name.encode())
+
+    def found(pattern: str) -> list[str]:
+        source = Texts(endpoint_url=bucket.endpoint_url).open(CorpusSpec(files=pattern, sequences=1))
+        return [document.text for document in source.documents()]
+
+    assert found(f"{bucket.root}/**/*.txt") == ["a.txt", "c [1]/d.txt"]
+    assert found(f"{bucket.root}/*.txt") == ["a.txt"]
+    assert found(f"{bucket.root}/c [1]/*.txt") == ["c [1]/d.txt"]
+    assert found(f"{bucket.root}/.git/*.txt") == [".git/b.txt"]
+
+
+@pytest.mark.parametrize(
+    ("files", "finding"),
+    [
+        ("gs://bucket/*.txt", "of the kind gs://, which is not reached; name a local folder or s3://"),
+        ("https://host/a.txt", "of the kind https://, which is not reached"),
+        ("foo://bucket/a.txt", "of the kind foo://"),
+        ("s3://nowhere/a/*.txt", "names no file|the bucket does not exist"),
+        ("a\0b.txt", "names no file|no path or glob"),
+        ("texts/**x/*.txt", "names no file|no path or glob"),
+        ("~nobody-of-this-name/*.txt", "leads nowhere"),
+        ("~/no texts of ours/*.txt", "names no file below /"),
+    ],
+)
+def test_files_that_are_not_reached_are_refused_when_they_are_opened(
+    s3_endpoint: str, files: str, finding: str
+) -> None:
+    with pytest.raises(CorpusError, match=finding) as raised:
+        Texts(endpoint_url=s3_endpoint).open(CorpusSpec(files=files, sequences=1))
+    assert str(raised.value).startswith("corpus.files = ")
+
+
+def test_files_that_may_not_be_read_are_refused_when_they_are_opened(tmp_path: Path) -> None:
+    (tmp_path / "loop.txt").symlink_to(tmp_path / "loop.txt")
+    with pytest.raises(CorpusError, match=r"names no file|lead in a circle"):
+        Texts().open(CorpusSpec(files=str(tmp_path / "loop.txt"), sequences=1))
