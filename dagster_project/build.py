@@ -8,8 +8,11 @@ import dagster as dg
 
 from assets.checks import score_checks
 from dagster_project.automation import nightly
+from dagster_project.broken import broken_defs
 from dagster_project.environments import Environment
 from dagster_project.jobs import study_jobs
+from neuroscribe.errors import NeuroscribeError
+from neuroscribe.study.files import Studies
 from neuroscribe.study.spec import Study
 from neuroscribe.study.stages import stages_of
 
@@ -22,11 +25,23 @@ def build_defs(
 ) -> dg.Definitions:
     """Return the definitions of some studies; `resource_overrides` replaces adapters by name."""
     parts = [_study_defs(study) for study in studies]
-    shared = dg.Definitions(
-        resources={**environment.resources(), **(resource_overrides or {})},
-        executor=dg.in_process_executor,
-    )
-    return dg.Definitions.merge(*parts, shared)
+    return dg.Definitions.merge(*parts, _shared(environment, resource_overrides or {}))
+
+
+def location_defs(studies: Studies, *, environment: Environment) -> dg.Definitions:
+    """Return the definitions of a folder's studies; one that is broken is shown and takes no other down."""
+    parts: list[dg.Definitions] = []
+    broken: dict[str, NeuroscribeError] = dict(studies.broken)
+    for study in studies.values():
+        try:
+            parts.append(_study_defs(study))
+        except NeuroscribeError as error:
+            broken[study.name] = error
+    return dg.Definitions.merge(*parts, broken_defs(broken), _shared(environment, {}))
+
+
+def _shared(environment: Environment, overrides: Mapping[str, Any]) -> dg.Definitions:
+    return dg.Definitions(resources={**environment.resources(), **overrides}, executor=dg.in_process_executor)
 
 
 def _study_defs(study: Study) -> dg.Definitions:

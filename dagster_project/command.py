@@ -36,8 +36,15 @@ def study_parser(name: str, about: str | None, *, layers: str, default: str | No
 
 
 def chosen(options: Namespace, environment: Environment) -> tuple[Study, Sequence[int] | None]:
-    """Return the study and the layers that a user named, None for layers that nobody named."""
-    study = chosen_study(read_studies(environment.studies), options.study)
+    """Return the study and the layers that a user named, None for layers that nobody named.
+
+    Others that are broken get a line each: they are no matter here, and nobody would look for them otherwise.
+    """
+    studies = read_studies(environment.studies)
+    study = chosen_study(studies, options.study)
+    for error in studies.broken.values():
+        first = str(error).partition("\n")[0]
+        sys.stderr.write(f"warning: another study is left out: {escaped(first.encode(errors='replace'))}\n")
     return study, None if options.layers is None else chosen_layers(study, options.layers)
 
 

@@ -53,6 +53,6 @@ def read_study(path: Path) -> Study:
     return files.read_study(path, KnownStudy)
 
 
-def read_studies(folder: Path) -> dict[str, Study]:
-    """Read every study of a folder, by name; raises StudyError for an empty folder or a bad file."""
+def read_studies(folder: Path) -> files.Studies:
+    """Read every study of a folder, sound or broken; raises StudyError for one without any."""
     return files.read_studies(folder, KnownStudy)

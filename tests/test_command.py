@@ -48,6 +48,20 @@ def test_the_study_and_its_layers_are_those_that_were_typed(environment: Environ
     assert chosen(parser.parse_args(["planted"]), environment)[1] is None
 
 
+def test_other_studies_that_are_broken_get_a_line_each_and_stop_nothing(tmp_path: Path, capsys: Any) -> None:
+    path = write_planted_study(tmp_path, base_url="http://x/v1", documents=1)
+    (path.parent / "other.toml").write_text("[subject\x1b\n")
+    environment = Environment.read({"NEUROSCRIBE_STUDIES": str(path.parent)})
+    parser = study_parser("x", None, layers="some")
+    capsys.readouterr()
+    assert chosen(parser.parse_args(["planted"]), environment)[0].name == "planted"
+    warning = capsys.readouterr().err
+    assert warning.startswith(f"warning: another study is left out: {path.parent}/other.toml: not valid TOML")
+    assert warning.count("\n") == 1
+    with pytest.raises(StudyError, match=r"other\.toml"):
+        chosen(parser.parse_args(["other"]), environment)
+
+
 def test_a_study_is_required_unless_there_is_a_default(capsys: Any) -> None:
     assert study_parser("x", None, layers="some", default="embedded").parse_args([]).study == "embedded"
     with pytest.raises(SystemExit, match="2"):

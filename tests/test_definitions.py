@@ -6,7 +6,8 @@ import dagster as dg
 import pytest
 
 from assets.stage import key
-from dagster_project.build import build_defs
+from dagster_project.broken import ASSET, broken_defs
+from dagster_project.build import build_defs, location_defs
 from dagster_project.environments import ROOT, Environment
 from neuroscribe.errors import StudyError
 from neuroscribe.kinds import KnownStudy, read_studies
@@ -130,9 +131,38 @@ def test_a_file_in_the_studies_folder_adds_a_graph(environment: Environment, tmp
     text = (ROOT / "studies" / "embedded.toml").read_text(encoding="utf-8")
     (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
 
-    defs = build_defs(read_studies(tmp_path).values(), environment=environment)
+    defs = location_defs(read_studies(tmp_path), environment=environment)
 
     assert {spec.key.path[0] for spec in defs.resolve_all_asset_specs()} == {"mine"}
+
+
+def test_a_broken_study_is_shown_with_its_message_beside_the_sound_ones(
+    environment: Environment, tmp_path: Path
+) -> None:
+    text = (ROOT / "studies" / "embedded.toml").read_text(encoding="utf-8")
+    (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
+    (tmp_path / "my-own.toml").write_text(text, encoding="utf-8")
+    (tmp_path / "my own.toml").write_text("[", encoding="utf-8")
+    (tmp_path / "toy.toml").write_text(f'{text}\n[publish]\nlayouts = ["parquet", "toy"]', encoding="utf-8")
+
+    defs = location_defs(read_studies(tmp_path), environment=environment)
+
+    dg.Definitions.validate_loadable(defs)
+    specs = {spec.key.path[0]: spec for spec in defs.resolve_all_asset_specs() if spec.key.path[1] == ASSET}
+    assert set(specs) == {"my_own", "my_own_", "toy"}
+    assert "layouts names 'toy'" in str(specs["toy"].description)
+    assert "my-own.toml: the file's name" in f"{specs['my_own'].description}{specs['my_own_'].description}"
+    assert any(spec.key.path == ["mine", "scores"] for spec in defs.resolve_all_asset_specs())
+
+
+def test_a_broken_study_does_not_materialise_and_says_why() -> None:
+    defs = broken_defs({"mine": StudyError("mine.toml: unknown key `x`")})
+    with dg.instance_for_test() as instance:
+        job = defs.resolve_implicit_global_asset_job_def()
+        result = job.execute_in_process(instance=instance, raise_on_error=False)
+    failed = next(event for event in result.all_events if event.is_step_failure)
+    assert failed.step_failure_data.user_failure_data
+    assert "mine.toml: unknown key `x`" in str(failed.step_failure_data.user_failure_data.description)
 
 
 def test_another_explainer_setting_makes_only_explanations_new() -> None:

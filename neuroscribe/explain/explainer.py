@@ -17,7 +17,7 @@ from neuroscribe.explain.pairs import Excerpts
 from neuroscribe.explain.wording import ANSWERS, AnswerForm, Wording, wording, wording_text
 from neuroscribe.ports.replies import Message
 from neuroscribe.study.kinds import ExplainerSpec
-from neuroscribe.study.sections import Capability, Positive
+from neuroscribe.study.sections import MOST, Capability, Positive
 
 NO_TOKEN = "no token has a positive mean"  # noqa: S105 - no password
 SILENT = "no training exemplar shows the neuron firing"
@@ -100,7 +100,7 @@ class Showing(Asking):
     """An explainer that shows an LLM a neuron's excerpts."""
 
     excerpts: Positive = 5
-    excerpt_tokens: Annotated[int, Field(ge=4)] = Field(
+    excerpt_tokens: Annotated[int, Field(ge=4, le=MOST)] = Field(
         default=64, description="tokens shown around each peak"
     )
 
@@ -123,4 +123,4 @@ class Showing(Asking):
 class Marking(Showing):
     """An explainer that shows excerpts with the strongly firing tokens marked."""
 
-    excerpt_tokens: Annotated[int, Field(ge=4)] = 16
+    excerpt_tokens: Annotated[int, Field(ge=4, le=MOST)] = 16

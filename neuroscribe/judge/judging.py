@@ -14,13 +14,15 @@ from neuroscribe.judge.prompts import prompt_identity
 from neuroscribe.ports.sources import EncoderSource, Models
 from neuroscribe.ports.stores import Progress
 from neuroscribe.study.kinds import JudgeSpec
-from neuroscribe.study.sections import Capability
+from neuroscribe.study.sections import MOST, Capability
 
 
 class Judging(JudgeSpec):
     """The settings of a scorer that judges. A kind is a module of its own."""
 
-    excerpt_tokens: Annotated[int, Field(ge=4)] = Field(default=32, description="tokens of an excerpt")
+    excerpt_tokens: Annotated[int, Field(ge=4, le=MOST)] = Field(
+        default=32, description="tokens of an excerpt"
+    )
 
     @abstractmethod
     def judge(self, models: Models, *, by_first_token: bool) -> Judge:

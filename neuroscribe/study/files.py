@@ -1,7 +1,6 @@
 """Reads studies from TOML files and picks one, and layers of it, by what a person typed."""
 
-import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -11,17 +10,45 @@ from pydantic import BaseModel, ValidationError
 from neuroscribe.errors import StudyError
 from neuroscribe.study.sections import models_in
 from neuroscribe.study.spec import Study
+from neuroscribe.study.toml import brief, study_data
 
 _BY_KIND = (("explainers",), ("simulators",), ("scorers",))
 """Tables of a study whose sections each have a kind, at the place of whose name pydantic puts it, too."""
 _CHOICES = ("tuple[", "literal[", "constrained-")
 """What pydantic puts into the place of a problem for each form that a value may take."""
+_MOST_LINES = 20
+"""Of a message about one file."""
+
+
+class Studies(Mapping[str, Study]):
+    """The sound studies of a folder by name, and what is wrong with the others."""
+
+    def __init__(self, sound: Mapping[str, Study], broken: Mapping[str, StudyError]) -> None:
+        self._sound = sound
+        self.broken = broken
+        """By name; the message names the file."""
+
+    def __getitem__(self, name: str) -> Study:
+        """Return a sound study; raises KeyError for any other."""
+        return self._sound[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names of the sound studies, in order."""
+        return iter(self._sound)
+
+    def __len__(self) -> int:
+        """Return how many are sound."""
+        return len(self._sound)
 
 
 def _explained(path: Path, problems: Iterable[Any], study: type[Study]) -> list[str]:
     """Return pydantic's problems with a file as lines, one per key."""
     by_key = [list(same) for _, same in groupby(problems, lambda problem: _without_choice(problem["loc"]))]
-    return [_line(path, same[0] if len(same) == 1 else _joined(same), study) for same in by_key]
+    shown = [
+        _line(path, same[0] if len(same) == 1 else _joined(same), study) for same in by_key[:_MOST_LINES]
+    ]
+    more = len(by_key) - len(shown)
+    return [*shown, f"{path}: and {more} more; correct these first"] if more else shown
 
 
 def _without_choice(location: tuple[str | int, ...]) -> tuple[str | int, ...]:
@@ -46,17 +73,18 @@ def _line(path: Path, problem: Any, study: type[Study]) -> str:
             )
         case "extra_forbidden":
             known = ", ".join(_known_keys(problem["loc"], study))
-            return f"{path}: unknown key `{key}`; known keys here: {known}"
+            return f"{path}: unknown key `{brief(key)}`; known keys here: {known}"
         case "missing":
             return f"{path}: key `{key}` is missing; add it (README.md lists the sections)"
         case "union_tag_invalid":
-            context = problem["ctx"]
-            return f"{path}: {key}: unknown kind '{context['tag']}'; give kind = {context['expected_tags']}"
+            tag, known = brief(problem["ctx"]["tag"]), problem["ctx"]["expected_tags"]
+            return f"{path}: {brief(key)}: unknown kind '{tag}'; give kind = {known}"
         case "value_error":
-            where = f"{key}: " if key else ""
+            where = f"{brief(key)}: " if key else ""
             return f"{path}: {where}{problem['ctx']['error']}"
         case _:
-            return f"{path}: key `{key}` is {problem['input']!r}: {problem['msg'].lower()}; correct it"
+            found, finding = brief(repr(problem["input"])), brief(problem["msg"].lower())
+            return f"{path}: key `{brief(key)}` is {found}: {finding}; correct it"
 
 
 def _key(location: tuple[str | int, ...]) -> str:
@@ -83,12 +111,7 @@ def read_study(path: Path, known: type[Study]) -> Study:
 
     Raises StudyError naming file, key, finding and remedy.
     """
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise StudyError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise StudyError(f"{path}: not valid TOML ({error}); correct the line it names") from error
+    data = study_data(path)
     if "name" in data:
         raise StudyError(f"{path}: unknown key `name`; a study is named after its file, so remove the key")
     try:
@@ -97,26 +120,45 @@ def read_study(path: Path, known: type[Study]) -> Study:
         raise StudyError("\n".join(_explained(path, error.errors(), known))) from error
 
 
-def read_studies(folder: Path, known: type[Study]) -> dict[str, Study]:
-    """Read every study of a folder, by name; raises StudyError for an empty folder or a bad file."""
-    studies = {path.stem: read_study(path, known) for path in sorted(folder.glob("*.toml"))}
-    if not studies:
+def read_studies(folder: Path, known: type[Study]) -> Studies:
+    """Read every study of a folder; raises StudyError for one without any.
+
+    Files whose name begins with a dot are those of editors and file systems.
+    """
+    sound: dict[str, Study] = {}
+    broken: dict[str, StudyError] = {}
+    for path in sorted(each for each in folder.glob("*.toml") if not each.name.startswith(".")):
+        try:
+            sound[path.stem] = read_study(path, known)
+        except StudyError as error:
+            broken[path.stem] = error
+    if not sound and not broken:
         raise StudyError(f"{folder}: holds no study; add a .toml file (see studies/embedded.toml)")
-    return studies
+    return Studies(sound, broken)
 
 
-def chosen_study(studies: Mapping[str, Study], name: str) -> Study:
-    """Return the study of that name; an unknown name is answered with those there are."""
+def chosen_study(studies: Studies, name: str) -> Study:
+    """Return the study of that name.
+
+    Raises StudyError for one that is broken, and for an unknown name, naming those there are.
+    """
+    if name in studies.broken:
+        raise studies.broken[name]
     if name not in studies:
-        raise StudyError(f"there is no study {name!r}; studies/ holds {', '.join(sorted(studies))}")
+        there = ", ".join(sorted([*studies, *studies.broken]))
+        raise StudyError(f"there is no study {name!r}; studies/ holds {there}")
     return studies[name]
 
 
 def chosen_layers(study: Study, given: str) -> tuple[int, ...]:
     """Return the layers that a text such as `0,6,12` names; raises StudyError for one that is not there."""
     names = [name.strip() for name in given.split(",")]
-    if wrong := [name for name in names if not name.isdecimal() or int(name) >= study.subject.layers]:
+    if wrong := [name for name in names if not _names_layer(name, study)]:
         raise StudyError(
-            f"--layers names {wrong[0]!r}; study {study.name} has layers 0 to {study.subject.layers - 1}"
+            f"--layers names {brief(wrong[0])!r}; study {study.name} has layers 0 to {study.subject.layers - 1}"
         )
     return tuple(sorted({int(name) for name in names}))
+
+
+def _names_layer(text: str, study: Study) -> bool:
+    return text.isdecimal() and len(text) < 10 and int(text) < study.subject.layers

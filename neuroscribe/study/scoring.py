@@ -27,5 +27,5 @@ class ScoringSpec(Section):
         description="simulate no more sequences of a neuron once the interval of its correlation is narrower",
     )
     bootstrap_samples: Annotated[int, Field(gt=0, le=100_000)] = 1000
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     max_unscored_share: Annotated[float, Field(ge=0, le=1)] = 0.5

@@ -4,8 +4,12 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-Positive = Annotated[int, Field(gt=0)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
+"""Short enough for names of files and folders that are made of several."""
+MOST = 10**9
+"""Larger than any number that a study can mean, and small enough for every type that holds it."""
+Positive = Annotated[int, Field(gt=0, le=MOST)]
+Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 FromList = Field(min_length=1, strict=False)
 """Annotates a tuple that TOML gives as a list; what is in it stays strict."""
 Capability = Literal["reply", "prompt_logprobs", "next_token", "encoder", "subject"]
@@ -19,7 +23,7 @@ class Section(BaseModel):
     Strict, since a boolean or a text in quotes would else pass for a number; a whole number does for a float.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class WeightsSpec(Section):

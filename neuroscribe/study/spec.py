@@ -21,18 +21,23 @@ from neuroscribe.study.sections import (
     Name,
     Positive,
     Section,
+    Seed,
     models_in,
 )
 
 SHORTEST_SEQUENCE, LONGEST_SEQUENCE = 2, 4096
 """Tokens of a sequence; positions are stored in 16 bits."""
+MOST_LAYERS, MOST_NEURONS = 10_000, 10**7
+"""Beyond any model; each layer is a partition that Dagster lists before a model that could tell is loaded."""
+MOST_KEPT = 10**6
+"""Sequences kept of a kind."""
 
 
 class SubjectSpec(ModelSpec):
     """The model under study; its size is stated so that partitions exist before it is loaded."""
 
-    layers: Positive
-    neurons_per_layer: Positive
+    layers: Annotated[int, Field(gt=0, le=MOST_LAYERS)]
+    neurons_per_layer: Annotated[int, Field(gt=0, le=MOST_NEURONS)]
     prefix_token: str | None = Field(
         default=None,
         description="token fed before every sequence and never recorded (BOS); it draws off the attention"
@@ -75,7 +80,7 @@ class CorpusSpec(Section):
     text_column: str = Field(default="text", description="key or column that holds the text")
     sequences: Positive
     sequence_length: Annotated[int, Field(ge=SHORTEST_SEQUENCE, le=LONGEST_SEQUENCE)] = 64
-    seed: int = 0
+    seed: Seed = 0
 
     @model_validator(mode="after")
     def one_source(self) -> "CorpusSpec":
@@ -92,10 +97,10 @@ class CaptureSpec(Section):
         default="positive",
         description="`both` for units whose activations are symmetric, as in gated MLPs",
     )
-    top_k: Annotated[int, Field(ge=4)] = 20
-    random_sequences: Annotated[int, Field(ge=6)] = 30
-    random_exemplars: Annotated[int, Field(ge=3)] = 15
-    quantile_exemplars: Annotated[int, Field(ge=0)] = 1
+    top_k: Annotated[int, Field(ge=4, le=MOST_KEPT)] = 20
+    random_sequences: Annotated[int, Field(ge=6, le=MOST_KEPT)] = 30
+    random_exemplars: Annotated[int, Field(ge=3, le=MOST_KEPT)] = 15
+    quantile_exemplars: Annotated[int, Field(ge=0, le=MOST_KEPT)] = 1
     token_histogram: bool = Field(
         default=True,
         description="count every activation in a bin, for the statistics' histogram and quantiles; the"
@@ -131,7 +136,7 @@ class SampleSpec(Section):
     polarity: Literal["positive", "stronger", "both"] = Field(
         default="positive", description="`stronger`: the side with the larger extreme"
     )
-    seed: int = 0
+    seed: Seed = 0
 
 
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
