@@ -155,7 +155,8 @@ def chosen_layers(study: Study, given: str) -> tuple[int, ...]:
     names = [name.strip() for name in given.split(",")]
     if wrong := [name for name in names if not _names_layer(name, study)]:
         raise StudyError(
-            f"--layers names {brief(wrong[0])!r}; study {study.name} has layers 0 to {study.subject.layers - 1}"
+            f"--layers names {brief(wrong[0])!r}; study {study.name} has layers 0 to"
+            f" {study.subject.layers - 1}"
         )
     return tuple(sorted({int(name) for name in names}))
 

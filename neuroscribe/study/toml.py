@@ -13,7 +13,8 @@ LARGEST = 1 << 20
 DEEPEST = 8
 """Tables and lists within each other; a study needs 3."""
 # The parser's time grows with the square of a key's parts.
-_LONG_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){%d}""" % (2 * DEEPEST))
+_KEY = r"""(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*"""
+_LONG_KEY = re.compile(rf"(?<![\w-])(?:{_KEY}){{{2 * DEEPEST}}}")
 
 
 def study_data(path: Path) -> dict[str, Any]:
