@@ -5,9 +5,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import dagster as dg
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from dagster_project.environments import Environment
+from dagster_project.locks import ends_with_process, holder, locked
 from neuroscribe.errors import StudyError
 from neuroscribe.study.spec import Study
 
@@ -28,12 +29,9 @@ def study_alone(study: Study, environment: Environment) -> Iterator[None]:
     with ExitStack() as stack:
         for folder in folders:
             try:
-                stack.enter_context(_lock(folder, study.name))
-            except Timeout:
-                raise StudyError(
-                    f"study {study.name} is being run by another process from {folder}; wait for it, or stop"
-                    " it: the next run continues where it ended"
-                ) from None
+                stack.enter_context(locked(folder, study.name))
+            except Timeout as taken:
+                raise StudyError(_in_use(study.name, folder, taken)) from None
         yield
 
 
@@ -42,7 +40,7 @@ def close_runs_of_dead_processes(home: Path, instance: dg.DagsterInstance) -> No
     running = instance.get_runs(dg.RunsFilter(statuses=_RUNNING))
     for name in {run.tags[LAUNCHER] for run in running if LAUNCHER in run.tags}:
         try:
-            with _lock(home, name):
+            with locked(home, name):
                 close_abandoned_runs(name, instance)
         except Timeout:
             continue  # its process is alive
@@ -60,6 +58,12 @@ def close_abandoned_runs(study: str, instance: dg.DagsterInstance) -> None:
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
-def _lock(folder: Path, study: str) -> FileLock:
-    """Return the lock of a study in a folder: within one process it may be taken again."""
-    return FileLock(folder / f".{study}.lock", timeout=0, is_singleton=True)
+def _in_use(study: str, folder: Path, taken: Timeout) -> str:
+    """Return what to do while another process holds the lock of a study."""
+    remedy = (
+        "wait for it, or stop it: the next run continues where it ended"
+        if ends_with_process(taken)
+        else "the disk has no locks that end with their process: if that one is gone, remove"
+        f" {taken.lock_file}; the next run continues where it ended"
+    )
+    return f"study {study} is being run from {folder} by another process, {holder(taken)}; {remedy}"

@@ -4,7 +4,10 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import dagster as dg
 import polars as pl
@@ -49,7 +52,7 @@ def _results(
     frame: pl.DataFrame, rules: Sequence[Rule], *, name: str, identify: tuple[str, ...]
 ) -> dict[str, list[dict[str, Any]]]:
     """Return what Great Expectations found, by rule."""
-    with _quiet():
+    with _quiet(), _some_home():
         import great_expectations as gx
         from great_expectations.data_context.types.base import ProgressBarsConfig
 
@@ -161,6 +164,18 @@ def _value(value: object) -> object:
     """Return a plain number or text; pandas gives numpy scalars, and NaN for a missing number."""
     plain = value.item() if hasattr(value, "item") else value  # pyright: ignore[reportAttributeAccessIssue]
     return None if isinstance(plain, float) and math.isnan(plain) else plain
+
+
+@contextmanager
+def _some_home() -> Iterator[None]:
+    """Let a user without a home import Great Expectations, which only makes names of folders of it."""
+    try:
+        Path.home()
+    except RuntimeError:
+        with TemporaryDirectory() as folder, patch.object(Path, "home", return_value=Path(folder)):
+            yield
+    else:
+        yield
 
 
 @contextmanager

@@ -35,9 +35,9 @@ def _enter(environment: Environment) -> None:
 
 def test_a_study_runs_once_per_store_whatever_the_instance(tmp_path: Path) -> None:
     with study_alone(STUDY, _environment(tmp_path, home="one")):
-        with pytest.raises(StudyError, match=r"study embedded is being run by another process from .*store"):
+        with pytest.raises(StudyError, match=r"study embedded is being run from .*store by another process"):
             _elsewhere(lambda: _enter(_environment(tmp_path, home="two")))
-        with pytest.raises(StudyError, match=r"being run by another process from .*one"):
+        with pytest.raises(StudyError, match=r"being run from .*one by another process"):
             _elsewhere(lambda: _enter(_environment(tmp_path, home="one")))
     _elsewhere(lambda: _enter(_environment(tmp_path, home="two")))
 

@@ -21,6 +21,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 from torch import Tensor
 
+from neuroscribe.capture.compiled_code import kept
 from neuroscribe.capture.state import CapturePlan, LayerState
 from neuroscribe.tables.scales import BINS, EIGHTH_OCTAVES, HALF_OCTAVES, HIGHEST_EXPONENT, LOWEST_EXPONENT
 
@@ -75,13 +76,12 @@ def _compiled(*, parallel: bool = False, inline: bool = False, any_order: bool =
     is grouped, so eight or sixteen may be compared at once.
     """
     compiler = numba.njit(
-        cache=True,
         error_model="numpy",
         parallel=parallel,
         inline="always" if inline else "never",
         fastmath={"nnan", "nsz"} if any_order else False,
     )
-    return lambda function: compiler(inspect.unwrap(function))
+    return lambda function: kept(compiler(inspect.unwrap(function)))
 
 
 def take(

@@ -78,7 +78,7 @@ class CorpusSpec(Section):
     artefact: str | None = Field(default=None, description="name in resources/models/artefacts.toml")
     files: str | None = Field(default=None, description="path or glob of .txt, .jsonl or .parquet files")
     text_column: str = Field(default="text", description="key or column that holds the text")
-    sequences: Positive
+    sequences: Annotated[int, Field(gt=0, lt=2**32)]
     sequence_length: Annotated[int, Field(ge=SHORTEST_SEQUENCE, le=LONGEST_SEQUENCE)] = 64
     seed: Seed = 0
 
