@@ -8,9 +8,10 @@ import dagster as dg
 from filelock import Timeout
 
 from dagster_project.environments import Environment
-from dagster_project.locks import ends_with_process, holder, locked
 from neuroscribe.errors import StudyError
 from neuroscribe.study.spec import Study
+from resources.store.files import store_errors
+from resources.store.locks import ends_with_process, holder, locked
 
 LAUNCHER = "neuroscribe/launcher"
 """Tag of the runs that this package launches itself; its value is the study."""
@@ -29,9 +30,12 @@ def study_alone(study: Study, environment: Environment) -> Iterator[None]:
     with ExitStack() as stack:
         for folder in folders:
             try:
-                stack.enter_context(locked(folder, study.name))
+                stack.enter_context(locked(_lock(folder, study.name)))
             except Timeout as taken:
                 raise StudyError(_in_use(study.name, folder, taken)) from None
+            except OSError:
+                with store_errors(_lock(folder, study.name), "locked"):
+                    raise
         yield
 
 
@@ -40,7 +44,7 @@ def close_runs_of_dead_processes(home: Path, instance: dg.DagsterInstance) -> No
     running = instance.get_runs(dg.RunsFilter(statuses=_RUNNING))
     for name in {run.tags[LAUNCHER] for run in running if LAUNCHER in run.tags}:
         try:
-            with locked(home, name):
+            with locked(_lock(home, name)):
                 close_abandoned_runs(name, instance)
         except Timeout:
             continue  # its process is alive
@@ -56,6 +60,10 @@ def close_abandoned_runs(study: str, instance: dg.DagsterInstance) -> None:
         if run.parent_run_id is None:
             instance.report_run_failed(run, "the process that ran it is gone")
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+
+
+def _lock(folder: Path, study: str) -> Path:
+    return folder / f".{study}.lock"
 
 
 def _in_use(study: str, folder: Path, taken: Timeout) -> str:

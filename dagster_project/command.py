@@ -5,7 +5,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping, Sequence
 
-from dagster_project.environments import Environment
+from dagster_project.environments import Environment, settle
 from neuroscribe.errors import NeuroscribeError
 from neuroscribe.kinds import read_studies
 from neuroscribe.study.files import chosen_layers, chosen_study
@@ -51,7 +51,9 @@ def chosen(options: Namespace, environment: Environment) -> tuple[Study, Sequenc
 def status(work: Callable[[Environment], None], variables: Variables | None) -> int:
     """Work in an environment; return 0, or 1 after one message about what went wrong."""
     try:
-        work(Environment.read(variables))
+        environment = Environment.read(variables)
+        settle(environment)
+        work(environment)
     except NeuroscribeError as error:
         # A server or a file name may have put anything into it.
         lines = [escaped(line.encode(errors="replace")) for line in str(error).splitlines()]

@@ -26,6 +26,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from getpass import getuser
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ from resources.models.subject import SubjectModels
 from resources.progress import ProgressDisplay
 from resources.store.calls import Calls
 from resources.store.datasets import Datasets
+from resources.store.disk import finding
 from resources.store.tables import TableFolders, TableIO
 from resources.store.tensors import Tensors
 from resources.texts import Texts
@@ -146,16 +148,40 @@ def use_dagster_home(environment: Environment) -> None:
         if not settings.exists():
             shutil.copyfile(ROOT / "deploy" / "dagster.yaml", settings)
     except OSError as error:
-        raise StoreError(
-            f"{settings}: cannot be written ({error.strerror}); free space, or"
-            " set DAGSTER_HOME to another folder"
-        ) from error
+        remedy = finding(error, settings, elsewhere="another folder (DAGSTER_HOME)")
+        raise StoreError(f"{settings}: cannot be written: {remedy} ({error})") from error
     os.environ["DAGSTER_HOME"] = str(environment.dagster_home)
+
+
+def settle(environment: Environment) -> None:
+    """Tell libraries where they may write, and who runs them: in a container the system may know neither.
+
+    A home is needed by their imports and a name by those of folders, also where nothing is kept there.
+    """
+    cache = Path(environment.cache)
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache / "numba"))
+    if not _has_home():
+        os.environ["HOME"] = str(cache / "home")
+    try:
+        getuser()
+    except (KeyError, OSError):
+        os.environ["USER"] = "neuroscribe"
+
+
+def _has_home() -> bool:
+    """Tell whether the user has a folder, be it one that may only be read: credentials may lie there."""
+    try:
+        return os.access(Path.home(), os.R_OK | os.X_OK)
+    except RuntimeError:
+        return False
 
 
 def _place(value: str) -> str:
     """Return a place as it is if it is an address, absolute or below `~`, else below the project's folder."""
-    return value if "://" in value else str(ROOT / Path(value).expanduser())
+    try:
+        return value if "://" in value else str(ROOT / Path(value).expanduser())
+    except RuntimeError as error:
+        raise StudyError(f"{value!r}: this user has no home, so name the whole path") from error
 
 
 def _key(variable: str, *, by_name: bool) -> str | dg.EnvVar:

@@ -26,8 +26,10 @@ from dagster_project.alone import close_abandoned_runs, close_runs_of_dead_proce
 from dagster_project.build import build_defs
 from dagster_project.command import Variables, chosen, status, study_parser
 from dagster_project.environments import Environment, use_dagster_home
+from dagster_project.history_errors import history_error
 from dagster_project.launch import Launcher
 from dagster_project.outcome import outcome
+from dagster_project.rehearsal import rehearse
 from neuroscribe.capture import check_size
 from neuroscribe.capture.plan import random_sequences
 from neuroscribe.errors import BatchPendingError, StoreError
@@ -132,11 +134,7 @@ def _history(environment: Environment, *, ephemeral: bool) -> Iterator[dg.Dagste
         with dg.DagsterInstance.ephemeral() if ephemeral else dg.DagsterInstance.get() as instance:
             yield instance
     except (OSError, DBAPIError) as error:
-        finding = error.orig if isinstance(error, DBAPIError) else error
-        raise StoreError(
-            f"{environment.dagster_home}: Dagster's history cannot be written ({finding}); free space, or set"
-            " DAGSTER_HOME to another folder, and start again"
-        ) from error
+        raise history_error(error, environment.dagster_home) from error
     except (dg.DagsterInvalidConfigError, YAMLError) as error:
         raise StoreError(
             f"{environment.dagster_home}/dagster.yaml: Dagster cannot read it ({str(error).splitlines()[0]});"
@@ -157,6 +155,7 @@ def preflight(study: Study, resources: dict[str, Any]) -> None:
     random_sequences(study)  # refuses a corpus that holds fewer than are kept of it
     progress = resources["progress"]
     resources["texts"].open(study.corpus, progress=progress)
+    rehearse(study, resources["expectations"], resources["datasets"])
     check_size(study, resources["subject"].open(study.subject, progress=progress))
     models = {"llm": resources["llm"], "encoders": resources["encoders"]}
     asyncio.run(check_models(study, **models, progress=progress))

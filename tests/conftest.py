@@ -2,10 +2,13 @@
 
 import os
 import signal
+from pathlib import Path
 
 from hypothesis import settings
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Not below the first test's own cache, which is gone for the next run.
+os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(__file__).parent.parent / ".cache" / "numba"))
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # Dagster ends its log watchers by SIGINT and waits a minute for those that ignore it, as the background jobs
 # of a script and their children do.

@@ -190,7 +190,10 @@ def test_a_dagster_home_that_cannot_be_written_is_named(bench: Bench) -> None:
     (bench.folder / "file").write_text("in the way", encoding="utf-8")
     bench.variables["DAGSTER_HOME"] = str(bench.folder / "file" / "home")
 
-    assert "set DAGSTER_HOME to another folder" in bench.said()
+    message = bench.said()
+
+    assert "/file is a file where a folder belongs; move it away" in message
+    assert "another folder (DAGSTER_HOME)" in message
 
 
 def test_a_damaged_dagster_yaml_is_named(bench: Bench) -> None:

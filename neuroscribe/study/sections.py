@@ -6,8 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
 """Short enough for names of files and folders that are made of several."""
-MOST = 10**15
-"""Larger than any count in a study or of bytes, and exact in every type that holds it."""
+MOST = 2**62
+"""Larger than any count in a study or of bytes, and small enough for 64 bits."""
 Positive = Annotated[int, Field(gt=0, le=MOST)]
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 FromList = Field(min_length=1, strict=False)

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 import dagster as dg
-from filelock import FileLock
+from filelock import Timeout
 from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
 from neuroscribe.errors import ArtefactError
@@ -24,8 +24,12 @@ from neuroscribe.ports.stores import Progress
 from neuroscribe.study.sections import FromList, Positive, Section
 from resources.models import origins
 from resources.models.origins import SourceError
+from resources.store.disk import finding
+from resources.store.locks import holder, locked
 
 PINS_FILE = Path(__file__).with_name("artefacts.toml")
+_LONGEST_WAIT_S = 6 * 3600.0
+"""How long another process may take to fetch or convert one artefact."""
 
 
 class PackageSource(Section):
@@ -154,11 +158,20 @@ class Artefacts:
                         self._verified_or_brought(name, pin)
         return self.place(name)
 
-    def lock(self, name: str) -> FileLock:
-        """Return the lock that keeps processes from making the same thing at the same time."""
-        path = self.cache / "locks" / f"{name}.lock"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return FileLock(path)
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Hold the lock that keeps processes from making the same thing at the same time.
+
+        Raises ArtefactError while another process holds it for longer than such a thing takes.
+        """
+        try:
+            with locked(self.cache / "locks" / f"{name}.lock", wait_s=_LONGEST_WAIT_S):
+                yield
+        except Timeout as taken:
+            raise ArtefactError(
+                f"{name}: is being made by {holder(taken)} since long; stop that process, or, if it is gone,"
+                " remove the lock file"
+            ) from None
 
     def check_disk(self, name: str, *, needed: int) -> None:
         """Raise ArtefactError when fewer than `needed` bytes are free in the cache."""
@@ -294,10 +307,9 @@ def cache_errors(cache: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ArtefactError(
-            f"the cache folder {cache} cannot be used ({error}); make it writable, or set NEUROSCRIBE_CACHE"
-            " to a folder that is"
-        ) from error
+        where = Path(str(error.filename or cache))
+        remedy = finding(error, where, elsewhere="another cache folder (NEUROSCRIBE_CACHE)")
+        raise ArtefactError(f"the cache folder {cache} cannot be used: {remedy} ({error})") from error
 
 
 def sha256_of(path: Path, *, advance: Callable[[int], None] = lambda _: None) -> str:

@@ -32,6 +32,19 @@ class DatasetFolders:
         """Return the address of the study's dataset."""
         return self._files.uri(f"{study}/{NAME}")
 
+    def check(self, study: str) -> None:
+        """Raise StoreError unless a dataset of the study can be put in its place; it leaves nothing there."""
+        self._refuse_foreign(study)
+        if not self._files.is_local:
+            return  # written as all else is
+        name = uuid4().hex
+        self._files.write(f"{study}/.{NAME}/{name}{PART}", b"")
+        try:
+            link = self._link(study, name)
+            link.unlink()
+        finally:
+            self._files.remove(f"{study}/.{NAME}/{name}{PART}")
+
     @contextmanager
     def draft(self, study: str) -> Iterator[Callable[[str, Iterable[bytes]], None]]:
         """Open a draft that replaces the study's dataset when it is left without an error."""
@@ -64,11 +77,16 @@ class DatasetFolders:
             self._files.write(f"{study}/{NAME}/{MANIFEST}", rebased(manifest, f"{version}/"))
             return
         place = self._files.local_path(f"{study}/{NAME}")
-        link = place.with_name(f".{NAME}.{version}{PART}")
         with store_errors(place, "written"):
-            link.symlink_to(Path(f".{NAME}") / version, target_is_directory=True)
-            link.replace(place)
+            self._link(study, version).replace(place)
             sync(place.parent)
+
+    def _link(self, study: str, version: str) -> Path:
+        """Make a link to a version, beside the dataset's place; not every disk has links."""
+        link = self._files.local_path(f"{study}/.{NAME}.{version}{PART}")
+        with store_errors(link, "made a link"):
+            link.symlink_to(Path(f".{NAME}") / version, target_is_directory=True)
+        return link
 
     def _refuse_foreign(self, study: str) -> None:
         """Raise StoreError when something that is no link of ours holds the dataset's place."""

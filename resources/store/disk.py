@@ -74,7 +74,8 @@ def finding(
         case errno.ENOSPC:
             words = _FULL_OF_FILES if _holds_no_more_files(path, room) else FULL
         case errno.ENOTDIR | errno.EEXIST:
-            words = f"{_in_the_way(path)}; move it away, or choose {{elsewhere}}"
+            folder = path if error.errno == errno.EEXIST else path.parent
+            words = f"{_in_the_way(folder)}; move it away, or choose {{elsewhere}}"
         case errno.ENOENT:
             words = "it is not there; check the path"
         case code:
@@ -95,9 +96,9 @@ def _nearest(path: Path) -> Path:
     return next((each for each in (path, *path.parents) if each.exists()), Path("/"))
 
 
-def _in_the_way(path: Path) -> str:
-    """Return which file stands where a folder belongs, or folder where a file does."""
-    for each in reversed(path.parents):
+def _in_the_way(folder: Path) -> str:
+    """Return which file stands where a folder, or one above it, belongs."""
+    for each in reversed([folder, *folder.parents]):
         if (each.exists() or each.is_symlink()) and not each.is_dir():
             # Braces in a name are no place for words.
             name = str(each).replace("{", "{{").replace("}", "}}")

@@ -217,7 +217,7 @@ def test_a_disk_too_full_is_told_before_anything_is_downloaded(tmp_path: Path, i
 def test_a_cache_folder_below_a_file_is_named_with_the_remedy(tmp_path: Path, index: Path) -> None:
     (tmp_path / "cache").write_bytes(b"a file")
 
-    with pytest.raises(ArtefactError, match=r"cache folder .*/cache cannot be used .*NEUROSCRIBE_CACHE"):
+    with pytest.raises(ArtefactError, match=r"cache folder .*/cache cannot be used.*NEUROSCRIBE_CACHE"):
         artefacts(tmp_path, index=index).fetch("toy")
 
 

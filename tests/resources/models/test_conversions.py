@@ -104,7 +104,7 @@ def test_a_cache_that_cannot_take_a_conversion_is_named_with_the_remedy(
     (tmp_path / "converted").write_bytes(b"a file")
     spoilt = Artefacts(tmp_path, hub=False, pins_file=store.cache / "pins.toml")
 
-    with pytest.raises(ArtefactError, match=r"cache folder .* cannot be used .*NEUROSCRIBE_CACHE"):
+    with pytest.raises(ArtefactError, match=r"cache folder .* cannot be used.*NEUROSCRIBE_CACHE"):
         converted("tiny", gguf, artefacts=spoilt)
 
 

@@ -1,7 +1,7 @@
-"""One process at a time per study and folder, on disks with locks and on those without, and who holds a lock.
+"""One process at a time, on disks with locks and on those without, and who holds a lock.
 
 Where the system locks files, a lock ends with its process, wherever that ran. Where it does not (some cluster
-and network disks), a file says who runs the study: one of this machine's own dead processes is taken over; of
+and network disks), a file says who is at work: one of this machine's own dead processes is taken over; of
 another machine's nobody here can tell, so that its user decides.
 """
 
@@ -15,19 +15,19 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
-from resources.store.files import store_errors
-
 _WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
 
 
 @contextmanager
-def locked(folder: Path, name: str, *, of_system: Callable[..., BaseFileLock] = FileLock) -> Iterator[None]:
-    """Hold a lock; within one process it may be taken again.
+def locked(
+    path: Path, *, wait_s: float = 0, of_system: Callable[..., BaseFileLock] = FileLock
+) -> Iterator[None]:
+    """Hold the lock in the file `path`, which ends in .lock; within one process it may be taken again.
 
-    Raises filelock.Timeout while another process holds it, and StoreError where none can be made. `of_system`
-    makes a lock of the system's, which raises OSError where the disk has none.
+    Raises filelock.Timeout when another process still holds it after `wait_s` seconds, and OSError where
+    none can be made. `of_system` makes a lock of the system's, which raises OSError where the disk has none.
     """
-    lock = _acquired(folder / f".{name}.lock", of_system)
+    lock = _acquired(path, wait_s, of_system)
     try:
         yield
     finally:
@@ -50,29 +50,15 @@ def ends_with_process(taken: Timeout) -> bool:
     return Path(taken.lock_file).suffix == ".lock"
 
 
-def _acquired(path: Path, of_system: Callable[..., BaseFileLock]) -> BaseFileLock:
+def _acquired(path: Path, wait_s: float, of_system: Callable[..., BaseFileLock]) -> BaseFileLock:
     try:
-        lock = of_system(path, timeout=0, is_singleton=True, fallback_to_soft=False, on_acquired=_sign)
+        lock = of_system(path, timeout=wait_s, is_singleton=True, fallback_to_soft=False, on_acquired=_sign)
         lock.acquire()
-    except Timeout:
-        raise
     except OSError as error:
         if error.errno not in _WITHOUT_LOCKS:
-            with store_errors(path, "locked"):
-                raise
-        return _acquired_by_name(path.with_suffix(".running"))
-    return lock
-
-
-def _acquired_by_name(path: Path) -> BaseFileLock:
-    lock = SoftFileLock(path, timeout=0, is_singleton=True)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise
-    except OSError:
-        with store_errors(path, "locked"):
             raise
+        lock = SoftFileLock(path.with_suffix(".running"), timeout=wait_s, is_singleton=True)
+        lock.acquire()
     return lock
 
 
