@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import polars as pl
 
+from neuroscribe.errors import StoreError
 from neuroscribe.llm.calls import ABOUT
 from neuroscribe.ports.replies import Usage
 from neuroscribe.ports.stores import KeptCalls
@@ -40,7 +41,13 @@ LEDGER = Table(
 
 def ledger(calls: KeptCalls) -> pl.DataFrame:
     """Return the LEDGER of all answers in a store, by key; raises StoreError for a damaged one."""
-    return LEDGER.frame([row for key in calls.keys() if (row := _row(key, calls.get(key) or {}))])  # noqa: SIM118
+    rows = [row for key in calls.keys() if (row := _checked_row(key, calls.get(key) or {}))]  # noqa: SIM118
+    try:
+        return LEDGER.frame(rows)
+    except StoreError:
+        for row in rows:  # which one it is: slow, and needed once
+            _check_alone(row)
+        raise
 
 
 def ledger_summary(entries: pl.DataFrame) -> pl.DataFrame:
@@ -72,6 +79,30 @@ def ledger_summary(entries: pl.DataFrame) -> pl.DataFrame:
 def ledger_text(entries: pl.DataFrame, width: int) -> str:
     """Return the summary as lines of at most `width` characters where words allow."""
     return "\n".join(aligned(ledger_summary(entries), _COLUMNS, width, left=("stage", "model"))) + "\n"
+
+
+def _checked_row(key: str, answer: Mapping[str, object]) -> dict[str, Any] | None:
+    """Return an answer's row; raises StoreError naming one that has none of its form."""
+    try:
+        return _row(key, answer)
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise _no_answer(key, error) from error
+
+
+def _check_alone(row: Mapping[str, Any]) -> None:
+    """Raise StoreError naming the answer if its row does not fit the table."""
+    try:
+        LEDGER.frame([dict(row)])
+    except StoreError as error:
+        raise _no_answer(row["key"], error) from error
+
+
+def _no_answer(key: str, error: Exception) -> StoreError:
+    found = f"{type(error).__name__}: {str(error)[:200]}"
+    return StoreError(
+        f"the stored answer {key}: is no answer of a call ({found}); remove its file among the store's calls,"
+        " and the call is made again"
+    )
 
 
 def _row(key: str, answer: Mapping[str, object]) -> dict[str, Any] | None:

@@ -53,7 +53,7 @@ class Table:
         """Build a frame with this table's columns and types; raises StoreError when they do not fit."""
         try:
             return self.checked(pl.DataFrame(data, schema=self.schema, strict=True))
-        except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
+        except (pl.exceptions.PolarsError, TypeError, ValueError, OverflowError) as error:
             raise StoreError(f"rows for table {self.name} do not fit its columns: {error}") from error
 
     def checked(self, frame: pl.DataFrame) -> pl.DataFrame:

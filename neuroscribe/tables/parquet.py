@@ -124,7 +124,12 @@ def provenance_of(file: Any) -> dict[str, str]:
     Only the end of the (binary, seekable) file is read; polars would read it whole. Raises ValueError for
     a file that is no Parquet.
     """
-    stored = cast(dict[bytes, bytes], pq.read_metadata(file).metadata or {})  # pyright: ignore[reportUnknownMemberType]
+    try:
+        stored = cast(dict[bytes, bytes], pq.read_metadata(file).metadata or {})  # pyright: ignore[reportUnknownMemberType]
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise  # the disk's, and not what pyarrow says of bytes
+        raise ValueError(f"its end is no Parquet's ({error})") from error
     return {
         key.decode().removeprefix("neuroscribe."): value.decode()
         for key, value in stored.items()
