@@ -93,7 +93,7 @@ def test_a_file_of_any_content_is_an_answer_or_refused(folder: Path, content: by
 
 @given(
     answer=st.sampled_from(ANSWERS),
-    name=st.sampled_from(["usage", "about", "readings", "status"]),
+    name=st.sampled_from(FIELDS),
     value=json_values,
 )
 @quick
