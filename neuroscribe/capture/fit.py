@@ -75,11 +75,13 @@ def check_tokens(subject: Subject, tokens: Int[Tensor, "sequence token"]) -> Non
             f"the prefix holds {_named(outside[0], subject)}, but the embedding of {subject.name} has rows 0"
             f" to {rows - 1}; give a token that the model knows, or none"
         )
-    if len(outside := tokens[(tokens < 0) | (tokens >= rows)].unique()):
-        named = ", ".join(_named(int(token), subject) for token in outside[:_SHOWN])
+    if bool((missing := (tokens < 0) | (tokens >= rows)).any()):
+        named = [
+            _named(token, subject) for token in sorted({int(token) for token in tokens[missing][:_MOST]})
+        ]
         raise SubjectError(
-            f"the tokenizer does not fit the model: the corpus holds {named}"
-            f"{f' and {len(outside) - _SHOWN} more' if len(outside) > _SHOWN else ''}, but the embedding of"
+            f"the tokenizer does not fit the model: the corpus holds {', '.join(named[:_SHOWN])}"
+            f"{f' and {len(named) - _SHOWN} more' if len(named) > _SHOWN else ''}, but the embedding of"
             f" {subject.name} has rows 0 to {rows - 1}; {_REMEDY}"
         )
     length = len(subject.prefix_ids) + tokens.shape[1]
@@ -92,11 +94,11 @@ def check_tokens(subject: Subject, tokens: Int[Tensor, "sequence token"]) -> Non
 
 
 _REMEDY = (
-    "leave texts with these out, or give a model and a tokenizer that were made for each other, and materialise"
-    " the corpus again"
+    "leave texts with these out, or give a model and a tokenizer that were made for each other, and"
+    " materialise the corpus again"
 )
-_SHOWN = 5
-"""Tokens that a message names."""
+_SHOWN, _MOST = 5, 10_000
+"""Tokens that a message names, and places that are looked at for them."""
 
 
 def _named(token: int, subject: Subject) -> str:

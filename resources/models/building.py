@@ -40,6 +40,7 @@ def left_out(model: Any, unused: Iterable[str]) -> list[str]:
     """
     files, own = set(unused), {key for key, _ in model.named_parameters()}
     lists = {place[0] for place in map(_place, own) if place}
+    lists = lists or {place[0] for place in map(_place, files) if place}  # a model without a single block
     weighted = {place[1] for key in own | files if key.endswith(".weight") and (place := _place(key))}
 
     def is_taken_out(key: str) -> bool:
@@ -67,7 +68,8 @@ class _Count:
     def __init__(self, name: str, weights: Weights, *, per_byte: int) -> None:
         self._name, self._weights = name, weights
         self._thread = threading.get_ident()
-        self._most_values = per_byte * weights.bytes
+        # Too few to matter are let through, so that torn files are told by what is wrong with them.
+        self._most_values = per_byte * weights.bytes + 2**20
         # A tensor of a file may fill a few parameters, and modules without any stand between those with some.
         self._most_places = 10_000 + 64 * weights.tensors
         self._seen: set[tuple[int, str]] = set()

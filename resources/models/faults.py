@@ -49,11 +49,16 @@ def quiet() -> Iterator[None]:
 def explained(name: str, part: str, otherwise: str) -> Iterator[None]:
     """Raise SubjectError for whatever a library raises while it loads a `part` of the model `name`.
 
-    `otherwise` is the remedy where what was raised does not tell a better one.
+    `otherwise` is the remedy where what was raised does not tell a better one. Errors of ours that do not
+    name the model get its name.
     """
     try:
         with quiet():
             yield
+    except SubjectError as error:
+        if name in str(error):
+            raise
+        raise SubjectError(f"{name}: {error}") from error
     except (NeuroscribeError, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     except BaseException as error:  # a panic of the Rust library derives from no other class

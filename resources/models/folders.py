@@ -125,13 +125,8 @@ def _weight_files(name: str, folder: Path, config: dict[str, Any]) -> list[Path]
 def _no_weights(folder: Path) -> str:
     if any(folder.glob("*.gguf")):
         return "GGUF files are read as pinned artefacts alone; give the model in Hugging Face's form"
-    if any(
-        path.suffix in {".bin", ".pt", ".pth", ".pkl", ".ckpt", ".h5", ".msgpack"}
-        for path in folder.iterdir()
-    ):
-        return (
-            "weights of other programs are not read; save the model anew by save_pretrained, as safetensors"
-        )
+    if any(path.suffix in _OTHERS for path in folder.iterdir()):
+        return "weights of other names or programs are not read; save the model by save_pretrained"
     return "give a whole copy of the model"
 
 

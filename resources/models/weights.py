@@ -60,7 +60,12 @@ class Location:
     @property
     def _remedy(self) -> str:
         if self.local:
-            return f"check that {self.path} holds a whole causal language model in Hugging Face's form"
+            folder = Path(self.path)
+            pickled = any(folder.glob("pytorch_model*")) and not any(folder.glob("*.safetensors"))
+            return (
+                f"check that {self.path} holds a whole causal language model in Hugging Face's form"
+                f"{', and save the weights as safetensors (save_pretrained)' if pickled else ''}"
+            )
         if self.offline:
             return (
                 "no model hub was reached: connect to one, give the path of a local folder as `model`, or"
