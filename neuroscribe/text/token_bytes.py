@@ -40,7 +40,7 @@ def tokenizer_facts(tokenizer: Any) -> TokenizerFacts:
     special = {int(token["id"]) for token in added if token["special"]} | set(tokenizer.all_special_ids)
 
     return TokenizerFacts(
-        encode=_encoding(serialised),
+        encode=encoding(serialised),
         token_bytes=token_bytes(tokenizer),
         special_ids=frozenset(special),
         identity=hashlib.sha256(serialised.encode()).hexdigest(),
@@ -58,13 +58,13 @@ def plain_encoding(tokenizer: Any) -> Callable[[str], list[int]]:
     rules: dict[str, Any] = json.loads(_serialised(tokenizer))
     for token in rules["added_tokens"]:
         token["special"] |= _CONTROL.search(token["content"]) is not None
-    return _encoding(json.dumps(rules))
+    return encoding(json.dumps(rules))
 
 
 _CONTROL = re.compile(r"[<>\[\]{}|｜]")
 
 
-def _encoding(serialised: str) -> Callable[[str], list[int]]:
+def encoding(serialised: str) -> Callable[[str], list[int]]:
     """Return a tokenizer's encoding, nothing added; text that looks like a special token stays text."""
     from tokenizers import Tokenizer
 

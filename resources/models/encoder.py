@@ -70,6 +70,13 @@ class MiniLM:
         """Return the last hidden state of every piece, padding included."""
         import torch
 
+        rows = self._model.get_input_embeddings().num_embeddings
+        largest = int(inputs["input_ids"].max()) if inputs["input_ids"].numel() else 0
+        if largest >= rows:
+            raise ArtefactError(
+                f"{self.identity}: its tokenizer gives a text token {largest}, but its embedding has rows 0"
+                f" to {rows - 1}; give a model with its own tokenizer"
+            )
         with torch.inference_mode(), _one_thread():
             return self._model(**inputs).last_hidden_state.numpy()
 
