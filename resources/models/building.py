@@ -13,8 +13,6 @@ from typing import Any
 from neuroscribe.errors import SubjectError
 from resources.models.folders import Weights
 
-UNKNOWN = Weights(tensors=1_000_000, bytes=2**42)
-"""Stands for the weights of a hub's repository, which are not here yet."""
 LARGEST_TABLE = 2**28
 """Elements of what a model computes for itself, such as masks by position."""
 

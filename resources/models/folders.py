@@ -35,6 +35,10 @@ class Weights:
     bytes: int
 
 
+UNKNOWN = Weights(tensors=20_000, bytes=2**42)
+"""Stands for weights that are not here yet, as those of a hub's repository."""
+
+
 def check_folder(name: str, folder: Path) -> dict[str, Any]:
     """Return a folder's configuration; raises SubjectError for what no model can be, before it is read.
 
@@ -57,7 +61,18 @@ def check_folder(name: str, folder: Path) -> dict[str, Any]:
             f"{name}: {folder} has no config.json; give a folder with a whole causal language model in"
             " Hugging Face's form"
         )
+    check_layers(name, files["config.json"], UNKNOWN)
     return files["config.json"]
+
+
+def check_layers(name: str, config: dict[str, Any], weights: Weights) -> None:
+    """Raise SubjectError where a configuration states far more layers than there are tensors."""
+    for key, count in _counts(config):
+        if count > weights.tensors + _MORE_LAYERS:
+            raise SubjectError(
+                f"{name}: config.json asks for {count:,} layers ({key}), but its weights hold no more than"
+                f" {weights.tensors:,} tensors; take both from one source"
+            )
 
 
 def weights_of(name: str, folder: Path, config: dict[str, Any]) -> Weights:
@@ -68,12 +83,7 @@ def weights_of(name: str, folder: Path, config: dict[str, Any]) -> Weights:
     """
     files = _weight_files(name, folder, config)
     weights = Weights(sum(map(_tensors, files)), sum(map(_size, files)))
-    for key, count in _counts(config):
-        if count > weights.tensors + _MORE_LAYERS:
-            raise SubjectError(
-                f"{name}: config.json asks for {count:,} layers ({key}), but its weights hold"
-                f" {weights.tensors:,} tensors; take both from one source"
-            )
+    check_layers(name, config, weights)
     return weights
 
 

@@ -15,10 +15,17 @@ from neuroscribe.errors import SubjectError
 from neuroscribe.study.sections import ModelSpec
 from resources.models import origins
 from resources.models.artefacts import Artefacts
-from resources.models.building import UNKNOWN, bounded, left_out
+from resources.models.building import bounded, left_out
 from resources.models.conversions import converted
 from resources.models.faults import explained
-from resources.models.folders import check_folder, folder_identity, weights_of
+from resources.models.folders import (
+    UNKNOWN,
+    check_folder,
+    check_layers,
+    folder_identity,
+    read_table,
+    weights_of,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -44,14 +51,15 @@ class Location:
         """Arguments that every `from_pretrained` takes."""
         return {"revision": self.revision, "local_files_only": self.offline, "trust_remote_code": False}
 
-    def has(self, name: str) -> bool:
-        """Tell whether the model has a file of that name."""
+    def file(self, name: str) -> Path | None:
+        """Return where the model's file of that name is, fetched if need be; None if it has none."""
         from transformers.utils.hub import cached_file
 
         options = {"revision": self.revision, "local_files_only": self.offline}
         missing = dict.fromkeys(("missing_entries", "connection_errors", "gated_repo"), False)
         missing = {f"_raise_exceptions_for_{kind}": told for kind, told in missing.items()}
-        return cached_file(self.path, name, **options, **missing) is not None
+        found = cached_file(self.path, name, **options, **missing)
+        return Path(found) if found else None
 
     def explained(self, name: str, part: str) -> AbstractContextManager[None]:
         """Turn what the model libraries raise into one SubjectError with a remedy for such a place."""
@@ -110,7 +118,7 @@ def load_tokenizer(spec: ModelSpec, *, artefacts: Artefacts) -> Any:
     with location.explained(spec.model, "tokenizer"):
         if location.local:
             check_folder(spec.model, Path(location.path))
-        reader: Any = PreTrainedTokenizerFast if location.has("tokenizer.json") else AutoTokenizer
+        reader: Any = PreTrainedTokenizerFast if location.file("tokenizer.json") else AutoTokenizer
         return reader.from_pretrained(location.path, **location.options)
 
 
@@ -151,6 +159,9 @@ def filled(
         folder = Path(location.path)
         table = check_folder(spec.model, folder)
         weights = weights_of(spec.model, folder, table)
+    elif (file := location.file("config.json")) is not None:
+        table = read_table(spec.model, file)
+        check_layers(spec.model, table, weights)
     check(spec, AutoConfig.from_pretrained(location.path, **location.options))
     with bounded(spec.model, weights, packed="quantization_config" in table):
         loaded: Any = family.from_pretrained(

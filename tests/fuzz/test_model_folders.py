@@ -23,9 +23,11 @@ LARGE = (2**31, 2**63, 10**6, 10**9, 10**18, 10**40)
 NUMBERS = (0, -1, 1, 3, 7, 0.5, 1e308, float("nan"), float("inf"), *LARGE)
 LONG = "9" * 5000
 WORDS = ("", "x", "..", "/etc/passwd", "a\0b", "\ud800", "auto", "float32", "<|end|>", "{% for %}", LONG)
-KEYS = ("auto_map", "quantization_config", "text_config", "rope_parameters", "layer_types", "torch_dtype",
-        "transformers_weights", "attn_implementation", "tokenizer_class", "added_tokens_decoder", "num_labels",
-        "fast_tokenizer_files", "extra_special_tokens", "post_processor", "vocab_file", "num_layers")  # fmt: skip
+KEYS = (
+    *("auto_map", "quantization_config", "text_config", "rope_parameters", "layer_types", "torch_dtype"),
+    *("transformers_weights", "attn_implementation", "tokenizer_class", "added_tokens_decoder", "num_labels"),
+    *("fast_tokenizer_files", "extra_special_tokens", "post_processor", "vocab_file", "num_layers"),
+)
 
 values = st.recursive(
     st.sampled_from((*NUMBERS, *WORDS, None, True)) | st.integers() | st.text(max_size=5),
