@@ -32,6 +32,7 @@ from neuroscribe.subject.units.mlp_neurons import MLP_NEURONS
 from neuroscribe.subject.units.unit import UnitKind
 from neuroscribe.text.corpus import Document, every_sequence, token_matrix, vocabulary
 from neuroscribe.text.token_bytes import tokenizer_facts
+from neuroscribe.text.token_rules import check_rules
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -57,7 +58,8 @@ def captured_texts(
     all layers together, with the columns of `neuroscribe.tables.records`. `units` says what a neuron is; both
     signs are kept where both mean something, as in gated MLPs. The model is put into evaluation mode. Raises
     SubjectError for what is no model, or one with an encoder, without such neurons or without its weights,
-    and for a tokenizer without a fast form; CorpusError for texts that are none or give too few sequences;
+    and for a tokenizer without a fast form, or one that splits the texts otherwise than the tokenizer.json
+    that it came from; CorpusError for texts that are none or give too few sequences;
     StudyError for numbers or layers that there cannot be; CaptureError for NaN and inf.
     """
     _check_model(model)
@@ -70,8 +72,9 @@ def captured_texts(
     chosen = sorted(sites if layers is None else _integers("layers", layers))
     if not chosen:
         raise StudyError("layers is empty; name at least one, or leave it out for all")
-    facts = tokenizer_facts(tokenizer)
-    sequences = every_sequence(_documents(texts), facts, length=sequence_length, seed=seed)
+    facts, documents = tokenizer_facts(tokenizer), _documents(texts)
+    check_rules(tokenizer, facts, (document.text for document in documents))
+    sequences = every_sequence(documents, facts, length=sequence_length, seed=seed)
     if len(sequences) < top_k + random_sequences:
         raise CorpusError(
             f"the texts give {len(sequences)} different sequences of {sequence_length} tokens, fewer than"

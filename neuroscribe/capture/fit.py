@@ -12,6 +12,7 @@ from neuroscribe.study.spec import Study
 from neuroscribe.subject.subject import Subject
 from neuroscribe.subject.units.mlp_neurons import MLP_NEURONS
 from neuroscribe.subject.units.unit import UnitKind
+from neuroscribe.text.token_bytes import display
 
 
 def check_size(study: Study, subject: Subject) -> None:
@@ -58,8 +59,9 @@ _NEAR_BYTES = 6 * 2**20
 def check_tokens(subject: Subject, tokens: Int[Tensor, "sequence token"]) -> None:
     """Check that the model can read the corpus.
 
-    Raises SubjectError when its embedding lacks a token of the corpus, of the prefix or of the tokenizer, and
-    StudyError when a sequence is longer than it has positions for.
+    Raises SubjectError when its embedding lacks a token of the corpus or of the prefix, and StudyError when a
+    sequence is longer than it has positions for. A tokenizer may know tokens that nothing uses and the model
+    lacks, as those of Gemma 3's text models do.
     """
     if tokens.numel() >= 2**31:
         raise StudyError(
@@ -70,18 +72,17 @@ def check_tokens(subject: Subject, tokens: Int[Tensor, "sequence token"]) -> Non
     rows = int(getattr(embedding, "num_embeddings", embedding.weight.shape[0]))
     if outside := [token for token in subject.prefix_ids if not 0 <= token < rows]:
         raise SubjectError(
-            f"the prefix holds token {outside[0]}, but the embedding of {subject.name} has rows 0 to"
-            f" {rows - 1}; give a token of the model's own tokenizer"
+            f"the prefix holds {_named(outside[0], subject)}, but the embedding of {subject.name} has rows 0"
+            f" to {rows - 1}; give a token that the model knows, or none"
         )
-    if outside := [token for token in (int(tokens.min()), int(tokens.max())) if not 0 <= token < rows]:
+    if bool((missing := (tokens < 0) | (tokens >= rows)).any()):
+        named = [
+            _named(token, subject) for token in sorted({int(token) for token in tokens[missing][:_MOST]})
+        ]
         raise SubjectError(
-            f"the tokenizer does not fit the model: the corpus holds token {outside[0]}, but the embedding of"
+            f"the tokenizer does not fit the model: the corpus holds {', '.join(named[:_SHOWN])}"
+            f"{f' and {len(named) - _SHOWN} more' if len(named) > _SHOWN else ''}, but the embedding of"
             f" {subject.name} has rows 0 to {rows - 1}; {_REMEDY}"
-        )
-    if (known := len(subject.tokenizer.token_bytes)) > rows:
-        raise SubjectError(
-            f"the tokenizer does not fit the model: it knows {known} tokens, but the embedding of"
-            f" {subject.name} has {rows} rows; {_REMEDY}"
         )
     length = len(subject.prefix_ids) + tokens.shape[1]
     positions = getattr(getattr(subject.model, "config", None), "max_position_embeddings", None)
@@ -92,7 +93,18 @@ def check_tokens(subject: Subject, tokens: Int[Tensor, "sequence token"]) -> Non
         )
 
 
-_REMEDY = "give the tokenizer of the model's own repository and revision, and materialise the corpus again"
+_REMEDY = (
+    "leave texts with these out, or give a model and a tokenizer that were made for each other, and"
+    " materialise the corpus again"
+)
+_SHOWN, _MOST = 5, 10_000
+"""Tokens that a message names, and places that are looked at for them."""
+
+
+def _named(token: int, subject: Subject) -> str:
+    """Return a token's id with its text, where the tokenizer knows one."""
+    known = subject.tokenizer.token_bytes
+    return f"token {token}" + (f" ({display(known[token])!r})" if 0 <= token < len(known) else "")
 
 
 _SIGNS = ("can't allocate memory", "not enough memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")

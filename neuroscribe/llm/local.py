@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -24,6 +24,7 @@ from neuroscribe.ports.replies import Message, NextToken, Reply, Schema, Usage
 _KEPT_PREFIXES = 4
 _LIKELIEST = 50
 _REPLIES = 8
+_TURNS: tuple[Literal["system", "user", "assistant"], ...] = ("system", "user", "assistant", "user")
 
 
 class LocalLLM:
@@ -46,7 +47,7 @@ class LocalLLM:
         self._style = style
         self._identity = identity
         self._batch_places = batch_places
-        self._prompts = PromptTokens(tokenizer, style)
+        self._prompts = PromptTokens(tokenizer, style, rows=model.get_input_embeddings().weight.shape[0])
         self._prefixes: dict[tuple[tuple[int, ...], ...], Any] = {}
 
     @property
@@ -151,12 +152,15 @@ class LocalLLM:
         return NextToken(by_text, "ok", raw, Usage(len(shared) + len(rest), len(shared), 1, 0.0))
 
     async def check(self) -> None:
-        """Raise LLMError when chat is asked of a model that was not made for it."""
+        """Raise LLMError when chat is asked of a model that was not made for it, or not for a run's turns."""
         if self._style == "chat" and not getattr(self._tokenizer, "chat_template", None):
             raise LLMError(
                 f'{self.identity}: its tokenizer has no chat template; set prompt_style = "completion" in'
                 " the study's [llm], or name another model there"
             )
+
+        # As every stage asks: an instruction, worked questions with answers, the question.
+        self._prompts.prompt([Message(role, "1 2 3") for role in _TURNS])
 
     async def probe_next_token(self) -> None:
         """Raise LLMError, before anything is spent, where `check` does or the model's numbers overflow."""

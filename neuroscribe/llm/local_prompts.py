@@ -1,11 +1,13 @@
-"""Prompts as tokens of a local model; what stands in a text or a message never becomes a special token."""
+"""Prompts as tokens of a local model; what stands in a text or a message never becomes a token of control."""
 
 import re
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Literal
 
+from neuroscribe.errors import LLMError
 from neuroscribe.ports.replies import Message, as_text
+from neuroscribe.text.token_bytes import plain_encoding
 
 PromptStyle = Literal["completion", "chat"]
 _CONTENT = "\ue000{}\ue001"
@@ -13,11 +15,16 @@ _CONTENT = "\ue000{}\ue001"
 
 
 class PromptTokens:
-    """Writes texts and messages as token ids with a Hugging Face tokenizer."""
+    """Writes texts and messages as token ids with a Hugging Face tokenizer.
 
-    def __init__(self, tokenizer: Any, style: PromptStyle) -> None:
+    Raises LLMError for a token that the model's embedding of `rows` lacks, and a template that fails.
+    """
+
+    def __init__(self, tokenizer: Any, style: PromptStyle, *, rows: int | None = None) -> None:
         self._tokenizer = tokenizer
         self._style = style
+        self._rows = rows
+        self._encode = plain_encoding(tokenizer)
 
     @cached_property
     def opening(self) -> list[int]:
@@ -45,22 +52,42 @@ class PromptTokens:
         """Fill a chat template: its own text may hold special tokens, the messages may not."""
         turns = [{"role": m.role, "content": _CONTENT.format(place)} for place, m in enumerate(messages)]
         ends_open = messages[-1].role == "assistant"
-        rendered = self._tokenizer.apply_chat_template(
-            turns, tokenize=False, add_generation_prompt=not ends_open, continue_final_message=ends_open
-        )
+        rendered = self._rendered(turns, ends_open=ends_open)
         tokens: list[int] = []
         shared = 0
         for index, part in enumerate(re.split(_CONTENT.format(r"(\d+)"), rendered)):
             if index % 2 == 0:
-                tokens += self._tokenizer.encode(part, add_special_tokens=False)
+                tokens += self._known(self._tokenizer.encode(part, add_special_tokens=False))
                 continue
             if int(part) == _last_question(messages):
                 shared = len(tokens)
             tokens += self.text(messages[int(part)].content)
         return tokens[:shared], tokens[shared:]
 
+    def _rendered(self, turns: list[dict[str, str]], *, ends_open: bool) -> str:
+        try:
+            return self._tokenizer.apply_chat_template(
+                turns, tokenize=False, add_generation_prompt=not ends_open, continue_final_message=ends_open
+            )
+        except Exception as error:  # a template is a program, and may raise anything
+            roles = ", ".join(turn["role"] for turn in turns)
+            raise LLMError(
+                f"the model's chat template fails for messages of {roles} ({type(error).__name__}: {error});"
+                ' set prompt_style = "completion" for this model, or name another'
+            ) from error
+
     def _plain(self, text: str) -> list[int]:
-        return self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+        return self._known(self._encode(text))
+
+    def _known(self, tokens: list[int]) -> list[int]:
+        """Return token ids; raises LLMError where the model has none such."""
+        if self._rows is not None and (outside := [token for token in tokens if token >= self._rows]):
+            token = f"token {outside[0]} ({self._tokenizer.decode(outside[:1])!r})"
+            raise LLMError(
+                f"a prompt holds {token}, but the model's embedding has rows 0 to {self._rows - 1};"
+                " give a model and a tokenizer that were made for each other, or leave texts with it out"
+            )
+        return tokens
 
     @cached_property
     def _anchor(self) -> str:

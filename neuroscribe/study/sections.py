@@ -1,5 +1,7 @@
 """What every part of a study file is: a table whose unknown keys are errors and whose values are frozen."""
 
+import re
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,6 +14,7 @@ Positive = Annotated[int, Field(gt=0, le=MOST)]
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 FromList = Field(min_length=1, strict=False)
 """Annotates a tuple that TOML gives as a list; what is in it stays strict."""
+_COMMIT = re.compile("[0-9a-f]{40}")
 Capability = Literal["reply", "prompt_logprobs", "next_token", "encoder", "subject"]
 """What an explainer, simulator or scorer may need: an LLM's answers, a prompt echoed with log-probabilities,
 the log-probabilities of an answer's first token, a sentence encoder, the subject itself."""
@@ -34,9 +37,19 @@ class WeightsSpec(Section):
     artefact: str | None = Field(default=None, description="name in resources/models/artefacts.toml")
 
     @property
+    def folder(self) -> Path | None:
+        """The folder on this machine that `model` names, if it does."""
+        try:
+            folder = Path(self.model).expanduser()
+            return folder if self.artefact is None and folder.is_dir() else None
+        except (OSError, RuntimeError):  # no path that this machine can have
+            return None
+
+    @property
     def is_pinned(self) -> bool:
-        """Whether the same weights are loaded every time."""
-        return self.artefact is not None or self.revision is not None
+        """Whether the same weights are loaded every time: branches move, and a folder has no revisions."""
+        is_commit = _COMMIT.fullmatch(self.revision or "") is not None
+        return self.artefact is not None or (is_commit and self.folder is None)
 
 
 class ModelSpec(WeightsSpec):

@@ -28,15 +28,24 @@ def storable(text: str) -> str:
     return text.encode("utf-8", errors="backslashreplace").decode()
 
 
+_OPENING = re.compile(r"<(?=<|[^<>\s]*>|[|｜][^<>\n]{0,60}[|｜]>)")
+_BRACKET = re.compile(
+    r"\[(?=(?:/?[A-Z_]+|[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+|[a-z]{0,3}MASK\d*|unused_?\d+|\|[^\[\]\s]*\|)\])"
+)
+"""Bracketed names that vocabularies use: [INST], [UNUSED_TOKEN_145], [gMASK], [unused3], [|endofturn|]. Not
+[12] or [sic], which are common in texts."""
+
+
 def unforged(text: str) -> str:
     """Return corpus text that can form neither marks (<< >>) nor a model's special tokens.
 
     Spaces go between "<" and "<" and between ">" and ">", and into "<|im_end|>", "</s>", "[INST]" and their
-    like: servers may read such strings as turns even inside a message.
+    like: servers, whose tokenizers are not known here, may read such strings as turns even inside a message.
+    What a local model reads cannot become one, whatever its name: `plain_encoding` (token_bytes.py).
     """
-    text = re.sub(r"<(?=<|[^<>\s]*>)", "< ", text)
+    text = _OPENING.sub("< ", text)
     text = re.sub(r"(?<=>)>", " >", text)
-    return re.sub(r"\[(?=/?[A-Z_]+\])", "[ ", text)
+    return _BRACKET.sub("[ ", text)
 
 
 def quoted(token: str) -> str:

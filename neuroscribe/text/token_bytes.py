@@ -28,42 +28,62 @@ class TokenizerFacts:
     """Hash of the tokenizer's serialised form."""
 
 
+LARGEST_ID = 2**24
+"""The largest vocabularies have about a million tokens."""
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
 def tokenizer_facts(tokenizer: Any) -> TokenizerFacts:
     """Return the facts of a Hugging Face fast tokenizer; raises SubjectError for one without a fast form."""
-    from tokenizers import Tokenizer
-
-    serialised: str = _backend(tokenizer).to_str()
-    # A copy, since the original's options change whenever someone else encodes with it.
-    backend: Any = Tokenizer.from_str(serialised)
-    backend.no_truncation()
-    backend.no_padding()
-    backend.encode_special_tokens = True  # the name means: split text that looks like a special token
+    serialised: str = _serialised(tokenizer)
     added: list[dict[str, Any]] = json.loads(serialised)["added_tokens"]
     special = {int(token["id"]) for token in added if token["special"]} | set(tokenizer.all_special_ids)
 
-    def encode(text: str) -> list[int]:
-        return backend.encode(text, add_special_tokens=False).ids
-
     return TokenizerFacts(
-        encode=encode,
+        encode=encoding(serialised),
         token_bytes=token_bytes(tokenizer),
         special_ids=frozenset(special),
         identity=hashlib.sha256(serialised.encode()).hexdigest(),
     )
 
 
+def plain_encoding(tokenizer: Any) -> Callable[[str], list[int]]:
+    """Return the function from a text to token ids in which no text becomes a token of control.
+
+    Such are the special tokens and, of the others that were added to the vocabulary, those with brackets or
+    bars in their names, which chat templates use as well; words and runs of spaces stay tokens.
+    """
+    if getattr(tokenizer, "backend_tokenizer", None) is None:
+        return lambda text: tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+    rules: dict[str, Any] = json.loads(_serialised(tokenizer))
+    for token in rules["added_tokens"]:
+        token["special"] |= _CONTROL.search(token["content"]) is not None
+    return encoding(json.dumps(rules))
+
+
+_CONTROL = re.compile(r"[<>\[\]{}|｜]")
+
+
+def encoding(serialised: str) -> Callable[[str], list[int]]:
+    """Return a tokenizer's encoding, nothing added; text that looks like a special token stays text."""
+    from tokenizers import Tokenizer
+
+    # A copy, since the original's options change whenever someone else encodes with it.
+    backend: Any = Tokenizer.from_str(serialised)
+    backend.no_truncation()
+    backend.no_padding()
+    backend.encode_special_tokens = True  # the name means: split text that looks like a special token
+    return lambda text: backend.encode(text, add_special_tokens=False).ids
+
+
 def token_bytes(tokenizer: Any) -> tuple[bytes, ...]:
     """Return the bytes of each id from 0 to the tokenizer's largest; ids without a token have no bytes.
 
-    Raises SubjectError for a tokenizer whose way of decoding is not known here.
+    Raises SubjectError for a tokenizer whose way of decoding is not known here, or an id beyond all reason.
     """
-    backend = _backend(tokenizer)
-    rules: dict[str, Any] = json.loads(backend.to_str())
+    rules: dict[str, Any] = json.loads(_serialised(tokenizer))
     spelled = _spelling(rules)
-    table = {identifier: spelled(token) for token, identifier in backend.get_vocab().items()}
+    table = {identifier: spelled(token) for token, identifier in _backend(tokenizer).get_vocab().items()}
     byte_level = "ByteLevel" in _parts(rules)
     for token in rules["added_tokens"]:
         # Special tokens, and all added ones of byte-level tokenizers, are matched in the text as they stand.
@@ -87,6 +107,20 @@ def _backend(tokenizer: Any) -> Any:
             " bytes of tokens; choose a revision that has one or convert it with transformers"
         )
     return backend
+
+
+def _serialised(tokenizer: Any) -> str:
+    """Return a tokenizer's rules as JSON; raises SubjectError for an id beyond reason.
+
+    All ids up to the largest are walked through where they are written.
+    """
+    vocabulary: dict[str, int] = _backend(tokenizer).get_vocab()
+    if (largest := max(vocabulary.values(), default=-1)) > LARGEST_ID:
+        raise SubjectError(
+            f"the tokenizer gives a token the id {largest:,}, of {len(vocabulary):,} tokens; its file is"
+            " damaged: take tokenizer.json anew from the model's source"
+        )
+    return _backend(tokenizer).to_str()
 
 
 def _parts(rules: dict[str, Any]) -> dict[str, dict[str, Any]]:

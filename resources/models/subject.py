@@ -15,6 +15,7 @@ from neuroscribe.subject.units.kinds import UNIT_KINDS, chosen_units
 from neuroscribe.subject.units.unit import UnitKind
 from neuroscribe.text.token_bytes import TokenizerFacts
 from resources.models.artefacts import Artefacts
+from resources.models.faults import explained
 from resources.models.weights import Warm, chosen_device, load_causal_lm, load_tokenizer, revision_of
 
 _SUBJECT: Warm[Subject] = Warm()
@@ -81,7 +82,9 @@ class SubjectModels(dg.ConfigurableResource):
     def _load_tokenizer(self, spec: SubjectSpec, progress: Progress | None) -> TokenizerFacts:
         from neuroscribe.text.token_bytes import tokenizer_facts
 
-        return tokenizer_facts(load_tokenizer(spec, artefacts=self._artefacts(progress)))
+        tokenizer = load_tokenizer(spec, artefacts=self._artefacts(progress))
+        with explained(spec.model, "tokenizer", "choose another revision or model"):
+            return tokenizer_facts(tokenizer)
 
     def _artefacts(self, progress: Progress | None) -> Artefacts:
         return Artefacts(Path(self.cache_dir), hub=self.hub, progress=progress)

@@ -5,18 +5,27 @@ its progress bars and advice to itself.
 """
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from neuroscribe.errors import SubjectError
-from neuroscribe.fingerprint import fingerprint
 from neuroscribe.study.sections import ModelSpec
 from resources.models import origins
-from resources.models.artefacts import Artefacts, sha256_of
+from resources.models.artefacts import Artefacts
+from resources.models.building import bounded, left_out
 from resources.models.conversions import converted
+from resources.models.faults import explained
+from resources.models.folders import (
+    UNKNOWN,
+    check_folder,
+    check_layers,
+    folder_identity,
+    read_table,
+    weights_of,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -42,6 +51,38 @@ class Location:
         """Arguments that every `from_pretrained` takes."""
         return {"revision": self.revision, "local_files_only": self.offline, "trust_remote_code": False}
 
+    def file(self, name: str) -> Path | None:
+        """Return where the model's file of that name is, fetched if need be; None if it has none."""
+        from transformers.utils.hub import cached_file
+
+        options = {"revision": self.revision, "local_files_only": self.offline}
+        missing = dict.fromkeys(("missing_entries", "connection_errors", "gated_repo"), False)
+        missing = {f"_raise_exceptions_for_{kind}": told for kind, told in missing.items()}
+        found = cached_file(self.path, name, **options, **missing)
+        return Path(found) if found else None
+
+    def explained(self, name: str, part: str) -> AbstractContextManager[None]:
+        """Turn what the model libraries raise into one SubjectError with a remedy for such a place."""
+        return explained(name, part, self._remedy)
+
+    @property
+    def _remedy(self) -> str:
+        if self.local:
+            folder = Path(self.path)
+            pickled = any(folder.glob("pytorch_model*")) and not any(folder.glob("*.safetensors"))
+            return (
+                f"check that {self.path} holds a whole causal language model in Hugging Face's form"
+                f"{', and save the weights as safetensors (save_pretrained)' if pickled else ''}"
+            )
+        if self.offline:
+            return (
+                "no model hub was reached: connect to one, give the path of a local folder as `model`, or"
+                " name a pinned `artefact` (resources/models/artefacts.toml)"
+            )
+        return (
+            "check `model` and `revision` in the study, and that it needs neither a licence nor its own code"
+        )
+
 
 def located(spec: ModelSpec, *, artefacts: Artefacts) -> Location:
     """Return where a model is, fetching and converting a pinned artefact first.
@@ -53,56 +94,98 @@ def located(spec: ModelSpec, *, artefacts: Artefacts) -> Location:
         if path.suffix == ".gguf":
             path = converted(spec.artefact, path, artefacts=artefacts)
         return Location(str(path), None, local=True, offline=True)
-    folder = Path(spec.model).expanduser()
-    if folder.is_dir():
+    if (folder := spec.folder) is not None:
+        if spec.revision is not None:
+            raise SubjectError(
+                f"{spec.model} is a folder, and revision = {spec.revision!r} names a commit of a hub's"
+                " repository; remove `revision` (the content is hashed instead), or give the repository's id"
+                " where there is no folder of that name"
+            )
         return Location(str(folder), None, local=True, offline=True)
     online = artefacts.hub and origins.hub_answers()
     return Location(spec.model, spec.revision, local=False, offline=not online)
 
 
 def load_tokenizer(spec: ModelSpec, *, artefacts: Artefacts) -> Any:
-    """Return the Hugging Face tokenizer of a model; raises SubjectError when it cannot be had."""
-    from transformers import AutoTokenizer
+    """Return the Hugging Face tokenizer of a model; raises SubjectError when it cannot be had.
+
+    Where there is a tokenizer.json, its rules are taken as they stand: most classes of transformers would
+    build their own rules around its vocabulary, and split text otherwise than the model was trained with.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     location = located(spec, artefacts=artefacts)
-    with _explained(spec, location, "tokenizer"):
-        return AutoTokenizer.from_pretrained(location.path, **location.options)
+    with location.explained(spec.model, "tokenizer"):
+        if location.local:
+            check_folder(spec.model, Path(location.path))
+        reader: Any = PreTrainedTokenizerFast if location.file("tokenizer.json") else AutoTokenizer
+        return reader.from_pretrained(location.path, **location.options)
 
 
 def load_causal_lm(spec: ModelSpec, *, artefacts: Artefacts, device: "torch.device") -> Any:
     """Return a Hugging Face causal LM of the spec's dtype, on `device`, for evaluation alone.
 
-    Raises SubjectError when it cannot be had, is no causal LM, or lacks weights. Of an encoder-decoder
-    transformers would load the decoder alone, so it is refused by its configuration.
+    Raises SubjectError when it cannot be had, is no causal LM, or its weights are not those of its
+    configuration. Of an encoder-decoder transformers would load the decoder alone, so it is refused by its
+    configuration.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
     location = located(spec, artefacts=artefacts)
-    with _explained(spec, location, "model"):
-        _check_kind(spec, location)
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            location.path,
-            dtype=computing_dtype(getattr(torch, spec.dtype), device),
-            output_loading_info=True,
-            **location.options,
-        )
-        model, report = loaded
-        if missing := sorted(report["missing_keys"]):
-            raise SubjectError(
-                f"{spec.model}: {location.path} lacks {len(missing)} tensors of its architecture, among them"
-                f" {missing[0]}; use a complete copy of the model"
-            )
+    dtype = computing_dtype(getattr(torch, spec.dtype), device)
+    with location.explained(spec.model, "model"):
+        model = filled(AutoModelForCausalLM, spec, location, dtype, check=_check_kind)
         return model.to(device).eval().requires_grad_(False)
 
 
-def _check_kind(spec: ModelSpec, location: Location) -> None:
-    """Raise SubjectError for a kind of model that is no causal LM over text, by its configuration."""
+def filled(
+    family: Any,
+    spec: ModelSpec,
+    location: Location,
+    dtype: "torch.dtype",
+    *,
+    check: Callable[[ModelSpec, Any], None] = lambda *_: None,
+    spare: str = "",
+) -> Any:
+    """Return a model of an Auto class, all of whose weights came from its files; `spare` ones may lack.
+
+    Raises SubjectError otherwise, and what `check` does for a configuration.
+    """
     from transformers import AutoConfig
 
+    table, weights = {}, UNKNOWN
+    if location.local:
+        folder = Path(location.path)
+        table = check_folder(spec.model, folder)
+        weights = weights_of(spec.model, folder, table)
+    elif (file := location.file("config.json")) is not None:
+        table = read_table(spec.model, file)
+        check_layers(spec.model, table, weights)
+    check(spec, AutoConfig.from_pretrained(location.path, **location.options))
+    with bounded(spec.model, weights, packed="quantization_config" in table):
+        loaded: Any = family.from_pretrained(
+            location.path, dtype=dtype, output_loading_info=True, **location.options
+        )
+    model, report = loaded
+    missing = sorted(key for key in report["missing_keys"] if not spare or spare not in key)
+    if missing:
+        raise SubjectError(
+            f"{spec.model}: {location.path} lacks {len(missing)} tensors of its architecture, among them"
+            f" {missing[0]}; use a complete copy of the model"
+        )
+    if unused := left_out(model, report["unexpected_keys"]):
+        raise SubjectError(
+            f"{spec.model}: its configuration leaves out {len(unused)} tensors of its blocks that"
+            f" {location.path} holds, among them {unused[0]}; take config.json from the source of the weights"
+        )
+    return model
+
+
+def _check_kind(spec: ModelSpec, config: Any) -> None:
+    """Raise SubjectError for a kind of model that is no causal LM over text, by its configuration."""
     from neuroscribe.subject.architectures import why_not_studied
 
-    config = AutoConfig.from_pretrained(location.path, **location.options)
     if reason := why_not_studied(config.model_type, config):
         raise SubjectError(
             f"{spec.model}: model type {config.model_type!r} cannot be used: {reason}. Choose another"
@@ -125,9 +208,9 @@ def revision_of(model: Any, spec: ModelSpec, *, artefacts: Artefacts) -> str:
     """Return the identity of a loaded model's weights: SHA-256 of a local copy, or the hub's commit."""
     if spec.artefact is not None:
         return f"sha256:{artefacts.pin(spec.artefact).sha256}"
-    folder = Path(spec.model).expanduser()
-    if folder.is_dir():
-        return _folder_identity(folder)
+    if (folder := spec.folder) is not None:
+        with explained(spec.model, "folder", "make all files below it readable"):
+            return folder_identity(folder)
     return str(getattr(model.config, "_commit_hash", None) or spec.revision or "unknown")
 
 
@@ -165,61 +248,3 @@ class Warm(Generic[T]):
                 self._kept = None
                 self._kept = (key, make())
             return self._kept[1]
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence transformers' progress bars and advice, and put its settings back afterwards."""
-    from transformers.utils import logging
-
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
-
-
-@contextmanager
-def _explained(spec: ModelSpec, location: Location, part: str) -> Iterator[None]:
-    """Turn what transformers raises into one message with a remedy."""
-    import torch
-    from safetensors import SafetensorError
-
-    try:
-        with quiet():
-            yield
-    except torch.OutOfMemoryError as error:
-        raise SubjectError(
-            f"{spec.model}: the device has too little memory for it as {spec.dtype}; choose a narrower dtype"
-            " in the study or another device"
-        ) from error
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-        raise SubjectError(
-            f"{spec.model}: its {part} cannot be loaded ({_first_line(error)}); {_remedy(location)}"
-        ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def _remedy(location: Location) -> str:
-    if location.local:
-        return f"check that {location.path} holds a whole causal language model in Hugging Face's form"
-    if location.offline:
-        return (
-            "no model hub was reached: connect to one, give the path of a local folder as `model`, or name a"
-            " pinned `artefact` (resources/models/artefacts.toml)"
-        )
-    return "check `model` and `revision` in the study, and that it needs neither a licence nor its own code"
-
-
-def _folder_identity(folder: Path) -> str:
-    """Return the hash of all files of a model folder, by name."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    hashes = [(path.relative_to(folder).as_posix(), sha256_of(path)) for path in files]
-    return f"sha256:{fingerprint(hashes)}"

@@ -214,9 +214,17 @@ def test_a_token_beyond_the_embedding_is_refused_before_the_pass() -> None:
         captured(subject(tiny()), tokens, plan())
 
 
-def test_a_vocabulary_larger_than_the_embedding_is_refused() -> None:
-    with pytest.raises(SubjectError, match=r"does not fit the model: it knows 31 tokens, .* has 29 rows"):
-        captured(subject(tiny(vocab_size=29)), corpus().clamp(max=28), plan())
+def test_a_vocabulary_larger_than_the_embedding_is_fine_where_no_text_uses_the_rest() -> None:
+    tokens = corpus().clamp(max=28)
+    assert captured(subject(tiny(vocab_size=29)), tokens, plan())
+
+
+def test_tokens_that_the_model_lacks_are_named_by_id_and_text() -> None:
+    tokens = corpus().clamp(max=27)
+    tokens[3, 1], tokens[4, 1] = 28, 30
+    wanted = r"holds token 28 \('.+'\), token 30 \('.+'\), .* rows 0 to 27; leave texts with these out"
+    with pytest.raises(SubjectError, match=wanted):
+        captured(subject(tiny(vocab_size=28)), tokens, plan())
 
 
 def test_a_prefix_token_beyond_the_embedding_is_refused() -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from neuroscribe.errors import LLMError
 from neuroscribe.llm.local_prompts import PromptTokens
 from neuroscribe.ports.replies import Message
 from neuroscribe.testing.tokenizers import SPECIAL, byte_tokenizer
@@ -74,3 +75,36 @@ def test_an_opening_is_taken_from_the_tokenizer_alone() -> None:
     assert PromptTokens(byte_tokenizer(), "completion").opening == []
     begins = byte_tokenizer(begins=True)
     assert PromptTokens(begins, "completion").opening == [begins.bos_token_id]
+
+
+def test_added_tokens_of_control_cannot_be_written_but_added_words_and_spaces_can() -> None:
+    tokenizer = byte_tokenizer()
+    tokenizer.add_tokens(["<tool_call>", "[gMASK]", "{{turn}}", "covid", "    "], special_tokens=False)
+    added = tokenizer.added_tokens_encoder
+
+    tokens = PromptTokens(tokenizer, "completion").text("<tool_call>[gMASK]{{turn}} covid    |")
+
+    assert {added["covid"], added["    "]} <= {*tokens}
+    assert not {added["<tool_call>"], added["[gMASK]"], added["{{turn}}"]} & {*tokens}
+    assert tokenizer.decode(tokens) == "<tool_call>[gMASK]{{turn}} covid    |"
+
+
+def test_a_prompt_with_a_token_that_the_model_lacks_is_refused_and_names_it() -> None:
+    tokenizer = byte_tokenizer()
+    tokenizer.add_tokens(["covid"], special_tokens=False)
+    prompts = PromptTokens(tokenizer, "completion", rows=len(tokenizer) - 1)
+
+    assert prompts.text("cold")
+    with pytest.raises(LLMError, match=r"holds token 259 \('covid'\), .* rows 0 to 258"):
+        prompts.prompt([Message("user", "a covid case")])
+
+
+@pytest.mark.parametrize(
+    "template", ["{% for m in messages %}", "{{ 1 / 0 }}", "{{ raise_exception('no system') }}"]
+)
+def test_a_chat_template_that_fails_is_told_by_the_roles_and_a_remedy(template: str) -> None:
+    tokenizer = byte_tokenizer(chat=True)
+    tokenizer.chat_template = template
+
+    with pytest.raises(LLMError, match=r"fails for messages of system, user, assistant .*completion"):
+        PromptTokens(tokenizer, "chat").prompt(MESSAGES)

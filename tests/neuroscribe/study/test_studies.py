@@ -13,6 +13,7 @@ from neuroscribe.explain.token_pairs import TokenPairs
 from neuroscribe.kinds import KnownStudy, read_studies, read_study
 from neuroscribe.study.dues import dues
 from neuroscribe.study.files import chosen_layers, chosen_study
+from neuroscribe.study.sections import WeightsSpec
 from neuroscribe.study.spec import LLMSpec, Study, layer_key, layer_of
 
 STUDIES = Path(__file__).parents[3] / "studies"
@@ -411,15 +412,25 @@ def test_the_names_that_are_checked_are_those_that_scores_are_published_under(tm
 
 
 def test_an_encoder_that_is_not_pinned_unpins_the_study(tmp_path: Path) -> None:
-    pinned = GOOD.replace('model = "org/model"', 'model = "org/model"\nrevision = "1"').replace(
+    revision = f'revision = "{"0" * 40}"'
+    pinned = GOOD.replace('model = "org/model"', f'model = "org/model"\n{revision}').replace(
         'files = "x.txt"', 'artefact = "a"'
     )
-    pinned = pinned.replace('model = "m"', 'model = "m"\nrevision = "1"')
-    near = SCORERS.replace("[scorers.retrieval]", '[scorers.retrieval]\nrevision = "1"')
+    pinned = pinned.replace('model = "m"', f'model = "m"\n{revision}')
+    near = SCORERS.replace("[scorers.retrieval]", f"[scorers.retrieval]\n{revision}")
     for text, wanted in ((pinned, True), (pinned + near, True), (pinned + SCORERS, False)):
         study = read(tmp_path, text)
         assert isinstance(study, Study)
         assert study.pins_all == wanted
+
+
+def test_neither_a_branch_nor_a_folder_pins_weights(tmp_path: Path) -> None:
+    commit = "0" * 40
+    assert WeightsSpec(model="org/model", revision=commit).is_pinned
+    assert not WeightsSpec(model="org/model", revision="main").is_pinned
+    assert not WeightsSpec(model=str(tmp_path), revision=commit).is_pinned
+    assert WeightsSpec(model=str(tmp_path), artefact="a").is_pinned
+    assert not WeightsSpec(model="~nobody\0/" + "x" * 5000).is_pinned
 
 
 @pytest.mark.parametrize(

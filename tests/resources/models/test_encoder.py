@@ -132,3 +132,13 @@ def test_an_encoder_that_is_not_there_is_an_artefact_error(tmp_path: Path) -> No
 
     with pytest.raises(ArtefactError, match=r"nobody/none: .*all-minilm-l6-v2 is pinned"):
         encoders.open(Embedding(model="nobody/none", explainers=("token_list",)))
+
+
+def test_a_token_that_the_encoder_lacks_is_named(encoder: MiniLM) -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_tokens(["tuba"])
+    larger = MiniLM(tiny_bert().eval(), tokenizer, identity="larger")
+
+    assert len(larger.sentence("violin")) == 8
+    with pytest.raises(ArtefactError, match=r"larger: .* token 8, .* rows 0 to 7"):
+        larger.pieces("the tuba")

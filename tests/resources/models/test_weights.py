@@ -1,9 +1,11 @@
+import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     BartConfig,
     BartForCausalLM,
@@ -15,10 +17,12 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
+from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
 
 from neuroscribe.errors import ArtefactError, LLMError, SubjectError
 from neuroscribe.study.sections import ModelSpec
 from neuroscribe.study.spec import LLMSpec, SubjectSpec
+from neuroscribe.text.token_bytes import tokenizer_facts
 from resources.llm.opening import LocalModels
 from resources.models.artefacts import Artefacts
 from resources.models.conversions import converted
@@ -155,6 +159,68 @@ def test_the_revision_of_a_folder_changes_with_its_bytes_alone(tmp_path: Path, s
 
     assert first == second
     assert revision_of(model, specs[1], artefacts=store) != first
+
+
+def test_the_identity_of_a_folder_covers_what_links_bring_in(tmp_path: Path, store: Artefacts) -> None:
+    model, elsewhere = tiny_gpt2(), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "part.safetensors").write_bytes(b"one")
+    folder = saved(tmp_path / "model", model)
+    spec = ModelSpec(model=str(folder))
+    plain = revision_of(model, spec, artefacts=store)
+    (folder / "parts").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(folder)
+    (folder / "self").symlink_to(folder / "self")
+
+    linked = revision_of(model, spec, artefacts=store)
+    (elsewhere / "part.safetensors").write_bytes(b"two")
+
+    assert len({plain, linked, revision_of(model, spec, artefacts=store)}) == 3
+
+
+def test_a_folder_has_no_revisions(tmp_path: Path, store: Artefacts) -> None:
+    spec = ModelSpec(model=str(saved(tmp_path / "model", tiny_gpt2())), revision="0" * 40)
+
+    for load in (load_tokenizer, partial(load_causal_lm, device=CPU)):
+        with pytest.raises(SubjectError, match=r"is a folder, and revision = .* remove `revision`"):
+            load(spec, artefacts=store)
+
+
+def own_rules() -> Tokenizer:
+    """A tokenizer that splits every digit off, as few classes of transformers do, and merges line breaks."""
+    pairs = [("1", "2"), ("12", "3"), ("3", "4"), ("Ċ", "Ċ")]
+    names = [*sorted(pre_tokenizers.ByteLevel.alphabet()), *("".join(pair) for pair in pairs)]
+    own = Tokenizer(models.BPE(vocab={name: place for place, name in enumerate(names)}, merges=pairs))
+    own.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(r"\p{N}|[^\p{N}]+"), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    own.decoder = decoders.ByteLevel()
+    own.add_special_tokens(["<|endoftext|>"])
+    return own
+
+
+CLASSES = sorted({str(name) for name in TOKENIZER_MAPPING_NAMES.values() if name})
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_the_token_ids_are_those_of_the_file_whatever_class_is_named(
+    tmp_path: Path, store: Artefacts, name: str
+) -> None:
+    own = own_rules()
+    own.save(str(tmp_path / "tokenizer.json"))
+    settings = {"tokenizer_class": name, "eos_token": "<|endoftext|>", "add_prefix_space": True}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}', encoding="utf-8")
+
+    facts = tokenizer_facts(load_tokenizer(ModelSpec(model=str(tmp_path)), artefacts=store))
+
+    for text in ("1234\n\n", "a 12 b", "<|endoftext|>"):
+        own.encode_special_tokens = True
+        assert facts.encode(text) == own.encode(text, add_special_tokens=False).ids
+    assert len(facts.token_bytes) == own.get_vocab_size()
 
 
 def test_the_artefact_goes_before_the_model_id(store: Artefacts) -> None:
