@@ -10,6 +10,7 @@ from assets.checks import score_checks
 from dagster_project.automation import nightly
 from dagster_project.environments import Environment
 from dagster_project.jobs import study_jobs
+from dagster_project.sealed import sealed
 from neuroscribe.study.spec import Study
 from neuroscribe.study.stages import stages_of
 
@@ -23,7 +24,7 @@ def build_defs(
     """Return the definitions of some studies; `resource_overrides` replaces adapters by name."""
     parts = [_study_defs(study) for study in studies]
     shared = dg.Definitions(
-        resources={**environment.resources(), **(resource_overrides or {})},
+        resources=sealed({**environment.resources(), **(resource_overrides or {})}),
         executor=dg.in_process_executor,
     )
     return dg.Definitions.merge(*parts, shared)
