@@ -122,7 +122,7 @@ def test_a_backfill_of_the_capture_is_one_run_and_of_the_explanations_a_run_per_
 
 
 def test_a_run_can_be_told_nothing_but_how_much_dagster_logs(defs: dg.Definitions) -> None:
-    """Whoever reaches the web page may launch runs, and must reach no address, key, store or variable by it."""
+    """Whoever reaches the web page may launch runs, and reaches no address, key or variable by it."""
     jobs = defs.get_repository_def().get_all_jobs()
     assert len(jobs) > 3 * len(STUDIES)
     told = {name for job in jobs for name in _settings(job.run_config_schema.config_type)}

@@ -1,4 +1,4 @@
-"""What the guard before Dagster's page lets pass, request by request; tests/test_ui.py tries the real page."""
+"""What the guard before Dagster's page lets pass; tests/test_ui.py tries the real page."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""The web page as `make ui` starts it, attacked as another page in the user's browser can, and used as it is."""
+"""The web page as `make ui` starts it: attacked as another page in the browser can, and used as it is."""
 
 import json
 import os
@@ -100,11 +100,9 @@ class Thief:
         self.visits = visits = list[str]()
 
         class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                visits.append(str(self.headers))
-                self.send_error(404)
-
-            do_GET = do_POST
+            def handle_one_request(self) -> None:
+                visits.append(self.rfile.readline().decode())
+                self.close_connection = True
 
         self._server = HTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
