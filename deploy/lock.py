@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parent.parent
 HEADS = {
-    "requirements.lock": "What dagster_project needs beside torch, and the project's installation, too.",
+    "requirements.lock": "What dagster_project, and its installation, need beside torch.",
     "requirements-torch.lock": "torch for all devices, with the CUDA libraries that it brings along on Linux.",
     "requirements-dev.lock": "What linting and testing need beyond the other two.",
 }
