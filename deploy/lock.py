@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 ROOT = Path(__file__).resolve().parent.parent
 HEADS = {
     "requirements.lock": "What dagster_project, and its installation, need beside torch.",
-    "requirements-torch.lock": "torch for all devices, with the CUDA libraries that it brings along on Linux.",
+    "requirements-torch.lock": "torch for all devices, with its CUDA libraries for Linux.",
     "requirements-dev.lock": "What linting and testing need beyond the other two.",
 }
 FOR_TORCH = re.compile(r"torch|triton|cuda-.*|nvidia-.*")
