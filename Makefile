@@ -11,6 +11,9 @@ NEUROSCRIBE_STORE ?= store
 
 BIN := .venv/bin
 READY := .venv/.ready
+READY_TO_TEST := .venv/.ready-to-test
+# Nothing but the files that the locks name by their hashes, and nothing that would be built on the way.
+LOCKED := install -q --require-hashes --no-deps --only-binary :all:
 # Two makes at once take turns at the setup; the second finds it done.
 TURNS := $(if $(shell command -v flock),flock Makefile)
 # Tests never meet the settings of real runs.
@@ -22,17 +25,17 @@ PYTEST := $(BARE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadf
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 export TOKENIZERS_PARALLELISM = false
-run ui bench bench-puzzles: export DAGSTER_HOME := $(DAGSTER_HOME)
+home run ui bench bench-puzzles: export DAGSTER_HOME := $(DAGSTER_HOME)
 run plan ledger ui bench bench-puzzles: export NEUROSCRIBE_STORE := $(NEUROSCRIBE_STORE)
 
 .SILENT:
 .DEFAULT_GOAL := help
-.PHONY: help run plan ledger server test check lint ui bench bench-puzzles setup home clean
+.PHONY: help run plan ledger server test check lint ui bench bench-puzzles setup setup-tests lock home clean
 
 help: ## show these targets
 	awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
-run: setup home ## capture, explain and score a study (STUDY=embedded)
+run: setup ## capture, explain and score a study (STUDY=embedded)
 	$(BIN)/python -m dagster_project.run $(STUDY)
 
 plan: setup ## show calls, tokens and money of a study before it is run (STUDY=embedded)
@@ -41,10 +44,8 @@ plan: setup ## show calls, tokens and money of a study before it is run (STUDY=e
 ledger: setup ## show what all LLM calls took, and write ledger.parquet into the store
 	$(BIN)/python -m dagster_project.ledger
 
-ui: setup home ## open the asset graph on 127.0.0.1 (PORT=3000)
-	echo "Dagster will answer at http://127.0.0.1:$(PORT) (Ctrl-C ends it)"
-	PYTHONWARNINGS='ignore:Function `dev_command` is superseded' \
-	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
+ui: setup ## open the asset graph on 127.0.0.1 (PORT=3000)
+	$(BIN)/python -m dagster_project.ui --port $(PORT)
 
 test: lint ## lint, types, import rules and all tests
 	$(PYTEST)
@@ -52,7 +53,7 @@ test: lint ## lint, types, import rules and all tests
 check: lint ## the same without the slow tests
 	$(PYTEST) -m "not slow"
 
-bench: setup home ## measure, and write benchmarks/latest.json (PARTS="capture peers": some of it)
+bench: setup ## measure, and write benchmarks/latest.json (PARTS="capture peers": some of it)
 	$(BIN)/python -m benchmarks $(PARTS)
 
 bench-puzzles: setup ## try a study's LLM on neuron puzzles (DATA=benchmarks/plain_puzzles.json STUDY=embedded)
@@ -61,7 +62,7 @@ bench-puzzles: setup ## try a study's LLM on neuron puzzles (DATA=benchmarks/pla
 server: setup ## run a small study on a real LLM server, installed below the cache (KIND=llama or vllm)
 	$(BIN)/python deploy/servers/real_server.py $(KIND)
 
-lint: setup
+lint: setup-tests
 	$(BIN)/ruff check -q .
 	$(BIN)/ruff format --check -q . || { echo "these files want 'ruff format'"; exit 1; }
 	$(BIN)/pyright --pythonpath $(BIN)/python
@@ -71,14 +72,26 @@ clean: ## remove .venv and tool caches; results and downloads stay
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist *.egg-info
 	find . -name __pycache__ -not -path './.*' -prune -exec rm -rf {} +
 
-home:
-	mkdir -p $(DAGSTER_HOME)
-	test -e $(DAGSTER_HOME)/dagster.yaml || cp deploy/dagster.yaml $(DAGSTER_HOME)/dagster.yaml
+lock: setup-tests ## write the lock files anew (UPGRADE=--upgrade: with the newest releases)
+	$(BIN)/python deploy/lock.py $(UPGRADE)
+
+home: ## give a new DAGSTER_HOME its settings, as `run` and `ui` do by themselves
+	mkdir -p "$$DAGSTER_HOME"
+	test -e "$$DAGSTER_HOME/dagster.yaml" || { \
+	  cp deploy/dagster.yaml "$$DAGSTER_HOME/dagster.yaml.$$$$.part" \
+	  && mv "$$DAGSTER_HOME/dagster.yaml.$$$$.part" "$$DAGSTER_HOME/dagster.yaml"; }
 
 setup:
 	$(TURNS) $(MAKE) --no-print-directory $(READY)
 
-$(READY): pyproject.toml requirements.lock
+setup-tests:
+	$(TURNS) $(MAKE) --no-print-directory $(READY_TO_TEST)
+
+$(READY_TO_TEST): $(READY) requirements-dev.lock
+	$(BIN)/python -m pip $(LOCKED) -r requirements-dev.lock
+	touch $(READY_TO_TEST)
+
+$(READY): pyproject.toml requirements.lock requirements-torch.lock requirements-torch-cpu.lock
 	python=; \
 	for found in $(PYTHON); do \
 	  "$$found" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
@@ -89,11 +102,13 @@ $(READY): pyproject.toml requirements.lock
 	  exit 1; }; \
 	test -x $(BIN)/pip || "$$python" -m venv --clear .venv >/dev/null 2>&1 || { \
 	  "$$python" -m venv --clear --without-pip .venv \
-	  && "$$python" -m pip --python $(BIN)/python install -q pip; } || { \
+	  && "$$python" -m pip --python $(BIN)/python $(LOCKED) -r requirements.lock; } || { \
 	  echo "make: $$python cannot make a virtual environment (no ensurepip, no pip);" \
 	    "on Debian: apt-get install python3-venv"; \
 	  exit 1; }
 	echo "Setting up .venv (a few minutes the first time)"
-	$(BIN)/python -m pip install -q -c requirements.lock torch
-	$(BIN)/python -m pip install -q -c requirements.lock -e '.[app,dev]'
+	$(BIN)/python -m pip $(LOCKED) -r requirements-torch-cpu.lock 2>/dev/null \
+	  || $(BIN)/python -m pip $(LOCKED) -r requirements-torch.lock
+	$(BIN)/python -m pip $(LOCKED) -r requirements.lock
+	$(BIN)/python -m pip install -q --no-index --no-deps --no-build-isolation -e .
 	touch $(READY)

@@ -42,6 +42,7 @@ def stage(
             kinds=kinds,
             description=description,
             code_version=stage_version(study, name),
+            config_schema={},  # what is done is said by the study, and nothing by a run's configuration
             metadata=_metadata(study, declared),
             pool="llm" if declared.asks else pool,
             partitions_def=layer_partitions(study) if declared.per_layer else None,

@@ -8,7 +8,8 @@ time over two of them gave ratios from 0.13 to 1.9 for what is 0.9 on a quiet on
 
 The peers are not dependencies of this project. To have their figures too:
 
-    .venv/bin/pip install -c requirements.lock transformer-lens nnsight
+    .venv/bin/pip list --format=freeze --exclude-editable > .venv/releases
+    .venv/bin/pip install -c .venv/releases transformer-lens nnsight
 
 Where the processor computes in bfloat16 the same is measured in it: there the pass is short, and what is done
 with the neurons counts for more.
@@ -82,7 +83,7 @@ def _usable(name: str) -> bool:
     if find_spec(name) is None:
         print(
             f"{name} is not installed, its figures are left out;"
-            f" to have them: .venv/bin/pip install -c requirements.lock {package}"
+            f" to have them: .venv/bin/pip install {package}, as benchmarks/peers.py says"
         )
         return False
     print(f"{package} {version(package)}")

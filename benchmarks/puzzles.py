@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         environment = Environment.read()
         study = puzzle_study(chosen_study(read_studies(environment.studies), options.study))
         name = f"puzzles.{options.data.stem}.{study.name}"
-        figures = asyncio.run(tried(name, layer, study, environment.resources(in_dagster=False)))
+        figures = asyncio.run(tried(name, layer, study, environment.resources()))
     except NeuroscribeError as error:
         sys.stderr.write(f"\nerror: {_plain(str(error))}\n")
         return 1

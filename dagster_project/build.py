@@ -11,6 +11,7 @@ from dagster_project.automation import nightly
 from dagster_project.broken import broken_defs
 from dagster_project.environments import Environment
 from dagster_project.jobs import study_jobs
+from dagster_project.sealed import sealed
 from neuroscribe.errors import NeuroscribeError
 from neuroscribe.study.files import Studies
 from neuroscribe.study.spec import Study
@@ -41,7 +42,8 @@ def location_defs(studies: Studies, *, environment: Environment) -> dg.Definitio
 
 
 def _shared(environment: Environment, overrides: Mapping[str, Any]) -> dg.Definitions:
-    return dg.Definitions(resources={**environment.resources(), **overrides}, executor=dg.in_process_executor)
+    resources = sealed({**environment.resources(), **overrides})
+    return dg.Definitions(resources=resources, executor=dg.in_process_executor)
 
 
 def _study_defs(study: Study) -> dg.Definitions:

@@ -4,6 +4,7 @@ import shutil
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping, Sequence
+from io import TextIOWrapper
 
 from dagster_project.environments import Environment, settle
 from neuroscribe.errors import NeuroscribeError
@@ -18,6 +19,7 @@ Variables = Mapping[str, str]
 
 def parser(name: str, about: str | None) -> ArgumentParser:
     """Return the parser of a command, which `about`, without the usage indented in it, describes."""
+    _print_anything()
     prose = "\n".join(line for line in (about or "").splitlines() if not line.startswith(" "))
     return ArgumentParser(prog=f"python -m dagster_project.{name}", description=prose)
 
@@ -60,6 +62,13 @@ def status(work: Callable[[Environment], None], variables: Variables | None) -> 
         sys.stderr.write("\nerror: " + "\n".join(lines) + "\n")
         return 1
     return 0
+
+
+def _print_anything() -> None:
+    """Let what the output cannot encode be printed escaped: texts hold any character, logs may be ASCII."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def width() -> int:

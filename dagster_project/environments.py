@@ -18,6 +18,7 @@ NEUROSCRIBE_LLM_BUDGET_USD          money that one process may spend on calls (a
 NEUROSCRIBE_SIMULATOR_LLM_BASE_URL  address of [simulator_llm]'s server (the study's own, else that of [llm])
 NEUROSCRIBE_SIMULATOR_LLM_API_KEY   key to it (that of [llm], if the address is the same)
 NEUROSCRIBE_STUDIES        folder of studies (studies/)
+NEUROSCRIBE_UI_HOSTS       further hosts under which browsers reach `make ui`, as in example.org:8443 (none)
 DAGSTER_HOME               Dagster's instance (.dagster/)
 """
 
@@ -25,12 +26,10 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from getpass import getuser
 from pathlib import Path
 from typing import Any
-
-import dagster as dg
 
 from neuroscribe.errors import StoreError, StudyError
 from resources.expectations import Expectations
@@ -47,7 +46,6 @@ from resources.store.tensors import Tensors
 from resources.texts import Texts
 
 ROOT = Path(__file__).resolve().parent.parent
-LLM_KEY, SIMULATOR_LLM_KEY = "NEUROSCRIBE_LLM_API_KEY", "NEUROSCRIBE_SIMULATOR_LLM_API_KEY"
 
 
 @dataclass(frozen=True)
@@ -64,6 +62,7 @@ class Environment:
     checkpoint_seconds: int = 60
     hub: bool = True
     llm_base_url: str = ""
+    llm_api_key: str = field(default="", repr=False)
     llm_concurrency: int = 16
     llm_requests_per_minute: int = 0
     llm_tokens_per_minute: int = 0
@@ -71,6 +70,8 @@ class Environment:
     llm_batch_wait_minutes: int = 1440
     llm_budget_usd: float | None = None
     simulator_llm_base_url: str = ""
+    simulator_llm_api_key: str = field(default="", repr=False)
+    ui_hosts: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, variables: Mapping[str, str] | None = None) -> "Environment":
@@ -88,6 +89,7 @@ class Environment:
             checkpoint_seconds=_number(given, "NEUROSCRIBE_CHECKPOINT_SECONDS", 60, least=0),
             hub=given.get("NEUROSCRIBE_HUB", "1") != "0",
             llm_base_url=given.get("NEUROSCRIBE_LLM_BASE_URL", ""),
+            llm_api_key=given.get("NEUROSCRIBE_LLM_API_KEY", ""),
             llm_concurrency=_number(given, "NEUROSCRIBE_LLM_CONCURRENCY", 16),
             llm_requests_per_minute=_number(given, "NEUROSCRIBE_LLM_REQUESTS_PER_MINUTE", 0, least=0),
             llm_tokens_per_minute=_number(given, "NEUROSCRIBE_LLM_TOKENS_PER_MINUTE", 0, least=0),
@@ -95,13 +97,12 @@ class Environment:
             llm_batch_wait_minutes=_number(given, "NEUROSCRIBE_LLM_BATCH_WAIT_MINUTES", 1440, least=0),
             llm_budget_usd=_dollars(given, "NEUROSCRIBE_LLM_BUDGET_USD"),
             simulator_llm_base_url=given.get("NEUROSCRIBE_SIMULATOR_LLM_BASE_URL", ""),
+            simulator_llm_api_key=given.get("NEUROSCRIBE_SIMULATOR_LLM_API_KEY", ""),
+            ui_hosts=_hosts(given, "NEUROSCRIBE_UI_HOSTS"),
         )
 
-    def resources(self, *, in_dagster: bool = True) -> dict[str, Any]:
-        """Return the adapters that fulfil what the assets ask for, by the names the assets use.
-
-        Dagster looks keys up by name when a run begins; outside of it they must be there themselves.
-        """
+    def resources(self) -> dict[str, Any]:
+        """Return the adapters that fulfil what the assets ask for, by the names the assets use."""
         stored = {"root": self.store, "endpoint_url": self.endpoint_url}
         fetched = {"cache_dir": self.cache, "hub": self.hub}
         return {
@@ -122,9 +123,9 @@ class Environment:
                 device=self.device,
                 **fetched,
                 base_url=self.llm_base_url,
-                api_key=_key(LLM_KEY, by_name=in_dagster),
+                api_key=self.llm_api_key,
                 simulator_base_url=self.simulator_llm_base_url,
-                simulator_api_key=_key(SIMULATOR_LLM_KEY, by_name=in_dagster),
+                simulator_api_key=self.simulator_llm_api_key,
                 concurrency=self.llm_concurrency,
                 requests_per_minute=self.llm_requests_per_minute,
                 tokens_per_minute=self.llm_tokens_per_minute,
@@ -146,7 +147,10 @@ def use_dagster_home(environment: Environment) -> None:
     try:
         settings.parent.mkdir(parents=True, exist_ok=True)
         if not settings.exists():
-            shutil.copyfile(ROOT / "deploy" / "dagster.yaml", settings)
+            # Whole or not at all: another process may look at it meanwhile.
+            part = settings.with_name(f"dagster.yaml.{os.getpid()}.part")
+            shutil.copyfile(ROOT / "deploy" / "dagster.yaml", part)
+            part.replace(settings)
     except OSError as error:
         remedy = finding(error, settings, elsewhere="another folder (DAGSTER_HOME)")
         raise StoreError(f"{settings}: cannot be written: {remedy} ({error})") from error
@@ -184,10 +188,13 @@ def _place(value: str) -> str:
         raise StudyError(f"{value!r}: this user has no home, so name the whole path") from error
 
 
-def _key(variable: str, *, by_name: bool) -> str | dg.EnvVar:
-    """Return a key, or its name, so that no run's configuration shows it."""
-    key = os.environ.get(variable, "")
-    return dg.EnvVar(variable) if key and by_name else key
+def _hosts(given: Mapping[str, str], name: str) -> tuple[str, ...]:
+    """Return the hosts in a list, separated by commas or blanks."""
+    hosts = tuple(given.get(name, "").replace(",", " ").split())
+    for host in hosts:
+        if not re.fullmatch(r"([\w.-]+|\[[0-9a-fA-F:]+\])(:\d+)?", host, re.ASCII):
+            raise StudyError(f"{name} names {host!r}; name hosts, as in example.org or example.org:8443")
+    return hosts
 
 
 def _dollars(given: Mapping[str, str], name: str) -> float | None:

@@ -1,7 +1,7 @@
 """Launches a study's jobs in this process, one Dagster run at a time, leaving out what is up to date."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
@@ -103,18 +103,29 @@ def _reason(events: Sequence[dg.DagsterEvent], job: str) -> str:
             data = event.step_failure_data
             said = data.user_failure_data.description if data.user_failure_data else None
             return (
-                said or f"{job}, step {event.step_key}: {_cause(data.error)} (see the run in the UI: make ui)"
+                said or f"{job}, step {event.step_key}: {cause(data.error)} (see the run in the UI: make ui)"
             )
         if event.event_type == dg.DagsterEventType.RUN_FAILURE:
-            return f"{job}: {_cause(event.job_failure_data.error)} (see the run in the UI: make ui)"
+            return f"{job}: {cause(event.job_failure_data.error)} (see the run in the UI: make ui)"
     return f"{job} failed; see the run in the UI (make ui)"
 
 
-def _cause(error: Any) -> str:
-    """Return the message of the error at the bottom of a chain."""
-    while error is not None and error.cause is not None:
+def cause(error: Any) -> str:
+    """Return what a chain of errors says to a user, from the outside in: the first of ours, or the last."""
+    said = "no error was recorded"
+    while error is not None:
+        said = error.message.strip()
+        if ours := next((name for name in _our_errors(NeuroscribeError) if said.startswith(name)), None):
+            return said.removeprefix(ours)
         error = error.cause
-    return "no error was recorded" if error is None else error.message.strip()
+    return said
+
+
+def _our_errors(base: type[NeuroscribeError]) -> Iterator[str]:
+    """Yield how Dagster's record of an error begins, for each class of errors that a user can act on."""
+    yield f"{base.__module__}.{base.__qualname__}: "
+    for kind in base.__subclasses__():
+        yield from _our_errors(kind)
 
 
 def _failed_checks(events: Sequence[dg.DagsterEvent]) -> Sequence[str]:

@@ -1,6 +1,7 @@
 """What a run found, as text for the terminal."""
 
 from collections.abc import Mapping, Sequence
+from shlex import quote
 
 import polars as pl
 
@@ -57,9 +58,10 @@ def _calls(study: Study, tables: Tables, layer: int) -> int:
 
 
 def _next_steps(study: Study, environment: Environment) -> list[str]:
+    dataset = quote(f"{environment.store}/{study.name}/neuron_dataset")
     return [
         "make ui                     the graph, its lineage, checks and plots in Dagster",
-        f"ls {environment.store}/{study.name}/neuron_dataset    the dataset, with its card (README.md)",
+        f"ls {dataset}    the dataset, with its card (README.md)",
         f"make bench-puzzles STUDY={study.name}    the same models on neurons whose explanation is known",
         "studies/embedded.toml       copy it to study another model (README.md, neuroscribe/study/spec.py)",
     ]

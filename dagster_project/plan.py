@@ -44,7 +44,7 @@ def _print_plan(study: Study, layers: Sequence[int] | None, environment: Environ
 
 def study_plan(study: Study, environment: Environment, layers: Sequence[int]) -> pl.DataFrame:
     """Return the plans of some layers."""
-    resources = environment.resources(in_dagster=False)
+    resources = environment.resources()
     resources["subject"].units(study.subject)  # refuses what a run would refuse
     chosen_layouts(study)
     tables = Tables(environment.store, endpoint_url=environment.endpoint_url)

@@ -19,20 +19,18 @@ from typing import Any, TextIO, TypeVar
 
 import dagster as dg
 from rich.console import Console
-from sqlalchemy.exc import DBAPIError
-from yaml import YAMLError
 
 from dagster_project.alone import close_abandoned_runs, close_runs_of_dead_processes, study_alone
 from dagster_project.build import build_defs
 from dagster_project.command import Variables, chosen, status, study_parser
-from dagster_project.environments import Environment, use_dagster_home
-from dagster_project.history_errors import history_error
+from dagster_project.environments import Environment
+from dagster_project.history import history
 from dagster_project.launch import Launcher
 from dagster_project.outcome import outcome
 from dagster_project.rehearsal import rehearse
 from neuroscribe.capture import check_size
 from neuroscribe.capture.plan import random_sequences
-from neuroscribe.errors import BatchPendingError, StoreError
+from neuroscribe.errors import BatchPendingError
 from neuroscribe.simulate.stage import check_models
 from neuroscribe.study.spec import Study
 from resources.store.files import Files
@@ -68,8 +66,7 @@ def run(study: Study, environment: Environment, *, layers: Sequence[int], epheme
     """Bring a study up to date and print the report."""
     _write_line(f"study {study.name}: {study.description}")
     check_writable(environment)
-    preflight(study, environment.resources(in_dagster=False))
-    use_dagster_home(environment)
+    preflight(study, environment.resources())
     alone = Event()
     try:
         seconds = _in_thread(
@@ -77,7 +74,7 @@ def run(study: Study, environment: Environment, *, layers: Sequence[int], epheme
         )
     except KeyboardInterrupt:
         if alone.is_set():
-            with _history(environment, ephemeral=ephemeral) as instance:
+            with history(environment, ephemeral=ephemeral) as instance:
                 close_abandoned_runs(study.name, instance)
         raise
     _write_line(outcome(study, environment, layers=layers, seconds=seconds))
@@ -88,7 +85,7 @@ def _brought_up_to_date(
 ) -> dict[int, float]:
     """Run what is missing and return the seconds per layer explained; `alone` is set while no other does."""
     defs = build_defs([study], environment=environment)
-    with _history(environment, ephemeral=ephemeral) as instance, study_alone(study, environment):
+    with history(environment, ephemeral=ephemeral) as instance, study_alone(study, environment):
         alone.set()
         close_abandoned_runs(study.name, instance)
         close_runs_of_dead_processes(environment.dagster_home, instance)
@@ -125,21 +122,6 @@ def _in_thread(work: Callable[[], T]) -> T:
 
     Thread(target=run, daemon=True).start()
     return result.result()
-
-
-@contextmanager
-def _history(environment: Environment, *, ephemeral: bool) -> Iterator[dg.DagsterInstance]:
-    """Open Dagster's instance, and explain when it cannot be written: what fails in a step is its result."""
-    try:
-        with dg.DagsterInstance.ephemeral() if ephemeral else dg.DagsterInstance.get() as instance:
-            yield instance
-    except (OSError, DBAPIError) as error:
-        raise history_error(error, environment.dagster_home) from error
-    except (dg.DagsterInvalidConfigError, YAMLError) as error:
-        raise StoreError(
-            f"{environment.dagster_home}/dagster.yaml: Dagster cannot read it ({str(error).splitlines()[0]});"
-            " correct it (deploy/dagster.yaml is the template), or remove it to get the template again"
-        ) from error
 
 
 def check_writable(environment: Environment) -> None:

@@ -43,7 +43,7 @@ def capture(
             f"{environment.store}: holds no corpus of study {study.name} as it stands; materialise"
             f" {study.name}/corpus first"
         )
-    resources = environment.resources(in_dagster=False)
+    resources = environment.resources()
     captured_shard(
         study,
         resources["subject"].open(study.subject, progress=resources["progress"]),

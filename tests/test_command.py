@@ -1,5 +1,9 @@
 """What all commands share: their study and layers, and how they end."""
 
+import os
+import pty
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +13,8 @@ from dagster_project.command import chosen, status, study_parser, width
 from dagster_project.environments import Environment
 from neuroscribe.errors import StudyError
 from neuroscribe.testing.planted_study import write_planted_study
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +79,41 @@ def test_a_study_is_required_unless_there_is_a_default(capsys: Any) -> None:
 
 def test_what_is_printed_is_80_to_132_characters_wide() -> None:
     assert 80 <= width() <= 132
+
+
+A_COMMAND = """
+import sys
+from dagster_project.command import parser, status
+from resources.progress import RichProgress
+
+def work(environment):
+    sys.stdout.write("«purple» \\ud800\\n")
+    with RichProgress().task("reading «a»", total=1, unit="texts") as advance:
+        advance(1, "é")
+    from neuroscribe.errors import StudyError
+    raise StudyError("no «b»")
+
+parser("x", "Explains ∂ and «c».").print_help()
+sys.exit(status(work, {}))
+"""
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_what_an_output_cannot_encode_is_printed_escaped(terminal: bool) -> None:
+    ours, theirs = pty.openpty() if terminal else os.pipe()
+    done = subprocess.run(
+        [sys.executable, "-c", A_COMMAND],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "TERM": "xterm"},
+        stdout=theirs,
+        stderr=theirs,
+        timeout=120,
+        check=False,
+    )
+    text = os.read(ours, 65536).decode("ascii")
+    for end in (ours, theirs):
+        os.close(end)
+    assert (done.returncode, "Traceback" in text) == (1, False), text
+    assert r"\xabpurple\xbb \ud800" in text
+    assert r"Explains \u2202 and \xabc\xbb." in text
+    assert "error: no " in text

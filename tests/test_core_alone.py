@@ -77,8 +77,17 @@ def notebook(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """
     folder = tmp_path_factory.mktemp("notebook")
     python = _empty_environment(folder)
-    constraints = ("--no-compile", "-c", str(ROOT / "requirements.lock"))
-    _pip("--python", str(python), *_commands()[2], *constraints, at=wheel.parent.parent)
+    constraints = folder / "constraints.txt"
+    constraints.write_text("\n".join(_releases()), encoding="utf-8")
+    _pip(
+        "--python",
+        str(python),
+        *_commands()[2],
+        "--no-compile",
+        "-c",
+        str(constraints),
+        at=wheel.parent.parent,
+    )
     yield python
     shutil.rmtree(folder)
 
@@ -137,6 +146,14 @@ def _commands() -> list[list[str]]:
     commands = [shlex.split(line, comments=True) for line in _block("sh").splitlines()]
     assert [command[:2] for command in commands] == [["pip", "install"], ["pip", "wheel"], ["pip", "install"]]
     return [command[1:] for command in commands]
+
+
+def _releases() -> list[str]:
+    """Return the releases that the project is locked to, without hashes: our own wheel has none."""
+    locks = (ROOT / name for name in ("requirements.lock", "requirements-torch.lock"))
+    return [
+        line for lock in locks for line in re.findall(r"^[a-z0-9-]+==[^ \\]+", lock.read_text("utf-8"), re.M)
+    ]
 
 
 def _files_of_the_core() -> set[str]:

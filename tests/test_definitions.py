@@ -1,6 +1,8 @@
 """What Dagster sees: every study's graph, its partitions, versions, checks, jobs and schedules."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -9,6 +11,7 @@ from assets.stage import key
 from dagster_project.broken import ASSET, broken_defs
 from dagster_project.build import build_defs, location_defs
 from dagster_project.environments import ROOT, Environment
+from dagster_project.sealed import sealed
 from neuroscribe.errors import StudyError
 from neuroscribe.kinds import KnownStudy, read_studies
 from neuroscribe.study.publishing import PublishSpec
@@ -117,6 +120,41 @@ def test_a_backfill_of_the_capture_is_one_run_and_of_the_explanations_a_run_per_
         assert graph.get(key(STUDIES["embedded"], name)).backfill_policy == dg.BackfillPolicy.single_run()
     for name in ("explanations", "simulations", "scores"):
         assert graph.get(key(STUDIES["embedded"], name)).backfill_policy != dg.BackfillPolicy.single_run()
+
+
+def test_a_run_can_be_told_nothing_but_how_much_dagster_logs(defs: dg.Definitions) -> None:
+    """Whoever reaches the web page may launch runs, and reaches no address, key or variable by it."""
+    jobs = defs.get_repository_def().get_all_jobs()
+    assert len(jobs) > 3 * len(STUDIES)
+    told = {name for job in jobs for name in _settings(job.run_config_schema.config_type)}
+    assert told == {
+        "execution.config.marker_to_close",
+        "execution.config.step_dependency_config.require_upstream_step_success",
+        "loggers.console.config.log_level",
+        "loggers.console.config.name",
+    }
+
+
+def _settings(config: Any, name: str = "") -> Iterator[str]:
+    """Yield the names of all that a run's configuration may hold."""
+    fields: dict[str, Any] | None = getattr(config, "fields", None)
+    if fields is None:
+        yield name
+        return
+    for field, value in fields.items():
+        yield from _settings(value.config_type, f"{name}.{field}".lstrip("."))
+
+
+def test_a_resource_shows_how_it_is_set_and_of_an_address_only_the_place() -> None:
+    variables = {
+        "NEUROSCRIBE_LLM_BASE_URL": "http://name:secret@127.0.0.1:8000/v1?api_key=secret",
+        "NEUROSCRIBE_LLM_API_KEY": "secret",
+    }
+    environment = Environment.read(variables)
+    shown = sealed(environment.resources())["llm"].description or ""
+    assert "- `base_url`: http://127.0.0.1:8000/v1\n" in shown
+    assert "secret" not in shown
+    assert "api_key" not in shown
 
 
 def test_the_gpu_and_the_llm_have_pools(defs: dg.Definitions) -> None:

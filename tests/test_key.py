@@ -45,5 +45,8 @@ def test_a_run_with_the_right_key_ends_well_and_leaves_the_key_nowhere(tmp_path:
     assert (found, KEY.encode() in done.stdout + done.stderr) == ([], False)
 
 
-def test_no_key_is_shown_where_resources_are() -> None:
-    assert KEY not in repr(Environment.read({}).resources()["llm"].model_copy(update={"api_key": KEY}))
+def test_no_key_is_shown_where_settings_and_resources_are() -> None:
+    environment = Environment.read({"NEUROSCRIBE_LLM_API_KEY": KEY, "NEUROSCRIBE_SIMULATOR_LLM_API_KEY": KEY})
+    llm = environment.resources()["llm"]
+    assert (llm.api_key, llm.simulator_api_key) == (KEY, KEY)
+    assert KEY not in repr(environment) + repr(llm)

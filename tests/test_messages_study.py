@@ -105,7 +105,7 @@ def test_nothing_is_asked_again_and_the_plan_knows_that(finished: Finished) -> N
 def test_a_simulator_that_reads_log_probabilities_is_refused_before_any_question(tmp_path: Path) -> None:
     with MessagesServer(PlantedScript()) as server:
         study = _study(tmp_path, server, LOG_PROBABILITIES)
-        models = _environment(tmp_path).resources(in_dagster=False)
+        models = _environment(tmp_path).resources()
         with pytest.raises(CapabilityError, match=r"It can do: .*matching_words.*Name one of those"):
             asyncio.run(check_models(study, llm=models["llm"], encoders=models["encoders"]))
         assert len(server.calls) == 1  # whether server, key and model work

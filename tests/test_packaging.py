@@ -3,7 +3,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import packages_distributions
+from importlib.metadata import distributions, packages_distributions, requires
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,7 +17,11 @@ from neuroscribe.kinds import read_study
 ROOT = Path(__file__).parent.parent
 APPLICATION = ("dagster_project", "assets", "resources")
 OURS = (*APPLICATION, "neuroscribe")
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT, GROUPS = PYPROJECT["project"], PYPROJECT["dependency-groups"]
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+RUN = ("requirements.lock", "requirements-torch.lock")
+LOCKS = (*RUN, "requirements-torch-cpu.lock", "requirements-dev.lock")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ENVIRONMENT = (ROOT / "dagster_project" / "environments.py").read_text(encoding="utf-8")
 
@@ -89,23 +93,58 @@ def test_only_the_environment_module_reads_environment_variables(package: str):
     assert readers <= {"dagster_project/environments.py"}
 
 
-def test_the_lock_pins_every_direct_dependency_to_a_version_the_project_allows():
-    lock, direct = _lock(), _stated("neuroscribe", "app", "dev")
-    assert set(direct) <= set(lock)
-    unfit = [str(need) for name, need in direct.items() if not need.specifier.contains(lock[name])]
-    assert unfit == []
+def test_the_locks_pin_every_direct_dependency_to_a_version_the_project_allows():
+    run, everything = _lock(*RUN), _lock(*RUN, "requirements-dev.lock")
+    for lock, direct in ((run, _stated("neuroscribe", "app", "setup")), (everything, _stated("dev"))):
+        assert set(direct) <= set(lock)
+        unfit = [str(need) for name, need in direct.items() if not need.specifier.contains(lock[name])]
+        assert unfit == []
 
 
-def test_the_lock_holds_nothing_but_exact_versions():
-    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
-    loose = [line for line in lines if not re.fullmatch(r"#.*|[A-Za-z0-9._-]+==[A-Za-z0-9.]+", line)]
-    assert loose == []
+def test_what_a_run_needs_is_locked_apart_from_what_tests_need():
+    assert set(_lock(*RUN)) & set(_lock("requirements-dev.lock")) == set()
+    assert len(_lock(*RUN)) == len(_lock(RUN[0])) + len(_lock(RUN[1]))
+    rules = re.findall(r"^([a-z-]+): (?:.* )?(?:setup-tests|lint)\b", MAKEFILE, re.MULTILINE)
+    assert sorted(rules) == ["check", "lint", "lock", "test"]
 
 
-def test_the_lock_holds_one_dagster_release():
-    family = {name: version for name, version in _lock().items() if name.startswith("dagster")}
+def test_what_a_run_needs_is_locked_with_all_that_it_needs_itself():
+    lock = set(_lock(*RUN))
+    absent = {
+        need.name
+        for name in lock & {canonicalize_name(found.name) for found in distributions()}
+        for need in map(Requirement, requires(name) or [])
+        if not need.marker or need.marker.evaluate({"extra": ""})
+        if canonicalize_name(need.name) not in lock
+    }
+    assert absent == set()
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_lock_holds_nothing_but_exact_versions_with_hashes(name: str):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    pins = re.sub(r"^#.*\n", "", text, flags=re.MULTILINE)
+    pin = r"[a-z0-9-]+==[a-z0-9.+]+( ; [^\n]+)?( \\\n    --hash=sha256:[0-9a-f]{64})+\n"
+    assert re.fullmatch(rf"({pin})+", pins)
+
+
+def test_the_locks_hold_one_dagster_release_and_one_torch():
+    family = {name: version for name, version in _lock(*RUN).items() if name.startswith("dagster")}
     assert len(family) >= 5
     assert set(family.values()) == {"1.13.27"}
+    (release,) = _stated("neuroscribe")["torch"].specifier
+    assert _lock("requirements-torch.lock")["torch"] == release.version
+    assert _lock("requirements-torch-cpu.lock") == {"torch": f"{release.version}+cpu"}
+
+
+def test_the_setup_installs_nothing_that_no_lock_names():
+    lines = MAKEFILE.replace("\\\n", " ").splitlines()
+    installing = [line for line in lines if "-m pip" in line]
+    assert len(installing) >= 4
+    assert [
+        line for line in installing if "$(LOCKED)" not in line and "--no-index --no-deps" not in line
+    ] == []
+    assert re.search(r"^LOCKED := install .*--require-hashes .*--only-binary :all:$", MAKEFILE, re.MULTILINE)
 
 
 def test_the_core_states_what_it_imports_and_nothing_else():
@@ -114,10 +153,10 @@ def test_the_core_states_what_it_imports_and_nothing_else():
     assert stated - set().union(*imported.values()) == set()
 
 
-def test_the_application_states_what_it_imports_beyond_the_core_and_four_that_others_load():
+def test_the_application_states_what_it_imports_beyond_the_core_and_three_that_others_load():
     core, added, imported = set(_stated("neuroscribe")), set(_stated("app")), _imported(*APPLICATION)
     assert {module for module, homes in imported.items() if not homes & (core | added)} == set()
-    assert added - set().union(*imported.values()) == {"accelerate", "dagster-webserver", "pandas", "s3fs"}
+    assert added - set().union(*imported.values()) == {"accelerate", "pandas", "s3fs"}
 
 
 def test_nothing_is_stated_twice():
@@ -199,15 +238,15 @@ def _name(node: ast.AST) -> str | None:
             return None
 
 
-def _lock() -> dict[str, str]:
-    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
-    pins = [line.split("==") for line in lines if not line.startswith("#")]
-    return {canonicalize_name(name): version for name, version in pins}
+def _lock(*names: str) -> dict[str, str]:
+    """Return the versions in some lock files, by distribution."""
+    text = "".join((ROOT / name).read_text(encoding="utf-8") for name in names)
+    return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", text, re.MULTILINE))
 
 
 def _stated(*parts: str) -> dict[str, Requirement]:
-    """Return what pyproject.toml asks for, by name: for `neuroscribe`, or as an extra of that name."""
-    lists = {"neuroscribe": PROJECT["dependencies"], **PROJECT["optional-dependencies"]}
+    """Return what pyproject.toml asks for, by name: for `neuroscribe`, or as an extra or group."""
+    lists = {"neuroscribe": PROJECT["dependencies"], **PROJECT["optional-dependencies"], **GROUPS}
     needs = (Requirement(line) for part in parts for line in lists[part])
     return {canonicalize_name(need.name): need for need in needs}
 
