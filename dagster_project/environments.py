@@ -32,6 +32,8 @@ from typing import Any
 import dagster as dg
 
 from neuroscribe.errors import StoreError, StudyError
+from neuroscribe.secrets.addresses import fault_of
+from neuroscribe.secrets.known import know_variables
 from resources.expectations import Expectations
 from resources.llm.opening import LLMs
 from resources.models.artefacts import Licences
@@ -75,6 +77,8 @@ class Environment:
         """Return the settings of the process, or of the given variables."""
         # An empty variable is one that is not set.
         given = {k: v for k, v in (os.environ if variables is None else variables).items() if v}
+        know_variables(given)
+        _check_addresses(given)
         return cls(
             store=_place(given.get("NEUROSCRIBE_STORE", "store")),
             cache=_place(given.get("NEUROSCRIBE_CACHE", ".cache/neuroscribe")),
@@ -156,6 +160,13 @@ def use_dagster_home(environment: Environment) -> None:
 def _place(value: str) -> str:
     """Return a place as it is if it is an address, absolute or below `~`, else below the project's folder."""
     return value if "://" in value else str(ROOT / Path(value).expanduser())
+
+
+def _check_addresses(given: Mapping[str, str]) -> None:
+    """Raise StudyError for an address with a secret, before Dagster shows it as a resource's setting."""
+    for name, value in given.items():
+        if name.startswith("NEUROSCRIBE_") and (fault := fault_of(value)):
+            raise StudyError(f"{name} = {fault}")
 
 
 def _key(variable: str, *, by_name: bool) -> str | dg.EnvVar:

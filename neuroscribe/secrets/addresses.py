@@ -18,8 +18,10 @@ _WORDS = frozenset(["auth", "authorization", "credential", "credentials", "jwt",
 _ENDINGS = ("key", "keyid", "token", "secret", "password", "signature")
 _LONGEST_NAME = 8
 """Characters of a name without a password: `git@host` tells no secret, while a longer one may be a token."""
-_STORES = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-_SERVERS = "the keys of LLM servers are NEUROSCRIBE_LLM_API_KEY and NEUROSCRIBE_SIMULATOR_LLM_API_KEY"
+_REMEDY = (
+    "take it out (keys are read from NEUROSCRIBE_LLM_API_KEY and NEUROSCRIBE_SIMULATOR_LLM_API_KEY, those of"
+    " S3 from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, that of a model hub from HF_TOKEN)"
+)
 
 
 def hidden(text: str) -> str:
@@ -32,10 +34,8 @@ def hidden(text: str) -> str:
 def fault_of(text: str) -> str | None:
     """Return what is wrong with an address, or a text with one, that holds a secret; None for others."""
     found = next(_kinds(text), None)
-    if found is None:
-        return None
-    remedy = _STORES if text.lstrip().startswith("s3") else _SERVERS
-    return f"{hidden(text)!r} holds {found}, which messages and datasets would show; take it out ({remedy})"
+    shown = "which messages and datasets would show"
+    return None if found is None else f"{hidden(text)!r} holds {found}, {shown}; {_REMEDY}"
 
 
 def passwords_in(text: str) -> Iterator[str]:

@@ -16,6 +16,7 @@ import dagster as dg
 from upath import UPath
 
 from neuroscribe.errors import StoreError
+from neuroscribe.secrets.addresses import fault_of
 
 PART = ".part"
 """Ending of temporary names; a killed writer may leave one, and no reader looks at it."""
@@ -28,6 +29,9 @@ class Files:
     """The files below one root, by relative path with `/` between folders."""
 
     def __init__(self, root: str | Path, *, endpoint_url: str | None = None) -> None:
+        for address in (str(root), endpoint_url or ""):
+            if fault := fault_of(address):
+                raise StoreError(f"the store's address {fault}")
         scheme, mark, _ = str(root).partition("://")
         if mark and scheme not in _SCHEMES:
             raise StoreError(
