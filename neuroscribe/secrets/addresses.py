@@ -11,7 +11,7 @@ _USERINFO = re.compile(
     rf"(?P<scheme>\b[A-Za-z][\w+.-]{{0,30}}://)(?P<secret>[^{_END}/?#]{{0,999}}"
     # A password that nobody escaped may hold a slash, as those of S3 mostly do. A port is none.
     rf"|(?<=s3://)[^{_END}/?#@:]{{0,99}}:[^{_END}]{{0,999}}"
-    rf"|[^{_END}/?#@:\[]{{0,99}}:(?!\d{{0,5}}(?:[/?#{_END}]|$))[^{_END}]{{0,999}})@"
+    rf"|[^{_END}/?#@:\[]{{0,99}}:(?!\d{{1,5}}(?:[/?#{_END}]|$))[^{_END}]{{0,999}})@"
 )
 _PARAMETER = re.compile(rf"(?<=[?&;#])(?P<name>[\w%.~-]{{1,99}})=(?P<secret>[^&;#{_END}]+)")
 _WORDS = frozenset(["auth", "authorization", "credential", "credentials", "jwt", "pwd", "passwd", "sig"])

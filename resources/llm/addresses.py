@@ -4,12 +4,9 @@ A query, as Azure's `?api-version=...`, stays behind the path.
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-if TYPE_CHECKING:
-    import httpx2
-
-_SECURE = (("http", 80), ("https", 443))
+_PORTS = {"http": 80, "https": 443}
 
 
 def base_address(given: str, paths: Iterable[str]) -> str:
@@ -39,9 +36,10 @@ def above(address: str, path: str) -> str | None:
     return place.removesuffix(path) + (mark + kept if kept else "")
 
 
-def is_same_server(here: "httpx2.URL", there: "httpx2.URL") -> bool:
+def is_same_server(here: str, there: str) -> bool:
     """Tell whether two addresses are those of one server, be it with encryption at the second only."""
-    if here.host != there.host:
+    one, other = urlsplit(here), urlsplit(there)
+    if one.hostname != other.hostname:
         return False
-    ports = tuple((url.scheme, url.port or dict(_SECURE).get(url.scheme)) for url in (here, there))
-    return ports[0] == ports[1] or ports == _SECURE
+    ports = tuple((each.scheme, each.port or _PORTS.get(each.scheme)) for each in (one, other))
+    return ports[0] == ports[1] or ports == tuple(_PORTS.items())

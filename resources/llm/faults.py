@@ -225,9 +225,7 @@ def of_connection(cause: Exception, endpoint: Endpoint) -> UnansweredError:
         return UnansweredError(f"no answer: {fault}", down=True, unreachable=remedy)
     # Time-outs and bytes that cannot be unpacked may be this request's fault; cut connections are not.
     at_fault = isinstance(cause, httpx2.TimeoutException | httpx2.DecodingError)
-    # Nor does one that is sent on to nowhere come back by itself.
-    down = not at_fault and "location header" not in fault
-    return UnansweredError(f"no answer: {fault}", down=down, billed=True)
+    return UnansweredError(f"no answer: {fault}", down=not at_fault, billed=True)
 
 
 def of_redirect(status: int, there: str, base: str | None, endpoint: Endpoint) -> LLMError:

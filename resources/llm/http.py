@@ -134,6 +134,8 @@ class Client:
 
         Another server would get the prompts, and its answers would pass for those of the study's model.
         """
+        import httpx2
+
         url = self._url(path)
         for left in reversed(range(_REDIRECTS)):
             timeouts = {"timeout": self.time_outs, "follow_redirects": False}
@@ -141,13 +143,10 @@ class Client:
                 if not response.has_redirect_location:
                     yield response
                     return
-                there = url.join(response.headers["location"])
-                is_kept = response.status_code in _METHOD_IS_KEPT and is_same_server(url, there)
-                if not (left and is_kept):
-                    raise of_redirect(
-                        response.status_code, str(there), above(str(there), path), self.endpoint
-                    )
-            url = there
+                status, there = response.status_code, _joined(url, response.headers["location"])
+            if not left or status not in _METHOD_IS_KEPT or not is_same_server(str(url), there):
+                raise of_redirect(status, there, above(there, path), self.endpoint)
+            url = httpx2.URL(there)
 
     @cached_property
     def time_outs(self) -> "httpx2.Timeout":
@@ -244,6 +243,16 @@ async def parts(response: "httpx2.Response") -> AsyncIterator[bytes]:
         raise UnansweredError(f"no answer: a body packed as {sent[:50]!r}", billed=True)
     async for part in response.aiter_bytes():
         yield part
+
+
+def _joined(url: "httpx2.URL", location: str) -> str:
+    """Return the address that a redirect names, or its words where that is none."""
+    import httpx2
+
+    try:
+        return str(url.join(location))
+    except (ValueError, httpx2.InvalidURL):
+        return repr(location[:300])
 
 
 def _has_id(answer: str) -> bool:
