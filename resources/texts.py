@@ -71,7 +71,7 @@ class TextFiles:
         """The files, sorted by path; raises CorpusError when there is none or one of another kind."""
         try:
             paths = [path for path in _matching(self._pattern, self._options) if path.is_file()]
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise CorpusError(f"corpus.files = {self._pattern!r} cannot be listed ({error})") from error
         if not paths:
             raise CorpusError(

@@ -32,7 +32,7 @@ def above(address: str, path: str) -> str | None:
     path, _, own = path.partition("?")
     if not place.endswith(path):
         return None
-    kept = "&".join(each for each in query.split("&") if each not in own.split("&"))
+    kept = query.removesuffix(own).removesuffix("&") if own else query
     return place.removesuffix(path) + (mark + kept if kept else "")
 
 

@@ -40,7 +40,13 @@ class Files:
             )
         # A cached listing would hide what another worker has just written.
         remote: dict[str, Any] = {"use_listings_cache": False, "endpoint_url": endpoint_url}
-        self._root = UPath(root, **(remote if _is_remote(root) else {}))
+        try:
+            self._root = UPath(root, **(remote if _is_remote(root) else {}))
+        except ValueError as error:
+            raise StoreError(
+                f"the store {str(root)!r} is no place ({error}); name a local folder or s3://bucket/prefix"
+                " (NEUROSCRIBE_STORE)"
+            ) from None
 
     @property
     def is_local(self) -> bool:

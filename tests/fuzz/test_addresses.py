@@ -20,8 +20,8 @@ from resources.store.files import Files
 PATH = "/chat/completions"
 SECRET = "Hush4711"
 PIECES = st.sampled_from((
-    "http://", "https://", "s3://", "://", ":", "/", "//", "@", "?", "#", "&", "=", "[", "]", "%", "\\", " ", "é",
-    "host", "127.0.0.1", "[::1]", ":8000", ":99999", "/v1", PATH, "api-version=2", "key=", "me:", "..", "xn--",
+    "http://", "https://", "s3://", "://", ":", "/", "//", "@", "?", "#", "&", "=", "[", "]", "%", "\\", " ",
+    "é", "host", "127.0.0.1", "[::1]", ":8000", ":99999", "/v1", PATH, "api-version=2", "key=", "me:", "..",
 )) | st.text(max_size=3)  # fmt: skip
 ADDRESS = st.lists(PIECES, max_size=8).map("".join)
 

@@ -1,6 +1,7 @@
 """What goes out to a server is ours alone, what comes in is bounded, and an error is one under any status."""
 
 import asyncio
+import base64
 import json
 import os
 import re
@@ -122,6 +123,33 @@ def test_a_small_body_that_unpacks_to_a_large_one_is_not_read_to_its_end(status:
     with ScriptedServer(Weather(), faults=[bomb]) as scripted:
         reply = asked(OpenAIServer("m", base_url=scripted.base_url, drive=Drive(max_retries=0)))
     assert (reply.status, reply.raw) == ("failed", "no answer: a body of more than 64 MiB")
+
+
+@pytest.mark.parametrize(
+    "quoted",
+    [
+        "".join(f"\\u{ord(letter):04X}" for letter in KEY),
+        base64.b64encode(f"me:{KEY}".encode()).decode(),
+        "".join(f"%{ord(letter):02x}" for letter in KEY),
+        f"{KEY[:7]}************{KEY[-4:]}",
+        KEY[:12],
+    ],
+)
+def test_a_key_is_in_no_answer_job_or_message_however_a_server_quotes_it(quoted: str):
+    answer = '{"choices": [{"message": {"content": "you sent ' + quoted + '"}}]}'
+    refusal = '{"error": {"message": "no: ' + quoted + '"}}'
+    with ScriptedServer(
+        Weather(), faults=[ScriptedFault(200, answer), ScriptedFault(400, refusal)]
+    ) as scripted:
+        llm = OpenAIServer("m", base_url=scripted.base_url, api_key=KEY)
+        reply = asked(llm)
+        with pytest.raises(LLMError, match=r"HTTP 400: no: .*\[key\]") as met:
+            asked(llm)
+    assert (reply.text or "").startswith("you sent ")
+    for told in (reply.raw, f"{reply.text}", str(met.value)):
+        assert "[key]" in told
+        assert quoted not in told
+        assert KEY[:8] not in told
 
 
 TOLD = {
