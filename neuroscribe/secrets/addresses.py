@@ -8,10 +8,10 @@ HIDDEN = "[hidden]"
 _END = "\\s\"'<>\\\\"
 """What ends an address within a text, as part of a character class."""
 _USERINFO = re.compile(
-    rf"(?P<scheme>\b[A-Za-z][\w+.-]{{0,30}}://)(?P<secret>[^{_END}/?#]{{0,999}}"
+    rf"(?P<scheme>\b[A-Za-z][\w+.-]{{0,30}}://)(?P<secret>[^{_END}/?#]{{0,255}}"
     # A password that nobody escaped may hold a slash, as those of S3 mostly do. A port is none.
-    rf"|(?<=s3://)[^{_END}/?#@:]{{0,99}}:[^{_END}]{{0,999}}"
-    rf"|[^{_END}/?#@:\[]{{0,99}}:(?!\d{{1,5}}(?:[/?#{_END}]|$))[^{_END}]{{0,999}})@"
+    rf"|(?<=s3://)[^{_END}/?#@:]{{0,99}}:[^{_END}]{{0,255}}"
+    rf"|[^{_END}/?#@:\[]{{0,99}}:(?!\d{{1,5}}(?:[/?#{_END}]|$))[^{_END}]{{0,255}})@"
 )
 _PARAMETER = re.compile(rf"(?<=[?&;#])(?P<name>[\w%.~-]{{1,99}})=(?P<secret>[^&;#{_END}]+)")
 _WORDS = frozenset(["auth", "authorization", "credential", "credentials", "jwt", "pwd", "passwd", "sig"])
@@ -26,7 +26,7 @@ _REMEDY = (
 
 def hidden(text: str) -> str:
     """Return a text with the secrets of all addresses in it hidden."""
-    if "://" in text:
+    if "://" in text and "@" in text:
         text = _USERINFO.sub(rf"\g<scheme>{HIDDEN}@", text)
     return _PARAMETER.sub(_without_value, text) if "=" in text else text
 
@@ -42,7 +42,7 @@ def passwords_in(text: str) -> Iterator[str]:
     """Yield the passwords, and the values of secret parameters, of all addresses in a text."""
     if "://" not in text:
         return
-    for found in _USERINFO.finditer(text):
+    for found in _USERINFO.finditer(text) if "@" in text else ():
         name, colon, password = found["secret"].partition(":")
         yield unquote(password if colon else name)
     yield from (found["secret"] for found in _secret_parameters(text))
@@ -51,7 +51,7 @@ def passwords_in(text: str) -> Iterator[str]:
 def _kinds(text: str) -> Iterator[str]:
     if "://" not in text:
         return
-    for found in _USERINFO.finditer(text):
+    for found in _USERINFO.finditer(text) if "@" in text else ():
         if ":" in found["secret"] or len(found["secret"]) > _LONGEST_NAME:
             yield "a name or a password"
     yield from (f"the parameter `{found['name']}`" for found in _secret_parameters(text))

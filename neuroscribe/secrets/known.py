@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 
 from neuroscribe.secrets.addresses import hidden, passwords_in
 from neuroscribe.secrets.spellings import Spelling
@@ -24,6 +25,8 @@ _PACKED_PART = 12
 _RANDOM = 16
 """Characters from which on a key with letters and digits is one that was made by chance."""
 _MASK = re.compile(r"[*•·…]{2,}|\.{3,}|…|[xX]{4,}")
+_MOST_MASKS = 1000
+"""Of one text, so that one of nothing but masks takes no longer than others."""
 _KEYS_VARIABLE = re.compile(r"(^|_)(API_?KEY|KEY_ID|ACCESS_KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD)$")
 
 Span = tuple[int, int]
@@ -67,7 +70,7 @@ class Secret:
         if key[:3] not in plain and key[-3:] not in plain:
             return
         lengths = range(min(len(key), 64), 0, -1)
-        for mask in _MASK.finditer(plain):
+        for mask in islice(_MASK.finditer(plain), _MOST_MASKS):
             start, end = mask.span()
             before = next((n for n in lengths if plain.endswith(key[:n], 0, start)), 0)
             after = next((n for n in lengths if plain.startswith(key[-n:], end)), 0)

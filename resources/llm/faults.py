@@ -110,7 +110,7 @@ class Endpoint:
         return parts
 
 
-_SHOWN = 300  # characters of a server's own words
+_SHOWN, _SEARCHED = 300, 10_000  # characters of a server's own words
 _PASSING = (408, 409, 429)  # with 5xx, what another attempt may cure
 _DOWN = (502, 503, 529)
 _NOT_READY = (503, 529)
@@ -179,8 +179,8 @@ def of_body(text: str, headers: Mapping[str, str], endpoint: Endpoint) -> Except
 
 
 def _of_error(status: int, error: object, headers: Mapping[str, str], endpoint: Endpoint) -> Exception:
-    # Cut last: of a key that is cut in two, half would stay.
-    words = without_secrets(said(error))[:_SHOWN]
+    # Cut after secrets are hidden: of a key that is cut in two, half would stay.
+    words = without_secrets(said(error)[:_SEARCHED])[:_SHOWN]
     verdict = endpoint.wire.verdict(status, error if isinstance(error, Mapping) else {})
     if verdict == "withheld":
         return WithheldError(words)
