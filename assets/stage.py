@@ -11,6 +11,7 @@ import polars as pl
 from assets.partitions import layer_partitions, selected_layers
 from neuroscribe.errors import BatchPendingError, NeuroscribeError
 from neuroscribe.evidence.layer import LayerEvidence
+from neuroscribe.secrets.known import without_telling_causes
 from neuroscribe.study.spec import LLMSpec, Study
 from neuroscribe.study.stages import STAGES, Stage, provenance, stage_version, stages_of, upstream_of
 from neuroscribe.tables.columns import Table
@@ -149,8 +150,8 @@ def _plain_failures(*, retries: int = 0) -> Iterator[None]:
         pending = isinstance(error, BatchPendingError)
         raise dg.Failure(
             description=str(error), metadata={PENDING: True} if pending else {}, allow_retries=False
-        ) from error
+        ) from without_telling_causes(error)
     except Exception as error:
         if not retries:
             raise
-        raise dg.RetryRequested(max_retries=retries, seconds_to_wait=10) from error
+        raise dg.RetryRequested(max_retries=retries, seconds_to_wait=10) from without_telling_causes(error)

@@ -32,6 +32,8 @@ from pathlib import Path
 from typing import Any
 
 from neuroscribe.errors import StoreError, StudyError
+from neuroscribe.secrets.addresses import fault_of
+from neuroscribe.secrets.known import know_variables
 from resources.expectations import Expectations
 from resources.llm.opening import LLMs
 from resources.models.artefacts import Licences
@@ -78,6 +80,8 @@ class Environment:
         """Return the settings of the process, or of the given variables."""
         # An empty variable is one that is not set.
         given = {k: v for k, v in (os.environ if variables is None else variables).items() if v}
+        know_variables(given)
+        _check_addresses(given)
         return cls(
             store=_place(given.get("NEUROSCRIBE_STORE", "store")),
             cache=_place(given.get("NEUROSCRIBE_CACHE", ".cache/neuroscribe")),
@@ -195,6 +199,13 @@ def _hosts(given: Mapping[str, str], name: str) -> tuple[str, ...]:
         if not re.fullmatch(r"([\w.-]+|\[[0-9a-fA-F:]+\])(:\d+)?", host, re.ASCII):
             raise StudyError(f"{name} names {host!r}; name hosts, as in example.org or example.org:8443")
     return hosts
+
+
+def _check_addresses(given: Mapping[str, str]) -> None:
+    """Raise StudyError for an address with a secret, before Dagster shows it as a resource's setting."""
+    for name, value in given.items():
+        if name.startswith("NEUROSCRIBE_") and (fault := fault_of(value)):
+            raise StudyError(f"{name} = {fault}")
 
 
 def _dollars(given: Mapping[str, str], name: str) -> float | None:

@@ -20,9 +20,14 @@ inner one: the package that defines it catches it, and makes a value or one of t
 A refusal or an unreadable reply of an LLM is not an error but a stored, counted value.
 """
 
+from neuroscribe.secrets.known import without_secrets
+
 
 class NeuroscribeError(Exception):
-    """Base of all errors that end a run with one message for the user."""
+    """Base of all errors that end a run with one message for the user, in which no secret is shown."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(without_secrets(str(message)))
 
 
 class StudyError(NeuroscribeError):

@@ -5,12 +5,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
+from assets.stage import _plain_failures
 from dagster_project.environments import Environment
+from neuroscribe.errors import CorpusError, StoreError, StudyError
+from neuroscribe.secrets.known import know
 from neuroscribe.testing.planted import PlantedScript
 from neuroscribe.testing.planted_study import MODEL, write_planted_study
 from neuroscribe.testing.servers import ScriptedServer
+from resources.store.files import Files
+from resources.texts import TextFiles
 
 KEY = "sk-secret-0123456789"
 ROOT = Path(__file__).parents[1]
@@ -50,3 +56,53 @@ def test_no_key_is_shown_where_settings_and_resources_are() -> None:
     llm = environment.resources()["llm"]
     assert (llm.api_key, llm.simulator_api_key) == (KEY, KEY)
     assert KEY not in repr(environment) + repr(llm)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("NEUROSCRIBE_STORE", "s3://AKIA:HUSH/HUSH@bucket/prefix"),
+        ("NEUROSCRIBE_S3_ENDPOINT", "http://minio:HUSH@127.0.0.1:9000"),
+        ("NEUROSCRIBE_LLM_BASE_URL", "https://llm.example/v1?api_key=HUSH"),
+        ("NEUROSCRIBE_SIMULATOR_LLM_BASE_URL", "https://me:HUSH@llm.example/v1"),
+    ],
+)
+def test_a_secret_in_an_address_of_the_environment_is_refused_before_dagster_shows_it(
+    name: str, value: str
+) -> None:
+    with pytest.raises(StudyError, match=rf"{name} = .*\[hidden\].* take it out") as refused:
+        Environment.read({name: value})
+    assert "HUSH" not in str(refused.value)
+
+
+def test_stores_and_texts_are_not_opened_at_addresses_with_a_secret() -> None:
+    for opened, kind in (
+        (lambda: Files("s3://AKIA:HUSH@bucket"), StoreError),
+        (lambda: Files("s3://bucket", endpoint_url="http://me:HUSH@minio"), StoreError),
+        (lambda: TextFiles("s3://AKIA:HUSH@bucket/*.txt", text_column="text"), CorpusError),
+    ):
+        with pytest.raises(kind, match="take it out") as refused:
+            opened()
+        assert "HUSH" not in str(refused.value)
+
+
+def test_what_dagster_keeps_of_a_failure_tells_no_secret() -> None:
+    know(KEY)
+
+    @dg.op
+    def failing() -> None:
+        with _plain_failures():
+            try:
+                raise OSError(f"cannot reach http://me:{KEY}@host")
+            except OSError as error:
+                raise StoreError(f"the store says {KEY}") from error
+
+    @dg.job
+    def job() -> None:
+        failing()
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = job.execute_in_process(instance=instance, raise_on_error=False)
+        kept = "".join(str(record) for record in instance.all_logs(run.run_id))
+    assert "the store says [key]" in kept
+    assert KEY not in kept

@@ -1,10 +1,13 @@
 """What every part of a study file is: a table whose unknown keys are errors and whose values are frozen."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from neuroscribe.secrets.addresses import fault_of
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
 """Short enough for names of files and folders that are made of several."""
@@ -24,9 +27,27 @@ class Section(BaseModel):
     """A table of a study file: unknown keys and values of another type are errors, values are frozen.
 
     Strict, since a boolean or a text in quotes would else pass for a number; a whole number does for a float.
+    Studies are published with their datasets, so no value may hold an address with a secret.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, hide_input_in_errors=True
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def no_secrets(cls, given: Any) -> Any:
+        """Refuse a text with an address that holds a name, a password or a key."""
+        for text in _texts(given):
+            if fault := fault_of(text):
+                raise ValueError(fault)
+        return given
+
+
+def _texts(given: object) -> list[str]:
+    """Return the texts among the values of a table."""
+    values = cast(Mapping[str, object], given).values() if isinstance(given, Mapping) else ()
+    return [value for value in values if isinstance(value, str)]
 
 
 class WeightsSpec(Section):

@@ -1,5 +1,6 @@
 """What goes wrong between a server and its client, to be brought about on purpose."""
 
+import gzip
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -32,6 +33,18 @@ class ScriptedFault:
         """Return a refusal to answer before so many seconds or a date; None: before nobody knows when."""
         headers = {} if retry_after is None else {"Retry-After": retry_after}
         return ScriptedFault(429, error_body("slow down"), headers)
+
+    @staticmethod
+    def moved(location: str, status: int = 307) -> "ScriptedFault":
+        """Return a redirect."""
+        return ScriptedFault(status, "", {"Location": location})
+
+    @staticmethod
+    def packed(body: bytes, *packings: str) -> "ScriptedFault":
+        """Return a success whose body is packed by gzip, once for each name of a packing."""
+        for _ in packings:
+            body = gzip.compress(body)
+        return ScriptedFault(200, body, {"Content-Encoding": ", ".join(packings)})
 
     @staticmethod
     def page(status: int = 200) -> "ScriptedFault":

@@ -75,6 +75,8 @@ class ScriptedServer:
         self.faults = list(faults)
         self.calls: list[tuple[str, dict[str, Any]]] = []
         """Path and JSON body of every request, in order of arrival."""
+        self.headers: list[dict[str, str]] = []
+        """Headers of every request in the same order, with names in lower case."""
         self.most_at_once = 0
         """The largest number of requests that were ever in work together."""
         self._script, self._model, self._api_key = script, model, api_key
@@ -110,6 +112,7 @@ class ScriptedServer:
         """Return what to send for one request, once any delay is over; headers have names in lower case."""
         with self._lock:
             self.calls.append((path, body))
+            self.headers.append(dict(headers))
             self._in_work += 1
             self.most_at_once = max(self.most_at_once, self._in_work)
             fault = self.faults.pop(0) if self.faults else ScriptedFault()

@@ -42,6 +42,7 @@ class MessagesWire:
     """Fulfils `Wire`; a final assistant message is continued where the model can do that."""
 
     name: str = "messages"
+    paths: tuple[str, ...] = ("/v1/messages",)
     speaks: str = "Anthropic's messages API, whose address ends before /v1 (https://api.anthropic.com)"
     forms: tuple[SchemaForm, ...] = ("json_schema", "in the prompt")
     form_words: tuple[str, ...] = ("input_schema", "tool_choice")

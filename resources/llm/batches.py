@@ -7,7 +7,7 @@ or ended jobs and submits none of them again.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,9 +17,10 @@ from neuroscribe.ports.replies import Message, Reply, Schema, Usage
 from neuroscribe.ports.silent import Silent
 from neuroscribe.ports.stores import CallStore, Progress
 from resources.llm.asking import schema_forms, try_json
+from resources.llm.batch_answers import Answers, Asked
 from resources.llm.http import Client
 from resources.llm.limits import Budget, TokenGuess
-from resources.llm.openai_batches import BatchJobs, Job, Sleep, job_line, read_answers
+from resources.llm.openai_batches import BatchJobs, Job, Sleep, job_line
 from resources.llm.prices import Prices
 from resources.llm.server import Server
 from resources.llm.wires import Question, Request, failed
@@ -129,24 +130,25 @@ class BatchedServer:
     async def _dispatch(self, requests: Sequence[Request]) -> None:
         """Answer from ended jobs, and have the rest followed in open and new ones."""
         new: list[Request] = []
-        followed: list[tuple[Job, list[Request], float | None]] = []
+        followed: list[tuple[Job, Asked, list[Request], float | None]] = []
         for name, group in (await asyncio.to_thread(self._records.by_job, requests)).items():
             job = await self._on_record(name) if name else None
+            asked = _asked(group, self._records.requests(name) if name else ())
             if job is not None and not job.has_ended:
-                followed.append((job, group, None))
+                followed.append((job, asked, group, None))
             else:
-                new += group if job is None else await self._unanswered(job, group)
+                new += group if job is None else await self._unanswered(job, asked, group)
         try:
             for group in self._groups(new):
-                followed.append((await self._submitted(group), group, self._worst(group)))
+                followed.append((await self._submitted(group), _asked(group), group, self._worst(group)))
         except BaseException:
             # Those that were submitted go on without this run, and may cost what was set aside for them.
-            for job, _, reserved in followed:
+            for job, _, _, reserved in followed:
                 self._book(job, reserved, None)
             raise
-        for job, group, reserved in followed:
+        for job, asked, group, reserved in followed:
             self._open[job.id] = job
-            task = asyncio.ensure_future(self._follow(job, group, reserved))
+            task = asyncio.ensure_future(self._follow(job, asked, group, reserved))
             self._following.add(task)
             task.add_done_callback(self._following.discard)
 
@@ -155,17 +157,16 @@ class BatchedServer:
         # Without an id the run ended while it submitted the job, and only the server knows whether it did.
         return await (self._jobs.looked_at(job_id) if job_id else self._jobs.named(name))
 
-    async def _unanswered(self, job: Job, requests: Sequence[Request]) -> list[Request]:
+    async def _unanswered(self, job: Job, asked: Asked, requests: Sequence[Request]) -> list[Request]:
         """Resolve what an ended job has answered, and return the rest, which is asked again."""
-        answers = await self._answers(job)
+        answers = (await self._answers(job, asked)).replies
         good = {name: reply for name, reply in answers.items() if reply.status != "failed"}
         self._book(job, None, _cost(requests, good))
         self._resolve([request for request in requests if request.custom_id in good], good, "")
         return [request for request in requests if request.custom_id not in good]
 
-    async def _answers(self, job: Job) -> dict[str, Reply]:
-        texts = await self._jobs.output(job)
-        return read_answers(texts, wire=self._server.asking.wire, prices=self._prices)
+    async def _answers(self, job: Job, asked: Asked) -> Answers:
+        return await self._jobs.answers(job, asked, wire=self._server.asking.wire, prices=self._prices)
 
     async def _submitted(self, group: Sequence[Request]) -> Job:
         """Put a job on record, then submit it; raises BudgetError where it may cost too much."""
@@ -183,23 +184,31 @@ class BatchedServer:
             raise
         return job
 
-    async def _follow(self, job: Job, requests: Sequence[Request], reserved: float | None) -> None:
+    async def _follow(
+        self, job: Job, asked: Asked, requests: Sequence[Request], reserved: float | None
+    ) -> None:
         """Resolve the requests of a job; `reserved` is None for one that an earlier run submitted."""
         cost: float | None = None
+        goes_on = False
         try:
-            job = await self._ended(job)
-            answers = await self._answers(job)
-            cost = _cost(requests, answers)
-            self._resolve(requests, answers, f"job {job.id} is {job.status} and has no line for the request")
+            ended = await self._ended(job)
+            answers = await self._answers(ended, asked)
+            cost = _cost(requests, answers.replies)
+            self._resolve(requests, answers.replies, _missing(ended, answers))
+        except BatchPendingError as error:
+            goes_on = True
+            self._fail(requests, error)
         except Exception as error:
             self._fail(requests, error)
         finally:
+            if not goes_on:
+                self._open.pop(job.id, None)
             self._book(job, reserved, cost)
 
     async def _ended(self, job: Job) -> Job:
         """Wait for a job; raises BatchPendingError after the time a run waits, LLMError if it is refused."""
-        begun, interval, seen = self._clock(), _FIRST_LOOK_S, 0
-        label = f"wait for batch job {job.id}"
+        name, begun, interval, seen = job.id, self._clock(), _FIRST_LOOK_S, 0
+        label = f"wait for batch job {name}"
         with self._progress.task(label, total=job.total, unit="requests") as advance:
             while not job.has_ended:
                 left = self._wait_s - (self._clock() - begun)
@@ -207,10 +216,9 @@ class BatchedServer:
                     raise self._pending()
                 await self._sleep(min(interval, left))
                 interval = min(_GROWTH * interval, _LONGEST_LOOK_S)
-                job = self._open[job.id] = await self._jobs.looked_at(job.id) or job
+                job = self._open[name] = await self._jobs.looked_at(name) or job
                 advance(job.done - seen, note=job.status)
                 seen = job.done
-        del self._open[job.id]
         if job.status == "failed":
             raise LLMError(
                 f"{self.endpoint.url} refuses the batch job {job.id}"
@@ -293,6 +301,11 @@ class _Records:
         """Return the server's id for a job, empty where it is not on record."""
         return str((self._calls.get(name) or {}).get("id", ""))
 
+    def requests(self, name: str) -> list[str]:
+        """Return the names of the requests that a job was submitted with."""
+        names = (self._calls.get(name) or {}).get("requests")
+        return [str(each) for each in names] if isinstance(names, list) else []
+
     def begin(self, group: Sequence[Request]) -> str:
         """Put a job that is about to be submitted on record, and return the name for it."""
         ids = [request.custom_id for request in group]
@@ -311,6 +324,18 @@ class _Records:
 
     def _pointer(self, request: Request) -> str:
         return fingerprint("batch request on record", self._url, request.custom_id)
+
+
+def _asked(wanted: Sequence[Request], names: Iterable[str] = ()) -> Asked:
+    """Return what a job was asked, of which some is wanted now; `names` are those of all its requests."""
+    now = frozenset(request.custom_id for request in wanted)
+    return Asked(now | frozenset(names), now, max(request.max_tokens for request in wanted))
+
+
+def _missing(job: Job, answers: Answers) -> str:
+    """Return what is said of a request that a job has not answered."""
+    others = f"; {answers.passed_over:,} lines answer none of its requests" if answers.passed_over else ""
+    return f"job {job.id} is {job.status} and has no line for the request{others}"
 
 
 def _cost(requests: Sequence[Request], answers: Mapping[str, Reply]) -> float:

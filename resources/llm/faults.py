@@ -1,10 +1,9 @@
 """LLM servers, and what can go wrong there: what ends the run, and what another attempt may cure.
 
 A refused key, an unknown model and a request the server will never accept raise LLMError; all else is
-`UnansweredError`. Texts never hold the key, even where a server quotes it.
+`UnansweredError`. Texts never hold a secret, even where a server quotes it.
 """
 
-import json
 import math
 import re
 import time
@@ -16,13 +15,15 @@ from urllib.parse import SplitResult, urlsplit
 
 from neuroscribe.errors import CapabilityError, LLMError
 from neuroscribe.ports.replies import Usage
+from neuroscribe.secrets.addresses import fault_of
+from neuroscribe.secrets.known import blotted, know, without_secrets
+from resources.llm.error_bodies import error_in_success, said, sent_error, told_status
 
 if TYPE_CHECKING:
     import httpx2
 
     from resources.llm.wires import Wire
 
-_SHORTEST_SECRET = 8  # shorter keys are dummies such as EMPTY, which occur in ordinary text
 _NAME_AND_PASSWORD = re.compile(r"^([\w+.-]+://)?.*@", re.DOTALL)
 
 
@@ -67,11 +68,14 @@ class Endpoint:
                 f"the address of the LLM server at {parts.hostname} holds a name or a password, which logs"
                 f" would show; take it out and set {self.place.key_variable}"
             )
+        if fault := fault_of(self.url):
+            raise LLMError(f"the address of the LLM server, {fault}")
         if not all("!" <= character <= "~" for character in self.key):
             raise LLMError(
                 f"the key for {self.url} holds a space, a line break or a letter that no key has;"
                 f" set {self.place.key_variable} again"
             )
+        know(self.key)
 
     @property
     def is_local(self) -> bool:
@@ -80,13 +84,8 @@ class Endpoint:
         return host in ("localhost", "::1") or host.startswith("127.")
 
     def without_key(self, text: str) -> str:
-        """Return `text` with the key blotted out, as it is and as JSON may spell it."""
-        if len(self.key) < _SHORTEST_SECRET:
-            return text
-        escaped = json.dumps(self.key)[1:-1]
-        for spelling in (self.key, escaped, escaped.replace("/", r"\/")):
-            text = text.replace(spelling, "[key]")
-        return text
+        """Return `text` with the key, and all other secrets of this process, blotted out in any spelling."""
+        return blotted(text)
 
     def incapable(self, what: str, missing: str) -> CapabilityError:
         """Return the error for a server that cannot do `what`, and how that was found."""
@@ -101,7 +100,7 @@ class Endpoint:
         except ValueError:
             parts, host = None, b""
         # urlsplit leaves line breaks and tabs out without a word; the client does not.
-        wrong = re.search(r"[\x00-\x20\x7f]", self.url)
+        wrong = re.search(r"[\x00-\x20\x7f#]", self.url)
         if not parts or parts.scheme not in ("http", "https") or not host or wrong:
             shown = _NAME_AND_PASSWORD.sub(r"\1[hidden]@", self.url)
             raise LLMError(
@@ -111,9 +110,10 @@ class Endpoint:
         return parts
 
 
-_SHOWN = 300  # characters of a server's own words
+_SHOWN, _SEARCHED = 300, 10_000  # characters of a server's own words
 _PASSING = (408, 409, 429)  # with 5xx, what another attempt may cure
 _DOWN = (502, 503, 529)
+_NOT_READY = (503, 529)
 
 
 class UnansweredError(Exception):
@@ -124,6 +124,7 @@ class UnansweredError(Exception):
         text: str,
         *,
         down: bool = False,
+        not_ready: bool = False,
         billed: bool = False,
         retry_after_s: float | None = None,
         unreachable: str = "",
@@ -131,6 +132,8 @@ class UnansweredError(Exception):
         super().__init__(text)
         self.down = down
         """Whether the server seems to be down, and not this request at fault."""
+        self.not_ready = not_ready
+        """Whether the server itself says that it will be well, as while it loads its model."""
         self.billed = billed
         """Whether the server may have worked, and charge for it."""
         self.retry_after_s = retry_after_s
@@ -156,26 +159,47 @@ class RejectedError(LLMError):
 
 def of_status(response: "httpx2.Response", endpoint: Endpoint) -> Exception:
     """Return what an HTTP error status means for the run."""
-    status, text = response.status_code, response.content.decode(errors="replace")
-    sent = _sent(text)
-    # Cut last: of a key that is cut in two, half would stay.
-    said = endpoint.without_key(_said(sent or text))[:_SHOWN]
-    verdict = endpoint.wire.verdict(status, sent if isinstance(sent, Mapping) else {})
+    error = sent_error(response.content.decode(errors="replace"))
+    return _of_error(response.status_code, error, response.headers, endpoint)
+
+
+def of_body(text: str, headers: Mapping[str, str], endpoint: Endpoint) -> Exception | None:
+    """Return what a success means whose body is an error, as gateways send them; None for any other body.
+
+    One that names a status is taken as an answer of that status; one of unknown status may pass.
+    """
+    error = error_in_success(text)
+    if error is None:
+        return None
+    status = told_status(error)
+    met = _of_error(status or 200, error, headers, endpoint)
+    if isinstance(met, UnansweredError):
+        return met if status else UnansweredError(text, billed=True)
+    return met
+
+
+def _of_error(status: int, error: object, headers: Mapping[str, str], endpoint: Endpoint) -> Exception:
+    # Cut after secrets are hidden: of a key that is cut in two, half would stay.
+    words = without_secrets(said(error)[:_SEARCHED])[:_SHOWN]
+    verdict = endpoint.wire.verdict(status, error if isinstance(error, Mapping) else {})
     if verdict == "withheld":
-        return WithheldError(said)
+        return WithheldError(words)
     if verdict == "unpaid" or status == 402:
-        return LLMError(f"the account at {endpoint.url} has no credit left ({said}); top it up and run again")
-    if status in _PASSING or (status >= 500 and status != 501):
+        return LLMError(
+            f"the account at {endpoint.url} has no credit left ({words}); top it up and run again"
+        )
+    if status == 200 or status in _PASSING or (status >= 500 and status != 501):
         return UnansweredError(
-            f"HTTP {status}: {said}",
+            f"HTTP {status}: {words}",
             down=status in _DOWN,
-            retry_after_s=retry_after_s(response.headers, now=time.time()),
+            not_ready=status in _NOT_READY,
+            retry_after_s=retry_after_s(headers, now=time.time()),
         )
     place = endpoint.place
     if status in (401, 403):
         refused = "refused the key" if endpoint.key else "asks for a key, and none was given"
         return LLMError(
-            f"{endpoint.url} {refused} (HTTP {status}: {said}); set {place.key_variable} to a valid one"
+            f"{endpoint.url} {refused} (HTTP {status}: {words}); set {place.key_variable} to a valid one"
         )
     if status == 404:
         remedy = (
@@ -184,15 +208,15 @@ def of_status(response: "httpx2.Response", endpoint: Endpoint) -> Exception:
         )
     else:
         remedy = f"change the study's {place.section} so that the server accepts it"
-    message = f"{endpoint.url} rejects requests for {endpoint.model} (HTTP {status}: {said}); {remedy}"
-    return RejectedError(message, status=status, said=said)
+    message = f"{endpoint.url} rejects requests for {endpoint.model} (HTTP {status}: {words}); {remedy}"
+    return RejectedError(message, status=status, said=words)
 
 
 def of_connection(cause: Exception, endpoint: Endpoint) -> UnansweredError:
     """Return what a connection without a whole answer means for the run."""
     import httpx2
 
-    fault = endpoint.without_key(f"{type(cause).__name__}: {cause}".rstrip(": "))
+    fault = without_secrets(f"{type(cause).__name__}: {cause}".rstrip(": "))
     if isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.ProxyError):
         remedy = (
             f"no LLM server answers at {endpoint.url} ({fault}); start it, or correct base_url in the study's"
@@ -200,8 +224,23 @@ def of_connection(cause: Exception, endpoint: Endpoint) -> UnansweredError:
         )
         return UnansweredError(f"no answer: {fault}", down=True, unreachable=remedy)
     # Time-outs and bytes that cannot be unpacked may be this request's fault; cut connections are not.
-    at_fault = isinstance(cause, httpx2.TimeoutException | httpx2.DecodingError | httpx2.TooManyRedirects)
+    at_fault = isinstance(cause, httpx2.TimeoutException | httpx2.DecodingError)
     return UnansweredError(f"no answer: {fault}", down=not at_fault, billed=True)
+
+
+def of_redirect(status: int, there: str, base: str | None, endpoint: Endpoint) -> LLMError:
+    """Return the error for a server that sends requests on to an address, which lies below `base`."""
+    place = endpoint.place
+    remedy = f"correct base_url in the study's {place.section} or {place.url_variable}"
+    if base:
+        remedy = (
+            f"if you trust that server, write {base} as base_url in the study's {place.section} or in"
+            f" {place.url_variable}"
+        )
+    return LLMError(
+        f"{endpoint.url} sends requests on to {there} (HTTP {status}), and prompts go nowhere unasked;"
+        f" {remedy}"
+    )
 
 
 def retry_after_s(headers: Mapping[str, str], *, now: float) -> float | None:
@@ -233,19 +272,3 @@ def _date(sent: str | None) -> float | None:
         return parsedate_to_datetime(sent or "").timestamp()
     except (TypeError, ValueError, OverflowError):
         return None
-
-
-def _sent(text: str) -> object:
-    """Return the error that a server sent as JSON, or None."""
-    try:
-        body = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return body.get("error", body) if isinstance(body, Mapping) else body
-
-
-def _said(sent: object) -> str:
-    """Return a server's own words in one line."""
-    if isinstance(sent, Mapping):
-        sent = sent.get("message") or sent.get("detail") or sent
-    return " ".join(str(sent or "no reason given").split())

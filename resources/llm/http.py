@@ -1,7 +1,8 @@
-"""Sends one request to a server, and says how it ended.
+"""Sends one request to a server, and says how it ended: all that goes to LLM servers goes through here.
 
-The wire knows the headers. Requests go straight through HTTP clients, for what a vendor's client does to each
-of them costs as much as sending it (docs/decisions/0018-requests-without-models.md).
+The wire knows the headers, and no others are sent. No redirect is followed to another server, and nothing is
+read without a bound. Requests go straight through HTTP clients, for what a vendor's client does to each of
+them costs as much as sending it (docs/decisions/0018-requests-without-models.md).
 """
 
 import asyncio
@@ -13,7 +14,11 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
-from resources.llm.faults import Endpoint, UnansweredError, of_connection, of_status
+from neuroscribe import __version__
+from neuroscribe.errors import LLMError
+from neuroscribe.secrets.known import blotted
+from resources.llm.addresses import above, below, is_same_server
+from resources.llm.faults import Endpoint, UnansweredError, of_body, of_connection, of_redirect, of_status
 
 if TYPE_CHECKING:
     import httpx2
@@ -25,6 +30,11 @@ send a blank now and then to keep the connection while the model works.
 """
 _MOST_BYTES = 64 * 2**20
 """Of an answer, unpacked; one that is well has far less than a hundredth of that."""
+_OWN_HEADERS = {"accept-encoding": "gzip, deflate", "user-agent": f"neuroscribe/{__version__}"}
+_PACKINGS = ("gzip", "deflate", "br", "zstd")
+"""What the HTTP client unpacks; the last two may grow without bound at one step, and are not asked for."""
+_REDIRECTS = 3
+_METHOD_IS_KEPT = (307, 308)
 
 
 class Client:
@@ -72,33 +82,71 @@ class Client:
 
     async def posted(self, connection: "Connection", path: str, body: Mapping[str, Any]) -> str:
         """Return the body of a success; raises LLMError, UnansweredError or WithheldError for all else."""
+        # Escaped, because prompts may hold lone surrogates, which UTF-8 cannot carry.
+        question = json.dumps(body).encode("ascii")
+        text = await self.fetched(connection, "POST", path, question)
+        if connection.brings_again(question, text):
+            await self._renew(connection)
+            raise UnansweredError("no answer: that to the question before came a second time", billed=True)
+        return text
+
+    async def fetched(
+        self, connection: "Connection", method: str, path: str, content: bytes = b"", kind: str = ""
+    ) -> str:
+        """Return the body of a success, without any secret; `kind` is the content's, if it is no JSON."""
+        async with self.response(connection, method, path, content, kind) as response:
+            text = blotted((await read(response)).decode(errors="replace"))
+        if error := of_body(text, response.headers, self.endpoint):
+            raise error
+        return text
+
+    @asynccontextmanager
+    async def response(
+        self, connection: "Connection", method: str, path: str, content: bytes = b"", kind: str = ""
+    ) -> "AsyncIterator[httpx2.Response]":
+        """Open a success, whose body is read by `read` or `parts`.
+
+        Raises LLMError, UnansweredError or WithheldError for all else, and for what is met while it is read.
+        """
         import anyio
         import httpx2
 
         deadline_s = _WHOLE * self._timeout_s
-        # Escaped, because prompts may hold lone surrogates, which UTF-8 cannot carry.
-        question = json.dumps(body).encode("ascii")
-        sent = connection.http.stream(
-            "POST",
-            self._url(path),
-            content=question,
-            headers=self._headers,
-            timeout=self.time_outs,
-            follow_redirects=True,
-        )
+        headers = {**self._headers, **({"content-type": kind} if kind else {})}
         try:
-            async with asyncio.timeout(deadline_s), sent as response:
-                content = await _read(response)
+            async with (
+                asyncio.timeout(deadline_s),
+                self._followed(connection, method, path, content=content, headers=headers) as response,
+            ):
+                if not response.is_success:
+                    raise of_status(_unpacked(response, await read(response)), self.endpoint)
+                yield response
         except (httpx2.RequestError, ssl.SSLError, anyio.EndOfStream) as error:
             raise of_connection(error, self.endpoint) from None
         except TimeoutError:
             raise UnansweredError(f"no whole answer in {deadline_s:.0f} seconds", billed=True) from None
-        if not response.is_success:
-            raise of_status(_unpacked(response, content), self.endpoint)
-        if connection.brings_again(question, content):
-            await self._renew(connection)
-            raise UnansweredError("no answer: that to the question before came a second time", billed=True)
-        return self.endpoint.without_key(content.decode(errors="replace"))
+
+    @asynccontextmanager
+    async def _followed(
+        self, connection: "Connection", method: str, path: str, **sent: Any
+    ) -> "AsyncIterator[httpx2.Response]":
+        """Open the answer to a request, after redirects within the server that keep method and body.
+
+        Another server would get the prompts, and its answers would pass for those of the study's model.
+        """
+        import httpx2
+
+        url = self._url(path)
+        for left in reversed(range(_REDIRECTS)):
+            timeouts = {"timeout": self.time_outs, "follow_redirects": False}
+            async with connection.http.stream(method, url, **sent, **timeouts) as response:
+                if not response.has_redirect_location:
+                    yield response
+                    return
+                status, there = response.status_code, _joined(url, response.headers["location"])
+            if not left or status not in _METHOD_IS_KEPT or not is_same_server(str(url), there):
+                raise of_redirect(status, there, above(there, path), self.endpoint)
+            url = httpx2.URL(there)
 
     @cached_property
     def time_outs(self) -> "httpx2.Timeout":
@@ -109,14 +157,14 @@ class Client:
 
     @cached_property
     def _headers(self) -> dict[str, str]:
-        return self.endpoint.wire.headers(self.endpoint)
+        return {**_OWN_HEADERS, **self.endpoint.wire.headers(self.endpoint)}
 
     def _url(self, path: str) -> "httpx2.URL":
         """Return the address of a path, which is parsed once."""
         import httpx2
 
         if path not in self._urls:
-            self._urls[path] = httpx2.URL(self.endpoint.url + path)
+            self._urls[path] = httpx2.URL(below(self.endpoint.url, path))
         return self._urls[path]
 
     async def _renew(self, connection: "Connection") -> None:
@@ -128,19 +176,20 @@ class Client:
     def _opened(self) -> "httpx2.AsyncClient":
         import httpx2
 
-        return self._http_client or httpx2.AsyncClient(
-            event_hooks={"request": [self._keep_key]},
-            verify=_trusted(),
-            limits=httpx2.Limits(max_connections=1),
-            trust_env=not self.endpoint.is_local,
-        )
-
-    async def _keep_key(self, request: "httpx2.Request") -> None:
-        """Take the key off a request that a redirect leads to another server."""
-        at, home, key = request.url, self._url(""), self.endpoint.key
-        if key and (at.scheme, at.host, at.port) != (home.scheme, home.host, home.port):
-            for name in [name for name, value in request.headers.items() if key in value]:
-                del request.headers[name]
+        if self._http_client is not None:
+            return self._http_client
+        try:
+            return httpx2.AsyncClient(
+                verify=_trusted(),
+                limits=httpx2.Limits(max_connections=1),
+                trust_env=not self.endpoint.is_local,
+            )
+        except (OSError, ValueError, ImportError, httpx2.InvalidURL) as error:
+            raise LLMError(
+                f"{self.endpoint.url} cannot be asked ({type(error).__name__}: {error}); correct the"
+                " environment variables HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and"
+                " SSL_CERT_DIR, as far as they are set"
+            ) from None
 
 
 class Connection:
@@ -153,7 +202,7 @@ class Connection:
         self.http = http
         self._last = (0, 0)
 
-    def brings_again(self, question: bytes, answer: bytes) -> bool:
+    def brings_again(self, question: bytes, answer: str) -> bool:
         """Tell whether this is the last answer once more, though another question was asked; remember it.
 
         A proxy that delivers twice leaves the second copy to whoever asks next. Only answers with an `id` are
@@ -173,20 +222,43 @@ class _Session:
     idle: list[Connection] = field(default_factory=list)
 
 
-async def _read(response: "httpx2.Response") -> bytes:
-    """Return the body, unpacked; raises UnansweredError when it does not end."""
+async def read(response: "httpx2.Response", *, most: int = _MOST_BYTES) -> bytes:
+    """Return a body of at most `most` bytes, unpacked; raises UnansweredError for a larger one."""
     content = bytearray()
-    async for part in response.aiter_bytes():
+    async for part in parts(response):
         content += part
-        if len(content) > _MOST_BYTES:
-            raise UnansweredError(f"no answer: a body of more than {_MOST_BYTES // 2**20} MiB", billed=True)
+        if len(content) > most:
+            raise UnansweredError(f"no answer: a body of more than {most // 2**20} MiB", billed=True)
     return bytes(content)
 
 
-def _has_id(answer: bytes) -> bool:
+async def parts(response: "httpx2.Response") -> AsyncIterator[bytes]:
+    """Yield a body in parts, unpacked; raises UnansweredError where it is packed as was not asked for.
+
+    With what was asked for, 64 KiB become 64 MiB at most.
+    """
+    sent = response.headers.get("content-encoding", "")
+    packings = [name for name in sent.lower().replace(" ", "").split(",") if name in _PACKINGS]
+    if packings not in ([], ["gzip"], ["deflate"]):
+        raise UnansweredError(f"no answer: a body packed as {sent[:50]!r}", billed=True)
+    async for part in response.aiter_bytes():
+        yield part
+
+
+def _joined(url: "httpx2.URL", location: str) -> str:
+    """Return the address that a redirect names, or its words where that is none."""
+    import httpx2
+
+    try:
+        return str(url.join(location))
+    except (ValueError, httpx2.InvalidURL):
+        return repr(location[:300])
+
+
+def _has_id(answer: str) -> bool:
     try:
         return bool(json.loads(answer).get("id"))
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return False
 
 

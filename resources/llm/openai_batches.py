@@ -6,65 +6,29 @@ for it, so that one whose submission was cut off in the middle is found instead 
 
 import json
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
 
 from neuroscribe.errors import LLMError
-from neuroscribe.ports.replies import Reply
-from resources.llm.faults import RejectedError, UnansweredError, of_connection, of_status
-from resources.llm.http import Client
-from resources.llm.openai_wire import openai_client
+from resources.llm.batch_answers import Answers, Asked, read_answers
+from resources.llm.faults import RejectedError, UnansweredError
+from resources.llm.http import Client, Connection, parts
 from resources.llm.prices import Prices
 from resources.llm.transport import backoff_s
-from resources.llm.wires import Body, Request, Wire, failed, mapping
+from resources.llm.wires import Request, Wire, mapping
 
 if TYPE_CHECKING:
     import openai
     from openai.pagination import AsyncCursorPage
     from openai.types import Batch, FileObject
 
-_WITHHELD = ("content_filter", "content_policy_violation")
-
 
 def job_line(request: Request) -> str:
     """Return a request as a line of a job's input."""
     sent = {"custom_id": request.custom_id, "method": "POST", "url": f"/v1{request.path}"}
     return json.dumps({**sent, "body": request.body})
-
-
-def has_answers(text: str) -> bool:
-    """Tell whether some line answers a request."""
-    return any(isinstance(_object(line).get("custom_id"), str) for line in text.split("\n"))
-
-
-def read_answers(texts: Iterable[str], *, wire: Wire, prices: Prices) -> dict[str, Reply]:
-    """Return the replies by `custom_id` from a job's output and error files."""
-    replies: dict[str, Reply] = {}
-    # Only a line feed ends a line: JSON may hold U+2028 and the like, at which splitlines would cut as well.
-    for line in (line for text in texts for line in text.split("\n")):
-        entry = _object(line)
-        custom_id = entry.get("custom_id")
-        if isinstance(custom_id, str) and custom_id not in replies:
-            replies[custom_id] = _reply(entry, line, wire, prices)
-    return replies
-
-
-def _reply(entry: Mapping[str, Any], line: str, wire: Wire, prices: Prices) -> Reply:
-    response = mapping(entry.get("response"))
-    answer = mapping(response.get("body"))
-    if response.get("status_code") == 200 and not entry.get("error"):
-        body = Body(json.dumps(answer))
-        return wire.reply(body, wire.usage(body, prices))
-    code = mapping(answer.get("error")).get("code")
-    return failed(line, status="refused" if code in _WITHHELD else "failed")
-
-
-def _object(line: str) -> dict[str, Any]:
-    try:
-        return mapping(json.loads(line))
-    except (ValueError, RecursionError):
-        return {}
 
 
 Result = TypeVar("Result")
@@ -110,7 +74,7 @@ class BatchJobs:
     async def check(self) -> None:
         """Raise LLMError where the server knows no batch jobs."""
         try:
-            await self._tried(lambda client: _listed(client, limit=1))
+            await self._described(lambda client: _listed(client, limit=1))
         except RejectedError as rejected:
             raise LLMError(
                 f"{self._client.endpoint.url} has no batch jobs (HTTP {rejected.status}: {rejected.said});"
@@ -123,7 +87,7 @@ class BatchJobs:
         async def upload(client: "openai.AsyncOpenAI") -> "FileObject":
             return _described(await client.files.create(file=(f"{name}.jsonl", data), purpose="batch"))
 
-        file = await self._tried(upload)
+        file = await self._described(upload)
         attempts = iter(range(self._max_retries + 1))
 
         async def create(client: "openai.AsyncOpenAI") -> "Batch":
@@ -139,11 +103,11 @@ class BatchJobs:
                 )
             )
 
-        return _job(await self._tried(create))
+        return _job(await self._described(create))
 
     async def named(self, name: str) -> Job | None:
         """Return the job of that name, or None if the server has none."""
-        batch = await self._tried(lambda client: _named(client, name))
+        batch = await self._described(lambda client: _named(client, name))
         return _job(batch) if batch else None
 
     async def looked_at(self, job_id: str) -> Job | None:
@@ -153,56 +117,70 @@ class BatchJobs:
             return _described(await client.batches.retrieve(job_id))
 
         try:
-            return _job(await self._tried(look))
+            return _job(await self._described(look))
         except RejectedError as rejected:
             if rejected.status in _GONE:
                 return None
             raise
 
-    async def output(self, job: Job) -> list[str]:
-        """Return the texts of a job's output and error files, without the key where the server quotes it.
+    async def answers(self, job: Job, asked: Asked, *, wire: Wire, prices: Prices) -> Answers:
+        """Return the answers in a job's output and error files.
 
-        The text of a file that is gone is empty: servers keep them for a while only.
+        A file that is gone has none: servers keep them for a while only.
         """
-        return [self._client.endpoint.without_key(await self._content(file)) for file in job.files]
 
-    async def _content(self, file: str) -> str:
-        try:
-            return await self._tried(lambda client: _text(client, file))
-        except RejectedError as rejected:
-            if rejected.status in _GONE:
-                return ""
-            raise
+        async def fetched(connection: Connection, file: str) -> Answers:
+            path = f"/files/{quote(file, safe='')}/content"
+            async with self._client.response(connection, "GET", path) as response:
+                answers = await read_answers(parts(response), asked, wire=wire, prices=prices)
+            if answers is None:
+                raise UnansweredError("no answer: a success without a batch job's answers")
+            return answers
 
-    async def _tried(self, send: Callable[["openai.AsyncOpenAI"], Awaitable[Result]]) -> Result:
+        found = Answers()
+        for file in job.files:
+            try:
+                found |= await self._tried(lambda connection, file=file: fetched(connection, file))
+            except RejectedError as rejected:
+                if rejected.status not in _GONE:
+                    raise
+        return found
+
+    async def _described(self, ask: Callable[["openai.AsyncOpenAI"], Awaitable[Result]]) -> Result:
+        """Return what the server says of files and jobs."""
         import openai
 
-        endpoint, attempt, waited_s = self._client.endpoint, 0, 0.0
+        from resources.llm.openai_client import openai_client
+
+        async def asked(connection: Connection) -> Result:
+            try:
+                return await ask(openai_client(self._client, connection))
+            except openai.APIConnectionError as error:
+                raise error.__cause__ or error from None
+            except _UNREADABLE as error:
+                raise UnansweredError(
+                    f"no answer: a body that cannot be read ({type(error).__name__})"
+                ) from None
+
+        return await self._tried(asked)
+
+    async def _tried(self, send: Callable[[Connection], Awaitable[Result]]) -> Result:
+        attempt, waited_s = 0, 0.0
         while True:
             try:
                 async with self._client.slot() as connection:
-                    time_outs = self._client.time_outs
-                    return await send(openai_client(endpoint, timeout=time_outs, http_client=connection.http))
-            except openai.APIStatusError as error:
-                met = of_status(error.response, endpoint)
-            except openai.APIConnectionError as error:
-                cause = error.__cause__
-                met = of_connection(cause if isinstance(cause, Exception) else error, endpoint)
-            except _UNREADABLE as error:
-                met = UnansweredError(f"no answer: a body that cannot be read ({type(error).__name__})")
+                    return await send(connection)
             except UnansweredError as error:
                 met = error
             attempt += 1
-            if not isinstance(met, UnansweredError):
-                raise met
             wait_s = backoff_s(attempt, self._generator, asked_s=met.retry_after_s)
             waited_s += wait_s
             if attempt > self._max_retries or waited_s > self._patience_s:
                 raise LLMError(
                     met.unreachable
-                    or f"{endpoint.url} says nothing of its batch jobs (attempt {attempt}: {met}; the next"
-                    f" would be in {wait_s:,.0f} seconds); they are on record: run the same command again"
-                    " when it is well"
+                    or f"{self._client.endpoint.url} says nothing of its batch jobs (attempt {attempt}:"
+                    f" {met}; the next would be in {wait_s:,.0f} seconds); they are on record: run the same"
+                    " command again when it is well"
                 )
             await self._sleep(wait_s)
 
@@ -236,15 +214,6 @@ def _described(sent: Result) -> Result:
     if not (isinstance(name, str) and name):
         raise UnansweredError("no answer: a success without the id of a file or batch job")
     return sent
-
-
-async def _text(client: "openai.AsyncOpenAI", file: str) -> str:
-    """Return a file's text; raises UnansweredError for what has no answers: a page, an error, half a line."""
-    # JSON is UTF-8, whatever its Content-Type claims.
-    text = (await client.files.content(file)).content.decode(errors="replace")
-    if text.strip() and not has_answers(text):
-        raise UnansweredError("no answer: a success without a batch job's answers")
-    return text
 
 
 def _job(batch: "Batch") -> Job:

@@ -6,7 +6,7 @@ Questions become bodies and bodies become port records. Servers differ, so nothi
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from neuroscribe.llm.logprobs import readable_logprobs
 from neuroscribe.ports.replies import (
@@ -36,36 +36,15 @@ from resources.llm.wires import (
     mapping,
 )
 
-if TYPE_CHECKING:
-    import httpx2
-    import openai
-
-_NO_KEY = "no-key"  # the client insists on a key; servers without one ignore it
+_NO_KEY = "no-key"  # some servers insist on a key, whatever it is
 _CONTENT_FILTERS = ("content_filter", "content_policy_violation", "invalid_prompt")
-
-
-def openai_client(
-    endpoint: Endpoint,
-    *,
-    timeout: "httpx2.Timeout | None" = None,
-    http_client: "httpx2.AsyncClient | None" = None,
-) -> "openai.AsyncOpenAI":
-    """Return the `openai` client for a server; it knows the headers, and does what is more than asking."""
-    import openai
-
-    return openai.AsyncOpenAI(
-        api_key=endpoint.key or _NO_KEY,
-        base_url=endpoint.url,
-        timeout=timeout,
-        http_client=http_client,
-        max_retries=0,  # retries are ours: the client's own ignore a Retry-After of more than a minute
-    )
 
 
 class OpenAIWire(ABC):
     """What chat turns and continued texts have in common."""
 
     name: str
+    paths: tuple[str, ...] = ("/chat/completions", "/completions")
     speaks: str = "an OpenAI-compatible API, whose address mostly ends in /v1 (http://127.0.0.1:8000/v1)"
     forms: tuple[SchemaForm, ...] = ("json_schema", "json_object", "in the prompt")
     form_words: tuple[str, ...] = ("response_format", "json", "schema", "grammar")
@@ -78,10 +57,9 @@ class OpenAIWire(ABC):
         """The name by which the server knows the limit on an answer's length."""
 
     def headers(self, endpoint: Endpoint) -> dict[str, str]:
-        """Return the headers that the `openai` client sends."""
-        client = openai_client(endpoint)
-        headers = {**client.default_headers, **client.auth_headers}
-        return {name: sent for name, sent in headers.items() if isinstance(sent, str)}
+        """Return the key and the kind of what is sent."""
+        key = {"authorization": f"Bearer {endpoint.key or _NO_KEY}"}
+        return {"content-type": "application/json", "accept": "application/json", **key}
 
     def request(self, question: Question) -> Request:
         """Return what is sent for a question."""

@@ -14,6 +14,7 @@ from neuroscribe.llm.capabilities import Capabilities
 from neuroscribe.ports.replies import EchoedPrompt, Message, NextToken, Reply, Schema, Usage
 from neuroscribe.ports.stores import CallStore, Progress
 from resources.llm import anthropic_wire, openai_wire
+from resources.llm.addresses import base_address
 from resources.llm.asking import Asking, Found, try_json, try_style
 from resources.llm.faults import (
     EXPLAINING,
@@ -70,7 +71,7 @@ class Server:
         place: Place = EXPLAINING,
     ) -> None:
         wire = self.wire_for(prompt_style, place)(model)
-        self.endpoint = Endpoint(model, base_url.strip().rstrip("/"), wire, api_key.strip(), place)
+        self.endpoint = Endpoint(model, base_address(base_url, wire.paths), wire, api_key.strip(), place)
         self.identity = f"{model} ({wire.name})"
         """Model and form of asking; not the address, for the same model may be served elsewhere."""
         self.calls_at_once = concurrency

@@ -68,7 +68,10 @@ class Transport:
         self._waits = True
 
     def hasty(self) -> "Transport":
-        """Return the same with few retries and no wait for a server that is down, to find mistakes early."""
+        """Return the same with few retries, and no wait but for a server that says it is not ready yet.
+
+        So mistakes are found early: at a wrong address nothing answers so.
+        """
         hasty = copy.copy(self)
         hasty._max_retries, hasty._waits = min(_HASTY_RETRIES, self._max_retries), False
         return hasty
@@ -102,22 +105,23 @@ class Transport:
     async def _until_answered(
         self, connection: "Connection", request: Request, tokens: int, money: Reservation, begun: float
     ) -> Body:
-        attempt = 0
+        attempt, waits = 0, self._waits
         while True:
             await money.hold()
             try:
-                return await self._attempt(connection, request, tokens)
+                return await self._attempt(connection, request, tokens, waits=waits)
             except UnansweredError as error:
                 if error.billed:
                     money.book(None)
+                waits = self._waits or error.not_ready
                 # A server that is down is not this question's fault.
-                attempt += not (self._waits and error.down and self._circuit.is_open)
+                attempt += not (error.not_ready if not self._waits else error.down and self._circuit.is_open)
                 if attempt > self._max_retries:
                     raise self._given_up(error, money, begun) from None
                 await self._pause(error, attempt)
 
-    async def _attempt(self, connection: "Connection", request: Request, tokens: int) -> Body:
-        probe = await self._circuit.turn(self._progress) if self._waits else False
+    async def _attempt(self, connection: "Connection", request: Request, tokens: int, *, waits: bool) -> Body:
+        probe = await self._circuit.turn(self._progress) if waits else False
         shown = False
         try:
             await self._at_pace(tokens)

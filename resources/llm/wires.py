@@ -91,6 +91,8 @@ class Wire(Protocol):
 
     name: str
     """Of the form, which tells answers of a model apart: part of the model's identity in stores."""
+    paths: tuple[str, ...]
+    """Ends of addresses that belong to requests, and that people paste together with the server's address."""
     speaks: str
     """The API with the form of its address, for whoever has to correct that."""
     forms: tuple[SchemaForm, ...]

@@ -16,6 +16,7 @@ import dagster as dg
 from upath import UPath
 
 from neuroscribe.errors import NeuroscribeError, StoreError
+from neuroscribe.secrets.addresses import fault_of
 from resources.store.disk import finding
 
 PART = ".part"
@@ -45,6 +46,9 @@ def place(
     Raises an error of the kind about the setting `about` for an address of another scheme, and for one that
     is none.
     """
+    for text in (str(address), endpoint_url or ""):
+        if fault := fault_of(text):
+            raise kind(f"{about} = {fault}")
     scheme, mark, _ = str(address).partition("://")
     try:
         if not mark:

@@ -262,11 +262,12 @@ def test_a_key_that_is_refused_is_named_by_its_variable_and_not_shown():
     assert KEY not in str(met.value)
 
 
-def test_a_redirect_to_another_server_takes_no_key_along():
+def test_a_redirect_to_another_server_takes_neither_key_nor_prompt_along():
     with MessagesServer(Weather(), api_key=KEY) as other:
         away = ScriptedFault(307, "", {"location": f"{other.base_url}/v1/messages"})
-        with pytest.raises(LLMError, match="refused the key"):
+        with pytest.raises(LLMError, match=f"write {other.base_url} as base_url"):
             answered_with(away)
+        assert other.calls == []
 
 
 def test_an_address_that_goes_on_to_v1_is_answered_with_how_it_should_be():

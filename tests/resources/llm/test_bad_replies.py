@@ -35,7 +35,6 @@ def sent(**body: object) -> ScriptedFault:
 
 LASTING = {
     "a page from a proxy": ScriptedFault.page(),
-    "an error as a success": ScriptedFault(200, json.dumps({"error": {"message": "out of memory"}})),
     "no choices": sent(choices=[]),
     "two choices": sent(choices=[CHOICE, CHOICE]),
     "the answer twice in a body": ScriptedFault(200, WHOLE + WHOLE),
@@ -49,6 +48,7 @@ PASSING = {
     "429 with Retry-After": ScriptedFault.too_many(retry_after="0.01"),
     "429 without": ScriptedFault.too_many(),
     "500": ScriptedFault.error(500, "engine died"),
+    "an error as a success": ScriptedFault(200, json.dumps({"error": {"message": "out of memory"}})),
 }
 
 
