@@ -148,10 +148,12 @@ class WithheldError(Exception):
 class RejectedError(LLMError):
     """A request that the server will never accept as it is."""
 
-    def __init__(self, message: str, *, status: int, said: str) -> None:
+    def __init__(self, message: str, *, status: int, said: str, sent: object = None) -> None:
         super().__init__(message)
         self.status = status
         self.said = said
+        self.sent = sent
+        """The server's whole error, as far as it was JSON; never shown, for it may quote the key."""
 
 
 def of_status(response: "httpx2.Response", endpoint: Endpoint) -> Exception:
@@ -185,7 +187,7 @@ def of_status(response: "httpx2.Response", endpoint: Endpoint) -> Exception:
     else:
         remedy = f"change the study's {place.section} so that the server accepts it"
     message = f"{endpoint.url} rejects requests for {endpoint.model} (HTTP {status}: {said}); {remedy}"
-    return RejectedError(message, status=status, said=said)
+    return RejectedError(message, status=status, said=said, sent=sent)
 
 
 def of_connection(cause: Exception, endpoint: Endpoint) -> UnansweredError:
