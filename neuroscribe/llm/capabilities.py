@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 from neuroscribe.errors import CapabilityError
 from neuroscribe.llm.local import LocalLLM
 from neuroscribe.ports.models import LLM, NextTokenScorer, PromptScorer
-from neuroscribe.ports.samples import LEGS, Sample, distinct
+from neuroscribe.ports.samples import A_DIGIT, Sample, distinct
 from neuroscribe.study.kinds import KindSpec
 from neuroscribe.study.sections import Capability
 from neuroscribe.study.spec import Study
@@ -95,7 +95,7 @@ async def check_llm(
         if "next_token" in needs:
             if not isinstance(llm, NextTokenScorer):
                 raise CapabilityError(f"{llm.identity} gives no log-probabilities of its answers")
-            for sample in samples(specs, tokens, "next_token") or [LEGS]:
+            for sample in samples(specs, tokens, "next_token") or [A_DIGIT]:
                 await llm.probe_next_token(sample)
     except CapabilityError as error:
         raise CapabilityError(f"{error}. {await _alternatives(study, llm)}") from error

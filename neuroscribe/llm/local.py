@@ -20,7 +20,7 @@ from neuroscribe.llm.local_decoding import Draw, cached_length, can_batch, can_f
 from neuroscribe.llm.local_prompts import PromptStyle, PromptTokens
 from neuroscribe.llm.local_reading import Row, check_questions, finite, look_back, row_probabilities
 from neuroscribe.ports.replies import Message, NextToken, Reply, Schema, Usage
-from neuroscribe.ports.samples import LEGS, Sample
+from neuroscribe.ports.samples import A_DIGIT, Sample
 
 _KEPT_PREFIXES = 4
 _LIKELIEST = 50
@@ -162,7 +162,7 @@ class LocalLLM:
         for sample in samples:
             self._prompts.prompt(sample.messages)
 
-    async def probe_next_token(self, sample: Sample = LEGS) -> None:
+    async def probe_next_token(self, sample: Sample = A_DIGIT) -> None:
         """Raise LLMError, before anything is spent, where `check` does or the model's numbers overflow."""
         await self.check([sample])
         await self.next_token(sample.messages)

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from neuroscribe.ports.replies import EchoedPrompt, Message, NextToken, Reply, Schema, Simulated
-from neuroscribe.ports.samples import LEGS, Sample
+from neuroscribe.ports.samples import A_DIGIT, Sample
 
 
 @runtime_checkable
@@ -101,7 +101,7 @@ class NextTokenScorer(Answerer, Protocol):
         """Return the likeliest tokens right after the prompt; a final assistant message is continued."""
         ...
 
-    async def probe_next_token(self, sample: Sample = LEGS) -> None:
+    async def probe_next_token(self, sample: Sample = A_DIGIT) -> None:
         """Raise CapabilityError, before anything is spent, if answers come without log-probabilities.
 
         They are asked for in the form of the sample.

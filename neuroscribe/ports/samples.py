@@ -28,7 +28,7 @@ class Sample:
 
 
 SAY_YES = Sample((Message("user", "Say yes."),))
-LEGS = Sample((Message("user", "Answer with one digit: how many legs has a dog?"),), max_tokens=1)
+A_DIGIT = Sample((Message("user", "Say a digit."),), max_tokens=1)
 
 
 def sample_of(

@@ -16,6 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from neuroscribe.errors import CapabilityError, LLMError
 from neuroscribe.ports.replies import Usage
+from resources.llm.charsets import decoded
 
 if TYPE_CHECKING:
     import httpx2
@@ -158,7 +159,7 @@ class RejectedError(LLMError):
 
 def of_status(response: "httpx2.Response", endpoint: Endpoint) -> Exception:
     """Return what an HTTP error status means for the run."""
-    status, text = response.status_code, response.content.decode(errors="replace")
+    status, text = response.status_code, decoded(response.content, response.charset_encoding)
     sent = _sent(text)
     # Cut last: of a key that is cut in two, half would stay.
     said = endpoint.without_key(_said(sent or text))[:_SHOWN]

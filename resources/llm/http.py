@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
+from resources.llm.charsets import decoded
 from resources.llm.faults import Endpoint, UnansweredError, of_connection, of_status
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Client:
         self._timeout_s, self._http_client = timeout_s, http_client
         self._urls: dict[str, httpx2.URL] = {}
         self._sessions: dict[asyncio.AbstractEventLoop, _Session] = {}
+        self._doubted: set[str] = set()
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator["Connection"]:
@@ -95,10 +97,10 @@ class Client:
             raise UnansweredError(f"no whole answer in {deadline_s:.0f} seconds", billed=True) from None
         if not response.is_success:
             raise of_status(_unpacked(response, content), self.endpoint)
-        if connection.brings_again(question, content):
+        if connection.brings_again(question, content) and not self._is_common(content):
             await self._renew(connection)
             raise UnansweredError("no answer: that to the question before came a second time", billed=True)
-        return self.endpoint.without_key(content.decode(errors="replace"))
+        return self.endpoint.without_key(decoded(content, response.charset_encoding))
 
     @cached_property
     def time_outs(self) -> "httpx2.Timeout":
@@ -118,6 +120,16 @@ class Client:
         if path not in self._urls:
             self._urls[path] = httpx2.URL(self.endpoint.url + path)
         return self._urls[path]
+
+    def _is_common(self, answer: bytes) -> bool:
+        """Tell whether an answer's id was doubted before: a server that gives it again has none that are unique.
+
+        What is delivered twice by mistake comes twice, and not a third time.
+        """
+        name = _id(answer)
+        was_doubted = name in self._doubted
+        self._doubted.add(name)
+        return was_doubted
 
     async def _renew(self, connection: "Connection") -> None:
         """Close what may still bring answers of other questions, and open another."""
@@ -161,7 +173,7 @@ class Connection:
         """
         asked, said = self._last
         self._last = hash(question), hash(answer)
-        return said == self._last[1] and asked != self._last[0] and _has_id(answer)
+        return said == self._last[1] and asked != self._last[0] and bool(_id(answer))
 
 
 @dataclass
@@ -183,11 +195,11 @@ async def _read(response: "httpx2.Response") -> bytes:
     return bytes(content)
 
 
-def _has_id(answer: bytes) -> bool:
+def _id(answer: bytes) -> str:
     try:
-        return bool(json.loads(answer).get("id"))
-    except (ValueError, AttributeError):
-        return False
+        return str(json.loads(answer).get("id") or "")
+    except (ValueError, AttributeError, RecursionError):
+        return ""
 
 
 def _unpacked(response: "httpx2.Response", content: bytes) -> "httpx2.Response":

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from neuroscribe.errors import LLMError
 from neuroscribe.ports.replies import Reply
+from resources.llm.charsets import decoded
 from resources.llm.faults import RejectedError, UnansweredError, of_connection, of_status
 from resources.llm.http import Client
 from resources.llm.openai_wire import openai_client
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     import openai
     from openai.pagination import AsyncCursorPage
     from openai.types import Batch, FileObject
-
-_WITHHELD = ("content_filter", "content_policy_violation")
 
 
 def job_line(request: Request) -> str:
@@ -56,8 +55,9 @@ def _reply(entry: Mapping[str, Any], line: str, wire: Wire, prices: Prices) -> R
     if response.get("status_code") == 200 and not entry.get("error"):
         body = Body(json.dumps(answer))
         return wire.reply(body, wire.usage(body, prices))
-    code = mapping(answer.get("error")).get("code")
-    return failed(line, status="refused" if code in _WITHHELD else "failed")
+    code = response.get("status_code")
+    verdict = wire.verdict(code if isinstance(code, int) else 0, mapping(answer.get("error")))
+    return failed(line, status="refused" if verdict == "withheld" else "failed")
 
 
 def _object(line: str) -> dict[str, Any]:
@@ -76,7 +76,8 @@ _PAGE, _PAGES = 100, 10
 _GONE = (404, 410)
 _UNREADABLE = (ValueError, AttributeError, TypeError, RecursionError)
 """What the client raises over a body that is not as its models say, which it does not check."""
-_ENDED = ("failed", "completed", "expired", "cancelled")
+_ENDED = ("failed", "completed", "expired", "cancelled", "canceled")
+"""In lower case; whatever else a server says, something may still come of the job."""
 
 
 @dataclass(frozen=True)
@@ -240,8 +241,7 @@ def _described(sent: Result) -> Result:
 
 async def _text(client: "openai.AsyncOpenAI", file: str) -> str:
     """Return a file's text; raises UnansweredError for what has no answers: a page, an error, half a line."""
-    # JSON is UTF-8, whatever its Content-Type claims.
-    text = (await client.files.content(file)).content.decode(errors="replace")
+    text = decoded((await client.files.content(file)).content)
     if text.strip() and not has_answers(text):
         raise UnansweredError("no answer: a success without a batch job's answers")
     return text
@@ -252,7 +252,7 @@ def _job(batch: "Batch") -> Job:
     errors = (batch.errors.data if batch.errors else None) or []
     return Job(
         id=batch.id,
-        status=batch.status,
+        status=str(batch.status).lower(),
         done=counts.completed + counts.failed if counts else 0,
         total=counts.total if counts else 0,
         files=tuple(file for file in (batch.output_file_id, batch.error_file_id) if file),

@@ -25,7 +25,7 @@ from neuroscribe.ports.replies import (
 from resources.llm.ends import End, end
 from resources.llm.faults import Endpoint, RejectedError, UnansweredError
 from resources.llm.prices import Prices
-from resources.llm.refusals import LIMIT, SYSTEM
+from resources.llm.refusals import SYSTEM
 from resources.llm.wires import (
     KEPT,
     STATUS,
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     import openai
 
 _NO_KEY = "no-key"  # the client insists on a key; servers without one ignore it
-_OPTIONAL = ("temperature", "seed", "stop", LIMIT)
-_NEWER_LIMIT = "max_completion_tokens"
+_LIMIT, _NEWER_LIMIT = "max_tokens", "max_completion_tokens"
+_OPTIONAL = ("temperature", "seed", "stop", _LIMIT)
 _SAYS = ("assistant", "model", "ai", "bot")
 """What servers call the model that answers."""
 _CONTENT_FILTERS = ("content_filter", "content_policy_violation", "invalid_prompt")
@@ -172,7 +172,7 @@ class OpenAIWire(ABC):
         return self._asked(without_system(messages) if SYSTEM in self.refused else messages)
 
     def _limited(self, path: str, body: Mapping[str, Any], characters: int, max_tokens: int) -> Request:
-        limit = _NEWER_LIMIT if LIMIT in self.refused else LIMIT
+        limit = _NEWER_LIMIT if _LIMIT in self.refused else _LIMIT
         left_out = {name: value for name, value in body.items() if name in self.refused}
         taken = {name: value for name, value in body.items() if name not in left_out}
         sent = {"model": self._model, **taken, limit: max_tokens}

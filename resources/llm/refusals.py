@@ -1,7 +1,7 @@
 """Which part of a request a server does not take, by what it says when it rejects one.
 
-Servers name it in a field of their error, as a place in the request, or in a sentence. What is found is left out
-of the next attempt and no more: a part that was not sent, or that no request can do without, is never found.
+Servers name it in a field of their error, as a place in the request, or in a sentence. What is found is left
+out of the next attempt and no more: a part that was not sent, or that every request needs, is never found.
 """
 
 import json
@@ -13,7 +13,6 @@ SYSTEM = "system role"
 """Turns of the system, whose texts can stand at the head of the first question as well."""
 PREFILL = "prefill"
 """An answer that is begun by the request."""
-LIMIT = "max_tokens"
 
 _ABOUT = {
     SYSTEM: re.compile(
@@ -26,31 +25,31 @@ _ABOUT = {
 }
 """By what a sentence about a part that is no field of the request is known."""
 _OF_TEMPLATE = re.compile(r"jinja|chat[ _]template|roles? must alternate|\bsystem role", re.IGNORECASE)
-_OF_SIZE = re.compile(
-    r"too (large|long|high|big|many)|at most|maximum|exceed|less than|greater than", re.IGNORECASE
+_TOO_MUCH = re.compile(r"too (large|long|high|big|many)|at most|maximum|exceed|less than|<=", re.IGNORECASE)
+"""The field is known, then, and the study asks for too much."""
+_PLACES = ("param", "parameter", "field", "property", "loc", "location", "path")
+_BEFORE = (
+    r"\b(parameter|param|argument|field|key|property|option|attribute|supplied|name|model|body)s?\W+"
+    r"(\w+,\s*)*"
 )
-"""The limit on an answer's length is then known, and only its value is wrong."""
-_PLACE_KEYS = ("param", "parameter", "field", "property", "loc", "location", "path")
-_BEFORE = r"(?:parameter|param|argument|field|key|property|option|attribute|supplied|name|model|body)s?\W+(?:\w+,\s*)*"
-_AFTER = (
-    r"\W{0,3}(?:parameter\s+)?(?:is|was|are|does|do|must|may|can|should|cannot|not|has|un\w+|deprecated)\b"
-)
+_AFTER = r"\b\W{0,3}(parameter\s+)?(is|was|are|does|do|must|may|can|should|cannot|not|has|un\w+|deprecated)\b"
 
 
 def refused_part(said: str, error: object, body: Mapping[str, Any], optional: Sequence[str]) -> str | None:
     """Return which of the `optional` parts of a request it was rejected for; None where it names none.
 
-    `said` are the server's words, `error` is its whole error as far as that was JSON, `body` what was sent. Of
-    several parts it is the one that is named first: sentences may go on with a list of all fields there are.
+    `said` are the server's words, `error` is its whole error as far as that was JSON, `body` what was sent.
+    Of several parts it is the one named first: sentences may go on with a list of all fields there are.
     """
     said = _without_echo(said, body)
+    fields = [] if _TOO_MUCH.search(said) else [name for name in optional if name in body]
     places = [re.findall(r"\w+", place) for place in _places(error)]
-    fields = [name for name in optional if name in body and not (name == LIMIT and _OF_SIZE.search(said))]
     for place in places:
         if named := [name for name in fields if name in place]:
             return named[0]
+    # What points at another field may still quote these.
     elsewhere = any(name in place for place in places for name in body)
-    first = {} if elsewhere else {name: found for name in fields if (found := _named(name, said)) is not None}
+    first = {} if elsewhere else {name: at for name in fields if (at := _named(name, said)) is not None}
     if first:
         return min(first, key=first.__getitem__)
     return next((name for name in optional if name in _ABOUT and _ABOUT[name].search(said)), None)
@@ -66,7 +65,7 @@ def refused_turns(said: str, optional: Collection[str]) -> str | None:
 
 def _named(field: str, said: str) -> int | None:
     """Return where a sentence names a field, and not just has its word in it; None where it does not."""
-    quoted, placed = rf"['\"`\[(]{field}['\"`\])]", rf"(?:^|->\s*|;\s*|\w\.){field}\b|\b{field}\s*:"
+    quoted, placed = rf"['\"`\[(]{field}['\"`\])]", rf"(^|->\s*|;\s*|\w\.){field}\b|\b{field}\s*:"
     found = re.search(rf"{quoted}|{placed}|{_BEFORE}{field}\b|\b{field}{_AFTER}", said, re.IGNORECASE)
     return found.start() if found else None
 
@@ -79,26 +78,27 @@ def _places(error: object) -> Iterator[str]:
         if isinstance(each, list):
             left += reversed(each)
         elif isinstance(each, Mapping):
-            yield from (_joined(each[key]) for key in _PLACE_KEYS if isinstance(each.get(key), str | list))
+            yield from (_joined(each[name]) for name in _PLACES if isinstance(each.get(name), str | list))
             # What was sent may come back in it, with the names of all its fields.
-            left += reversed([value for key, value in each.items() if key != "input"])
+            left += reversed([value for name, value in each.items() if name != "input"])
 
 
-def _joined(place: object) -> str:
-    return ".".join(map(str, place)) if isinstance(place, list) else str(place)
+def _joined(place: str | list[Any]) -> str:
+    return place if isinstance(place, str) else ".".join(map(str, place))
 
 
 def _without_echo(said: str, body: Mapping[str, Any]) -> str:
     """Return a server's words without what they repeat of the prompt, or of the whole request."""
-    for text in _texts(body.values()):
-        for spelling in (text, json.dumps(text)[1:-1]):
-            said = said.replace(spelling, "") if len(spelling) > 2 else said
+    for text in _texts(body):
+        for spelling in (" ".join(text.split()), json.dumps(text)[1:-1]):
+            said = said.replace(spelling, "")
     return re.split(r"['\"]input['\"]\s*:", said)[0]
 
 
-def _texts(values: Collection[Any]) -> Iterator[str]:
-    """Yield the texts of a prompt, whatever field they stand in; those of settings are short and no prompts."""
-    for value in values:
-        turns = value if isinstance(value, list) else [value]
-        contents = (turn.get("content") if isinstance(turn, Mapping) else turn for turn in turns)
-        yield from (content for content in contents if isinstance(content, str) and " " in content)
+def _texts(sent: object) -> Iterator[str]:
+    """Yield all texts of more than one word in a request: those of its prompt."""
+    if isinstance(sent, str):
+        yield from [sent] if " " in sent else []
+    elif isinstance(sent, Mapping | list):
+        for each in sent.values() if isinstance(sent, Mapping) else sent:
+            yield from _texts(each)

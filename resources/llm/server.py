@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from neuroscribe.errors import CapabilityError, LLMError
 from neuroscribe.llm.capabilities import Capabilities
 from neuroscribe.ports.replies import EchoedPrompt, Message, NextToken, Reply, Schema, Usage
-from neuroscribe.ports.samples import LEGS, SAY_YES, Sample
+from neuroscribe.ports.samples import A_DIGIT, SAY_YES, Sample
 from neuroscribe.ports.stores import CallStore, Progress
 from resources.llm import anthropic_wire, openai_wire
 from resources.llm.asking import Asking, Found, try_json, try_style
@@ -175,7 +175,7 @@ class OpenAIServer(Server):
                 " again when it is well"
             )
 
-    async def probe_next_token(self, sample: Sample = LEGS) -> None:
+    async def probe_next_token(self, sample: Sample = A_DIGIT) -> None:
         """Ask for one token in the form in which a run will, unless one has come already.
 
         Raises CapabilityError where its log-probabilities do not come, LLMError where no answer comes.
