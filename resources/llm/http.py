@@ -122,7 +122,7 @@ class Client:
         return self._urls[path]
 
     def _is_common(self, answer: bytes) -> bool:
-        """Tell whether an answer's id was doubted before: a server that gives it again has none that are unique.
+        """Tell whether an answer's id was doubted before: a server that gives it again has no unique ones.
 
         What is delivered twice by mistake comes twice, and not a third time.
         """
