@@ -1,4 +1,4 @@
-"""A server that refuses what is not needed gets the same study: its results are those of one that takes all."""
+"""A server that refuses what is not needed gives the same results as one that takes everything."""
 
 import asyncio
 from collections.abc import Collection
