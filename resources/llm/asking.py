@@ -151,7 +151,8 @@ class Asking:
             reply = await self.replied(question)
         except RejectedError as error:
             reply, rejected = failed(str(error)), error
-        if reply.status == "failed" and SYSTEM in self.wire.optional(self.wire.request(question)):
+        may_help = rejected.status in _FORM_REJECTED if rejected else reply.raw.startswith(_OWN_FAULT)
+        if reply.status == "failed" and may_help:
             reply = await self._without_system(question) or reply
         if reply.status == "failed" and rejected:
             raise rejected
@@ -159,15 +160,27 @@ class Asking:
 
     async def _without_system(self, question: Question) -> Reply | None:
         """Return the reply to a question without turns of the system; None where that does not help."""
+        if SYSTEM not in self.wire.optional(self.wire.request(question)):
+            return None
         before = self.wire.refused
-        self.wire.refused |= {SYSTEM}
-        with suppress(RejectedError):
-            reply = await self.replied(question)
-            if reply.status != "failed":
-                self.found.keep_refused(self.wire)
-                return reply
+        self.wire.refused = before | {SYSTEM}
+        reply = await self._tried(question)
         self.wire.refused = before
-        return None
+        if reply.status == "failed":
+            return None
+        # A fault may have passed meanwhile, and then the turns were not its cause.
+        again = await self._tried(question)
+        if again.status != "failed":
+            return again
+        self.wire.refused = before | {SYSTEM}
+        self.found.keep_refused(self.wire)
+        return reply
+
+    async def _tried(self, question: Question) -> Reply:
+        try:
+            return await self.replied(question)
+        except RejectedError as rejected:
+            return failed(str(rejected))
 
     async def _structured(self, question: Question) -> Answered:
         """Post with the firmest request for JSON that the server takes, and remember which that is."""
@@ -196,6 +209,8 @@ def schema_forms(asking: Asking) -> Iterator[SchemaForm]:
 
 
 _FORM_REJECTED = (400, 415, 422, 501)
+_OWN_FAULT = "HTTP 500"
+"""What the text of an error begins with that may be a template's."""
 
 
 def _is_about_forms(refusal: RejectedError | UnansweredError, wire: Wire) -> bool:

@@ -67,8 +67,8 @@ ERRORS: list[Any] = [
 ]
 WORDS = st.sampled_from(
     ["stop", "length", "error", "SAFETY", "assistant", "user", "text", "tool_use", "end_turn", "refusal",
-     "yes", "seed", "'seed'", "temperature:", "system role", "max_tokens", "prefill", "body", "{", "\ud800", "\x00",
-     PROMPT]
+     "yes", "seed", "'seed'", "temperature:", "system role", "max_tokens", "prefill", "body", "{", "\ud800",
+     "\x00", PROMPT]
 )  # fmt: skip
 KEYS = st.sampled_from(
     ["choices", "message", "content", "text", "role", "finish_reason", "refusal", "logprobs", "top_logprobs",

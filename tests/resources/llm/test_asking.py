@@ -174,8 +174,13 @@ def test_what_a_run_would_be_refused_for_is_found_by_the_check():
     "fault", [ScriptedFault(500, "Internal Server Error"), ScriptedFault.error(400, "Invalid request")]
 )
 def test_a_template_that_fails_without_a_word_about_it_is_found_by_the_check(fault: ScriptedFault):
-    *_, last = checked(faults=[fault])
+    *_, last = checked(faults=[fault, ScriptedFault(), fault])
     assert [turn["role"] for turn in last["messages"]] == ["user"]
+
+
+def test_a_fault_that_passes_during_the_check_is_no_lack_of_a_system():
+    *_, last = checked(faults=[ScriptedFault(500, "Internal Server Error")])
+    assert [turn["role"] for turn in last["messages"]] == ["system", "user"]
 
 
 def test_a_server_that_fails_in_either_form_is_named_by_its_first_words_and_nothing_is_learnt():
