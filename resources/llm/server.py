@@ -129,7 +129,7 @@ class Server:
     def _silent(self, raw: str) -> LLMError:
         return LLMError(
             f"{self.endpoint.url} gives no reply of {self.endpoint.model}: {raw[:300]}; check that the server"
-            f" is well and speaks {self.endpoint.wire.speaks}"
+            f" is well, says how its answers end, and speaks {self.endpoint.wire.speaks}"
         )
 
 
