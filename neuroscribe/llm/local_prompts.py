@@ -82,8 +82,9 @@ class PromptTokens:
         except Exception as error:  # a template is somebody's program
             raise _unfilled(str(error) or type(error).__name__) from error
         parts = re.split(_CONTENT.format(r"(\d+)"), rendered)
-        if [int(place) for place in parts[1::2]] != list(range(len(messages))):
-            raise _unfilled("it leaves out turns, repeats them, or changes their order")
+        # Some put the system into the last turn: the order is theirs.
+        if {int(place) for place in parts[1::2]} != set(range(len(messages))):
+            raise _unfilled("it leaves out turns")
         return parts
 
     def _plain(self, text: str) -> list[int]:

@@ -52,10 +52,10 @@ class Found:
         """Tell whether something has worked for this object, and not in an earlier run alone."""
         return name in self._proven
 
-    def keep_refused(self, wire: Wire) -> None:
+    def keep_refused(self, wire: Wire, learnt: set[str]) -> None:
         """Keep what a server was found not to take, and tell it: without a seed nothing comes twice."""
-        if wire is self._endpoint.wire and wire.refused != frozenset(self.now.refused):
-            self.record(refused=tuple(sorted(wire.refused)))
+        if wire is self._endpoint.wire and not learnt <= set(self.now.refused):
+            self.record(refused=tuple(sorted(learnt.union(self.now.refused))))
             self._tell()
 
     def _tell(self) -> None:
@@ -124,7 +124,7 @@ class Asking:
                 learnt |= self._learn(error, sent)
             else:
                 if learnt:
-                    self.found.keep_refused(self.wire)
+                    self.found.keep_refused(self.wire, learnt)
                 return answer
         self.wire.refused -= learnt
         assert refusal is not None, "every request is tried once"
@@ -173,7 +173,7 @@ class Asking:
         if again.status != "failed":
             return again
         self.wire.refused = before | {SYSTEM}
-        self.found.keep_refused(self.wire)
+        self.found.keep_refused(self.wire, {SYSTEM})
         return reply
 
     async def _tried(self, question: Question) -> Reply:

@@ -119,13 +119,20 @@ def test_a_template_that_knows_a_system_is_given_one() -> None:
     assert byte_tokenizer().decode(shared) == "<system>be brief<user>one<assistant>1<user>"
 
 
+def test_a_template_may_give_the_system_another_place() -> None:
+    last = "{% for m in messages[1:] %}{% if loop.last %}{{ messages[0].content }}.{% endif %}"
+    chat = prompts(last + "<{{ m.role }}>{{ m.content }}{% endfor %}")
+    shared, own = chat.prompt(TURNS)
+
+    assert chat.knows_system
+    assert byte_tokenizer().decode(shared + own) == "<user>one<assistant>1be brief.<user>two"
+
+
 @pytest.mark.parametrize(
     ("template", "words"),
     [
         ("{{ raise_exception('Not today') }}", "Not today"),
         ("{{ messages[0].content }}", "leaves out turns"),
-        ("{% for m in messages %}{{ m.content }}{{ m.content }}{% endfor %}", "repeats them"),
-        ("{% for m in messages | reverse %}{{ m.content }}{% endfor %}", "changes their order"),
         ("{% for %}", "expected"),
         ("{{ 1 // 0 }}", "zero"),
         ("{{ messages + 1 }}", "list"),
