@@ -24,6 +24,7 @@ from neuroscribe.errors import NeuroscribeError, StudyError
 from neuroscribe.explain.logit_lens import LogitLens
 from neuroscribe.explain.stage import explained
 from neuroscribe.kinds import read_studies
+from neuroscribe.llm.capabilities import samples
 from neuroscribe.ports.models import TextEncoder
 from neuroscribe.simulate.stage import opened_simulators, simulated
 from neuroscribe.study.files import chosen_study
@@ -77,7 +78,7 @@ async def tried(name: str, layer: PuzzleLayer, study: Study, resources: dict[str
     llm = None
     if study.explaining_needs:
         llm = resources["llm"].open(study.llm, progress=resources["progress"])
-        await llm.check()
+        await llm.check(samples(study.explainers.values(), study.corpus.sequence_length))
     simulators = await opened_simulators(
         study, llm=resources["llm"], encoders=resources["encoders"], **shared
     )

@@ -14,8 +14,10 @@ from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.explain.evidence import ShownExcerpts, shown_excerpts
 from neuroscribe.explain.pairs import Excerpts
+from neuroscribe.explain.parsing import SCHEMA
 from neuroscribe.explain.wording import ANSWERS, AnswerForm, Wording, wording, wording_text
-from neuroscribe.ports.replies import Message
+from neuroscribe.ports.replies import Message, Schema
+from neuroscribe.ports.samples import Sample, sample_of
 from neuroscribe.study.kinds import ExplainerSpec
 from neuroscribe.study.sections import MOST, Capability, Positive
 
@@ -84,6 +86,23 @@ class Asking(ExplainerSpec):
     def wording(self) -> Mapping[str, str]:
         """The data file of its kind, and that of the answers."""
         return {name: wording_text(name) for name in (self.kind_name, ANSWERS)}
+
+    @property
+    def answer_schema(self) -> Schema | None:
+        """The JSON schema of its answers; none where they are plain text."""
+        return SCHEMA if self.answer == "schema" else None
+
+    def samples(self, tokens: int) -> list[Sample]:
+        """Return a question in the form of its own."""
+        messages = self.words.messages([""] * len(self.words.examples), "", self.answer)
+        return [
+            sample_of(
+                messages,
+                max_tokens=self.answer_tokens,
+                temperature=self.temperature,
+                schema=self.answer_schema,
+            )
+        ]
 
     @abstractmethod
     def shown(self, evidence: LayerEvidence, neuron: Neuron) -> Shown:

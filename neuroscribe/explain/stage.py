@@ -14,9 +14,10 @@ from neuroscribe.errors import LLMError
 from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.explain.explainer import NO_TOKEN, Asking, Listing, Shown
-from neuroscribe.explain.parsing import SCHEMA, ParsedAnswer, parsed_answer
+from neuroscribe.explain.parsing import ParsedAnswer, parsed_answer
 from neuroscribe.fingerprint import fingerprint
 from neuroscribe.llm.calls import Once, Request, answer_form, turns, worked_through
+from neuroscribe.llm.capabilities import samples
 from neuroscribe.ports.models import LLM
 from neuroscribe.ports.replies import Reply, as_text
 from neuroscribe.ports.sources import LLMSource
@@ -75,7 +76,7 @@ async def explained_layer(
     check(evidence)
     model = llm.open(study.llm, progress=progress) if study.explaining_needs else None
     if model is not None:
-        await model.check()
+        await model.check(samples(study.explainers.values(), study.corpus.sequence_length))
     return await explained(evidence, llm=model, calls=calls, progress=progress)
 
 
@@ -164,7 +165,7 @@ async def _reply(llm: LLM, question: Question, once: Once) -> Reply:
             max_tokens=spec.answer_tokens,
             temperature=spec.temperature,
             seed=question.sample_index,
-            schema=SCHEMA if spec.answer == "schema" else None,
+            schema=spec.answer_schema,
         )
 
     return await once.answer(question.key(llm.identity), ask, _REPLY, prompt=messages)

@@ -9,8 +9,9 @@ from pydantic import Field
 from neuroscribe.errors import CapabilityError
 from neuroscribe.evidence.exemplars import Exemplars
 from neuroscribe.judge.excerpts import Excerpt, Nearest, Negatives, plain_excerpts
-from neuroscribe.judge.judges import AskedJudge, Judge, SimilarityJudge
-from neuroscribe.judge.prompts import prompt_identity
+from neuroscribe.judge.judges import MAX_TOKENS, AskedJudge, Judge, SimilarityJudge
+from neuroscribe.judge.prompts import judging_messages, prompt_identity
+from neuroscribe.ports.samples import Sample, sample_of
 from neuroscribe.ports.sources import EncoderSource, Models
 from neuroscribe.ports.stores import Progress
 from neuroscribe.study.kinds import JudgeSpec
@@ -63,6 +64,10 @@ class AskingJudge(Judging):
     def wording(self) -> Mapping[str, str]:
         """The wording of that layout."""
         return {self.kind_name: prompt_identity(self.kind_name)}
+
+    def samples(self, tokens: int) -> list[Sample]:
+        """Return a question in the form of its own."""
+        return [sample_of(judging_messages(self.kind_name, "rain", [b" rain"]), max_tokens=MAX_TOKENS)]
 
     def judge(self, models: Models, *, by_first_token: bool) -> Judge:
         """Return the LLM, asked by this layout; raises CapabilityError without one."""

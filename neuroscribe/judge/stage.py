@@ -10,7 +10,7 @@ from neuroscribe.judge.judges import Judge, Judgement, gives_first_tokens
 from neuroscribe.judge.judging import Judging
 from neuroscribe.judge.questions import Question, questions
 from neuroscribe.llm.calls import worked_through
-from neuroscribe.llm.capabilities import LLM_NEEDS
+from neuroscribe.llm.capabilities import LLM_NEEDS, samples
 from neuroscribe.ports.models import LLM
 from neuroscribe.ports.sources import EncoderSource, LLMSource, Models
 from neuroscribe.ports.stores import CallStore, Progress
@@ -31,7 +31,7 @@ async def judged_layer(
     by_first_token = False
     if any(spec.needs in LLM_NEEDS for spec in study.judging.values()):
         model = llm.open(study.simulating_llm, progress=progress, beside=study.llm)
-        await model.check()
+        await model.check(samples(study.judging.values(), study.corpus.sequence_length))
         by_first_token = await gives_first_tokens(model)
     models = Models(model, encoders, calls, progress)
     rows: list[dict[str, Any]] = []

@@ -1,12 +1,14 @@
 """What a language model's server can do, found by trying it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from neuroscribe.errors import CapabilityError
 from neuroscribe.llm.local import LocalLLM
 from neuroscribe.ports.models import LLM, NextTokenScorer, PromptScorer
+from neuroscribe.ports.samples import A_DIGIT, Sample, distinct
+from neuroscribe.study.kinds import KindSpec
 from neuroscribe.study.sections import Capability
 from neuroscribe.study.spec import Study
 
@@ -27,6 +29,8 @@ class Capabilities:
     """An answer is held to a JSON schema."""
     json_object: bool | None = None
     """An answer is held to be a JSON object."""
+    refused: Sequence[str] = ()
+    """Parts of a question that the server does not take, and that it is asked without."""
 
     @property
     def fulfilled(self) -> frozenset[Capability]:
@@ -54,14 +58,35 @@ def simulators_that_work(study: Study, fulfilled: Collection[Capability]) -> lis
     return [kind for kind, need in needs.items() if need not in LLM_NEEDS or need in fulfilled]
 
 
+@runtime_checkable
+class Sampled(Protocol):
+    """Settings of an explainer, simulator or scorer that asks a language model for answers."""
+
+    def samples(self, tokens: int) -> Sequence[Sample]:
+        """Return a tiny question in each form in which it asks about a sequence of so many tokens."""
+        ...
+
+
+def samples(specs: Iterable[KindSpec], tokens: int, need: Capability = "reply") -> list[Sample]:
+    """Return a sample of each form in which those of `specs` ask that need this of the model."""
+    asking = [spec for spec in specs if isinstance(spec, Sampled) and spec.needs == need]
+    return distinct([sample for spec in asking for sample in spec.samples(tokens)])
+
+
 LLM_NEEDS: frozenset[Capability] = frozenset({"reply", "prompt_logprobs", "next_token"})
 """What only a language model fulfils."""
 
 
-async def check_llm(study: Study, llm: LLM, needs: Collection[Capability]) -> None:
-    """Raise LLMError, or CapabilityError with the alternatives, unless the model can do what is needed."""
+async def check_llm(
+    study: Study, llm: LLM, needs: Collection[Capability], specs: Collection[KindSpec] = ()
+) -> None:
+    """Raise LLMError, or CapabilityError with the alternatives, unless the model can do what is needed.
+
+    It is asked in the forms of `specs`, those of the study that will ask it.
+    """
+    tokens = study.corpus.sequence_length
     if "reply" in needs:
-        await llm.check()
+        await llm.check(samples(specs, tokens))
     try:
         if "prompt_logprobs" in needs and not isinstance(llm, LocalLLM):
             if not isinstance(llm, PromptScorer):
@@ -70,7 +95,8 @@ async def check_llm(study: Study, llm: LLM, needs: Collection[Capability]) -> No
         if "next_token" in needs:
             if not isinstance(llm, NextTokenScorer):
                 raise CapabilityError(f"{llm.identity} gives no log-probabilities of its answers")
-            await llm.probe_next_token()
+            for sample in samples(specs, tokens, "next_token") or [A_DIGIT]:
+                await llm.probe_next_token(sample)
     except CapabilityError as error:
         raise CapabilityError(f"{error}. {await _alternatives(study, llm)}") from error
 

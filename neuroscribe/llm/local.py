@@ -20,11 +20,11 @@ from neuroscribe.llm.local_decoding import Draw, cached_length, can_batch, can_f
 from neuroscribe.llm.local_prompts import PromptStyle, PromptTokens
 from neuroscribe.llm.local_reading import Row, check_questions, finite, look_back, row_probabilities
 from neuroscribe.ports.replies import Message, NextToken, Reply, Schema, Usage
+from neuroscribe.ports.samples import A_DIGIT, Sample
 
 _KEPT_PREFIXES = 4
 _LIKELIEST = 50
 _REPLIES = 8
-_TURNS: tuple[Literal["system", "user", "assistant"], ...] = ("system", "user", "assistant", "user")
 
 
 class LocalLLM:
@@ -52,9 +52,10 @@ class LocalLLM:
 
     @property
     def identity(self) -> str:
-        """Model, revision, dtype, prompt style and what prompts begin with."""
-        opening = self._prompts.opening
-        return f"{self._identity} ({self._style}{f', begins with token {opening[0]}' if opening else ''})"
+        """Model, revision, dtype, prompt style, what prompts begin with, and whether they know a system."""
+        opening, merged = self._prompts.opening, self._is_merged
+        began = f", begins with token {opening[0]}" if opening else ""
+        return f"{self._identity} ({self._style}{began}{', no system' if merged else ''})"
 
     @property
     def opening(self) -> list[int]:
@@ -151,21 +152,20 @@ class LocalLLM:
         raw = json.dumps(by_text, ensure_ascii=False)
         return NextToken(by_text, "ok", raw, Usage(len(shared) + len(rest), len(shared), 1, 0.0))
 
-    async def check(self) -> None:
-        """Raise LLMError when chat is asked of a model that was not made for it, or not for a run's turns."""
+    async def check(self, samples: Sequence[Sample] = ()) -> None:
+        """Raise LLMError when chat is asked of a model that was not made for it, or not in these forms."""
         if self._style == "chat" and not getattr(self._tokenizer, "chat_template", None):
             raise LLMError(
                 f'{self.identity}: its tokenizer has no chat template; set prompt_style = "completion" in'
                 " the study's [llm], or name another model there"
             )
+        for sample in samples:
+            self._prompts.prompt(sample.messages)
 
-        # As every stage asks: an instruction, worked questions with answers, the question.
-        self._prompts.prompt([Message(role, "1 2 3") for role in _TURNS])
-
-    async def probe_next_token(self) -> None:
+    async def probe_next_token(self, sample: Sample = A_DIGIT) -> None:
         """Raise LLMError, before anything is spent, where `check` does or the model's numbers overflow."""
-        await self.check()
-        await self.next_token([Message("user", "1 2 3")])
+        await self.check([sample])
+        await self.next_token(sample.messages)
 
     def prefix(self, *parts: Sequence[int]) -> Any:
         """Return the key-value cache of token ids, part after part; None where there are none.
@@ -219,6 +219,12 @@ class LocalLLM:
             return self._model.base_model(
                 input_ids=ids, past_key_values=cache, use_cache=True
             ).past_key_values
+
+    @property
+    def _is_merged(self) -> bool:
+        """Whether instructions stand at the head of the first question."""
+        has_template = self._style == "chat" and getattr(self._tokenizer, "chat_template", None)
+        return bool(has_template) and not self._prompts.knows_system
 
     def _is_enough(self, told: Callable[[str], bool], tokens: list[int]) -> bool:
         return told(self._tokenizer.decode(tokens, skip_special_tokens=True))

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from neuroscribe.errors import LLMError
-from neuroscribe.ports.replies import Message, as_text
+from neuroscribe.ports.replies import Message, as_text, without_system
 from neuroscribe.text.token_bytes import plain_encoding
 
 PromptStyle = Literal["completion", "chat"]
@@ -48,14 +48,20 @@ class PromptTokens:
         shared = as_text(messages[:question]) if question else ""
         return [*self.opening, *self.text(shared)], self.text(as_text(messages).removeprefix(shared))
 
+    @cached_property
+    def knows_system(self) -> bool:
+        """Whether the chat template takes an instruction of the system; some refuse it, some drop it."""
+        try:
+            self._parts([Message("system", ""), Message("user", "")])
+        except LLMError:
+            return False
+        return True
+
     def _chat(self, messages: Sequence[Message]) -> tuple[list[int], list[int]]:
         """Fill a chat template: its own text may hold special tokens, the messages may not."""
-        turns = [{"role": m.role, "content": _CONTENT.format(place)} for place, m in enumerate(messages)]
-        ends_open = messages[-1].role == "assistant"
-        rendered = self._rendered(turns, ends_open=ends_open)
         tokens: list[int] = []
         shared = 0
-        for index, part in enumerate(re.split(_CONTENT.format(r"(\d+)"), rendered)):
+        for index, part in enumerate(self._parts(messages, merged=not self.knows_system)):
             if index % 2 == 0:
                 tokens += self._known(self._tokenizer.encode(part, add_special_tokens=False))
                 continue
@@ -64,17 +70,28 @@ class PromptTokens:
             tokens += self.text(messages[int(part)].content)
         return tokens[:shared], tokens[shared:]
 
-    def _rendered(self, turns: list[dict[str, str]], *, ends_open: bool) -> str:
+    def _parts(self, messages: Sequence[Message], *, merged: bool = False) -> list[str]:
+        """Return the template's text and the places of messages in turn; `merged` ones have no system.
+
+        Raises LLMError where the template fails, or leaves out a message.
+        """
+        places = [Message(m.role, _CONTENT.format(place)) for place, m in enumerate(messages)]
+        turns = without_system(places) if merged else places
+        ends_open = messages[-1].role == "assistant"
         try:
-            return self._tokenizer.apply_chat_template(
-                turns, tokenize=False, add_generation_prompt=not ends_open, continue_final_message=ends_open
+            rendered = self._tokenizer.apply_chat_template(
+                [{"role": turn.role, "content": turn.content} for turn in turns],
+                tokenize=False,
+                add_generation_prompt=not ends_open,
+                continue_final_message=ends_open,
             )
-        except Exception as error:  # a template is a program, and may raise anything
-            roles = ", ".join(turn["role"] for turn in turns)
-            raise LLMError(
-                f"the model's chat template fails for messages of {roles} ({type(error).__name__}: {error});"
-                ' set prompt_style = "completion" for this model, or name another'
-            ) from error
+        except Exception as error:  # a template is somebody's program
+            raise _unfilled(str(error) or type(error).__name__) from error
+        parts = re.split(_CONTENT.format(r"(\d+)"), rendered)
+        # Some put the system into the last turn: the order is theirs.
+        if {int(place) for place in parts[1::2]} != set(range(len(messages))):
+            raise _unfilled("it leaves out turns")
+        return parts
 
     def _plain(self, text: str) -> list[int]:
         return self._known(self._encode(text))
@@ -93,6 +110,13 @@ class PromptTokens:
     def _anchor(self) -> str:
         """A line break where the tokenizer begins every text with a space that is not there, else nothing."""
         return "" if self._plain("\n0") == self._plain("\n") + self._plain("0") else "\n"
+
+
+def _unfilled(why: str) -> LLMError:
+    return LLMError(
+        f"the local model's chat template cannot be filled with the turns of a question ({why}); set"
+        ' prompt_style = "completion" in the study\'s [llm] or [simulator_llm], or name another model there'
+    )
 
 
 def _last_question(messages: Sequence[Message]) -> int:

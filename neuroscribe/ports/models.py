@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from neuroscribe.ports.replies import EchoedPrompt, Message, NextToken, Reply, Schema, Simulated
+from neuroscribe.ports.samples import A_DIGIT, Sample
 
 
 @runtime_checkable
@@ -44,8 +45,11 @@ class LLM(Answerer, Protocol):
         """
         ...
 
-    async def check(self) -> None:
-        """Raise LLMError, before anything is spent, if the model cannot be reached or refuses the key."""
+    async def check(self, samples: Sequence[Sample] = ()) -> None:
+        """Raise LLMError, before anything is spent, if the model cannot be reached or refuses the key.
+
+        So it does where it cannot be asked in the form of any of the `samples`.
+        """
         ...
 
 
@@ -97,8 +101,11 @@ class NextTokenScorer(Answerer, Protocol):
         """Return the likeliest tokens right after the prompt; a final assistant message is continued."""
         ...
 
-    async def probe_next_token(self) -> None:
-        """Raise CapabilityError, before anything is spent, if answers come without log-probabilities."""
+    async def probe_next_token(self, sample: Sample = A_DIGIT) -> None:
+        """Raise CapabilityError, before anything is spent, if answers come without log-probabilities.
+
+        They are asked for in the form of the sample.
+        """
         ...
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 ReplyStatus = Literal["ok", "refused", "failed", "truncated"]
 ReadingStatus = Literal["ok", "refused", "unparsable", "failed", "truncated"]
+Role = Literal["system", "user", "assistant"]
 Schema = Mapping[str, object]
 """A JSON schema that an answer must follow."""
 
@@ -14,8 +15,29 @@ Schema = Mapping[str, object]
 class Message:
     """One turn of a prompt."""
 
-    role: Literal["system", "user", "assistant"]
+    role: Role
     content: str
+
+
+_BLANK_LINE = "\n\n"
+
+
+def without_system(messages: Sequence[Message]) -> list[Message]:
+    """Return a prompt for models that know no system: the instruction is the head of the first question.
+
+    Turns of one role that follow each other become one, for such models want turns that alternate.
+    """
+    instruction = _BLANK_LINE.join(message.content for message in messages if message.role == "system")
+    turns = [message for message in messages if message.role != "system"]
+    if instruction:
+        first = next((place for place, turn in enumerate(turns) if turn.role == "user"), 0)
+        turns.insert(first, Message("user", instruction))
+    joined: list[Message] = []
+    for turn in turns:
+        if joined and joined[-1].role == turn.role:
+            turn = Message(turn.role, _BLANK_LINE.join((joined.pop().content, turn.content)))
+        joined.append(turn)
+    return joined
 
 
 @dataclass(frozen=True)
@@ -105,9 +127,6 @@ class Simulated:
     """The answer as received, from simulators that read words; what came instead of values from others."""
     unmatched_words: int | None = None
     """Words that the answer copies and the text does not hold; None from simulators that copy none."""
-
-
-_BLANK_LINE = "\n\n"
 
 
 def as_text(messages: Sequence[Message]) -> str:

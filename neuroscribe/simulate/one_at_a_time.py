@@ -19,6 +19,7 @@ from neuroscribe.fingerprint import fingerprint
 from neuroscribe.llm.calls import Once, Request, answer_form, first_token, turns
 from neuroscribe.ports.models import NextTokenScorer
 from neuroscribe.ports.replies import Message, NextToken, Simulated, as_text
+from neuroscribe.ports.samples import Sample, sample_of
 from neuroscribe.ports.sources import Models
 from neuroscribe.ports.stores import CallStore
 from neuroscribe.simulate.distribution import answer_probabilities, expected_reading
@@ -54,6 +55,10 @@ class OneAtATime(Simulating):
     def calls(self, tokens: int) -> int:
         """Return one a token."""
         return tokens
+
+    def samples(self, tokens: int) -> list[Sample]:
+        """Return a question in the form of its own."""
+        return [sample_of(next(prompts("rain", [b" rain"])), max_tokens=1)]
 
     def requests(self, explanation: str, tokens: Sequence[bytes]) -> list[Request]:
         """Return a prompt for each token; one token answers it."""

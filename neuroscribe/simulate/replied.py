@@ -16,6 +16,7 @@ from neuroscribe.llm.calls import Request
 from neuroscribe.llm.faults import without_thoughts
 from neuroscribe.ports.models import LLM, BatchingLLM
 from neuroscribe.ports.replies import Message, Reply, Schema, Simulated, as_text
+from neuroscribe.ports.samples import Sample, sample_of
 from neuroscribe.ports.sources import Models
 from neuroscribe.simulate.distribution import without_values
 from neuroscribe.simulate.prompts import prompt_identities, prompt_identity
@@ -62,6 +63,12 @@ class Replied(Simulating):
     def calls(self, tokens: int) -> int:
         """Return one."""
         return 1
+
+    def samples(self, tokens: int) -> list[Sample]:
+        """Return a question in the form of its own, about one token: an answer about all would be long."""
+        longest = self.longest_answer([b" rain"] * tokens)
+        messages, schema = self.messages("rain", [b" rain"]), self.answer_schema([b" rain"])
+        return [sample_of(messages, max_tokens=longest, schema=schema)]
 
     def requests(self, explanation: str, tokens: Sequence[bytes]) -> list[Request]:
         """Return the prompt about one sequence."""

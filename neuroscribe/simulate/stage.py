@@ -49,7 +49,7 @@ async def opened_simulators(
     model: LLM | None = None
     if needs := study.simulating_needs & LLM_NEEDS:
         model = llm.open(study.simulating_llm, progress=progress, beside=study.llm)
-        await check_llm(study, model, needs)
+        await check_llm(study, model, needs, study.simulators.values())
     models = Models(model, encoders, calls, progress)
     return {name: simulating(study, name).simulator(models) for name in study.simulators}
 
@@ -63,13 +63,15 @@ async def check_models(
     that cannot do what an explainer, simulator or scorer needs.
     """
     to_explain, to_simulate = study.explaining_needs & LLM_NEEDS, study.simulating_needs & LLM_NEEDS
+    explaining, reading = study.explainers.values(), [*study.simulators.values(), *study.scorers.values()]
     if study.simulating_llm == study.llm:
         to_explain, to_simulate = to_explain | to_simulate, frozenset[Capability]()
+        explaining = [*explaining, *reading]
     if to_explain:
-        await check_llm(study, llm.open(study.llm, progress=progress), to_explain)
+        await check_llm(study, llm.open(study.llm, progress=progress), to_explain, explaining)
     if to_simulate:
         model = llm.open(study.simulating_llm, progress=progress, beside=study.llm)
-        await check_llm(study, model, to_simulate)
+        await check_llm(study, model, to_simulate, reading)
     for spec in (simulating(study, name) for name in study.simulators):
         if spec.needs in LLM_NEEDS:
             spec.check(llm.open(study.simulating_llm, progress=progress, beside=study.llm))

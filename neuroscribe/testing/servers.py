@@ -57,7 +57,7 @@ class ScriptedServer:
     With `api_key`, requests without it are refused, in words that quote the key that was sent. `json_forms`
     are the kinds of `response_format` that are taken; a script's reply that is no JSON becomes JSON then.
     First tokens have at most `most_logprobs` log-probabilities, and none in the dialect `no_logprobs`.
-    Without `batches` it knows no batch jobs.
+    What it `refuses` are fields of requests, and turns of the `system`. Without `batches` it knows no jobs.
     """
 
     def __init__(
@@ -71,6 +71,7 @@ class ScriptedServer:
         faults: Iterable[ScriptedFault] = (),
         api_key: str = "",
         batches: Batches | None = None,
+        refuses: Collection[str] = (),
     ) -> None:
         self.faults = list(faults)
         self.calls: list[tuple[str, dict[str, Any]]] = []
@@ -82,7 +83,7 @@ class ScriptedServer:
         self._script, self._model, self._api_key = script, model, api_key
         self._dialect: Dialect = dialect
         self._json_forms, self._most_logprobs = json_forms, most_logprobs
-        self._batches = batches
+        self._batches, self._refuses = batches, refuses
         self._lock = threading.Lock()
         self._in_work = 0
         self._closing = threading.Event()
@@ -161,6 +162,9 @@ class ScriptedServer:
 
     def _refusal(self, body: dict[str, Any]) -> str:
         """Return why this server does not take a request, if it does not."""
+        roles = [turn["role"] for turn in body.get("messages", ())]
+        if refused := next((name for name in self._refuses if name in {*body, *roles}), ""):
+            return "System role not supported" if refused == "system" else f"Unknown parameter: '{refused}'."
         form = cast(dict[str, Any], body.get("response_format") or {}).get("type")
         if form and form not in self._json_forms:
             return f"Invalid parameter: 'response_format' of type '{form}' is not supported with this model."

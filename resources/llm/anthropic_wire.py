@@ -4,15 +4,17 @@ Models differ in what they take: newer ones know no temperature and continue no 
 without thinking first. All are asked for everything, and what one rejects it is asked without from then on.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from neuroscribe.errors import LLMError
-from neuroscribe.ports.replies import Message, Reply, ReplyStatus, Usage
+from neuroscribe.ports.replies import Message, Reply, ReplyStatus, Usage, without_system
+from resources.llm.ends import end
 from resources.llm.prices import Prices
+from resources.llm.refusals import PREFILL, SYSTEM
 from resources.llm.wires import (
+    STATUS,
     Body,
     PromptStyle,
     Question,
@@ -20,6 +22,7 @@ from resources.llm.wires import (
     SchemaForm,
     Verdict,
     Wire,
+    as_json,
     counted,
     failed,
     is_count,
@@ -31,9 +34,10 @@ if TYPE_CHECKING:
 
 _VERSION = "2023-06-01"
 _TOOL = "answer"
-_REJECTABLE = ("prefill", "temperature", "thinking")
-"""What only some models take; a rejection calls it by these words."""
-_CUT = ("max_tokens", "model_context_window_exceeded")
+_OPTIONAL = ("temperature", "thinking")
+"""What only some models take, beside a begun answer."""
+_BY_TOOL = "tool_use"
+"""How a message ends, and what the block is, where the model calls the tool."""
 _WITHHELD = "content filtering policy"
 _UNPAID = ("credit balance is too low", "API usage limits")
 
@@ -49,7 +53,7 @@ class MessagesWire:
 
     def __init__(self, model: str) -> None:
         self._model = model
-        self._rejected: frozenset[str] = frozenset()
+        self.refused: frozenset[str] = frozenset()
 
     def headers(self, endpoint: "Endpoint") -> dict[str, str]:
         """Return the version of the API and the key."""
@@ -64,23 +68,27 @@ class MessagesWire:
                 " in the study's explainers"
             )
         tool = _tool(question)
-        turns = self._turns(question.messages, continued=not tool)
-        system = "\n\n".join(turn.content for turn in question.messages if turn.role == "system")
+        messages = without_system(question.messages) if SYSTEM in self.refused else question.messages
+        turns = self._turns(messages, continued=not tool)
+        system = "\n\n".join(turn.content for turn in messages if turn.role == "system")
         optional = {"temperature": question.temperature, "thinking": {"type": "disabled"}}
         body = {
             "model": self._model,
             "max_tokens": question.max_tokens,
             "messages": [{"role": turn.role, "content": turn.content} for turn in turns],
             **({"system": system} if system else {}),
-            **{name: value for name, value in optional.items() if name not in self._rejected},
+            **{name: value for name, value in optional.items() if name not in self.refused},
             **tool,
         }
         characters = len(system) + sum(len(turn.content) for turn in turns)
         return Request("/v1/messages", body, characters, question.max_tokens)
 
-    def learn(self, said: str) -> None:
-        """Take note of what the model does not take."""
-        self._rejected |= {name for name in _REJECTABLE if name in said.lower()}
+    def optional(self, request: Request) -> list[str]:
+        """Return the parts of a request without which the same can be asked."""
+        body = request.body
+        begun = body["messages"] and body["messages"][-1]["role"] == "assistant"
+        fields = [name for name in _OPTIONAL if name in body]
+        return [*fields, *([PREFILL] if begun else []), *([SYSTEM] if "system" in body else [])]
 
     def verdict(self, status: int, error: Mapping[str, Any]) -> Verdict:
         """Return what an error is about; money may have run out under any of three statuses."""
@@ -106,17 +114,23 @@ class MessagesWire:
         blocks, stopped = body.answer.get("content"), body.answer.get("stop_reason")
         if not isinstance(blocks, list) or not isinstance(stopped, str):
             return failed(body.text, usage=usage)
-        if stopped == "refusal":
-            return failed(body.text, status="refused", usage=usage)
-        status: ReplyStatus = "truncated" if stopped in _CUT else "ok"
-        return Reply(_said([mapping(block) for block in blocks]), status, body.text, usage)
+        parts = [mapping(block) for block in blocks]
+        called = stopped == _BY_TOOL and any(part.get("type") == _BY_TOOL for part in parts)
+        status: ReplyStatus = "ok" if called else STATUS[end(stopped)]
+        if status not in ("ok", "truncated"):
+            return failed(body.text, status=status, usage=usage)
+        return Reply(_said(parts), status, body.text, usage)
+
+    def broke_off(self, body: Body) -> bool:
+        """Tell whether the answer is said to have ended by a fault, which may not come again."""
+        return end(body.answer.get("stop_reason")) == "broken"
 
     def _turns(self, messages: Sequence[Message], *, continued: bool) -> list[Message]:
         """Return the turns; the beginning of an answer may not end in white space."""
         turns = [message for message in messages if message.role != "system"]
         if turns and turns[-1].role == "assistant":
             stub = turns.pop().content.rstrip()
-            if stub and continued and "prefill" not in self._rejected:
+            if stub and continued and PREFILL not in self.refused:
                 turns.append(Message("assistant", stub))
         return turns
 
@@ -135,7 +149,7 @@ def _tool(question: Question) -> dict[str, Any]:
 def _said(blocks: Sequence[Mapping[str, Any]]) -> str:
     """Return the answer in the blocks of a message; thoughts are none."""
     for block in blocks:
-        if block.get("type") == "tool_use":
-            return json.dumps(block.get("input"), ensure_ascii=False)
+        if block.get("type") == _BY_TOOL:
+            return as_json(block.get("input")) or ""
     texts = (block.get("text") for block in blocks if block.get("type") == "text")
     return "".join(text for text in texts if isinstance(text, str))

@@ -15,8 +15,10 @@ from typing import Any
 from neuroscribe.fingerprint import fingerprint
 from neuroscribe.llm.capabilities import Capabilities
 from neuroscribe.ports.replies import Message, Reply, Usage
-from neuroscribe.ports.stores import CallStore
+from neuroscribe.ports.silent import Silent
+from neuroscribe.ports.stores import CallStore, Progress
 from resources.llm.faults import Endpoint, RejectedError, UnansweredError, WithheldError
+from resources.llm.refusals import SYSTEM, refused_part, refused_turns
 from resources.llm.transport import Transport
 from resources.llm.wires import Body, PromptStyle, Question, Request, SchemaForm, Wire, failed, mapping
 
@@ -28,14 +30,16 @@ _VERSION = 1
 class Found:
     """The capabilities of one model at one address; without a store they are kept for this object's life."""
 
-    def __init__(self, endpoint: Endpoint, calls: CallStore | None) -> None:
-        self._calls = calls
+    def __init__(self, endpoint: Endpoint, calls: CallStore | None, progress: Progress | None = None) -> None:
+        self._calls, self._endpoint, self._progress = calls, endpoint, progress or Silent()
         self._key = fingerprint("capabilities", _VERSION, endpoint.url, endpoint.model, endpoint.wire.name)
         self._proven = set[str]()
         stored = (calls.get(self._key) if calls else None) or {}
         self.now = Capabilities(**_known(stored))
+        endpoint.wire.refused = frozenset(self.now.refused)
+        self._tell()
 
-    def record(self, **found: bool | int) -> None:
+    def record(self, **found: bool | int | tuple[str, ...]) -> None:
         """Keep what was found, in place of what was found before."""
         self._proven = (self._proven - found.keys()) | {name for name, value in found.items() if value}
         changed = replace(self.now, **found)
@@ -48,10 +52,25 @@ class Found:
         """Tell whether something has worked for this object, and not in an earlier run alone."""
         return name in self._proven
 
+    def keep_refused(self, wire: Wire, learnt: set[str]) -> None:
+        """Keep what a server was found not to take, and tell it: without a seed nothing comes twice."""
+        if wire is self._endpoint.wire and not learnt <= set(self.now.refused):
+            self.record(refused=tuple(sorted(learnt.union(self.now.refused))))
+            self._tell()
+
+    def _tell(self) -> None:
+        if self.now.refused:
+            asked = f"{self._endpoint.model} is asked without {' and '.join(self.now.refused)}"
+            label = f"{asked}, which {self._endpoint.url} does not take"
+            with self._progress.task(label, total=1, unit="findings") as advance:
+                advance(1)
+
 
 def _known(stored: Mapping[str, object]) -> dict[str, Any]:
     names = {field.name for field in fields(Capabilities)}
-    return {name: value for name, value in stored.items() if name in names}
+    known: dict[str, Any] = {name: value for name, value in stored.items() if name in names}
+    refused = known.get("refused")
+    return {**known, "refused": tuple(map(str, refused)) if isinstance(refused, list | tuple) else ()}
 
 
 class Asking:
@@ -88,15 +107,80 @@ class Asking:
         return await self.answered(partial(self.wire.request, question))
 
     async def answered(self, request: Callable[[], Request]) -> Answered:
-        """Return what comes back for a request, made anew where the wire learns why it was rejected."""
-        sent = request()
+        """Return what comes back for a request, made anew without one part after the other that is refused.
+
+        What was left out in vain is asked for again in later requests; what helped is kept on record.
+        """
+        tried: list[Request] = []
+        learnt: set[str] = set()
+        refusal: RejectedError | UnansweredError | None = None
+        # Calls in flight may learn together: a request that has changed meanwhile is worth an attempt, too.
+        while (sent := request()) not in tried:
+            tried.append(sent)
+            try:
+                answer = await self.transport.answered(sent)
+            except (RejectedError, UnansweredError) as error:
+                refusal = error
+                learnt |= self._learn(error, sent)
+            else:
+                if learnt:
+                    self.found.keep_refused(self.wire, learnt)
+                return answer
+        self.wire.refused -= learnt
+        assert refusal is not None, "every request is tried once"
+        raise refusal
+
+    def _learn(self, error: RejectedError | UnansweredError, sent: Request) -> set[str]:
+        """Leave out what a server refuses, and return it; nothing where it names nothing that was sent."""
+        optional = self.wire.optional(sent)
+        if isinstance(error, RejectedError):
+            part = refused_part(error.said, error.sent, sent.body, optional)
+        else:
+            part = None if error.billed else refused_turns(str(error), optional)
+        new = {part} - self.wire.refused if part else set[str]()
+        self.wire.refused |= new
+        return new
+
+    async def proven(self, question: Question) -> Reply:
+        """Return the reply to a sample of what a run will ask; it is asked without a system where that helps.
+
+        Servers say in many ways, and some in none, that a model's template knows no system.
+        """
+        rejected: RejectedError | None = None
         try:
-            return await self.transport.answered(sent)
+            reply = await self.replied(question)
+        except RejectedError as error:
+            reply, rejected = failed(str(error)), error
+        may_help = rejected.status in _FORM_REJECTED if rejected else reply.raw.startswith(_OWN_FAULT)
+        if reply.status == "failed" and may_help:
+            reply = await self._without_system(question) or reply
+        if reply.status == "failed" and rejected:
+            raise rejected
+        return reply
+
+    async def _without_system(self, question: Question) -> Reply | None:
+        """Return the reply to a question without turns of the system; None where that does not help."""
+        if SYSTEM not in self.wire.optional(self.wire.request(question)):
+            return None
+        before = self.wire.refused
+        self.wire.refused = before | {SYSTEM}
+        reply = await self._tried(question)
+        self.wire.refused = before
+        if reply.status == "failed":
+            return None
+        # A fault may have passed meanwhile, and then the turns were not its cause.
+        again = await self._tried(question)
+        if again.status != "failed":
+            return again
+        self.wire.refused = before | {SYSTEM}
+        self.found.keep_refused(self.wire, {SYSTEM})
+        return reply
+
+    async def _tried(self, question: Question) -> Reply:
+        try:
+            return await self.replied(question)
         except RejectedError as rejected:
-            self.wire.learn(rejected.said)
-            if request() == sent:
-                raise
-        return await self.answered(request)
+            return failed(str(rejected))
 
     async def _structured(self, question: Question) -> Answered:
         """Post with the firmest request for JSON that the server takes, and remember which that is."""
@@ -125,13 +209,16 @@ def schema_forms(asking: Asking) -> Iterator[SchemaForm]:
 
 
 _FORM_REJECTED = (400, 415, 422, 501)
+_OWN_FAULT = "HTTP 500"
+"""What the text of an error begins with that may be a template's."""
 
 
 def _is_about_forms(refusal: RejectedError | UnansweredError, wire: Wire) -> bool:
     """Tell whether another form might be taken where this one was not."""
     if isinstance(refusal, RejectedError):
         return refusal.status in _FORM_REJECTED
-    return any(word in str(refusal).lower() for word in wire.form_words)
+    # Half an answer may hold such words as well.
+    return not refusal.billed and any(word in str(refusal).lower() for word in wire.form_words)
 
 
 _KEY, _VALUE = "a_word_no_model_says", "zwieback"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from neuroscribe.errors import BatchPendingError, LLMError
 from neuroscribe.fingerprint import fingerprint
 from neuroscribe.ports.replies import Message, Reply, Schema, Usage
+from neuroscribe.ports.samples import Sample
 from neuroscribe.ports.silent import Silent
 from neuroscribe.ports.stores import CallStore, Progress
 from resources.llm.asking import schema_forms, try_json
@@ -78,9 +79,9 @@ class BatchedServer:
         self._open: dict[str, Job] = {}
         self._forms = asyncio.Lock()
 
-    async def check(self) -> None:
-        """Make one tiny call without a job; raises LLMError unless that works and there are batch jobs."""
-        await self._server.check()
+    async def check(self, samples: Sequence[Sample] = ()) -> None:
+        """Make a tiny call of each form without a job; raises LLMError unless they and batch jobs work."""
+        await self._server.check(samples)
         await self._jobs.check()
 
     async def reply(

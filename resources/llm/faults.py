@@ -17,6 +17,7 @@ from neuroscribe.errors import CapabilityError, LLMError
 from neuroscribe.ports.replies import Usage
 from neuroscribe.secrets.addresses import fault_of
 from neuroscribe.secrets.known import blotted, know, without_secrets
+from resources.llm.charsets import decoded
 from resources.llm.error_bodies import error_in_success, said, sent_error, told_status
 
 if TYPE_CHECKING:
@@ -151,15 +152,17 @@ class WithheldError(Exception):
 class RejectedError(LLMError):
     """A request that the server will never accept as it is."""
 
-    def __init__(self, message: str, *, status: int, said: str) -> None:
+    def __init__(self, message: str, *, status: int, said: str, sent: object = None) -> None:
         super().__init__(message)
         self.status = status
         self.said = said
+        self.sent = sent
+        """The server's whole error, as far as it was JSON; never shown, for it may quote the key."""
 
 
 def of_status(response: "httpx2.Response", endpoint: Endpoint) -> Exception:
     """Return what an HTTP error status means for the run."""
-    error = sent_error(response.content.decode(errors="replace"))
+    error = sent_error(decoded(response.content, response.charset_encoding))
     return _of_error(response.status_code, error, response.headers, endpoint)
 
 
@@ -209,7 +212,7 @@ def _of_error(status: int, error: object, headers: Mapping[str, str], endpoint: 
     else:
         remedy = f"change the study's {place.section} so that the server accepts it"
     message = f"{endpoint.url} rejects requests for {endpoint.model} (HTTP {status}: {words}); {remedy}"
-    return RejectedError(message, status=status, said=words)
+    return RejectedError(message, status=status, said=words, sent=error)
 
 
 def of_connection(cause: Exception, endpoint: Endpoint) -> UnansweredError:

@@ -18,6 +18,7 @@ from neuroscribe import __version__
 from neuroscribe.errors import LLMError
 from neuroscribe.secrets.known import blotted
 from resources.llm.addresses import above, below, is_same_server
+from resources.llm.charsets import decoded
 from resources.llm.faults import Endpoint, UnansweredError, of_body, of_connection, of_redirect, of_status
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Client:
         self._timeout_s, self._http_client = timeout_s, http_client
         self._urls: dict[str, httpx2.URL] = {}
         self._sessions: dict[asyncio.AbstractEventLoop, _Session] = {}
+        self._doubted: set[str] = set()
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator["Connection"]:
@@ -85,7 +87,7 @@ class Client:
         # Escaped, because prompts may hold lone surrogates, which UTF-8 cannot carry.
         question = json.dumps(body).encode("ascii")
         text = await self.fetched(connection, "POST", path, question)
-        if connection.brings_again(question, text):
+        if connection.brings_again(question, text) and not self._is_common(text):
             await self._renew(connection)
             raise UnansweredError("no answer: that to the question before came a second time", billed=True)
         return text
@@ -95,7 +97,7 @@ class Client:
     ) -> str:
         """Return the body of a success, without any secret; `kind` is the content's, if it is no JSON."""
         async with self.response(connection, method, path, content, kind) as response:
-            text = blotted((await read(response)).decode(errors="replace"))
+            text = blotted(decoded(await read(response), response.charset_encoding))
         if error := of_body(text, response.headers, self.endpoint):
             raise error
         return text
@@ -167,6 +169,16 @@ class Client:
             self._urls[path] = httpx2.URL(below(self.endpoint.url, path))
         return self._urls[path]
 
+    def _is_common(self, answer: str) -> bool:
+        """Tell whether an answer's id was doubted before: a server that gives it again has no unique ones.
+
+        What is delivered twice by mistake comes twice, and not a third time.
+        """
+        name = _id(answer)
+        was_doubted = name in self._doubted
+        self._doubted.add(name)
+        return was_doubted
+
     async def _renew(self, connection: "Connection") -> None:
         """Close what may still bring answers of other questions, and open another."""
         if self._http_client is None:
@@ -210,7 +222,7 @@ class Connection:
         """
         asked, said = self._last
         self._last = hash(question), hash(answer)
-        return said == self._last[1] and asked != self._last[0] and _has_id(answer)
+        return said == self._last[1] and asked != self._last[0] and bool(_id(answer))
 
 
 @dataclass
@@ -255,11 +267,11 @@ def _joined(url: "httpx2.URL", location: str) -> str:
         return repr(location[:300])
 
 
-def _has_id(answer: str) -> bool:
+def _id(answer: str) -> str:
     try:
-        return bool(json.loads(answer).get("id"))
+        return str(json.loads(answer).get("id") or "")
     except (ValueError, AttributeError, RecursionError):
-        return False
+        return ""
 
 
 def _unpacked(response: "httpx2.Response", content: bytes) -> "httpx2.Response":

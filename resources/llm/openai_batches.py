@@ -40,7 +40,8 @@ _PAGE, _PAGES = 100, 10
 _GONE = (404, 410)
 _UNREADABLE = (ValueError, AttributeError, TypeError, RecursionError)
 """What the client raises over a body that is not as its models say, which it does not check."""
-_ENDED = ("failed", "completed", "expired", "cancelled")
+_ENDED = ("failed", "completed", "expired", "cancelled", "canceled")
+"""In lower case; whatever else a server says, something may still come of the job."""
 
 
 @dataclass(frozen=True)
@@ -221,7 +222,7 @@ def _job(batch: "Batch") -> Job:
     errors = (batch.errors.data if batch.errors else None) or []
     return Job(
         id=batch.id,
-        status=batch.status,
+        status=str(batch.status).lower(),
         done=counts.completed + counts.failed if counts else 0,
         total=counts.total if counts else 0,
         files=tuple(file for file in (batch.output_file_id, batch.error_file_id) if file),

@@ -6,6 +6,7 @@ Questions become bodies and bodies become port records. Servers differ, so nothi
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from neuroscribe.llm.logprobs import readable_logprobs
@@ -19,11 +20,15 @@ from neuroscribe.ports.replies import (
     Schema,
     Usage,
     as_text,
+    without_system,
 )
+from resources.llm.ends import End, end
 from resources.llm.faults import Endpoint, RejectedError, UnansweredError
 from resources.llm.prices import Prices
+from resources.llm.refusals import SYSTEM
 from resources.llm.wires import (
     KEPT,
+    STATUS,
     Body,
     PromptStyle,
     Question,
@@ -34,9 +39,14 @@ from resources.llm.wires import (
     counted,
     failed,
     mapping,
+    written,
 )
 
 _NO_KEY = "no-key"  # some servers insist on a key, whatever it is
+_LIMIT, _NEWER_LIMIT = "max_tokens", "max_completion_tokens"
+_OPTIONAL = ("temperature", "seed", "stop", _LIMIT)
+_SAYS = ("assistant", "model", "ai", "bot")
+"""What servers call the model that answers."""
 _CONTENT_FILTERS = ("content_filter", "content_policy_violation", "invalid_prompt")
 
 
@@ -53,8 +63,7 @@ class OpenAIWire(ABC):
 
     def __init__(self, model: str) -> None:
         self._model = model
-        self._length_limit = "max_tokens"
-        """The name by which the server knows the limit on an answer's length."""
+        self.refused: frozenset[str] = frozenset()
 
     def headers(self, endpoint: Endpoint) -> dict[str, str]:
         """Return the key and the kind of what is sent."""
@@ -63,7 +72,7 @@ class OpenAIWire(ABC):
 
     def request(self, question: Question) -> Request:
         """Return what is sent for a question."""
-        path, body, characters = self._asked(question.messages)
+        path, body, characters = self._prompt(question.messages)
         body |= {"temperature": question.temperature}
         if question.seed is not None:
             body["seed"] = question.seed
@@ -75,7 +84,7 @@ class OpenAIWire(ABC):
 
     def first_token(self, messages: Sequence[Message], count: int) -> Request:
         """Return what is sent for so many of the likeliest first tokens of an answer."""
-        path, body, characters = self._asked(messages)
+        path, body, characters = self._prompt(messages)
         return self._limited(path, {**body, "temperature": 0, **self._logprobs(count)}, characters, 1)
 
     def echo(self, prompt: str, count: int) -> Request:
@@ -83,11 +92,15 @@ class OpenAIWire(ABC):
         body = {"prompt": prompt, "echo": True, "temperature": 0, "logprobs": count}
         return self._limited("/completions", body, len(prompt), 1)
 
-    def learn(self, said: str) -> None:
-        """Take note of the newer name of the limit on an answer's length."""
-        # Reasoning models know it by its newer name only, older servers by the older one only.
-        if "max_completion_tokens" in said:
-            self._length_limit = "max_completion_tokens"
+    def optional(self, request: Request) -> list[str]:
+        """Return the parts of a request without which the same can be asked.
+
+        The limit on an answer's length is among them by its older name, which reasoning models do not know.
+        By its newer one, which older servers do not know, it stays: without any a run may cost any amount.
+        """
+        turns = request.body.get("messages", ())
+        fields = [name for name in _OPTIONAL if name in request.body]
+        return [*fields, *([SYSTEM] if any(turn["role"] == "system" for turn in turns) else [])]
 
     def verdict(self, status: int, error: Mapping[str, Any]) -> Verdict:
         """Return what an error is about."""
@@ -110,19 +123,20 @@ class OpenAIWire(ABC):
         choice = _choice(body)
         if choice is None:
             return failed(body.text, usage=usage)
-        message = mapping(choice.get("message"))
-        text = message.get("content", choice.get("text"))
-        cut = choice.get("finish_reason") == "length"
-        if text is None and cut:  # all tokens went into thoughts, and would again
+        status: ReplyStatus = "refused" if _is_refused(choice) else STATUS[_end(choice)]
+        text = _text(choice)
+        if text is None and status == "truncated":  # all tokens went into thoughts, and would again
             text = ""
-        status: ReplyStatus = "ok" if isinstance(text, str) else "failed"
-        if _is_refused(choice):
-            status = "refused"
-        elif status == "ok" and cut:
-            status = "truncated"
-        return Reply(
-            text=text if status in ("ok", "truncated") else None, status=status, raw=body.text, usage=usage
-        )
+        if status not in ("ok", "truncated"):
+            text = None
+        elif text is None:
+            status = "failed"
+        return Reply(text=text, status=status, raw=body.text, usage=usage)
+
+    def broke_off(self, body: Body) -> bool:
+        """Tell whether the answer is said to have ended by a fault, which may not come again."""
+        choice = _choice(body)
+        return choice is not None and _end(choice) == "broken"
 
     @abstractmethod
     def _asked(self, messages: Sequence[Message]) -> tuple[str, dict[str, Any], int]:
@@ -132,9 +146,15 @@ class OpenAIWire(ABC):
     def _logprobs(self, count: int) -> dict[str, Any]:
         """Return the fields that ask for log-probabilities of an answer."""
 
+    def _prompt(self, messages: Sequence[Message]) -> tuple[str, dict[str, Any], int]:
+        return self._asked(without_system(messages) if SYSTEM in self.refused else messages)
+
     def _limited(self, path: str, body: Mapping[str, Any], characters: int, max_tokens: int) -> Request:
-        sent = {"model": self._model, **body, self._length_limit: max_tokens}
-        return Request(path, sent, characters, max_tokens)
+        limit = _NEWER_LIMIT if _LIMIT in self.refused else _LIMIT
+        left_out = {name: value for name, value in body.items() if name in self.refused}
+        taken = {name: value for name, value in body.items() if name not in left_out}
+        sent = {"model": self._model, **taken, limit: max_tokens}
+        return Request(path, sent, characters, max_tokens, left_out)
 
 
 class ChatWire(OpenAIWire):
@@ -164,6 +184,12 @@ class CompletionWire(OpenAIWire):
     def _logprobs(self, count: int) -> dict[str, Any]:
         return {"logprobs": count}
 
+    def reply(self, body: Body, usage: Usage) -> Reply:
+        """Return the answer, up to the end of its line where the server does not end it there."""
+        reply = super().reply(body, usage)
+        line, ended, _ = (reply.text or "").partition(self.stops)
+        return replace(reply, text=line, status="ok") if ended and "stop" in self.refused else reply
+
 
 WIRES: Mapping[PromptStyle, type[Wire]] = {"chat": ChatWire, "completion": CompletionWire}
 
@@ -191,7 +217,19 @@ def _is_flagged(error: Mapping[str, Any]) -> bool:
 def _is_refused(choice: Mapping[str, Any]) -> bool:
     """Tell whether the model, or the server's filter, declined to answer."""
     refusal = mapping(choice.get("message")).get("refusal")
-    return bool(refusal) or choice.get("finish_reason") == "content_filter"
+    return bool(refusal) or _end(choice) == "withheld"
+
+
+def _end(choice: Mapping[str, Any]) -> End:
+    """Return how a choice ended."""
+    return end(choice.get("finish_reason"))
+
+
+def _text(choice: Mapping[str, Any]) -> str | None:
+    """Return what the model says in a choice; None where nobody, or somebody else, says something."""
+    message = mapping(choice.get("message"))
+    says = str(message.get("role") or "assistant").lower() in _SAYS
+    return written(message.get("content", choice.get("text"))) if says else None
 
 
 def _choice(body: Body) -> dict[str, Any] | None:
@@ -224,6 +262,8 @@ def read_echo(body: Body, prompt: str, usage: Usage) -> EchoedPrompt:
     offsets = aligned(prompt, tokens)
     if not any(tops[: len(offsets)]):
         raise LogprobsMissingError("the prompt's tokens have no `top_logprobs`")
+    if faulty := _fault(choice):
+        return EchoedPrompt((), (), usage, faulty, body.text[:KEPT])
     return EchoedPrompt(tuple(offsets), tuple(tops[: len(offsets)]), usage)
 
 
@@ -234,10 +274,9 @@ def read_next_token(body: Body, usage: Usage) -> NextToken:
     `unparsable`.
     """
     choice = _choice(body)
-    if choice is None:
-        return _unread(body, "failed", usage)
-    if _is_refused(choice):
-        return _unread(body, "refused", usage)
+    faulty = "failed" if choice is None else _fault(choice)
+    if choice is None or faulty:
+        return _unread(body, faulty or "failed", usage)
     try:
         _, tops = _places(choice.get("logprobs"))
         likeliest = tops[0]
@@ -246,6 +285,17 @@ def read_next_token(body: Body, usage: Usage) -> NextToken:
     if not likeliest or not _can_be(likeliest):
         return _unread(body, "unparsable", usage)
     return NextToken(likeliest, "ok", "", usage)
+
+
+def _fault(choice: Mapping[str, Any]) -> ReadingStatus | None:
+    """Return what is wrong with a choice of which only log-probabilities are read; None where nothing is.
+
+    They are whole in themselves: to be cut off does not harm them, and what is said of no end neither.
+    """
+    if _is_refused(choice):
+        return "refused"
+    said = choice.get("finish_reason") is not None
+    return "failed" if said and STATUS[_end(choice)] == "failed" else None
 
 
 def _can_be(logprobs: Mapping[str, float]) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from neuroscribe.errors import CapabilityError, LLMError
 from neuroscribe.llm.capabilities import Capabilities
 from neuroscribe.ports.replies import EchoedPrompt, Message, NextToken, Reply, Schema, Usage
+from neuroscribe.ports.samples import A_DIGIT, SAY_YES, Sample
 from neuroscribe.ports.stores import CallStore, Progress
 from resources.llm import anthropic_wire, openai_wire
 from resources.llm.addresses import base_address
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     import httpx2
 
 _ECHO_PROBE = "Token and value:\n cat\t7\n dog\t2\n"
-_TOKEN_PROBE = [Message("user", "Answer with one digit: how many legs has a dog?")]
 _ECHO, _TOKEN = "score prompts", "give log-probabilities of its answers"
 
 
@@ -78,7 +78,8 @@ class Server:
         """Calls that may be in flight together."""
         client = Client(self.endpoint, concurrency=concurrency, timeout_s=timeout_s, http_client=http_client)
         transport = Transport(client, drive or Drive(), prices=prices or Prices(), progress=progress)
-        self.asking = Asking(transport, Found(self.endpoint, calls), wire)
+        self.asking = Asking(transport, Found(self.endpoint, calls, progress), wire)
+        self._proven: set[str] = set()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.identity} at {self.endpoint.url})"
@@ -112,19 +113,25 @@ class Server:
         question = Question(messages, max_tokens, temperature, seed, one_line=True, schema=schema)
         return await self.asking.replied(question)
 
-    async def check(self) -> None:
-        """Make one tiny call; raises LLMError unless server, key, model and prompt style work.
+    async def check(self, samples: Sequence[Sample] = ()) -> None:
+        """Make one tiny call in each form in which a run will ask; raises LLMError unless all are answered.
 
-        A list of models would prove less: some servers give it to anyone, others to no restricted key, and
-        several serve names that they do not list.
+        What has worked for this object is not asked again. A list of models would prove less: some servers
+        give it to anyone, others to no restricted key, and several serve names that they do not list.
         """
-        turns = [Message("user", "Say yes.")]
-        reply = await self.asking.hasty().replied(Question(turns, 16, 0.0, seed=0, one_line=True))
-        if reply.status == "failed":
-            raise LLMError(
-                f"{self.endpoint.url} gives no reply of {self.endpoint.model}: {reply.raw[:300]}; check that"
-                f" the server is well and speaks {self.endpoint.wire.speaks}"
-            )
+        asking = self.asking.hasty()
+        for sample in samples or (SAY_YES,):
+            if sample.form not in self._proven:
+                reply = await asking.proven(_question(sample))
+                if reply.status == "failed":
+                    raise self._silent(reply.raw)
+                self._proven.add(sample.form)
+
+    def _silent(self, raw: str) -> LLMError:
+        return LLMError(
+            f"{self.endpoint.url} gives no reply of {self.endpoint.model}: {raw[:300]}; check that the server"
+            f" is well, says how its answers end, and speaks {self.endpoint.wire.speaks}"
+        )
 
 
 class AnthropicServer(Server):
@@ -169,14 +176,14 @@ class OpenAIServer(Server):
                 " again when it is well"
             )
 
-    async def probe_next_token(self) -> None:
-        """Ask for one token, unless one has come already.
+    async def probe_next_token(self, sample: Sample = A_DIGIT) -> None:
+        """Ask for one token in the form in which a run will, unless one has come already.
 
         Raises CapabilityError where its log-probabilities do not come, LLMError where no answer comes.
         """
         if self.asking.found.is_proven("answer_logprobs"):
             return
-        read = await self._next_token(self.asking.hasty(), _TOKEN_PROBE)
+        read = await self._next_token(self.asking.hasty(), sample.messages)
         if read.status == "failed":
             raise LLMError(f"{self.endpoint.url} gives no answer of {self.endpoint.model}: {read.raw[:300]}")
         if read.status != "ok":
@@ -231,6 +238,12 @@ class OpenAIServer(Server):
         if read.status == "ok":
             asking.found.record(answer_logprobs=count)
         return read
+
+
+def _question(sample: Sample) -> Question:
+    return Question(
+        sample.messages, sample.max_tokens, sample.temperature, 0, one_line=True, schema=sample.schema
+    )
 
 
 async def _with_logprobs(

@@ -141,7 +141,7 @@ class Transport:
                 self._circuit.passed()
             else:
                 self._circuit.left(probe=probe)
-        if body.is_truncated:
+        if body.is_truncated or self._wire.broke_off(body):
             raise UnansweredError(body.text, billed=True)
         self._correct(body, tokens)
         return body

@@ -6,12 +6,13 @@ differ, so nothing that they send is trusted: a body of an unforeseen shape is a
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeGuard
 
 from neuroscribe.fingerprint import fingerprint
 from neuroscribe.ports.replies import Message, Reply, ReplyStatus, Schema, Usage
+from resources.llm.ends import End
 from resources.llm.prices import Prices
 
 if TYPE_CHECKING:
@@ -51,11 +52,13 @@ class Request:
     characters: int
     """Of the prompt."""
     max_tokens: int
+    left_out: Mapping[str, Any] = field(default_factory=dict)
+    """Fields that would be sent as well if the server took them: two questions may differ in these alone."""
 
     @property
     def custom_id(self) -> str:
         """Content hash of what is asked; two batch jobs that ask the same give it the same name."""
-        return fingerprint("batch request", self.path, self.body)
+        return fingerprint("batch request", self.path, {**self.body, **self.left_out})
 
 
 class Body:
@@ -87,7 +90,7 @@ class Body:
 
 
 class Wire(Protocol):
-    """How one model is asked by its vendor's API; it learns which fields the model's server does not take."""
+    """How one model is asked by its vendor's API, without what its server is known not to take."""
 
     name: str
     """Of the form, which tells answers of a model apart: part of the model's identity in stores."""
@@ -99,6 +102,8 @@ class Wire(Protocol):
     """Ways to ask for JSON, the firmest first; the last is always the prompt alone."""
     form_words: tuple[str, ...]
     """By these, in lower case, a failure is known to be about the form of the answer."""
+    refused: frozenset[str]
+    """Parts of requests that the model's server does not take, and that it is asked without."""
 
     def __init__(self, model: str) -> None: ...
 
@@ -110,8 +115,8 @@ class Wire(Protocol):
         """Return what is sent for a question; raises LLMError for one that cannot be asked so."""
         ...
 
-    def learn(self, said: str) -> None:
-        """Take note of why a request was rejected; later requests do without what was not taken."""
+    def optional(self, request: Request) -> list[str]:
+        """Return the parts of a request without which the same can be asked."""
         ...
 
     def verdict(self, status: int, error: Mapping[str, Any]) -> Verdict:
@@ -123,7 +128,11 @@ class Wire(Protocol):
         ...
 
     def reply(self, body: Body, usage: Usage) -> Reply:
-        """Return the answer; whatever holds none is a failed reply."""
+        """Return the answer; whatever holds none, or ended nobody knows why, is a failed reply."""
+        ...
+
+    def broke_off(self, body: Body) -> bool:
+        """Tell whether the answer is said to have ended by a fault, which may not come again."""
         ...
 
 
@@ -151,3 +160,42 @@ def is_count(value: object) -> TypeGuard[int]:
 def mapping(value: object) -> dict[str, Any]:
     """Return a JSON object, or an empty one in place of anything else."""
     return value if isinstance(value, dict) else {}
+
+
+STATUS: Mapping[End, ReplyStatus] = {
+    "whole": "ok",
+    "cut": "truncated",
+    "withheld": "refused",
+    "broken": "failed",
+    "unknown": "failed",
+}
+"""Of a reply, by how it ended."""
+
+
+def written(content: object) -> str | None:
+    """Return the text in the content of a message, None where there is none.
+
+    It is a text, or a list of parts, of which those of other types (thoughts, images) are passed over.
+    Servers that read the JSON themselves send the object.
+    """
+    if isinstance(content, dict) and not {"text", "type"} & set(content):
+        return as_json(content)
+    parts = content if isinstance(content, list) else [content]
+    texts = [text for part in parts if (text := _part(part)) is not None]
+    return "".join(texts) if texts else None
+
+
+def _part(part: object) -> str | None:
+    if isinstance(part, str):
+        return part
+    sent = mapping(part)
+    text = sent.get("text")
+    return text if isinstance(text, str) and sent.get("type", "text") in ("text", "output_text") else None
+
+
+def as_json(value: object) -> str | None:
+    """Return a value that came as JSON in that form; None for one that is nested too deeply."""
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        return None

@@ -106,7 +106,7 @@ class Scripted:
         await asyncio.sleep(0)
         return self._answer(messages)
 
-    async def check(self) -> None:
+    async def check(self, samples: object = ()) -> None:
         """Always there."""
 
 

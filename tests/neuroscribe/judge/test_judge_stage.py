@@ -38,7 +38,7 @@ class Said:
         await asyncio.sleep(0)
         return Reply("yes", "ok", "", Usage(100, 0, 1))
 
-    async def check(self) -> None:
+    async def check(self, samples: object = ()) -> None:
         self.checked += 1
 
 
@@ -231,7 +231,7 @@ def test_a_killed_run_asks_only_what_was_not_answered() -> None:
 
 def test_a_model_that_does_not_answer_ends_the_run_before_anything_is_asked() -> None:
     class Dead(Said):
-        async def check(self) -> None:
+        async def check(self, samples: object = ()) -> None:
             raise LLMError("no server")
 
     models = Models()

@@ -114,7 +114,7 @@ class Answering:
         await asyncio.sleep(0)
         return self.replies.pop(0) if self.replies else Reply("yes", "ok", "")
 
-    async def check(self) -> None:
+    async def check(self, samples: object = ()) -> None:
         pass
 
 
@@ -129,7 +129,7 @@ class Scoring(Answering):
         self.asked.append(list(messages))
         return NextToken(logprobs(**self.shares), "ok", "")
 
-    async def probe_next_token(self) -> None:
+    async def probe_next_token(self, sample: object = None) -> None:
         if not self.able:
             raise CapabilityError("none")
 

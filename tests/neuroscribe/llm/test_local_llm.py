@@ -14,6 +14,7 @@ from neuroscribe.llm.local_decoding import forked
 from neuroscribe.llm.local_reading import Row
 from neuroscribe.ports.models import NextTokenScorer
 from neuroscribe.ports.replies import Message, Reply, Usage
+from neuroscribe.ports.samples import sample_of
 from neuroscribe.testing.random_subjects import random_subject
 from neuroscribe.testing.tokenizers import byte_tokenizer
 
@@ -251,3 +252,38 @@ def test_a_model_that_cannot_do_without_a_first_token_gets_it() -> None:
     )
     assert beginning.opening == [begin]
     assert beginning.identity == f"tiny (completion, begins with token {begin})"
+
+
+class Refusing(LetterTokenizer):
+    """Knows no system, and no examples either if it is `strict`."""
+
+    def __init__(self, *, strict: bool) -> None:
+        super().__init__("any")
+        self._strict = strict
+
+    def apply_chat_template(self, turns: list[dict[str, str]], **_: object) -> str:
+        if turns[0]["role"] == "system" or (self._strict and len(turns) > 1):
+            raise ValueError("System role not supported")
+        return super().apply_chat_template(turns)
+
+
+def refusing(*, strict: bool = False) -> LocalLLM:
+    model = random_subject("gpt2", vocab_size=256, n_positions=LIMIT)
+    return LocalLLM(model, Refusing(strict=strict), identity="tiny", style="chat")
+
+
+def test_a_model_whose_template_knows_no_system_answers_and_says_so_in_its_name() -> None:
+    turns = [Message("system", "be"), Message("user", "go")]
+    reply = asyncio.run(refusing().reply(turns, max_tokens=1, temperature=0.0, seed=0))
+
+    assert reply.usage.prompt_tokens == len("be\n\ngo")
+    assert refusing().identity == "tiny (chat, no system)"
+    assert llm("chat", template="any").identity == "tiny (chat)"
+
+
+def test_the_check_fills_the_template_with_the_forms_of_a_run() -> None:
+    worked = [Message("system", ""), Message("user", ""), Message("assistant", ""), Message("user", "")]
+    samples = [sample_of(worked, max_tokens=1)]
+    asyncio.run(refusing().check(samples))
+    with pytest.raises(LLMError, match="System role not supported"):
+        asyncio.run(refusing(strict=True).check(samples))

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from neuroscribe.errors import CapabilityError
+from neuroscribe.llm.capabilities import Sampled, samples
 from neuroscribe.llm.local import LocalLLM
 from neuroscribe.simulate.stage import check_models, opened_simulators
 from neuroscribe.study.spec import Study
@@ -49,3 +50,48 @@ def test_a_simulator_shows_the_layout_that_the_study_names(layout: str) -> None:
     )
 
     assert f"all at once, {layout} prompt" in asyncio.run(opened)["all_at_once"].identity
+
+
+STUDY = tiny_study(
+    explainers={
+        name: {"answer": answer, "temperature": temperature, "kind": kind}
+        for kind in ("token_pairs", "highlights", "logit_lens", "next_token", "token_summary")
+        for name, answer, temperature in ((kind, "line", 1.0), (f"{kind}_schema", "schema", 0.5))
+    },
+    simulators={
+        kind: {"explainers": ["token_pairs"]} for kind in ("matching_words", "structured", "one_at_a_time")
+    },
+    scorers={kind: {"explainers": ["token_pairs"]} for kind in ("detection", "fuzzing")},
+)
+SPECS = [*STUDY.explainers.values(), *STUDY.simulators.values(), *STUDY.scorers.values()]
+
+
+def test_every_kind_that_asks_a_model_for_answers_has_samples_of_its_questions() -> None:
+    kinds = [
+        kind
+        for table in ("explainers", "simulators", "scorers")
+        for kind in STUDY.known_kinds(table).values()
+    ]
+    asking = {kind for kind in kinds if kind.needs in ("reply", "next_token")}
+    assert {type(spec) for spec in SPECS} == asking
+    assert all(isinstance(spec, Sampled) for spec in SPECS)
+
+
+def test_samples_have_an_instruction_and_a_worked_example_as_the_questions_have() -> None:
+    for sample in samples(SPECS, 16):
+        roles = "".join(message.role[0] for message in sample.messages)
+        assert roles in ("suau", "suaua")
+        assert sum(len(message.content) for message in sample.messages) < 60
+
+
+def test_samples_differ_where_a_server_may_take_one_and_not_the_other() -> None:
+    found = samples(SPECS, 16)
+    by_form = {(sample.temperature, sample.schema is None, len(sample.messages)) for sample in found}
+    assert by_form == {(1.0, True, 5), (0.5, False, 4), (0.0, True, 5), (0.0, True, 4), (0.0, False, 4)}
+    assert len(found) == len(by_form)
+
+
+def test_answers_of_samples_may_be_as_long_as_those_of_a_run() -> None:
+    structured = [STUDY.simulators["structured"]]
+    assert [sample.max_tokens for sample in samples(structured, 16)] == [64 + 16 * 21]
+    assert [sample.max_tokens for sample in samples(SPECS, 16, "next_token")] == [1]

@@ -37,7 +37,7 @@ class Answering:
         question = next(message.content for message in reversed(messages) if message.role == "user")
         return Reply(self._say(question), self._status, "the whole response", USAGE)
 
-    async def check(self) -> None:
+    async def check(self, samples: object = ()) -> None:
         pass
 
 

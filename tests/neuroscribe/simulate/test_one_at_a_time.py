@@ -41,7 +41,7 @@ class Scorer:
         likely = self._likely or {"6" if "\nLast token: red\n" in own else "0": 0.5, "the": 0.25}
         return NextToken({token: math.log(share) for token, share in likely.items()}, "ok", "", usage)
 
-    async def probe_next_token(self) -> None:
+    async def probe_next_token(self, sample: object = None) -> None:
         pass
 
 

@@ -9,6 +9,7 @@ import pytest
 from neuroscribe.ports.replies import Message, NextToken, Reply
 from neuroscribe.testing.server_bodies import answer_body
 from neuroscribe.testing.servers import ScriptedFault, ScriptedServer
+from resources.llm.charsets import decoded
 from resources.llm.server import OpenAIServer
 from resources.llm.transport import Drive
 
@@ -168,3 +169,111 @@ def test_a_first_token_that_does_not_arrive_has_failed(name: str):
 
 def test_logprobs_of_nothing_beside_others_are_left_out():
     assert first_token(with_logprobs("-0.1", "null", "-3.5")).top_logprobs == {"0": -0.1, "2": -3.5}
+
+
+def said(content: object, **message: object) -> ScriptedFault:
+    return sent(choices=[{"message": {"content": content, **message}, "finish_reason": "stop"}])
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ([{"type": "text", "text": "wet"}], "wet"),
+        ([{"type": "text", "text": "wet"}, {"type": "output_text", "text": " snow"}], "wet snow"),
+        ([{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"text": "wet"}], "wet"),
+        ([{"type": "reasoning", "text": "hm"}, "wet"], "wet"),
+        ({"type": "text", "text": "wet"}, "wet"),
+        ({"short": "wet", "long": "wet snow"}, '{"short": "wet", "long": "wet snow"}'),
+        ("", ""),
+    ],
+)
+def test_an_answer_is_read_in_whatever_shape_its_content_comes(content: object, text: str):
+    reply, _ = asked(said(content), retries=0)
+    assert (reply.status, reply.text) == ("ok", text)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, 7, True, [], {"type": "image"}, [{"type": "reasoning", "text": "hm"}], [[]], [{"text": 7}]],
+)
+def test_content_without_a_text_is_no_answer(content: object):
+    reply, _ = asked(said(content), retries=0)
+    assert (reply.status, reply.text) == ("failed", None)
+    reply, _ = asked(said(content, refusal="I will not."), retries=0)
+    assert (reply.status, reply.text) == ("refused", None)
+
+
+SNOW = json.dumps({**json.loads(WHOLE), "choices": [{**CHOICE, "message": {"content": "schnée"}}]})
+PLAIN = json.dumps(json.loads(SNOW), ensure_ascii=False)
+
+
+@pytest.mark.parametrize(
+    ("body", "declared"),
+    [
+        (b"\xef\xbb\xbf" + PLAIN.encode(), "application/json"),
+        (PLAIN.encode("utf-16"), "application/json"),
+        (PLAIN.encode("utf-16-le"), "application/json"),
+        (PLAIN.encode("utf-32"), "application/json; charset=utf-32"),
+        (PLAIN.encode("latin-1"), "application/json; charset=iso-8859-1"),
+        (PLAIN.encode("cp1252"), "application/json; charset=windows-1252"),
+        (PLAIN.encode(), "application/json; charset=iso-8859-1"),  # declared so and sent otherwise
+        (PLAIN.encode(), "application/json; charset=nonsense"),
+    ],
+)
+def test_a_body_is_read_in_the_charset_that_it_is_in(body: bytes, declared: str):
+    reply, _ = asked(ScriptedFault(200, body, {"Content-Type": declared}), retries=0)
+    assert (reply.status, reply.text) == ("ok", "schnée")
+
+
+@pytest.mark.parametrize("charset", ["base64", "unicode_escape", "punycode", "hex", "", "\0"])
+def test_a_charset_that_is_none_of_texts_is_not_used(charset: str):
+    assert decoded(b"caf\xe9 \\u0041", charset) == "caf\ufffd \\u0041"
+
+
+def test_an_error_in_another_charset_is_read_too():
+    error = {"error": {"message": "der Schlüssel 'seed' is unknown"}}
+    body = json.dumps(error, ensure_ascii=False).encode("utf-16")
+    reply, calls = asked(ScriptedFault(400, body), retries=0)
+    assert (reply.status, calls) == ("ok", 2)
+
+
+class Yes:
+    """Says yes to everything, and has one id for all it says."""
+
+    def reply(self, prompt: str) -> ScriptedFault:
+        choice = {"message": {"content": "yes"}, "finish_reason": "stop"}
+        return ScriptedFault(200, json.dumps({"id": "chatcmpl-1", "choices": [choice]}))
+
+    def digits(self, explanation: str, tokens: list[str]) -> list[int]:
+        raise AssertionError
+
+
+def test_a_server_whose_ids_are_not_unique_is_doubted_once():
+    async def all_of_them(server: OpenAIServer) -> list[Reply]:
+        async def one(question: str) -> Reply:
+            return await server.reply([Message("user", question)], max_tokens=9, temperature=0.0, seed=0)
+
+        async def in_turn(name: str) -> list[Reply]:
+            return [await one(f"{name} {number}") for number in range(6)]
+
+        first, second = await asyncio.gather(in_turn("a"), in_turn("b"))
+        return [*first, *second]
+
+    with ScriptedServer(Yes()) as scripted:
+        server = OpenAIServer("m", base_url=scripted.base_url, timeout_s=SHORT)
+        found = asyncio.run(all_of_them(server))
+        assert {reply.text for reply in found} == {"yes"}
+        assert len(scripted.calls) == 12 + 1
+
+
+def test_a_body_that_is_nested_without_end_is_no_answer_however_often_it_comes():
+    async def both(server: OpenAIServer) -> list[Reply]:
+        ask = ([Message("user", str(number))] for number in range(2))
+        calls = (server.reply(turns, max_tokens=9, temperature=0.0, seed=0) for turns in ask)
+        return await asyncio.gather(*calls)
+
+    deep = ScriptedFault(200, '{"id": ' + "[" * 100_000 + "]" * 100_000 + "}")
+    with ScriptedServer(Weather(), faults=[deep] * 2) as scripted:
+        drive = Drive(max_retries=0)
+        server = OpenAIServer("m", base_url=scripted.base_url, drive=drive, concurrency=1)
+        assert {reply.status for reply in asyncio.run(both(server))} == {"failed"}

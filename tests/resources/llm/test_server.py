@@ -312,7 +312,8 @@ def test_the_newer_name_of_the_length_limit_is_learnt():
 
 def test_a_client_that_is_handed_in_is_used_and_left_open():
     def answer(request: httpx2.Request) -> httpx2.Response:
-        return httpx2.Response(200, json={"choices": [{"message": {"content": request.url.host}}]})
+        choice = {"message": {"content": request.url.host}, "finish_reason": "stop"}
+        return httpx2.Response(200, json={"choices": [choice]})
 
     async def twice() -> list[str | None]:
         async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer)) as client:
