@@ -4,13 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from sqlalchemy.exc import DBAPIError
 from yaml import YAMLError
 
 from dagster_project.environments import Environment, use_dagster_home
 from dagster_project.history_errors import history_error
 from neuroscribe.errors import StoreError
+from resources.store.locks import locked
 
 _TURN_S = 120
 """How long to wait for another process to open the instance."""
@@ -35,7 +36,7 @@ def history(environment: Environment, *, ephemeral: bool = False) -> Iterator[dg
 def _opened(environment: Environment) -> dg.DagsterInstance:
     """Return the instance on disk; while one process makes its databases, others wait."""
     try:
-        with FileLock(environment.dagster_home / ".opening.lock", timeout=_TURN_S):
+        with locked(environment.dagster_home / ".opening.lock", wait_s=_TURN_S):
             return dg.DagsterInstance.get()
-    except (Timeout, NotImplementedError):  # held by who does not end, or there are no locks on this disk
+    except Timeout:  # held by who does not end
         return dg.DagsterInstance.get()

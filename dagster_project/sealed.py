@@ -7,9 +7,10 @@ address or name an environment variable, it could send the key of one server to 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit
 
 import dagster as dg
+
+from neuroscribe.secrets.addresses import hidden
 
 Adapter: TypeAlias = dg.ConfigurableResource[Any] | dg.ConfigurableIOManagerFactory[Any]
 
@@ -33,13 +34,5 @@ def _sealed(adapter: Adapter) -> dg.ResourceDefinition:
 def _description(adapter: Adapter) -> str:
     """Return what the web page shows of an adapter: what it is and how it is set, without keys."""
     shown = [name for name, field in type(adapter).model_fields.items() if field.repr]
-    settings = [f"- `{name}`: {_without_secrets(getattr(adapter, name))}" for name in shown]
+    settings = [f"- `{name}`: {hidden(str(getattr(adapter, name)))}" for name in shown]
     return "\n".join([type(adapter).__doc__ or "", "", *settings])
-
-
-def _without_secrets(value: object) -> str:
-    """Return a setting, of an address only the place: the rest may hold a name, a password or a key."""
-    if not isinstance(value, str) or "://" not in value:
-        return str(value)
-    parts = urlsplit(value)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
