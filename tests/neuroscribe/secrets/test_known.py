@@ -118,15 +118,15 @@ def test_keys_and_passwords_of_the_environment_are_known_and_other_variables_are
             "SOME_SERVICE_TOKEN": "tok-4711-0815-2342-abc",
             "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEX",
             "HTTPS_PROXY": "http://me:proxy-pa%24sword@proxy:8080",
-            "HF_TOKEN_PATH": "/home/me/tokens/hf",
+            "HF_TOKEN_PATH": "/etc/tokens/hf",
             "TOKEN": "/run/secrets/the-token",
             "KEYBOARD": "qwertzuiop",
         }
     )
     said = "tok-4711-0815-2342-abc wJalrXUtnFEMI/K7MDENG+bPxRfiCYEX proxy-pa$sword"
     assert blotted(said) == "[key] [key] [key]"
-    assert blotted("/home/me/tokens/hf /run/secrets/the-token qwertzuiop") == (
-        "/home/me/tokens/hf /run/secrets/the-token qwertzuiop"
+    assert blotted("/etc/tokens/hf /run/secrets/the-token qwertzuiop") == (
+        "/etc/tokens/hf /run/secrets/the-token qwertzuiop"
     )
 
 
