@@ -1,6 +1,7 @@
 """What Dagster sees: every study's graph, its partitions, versions, checks, jobs and schedules."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -145,16 +146,13 @@ def _settings(config: Any, name: str = "") -> Iterator[str]:
         yield from _settings(value.config_type, f"{name}.{field}".lstrip("."))
 
 
-def test_a_resource_shows_how_it_is_set_and_of_an_address_only_the_place() -> None:
-    variables = {
-        "NEUROSCRIBE_LLM_BASE_URL": "http://name:secret@127.0.0.1:8000/v1?api_key=secret",
-        "NEUROSCRIBE_LLM_API_KEY": "secret",
-    }
-    environment = Environment.read(variables)
+def test_a_resource_shows_how_it_is_set_and_no_secret_of_an_address() -> None:
+    address = "http://name:secret@127.0.0.1:8000/v1?api_key=secret"
+    environment = replace(Environment.read({"NEUROSCRIBE_LLM_API_KEY": "secret"}), llm_base_url=address)
     shown = sealed(environment.resources())["llm"].description or ""
-    assert "- `base_url`: http://127.0.0.1:8000/v1\n" in shown
+    assert "- `base_url`: http://[hidden]@127.0.0.1:8000/v1?api_key=[hidden]\n" in shown
     assert "secret" not in shown
-    assert "api_key" not in shown
+    assert "- `api_key`" not in shown
 
 
 def test_the_gpu_and_the_llm_have_pools(defs: dg.Definitions) -> None:

@@ -80,6 +80,6 @@ def test_what_a_run_would_be_refused_for_ends_it_before_the_capture(tmp_path: Pa
 
     with ScriptedServer(Strict(), model=MODEL) as server:
         study = read_study(written(tmp_path, server))
-        models = environment(tmp_path).resources(in_dagster=False)
+        models = environment(tmp_path).resources()
         with pytest.raises(LLMError, match="one turn is enough"):
             asyncio.run(check_models(study, llm=models["llm"], encoders=models["encoders"]))

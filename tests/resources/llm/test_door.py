@@ -136,7 +136,7 @@ def test_a_small_body_that_unpacks_to_a_large_one_is_not_read_to_its_end(status:
     ],
 )
 def test_a_key_is_in_no_answer_job_or_message_however_a_server_quotes_it(quoted: str):
-    answer = '{"choices": [{"message": {"content": "you sent ' + quoted + '"}}]}'
+    answer = '{"choices": [{"message": {"content": "you sent ' + quoted + '"}, "finish_reason": "stop"}]}'
     refusal = '{"error": {"message": "no: ' + quoted + '"}}'
     with ScriptedServer(
         Weather(), faults=[ScriptedFault(200, answer), ScriptedFault(400, refusal)]
