@@ -22,9 +22,11 @@ _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.
             "pytorch_model.bin.index.json")  # fmt: skip
 """In the order in which transformers looks for them."""
 _OTHERS = (".safetensors", ".bin", ".pt", ".pth", ".pkl", ".ckpt", ".h5", ".msgpack")
-_COUNT = re.compile(r"(?:^|_)(?:n|num)_(?:\w+_)?(?:layers?|blocks?)$|(?:^|_)(?:layers|blocks|depth)$")
+_COUNT = re.compile(
+    r"(?:^|_)(?:n|num)_(?:\w+_)?(?:layers?|blocks?|labels)$|(?:^|_)(?:layers|blocks|depth|labels)$"
+)
 _MORE_LAYERS = 10_000
-"""Layers that a configuration may state beyond the tensors there are; it is read before they are compared."""
+"""How many of these may be stated beyond the tensors there are, which are compared later."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def check_layers(name: str, config: dict[str, Any], weights: Weights) -> None:
     for key, count in _counts(config):
         if count > weights.tensors + _MORE_LAYERS:
             raise SubjectError(
-                f"{name}: config.json asks for {count:,} layers ({key}), but its weights hold no more than"
+                f"{name}: config.json asks for {count:,} {key}, but its weights hold no more than"
                 f" {weights.tensors:,} tensors; take both from one source"
             )
 

@@ -157,12 +157,13 @@ CASES: dict[str, tuple[Callable[[Path], None], str]] = {
     "layers many": (changed("config.json", num_hidden_layers=9_000), "take both from one source"),
     "layers by the million": (
         changed("config.json", num_hidden_layers=10**6),
-        "1,000,000 layers .*num_hidden",
+        "asks for 1,000,000 num_hidden_layers",
     ),
     "layers of a part": (
         changed("config.json", text_config={"n_layer": 10**9}),
-        r"layers \(text_config\.n_layer",
+        r"asks for 1,000,000,000 text_config\.n_layer",
     ),
+    "labels by the billion": (changed("config.json", num_labels=2**31), "2,147,483,648 num_labels"),
     "width a billion": (changed("config.json", hidden_size=10**9), "asks for more than .* parameters"),
     "inner a billion": (changed("config.json", intermediate_size=10**9), "asks for more than .* parameters"),
     "rows a billion": (changed("config.json", vocab_size=10**9), "asks for more than .* parameters"),
