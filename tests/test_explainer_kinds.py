@@ -174,7 +174,9 @@ def test_prompts_of_an_explainer_begin_alike_and_adjoin(
     by_chat: tuple[pl.DataFrame, ScriptedServer],
 ) -> None:
     _, server = by_chat
-    asked = [json.dumps(body["messages"][:-1]) for _, body in server.calls if "messages" in body][1:]
+    turns = [body["messages"] for _, body in server.calls if "messages" in body]
+    # The check before a run asks one tiny question of each form.
+    asked = [json.dumps(each[:-1]) for each in turns if "Say yes." not in [turn["content"] for turn in each]]
     changes = sum(one != other for one, other in pairwise(asked))
     assert len(set(asked)) == 2 * len(KINDS) == changes + 1
 
