@@ -36,10 +36,10 @@ help: ## show these targets
 	awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
 run: setup ## capture, explain and score a study (STUDY=embedded)
-	$(BIN)/python -m dagster_project.run $(STUDY)
+	$(BIN)/python -m dagster_project.run "$(STUDY)"
 
 plan: setup ## show calls, tokens and money of a study before it is run (STUDY=embedded)
-	$(BIN)/python -m dagster_project.plan $(STUDY)
+	$(BIN)/python -m dagster_project.plan "$(STUDY)"
 
 ledger: setup ## show what all LLM calls took, and write ledger.parquet into the store
 	$(BIN)/python -m dagster_project.ledger
@@ -57,7 +57,7 @@ bench: setup ## measure, and write benchmarks/latest.json (PARTS="capture peers"
 	$(BIN)/python -m benchmarks $(PARTS)
 
 bench-puzzles: setup ## try a study's LLM on neuron puzzles (DATA=benchmarks/plain_puzzles.json STUDY=embedded)
-	$(BIN)/python -m benchmarks.puzzles "$(DATA)" --study $(STUDY)
+	$(BIN)/python -m benchmarks.puzzles "$(DATA)" --study "$(STUDY)"
 
 server: setup ## run a small study on a real LLM server, installed below the cache (KIND=llama or vllm)
 	$(BIN)/python deploy/servers/real_server.py $(KIND)

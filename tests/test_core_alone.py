@@ -1,6 +1,6 @@
 """What pip does with this project, done for real: no part of the environment of the tests is borrowed.
 
-The whole environment takes 1.5 GB and half a minute where pip need not download; pip keeps what it downloads,
+The whole environment takes 2 GB and half a minute where pip need not download; pip keeps what it downloads,
 and the setup of the project has downloaded the same releases.
 """
 

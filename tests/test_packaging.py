@@ -108,6 +108,12 @@ def test_what_a_run_needs_is_locked_apart_from_what_tests_need():
     assert sorted(rules) == ["check", "lint", "lock", "test"]
 
 
+def test_a_study_s_name_reaches_its_command_whole():
+    recipes = [line for line in MAKEFILE.splitlines() if line.startswith("\t") and "$(STUDY)" in line]
+    assert [line for line in recipes if '"$(STUDY)"' not in line] == []
+    assert recipes
+
+
 def test_what_a_run_needs_is_locked_with_all_that_it_needs_itself():
     lock = set(_lock(*RUN))
     absent = {
