@@ -1,7 +1,7 @@
 """Studies whose file is wrong, as Dagster shows them: an asset that holds the message and never succeeds."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import dagster as dg
 
@@ -11,9 +11,9 @@ ASSET = "broken_study_file"
 """The name of the asset; no stage has it."""
 
 
-def broken_defs(broken: Mapping[str, NeuroscribeError]) -> dg.Definitions:
-    """Return an asset for each study, by the name of its file, in a group of its own."""
-    named = zip(_group_names(broken), broken.values(), strict=True)
+def broken_defs(broken: Mapping[str, NeuroscribeError], *, sound: Iterable[str] = ()) -> dg.Definitions:
+    """Return an asset for each study, by the name of its file, in a group of its own beside the `sound`."""
+    named = zip(_group_names(broken, sound), broken.values(), strict=True)
     return dg.Definitions(assets=[_asset(name, str(error)) for name, error in named])
 
 
@@ -31,9 +31,9 @@ def _asset(group: str, message: str) -> dg.AssetsDefinition:
     return asset
 
 
-def _group_names(names: Mapping[str, object]) -> Iterator[str]:
-    """Yield a name that Dagster takes for each file's, all different."""
-    taken = set[str]()
+def _group_names(names: Iterable[str], sound: Iterable[str]) -> Iterator[str]:
+    """Yield a name that Dagster takes for each file's, all different, and none that a sound study has."""
+    taken = set(sound)
     for name in names:
         plain = re.sub(r"[^A-Za-z0-9_]", "_", name)[:100] or "_"
         while plain in taken:

@@ -38,7 +38,9 @@ def location_defs(studies: Studies, *, environment: Environment) -> dg.Definitio
             parts.append(_study_defs(study))
         except NeuroscribeError as error:
             broken[study.name] = error
-    return dg.Definitions.merge(*parts, broken_defs(broken), _shared(environment, {}))
+    return dg.Definitions.merge(
+        *parts, broken_defs(broken, sound=studies.keys() - broken.keys()), _shared(environment, {})
+    )
 
 
 def _shared(environment: Environment, overrides: Mapping[str, Any]) -> dg.Definitions:

@@ -7,7 +7,7 @@ name that is there, brackets and all, is itself and no pattern.
 import re
 from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from upath import UPath
@@ -46,7 +46,9 @@ def _parted(pattern: str, where: Callable[[str], UPath]) -> tuple[str, list[str]
 def _names(folder: UPath, below: Sequence[str]) -> Iterator[str]:
     """Yield the files that match below a folder, by path from there."""
     if folder.protocol in ("", "file", "local"):
-        yield from (str(path.relative_to(folder)) for path in folder.glob("/".join(below)) if path.is_file())
+        # The system's own path: that of an address (file://) takes brackets above the glob for a pattern.
+        local = Path(folder.path)
+        yield from (str(path.relative_to(local)) for path in local.glob("/".join(below)) if path.is_file())
         return
     base = folder.path.rstrip("/") + "/"
     escaped = re.sub(r"([*?\[])", r"[\1]", base)

@@ -191,6 +191,11 @@ def test_a_broken_study_is_shown_with_its_message_beside_the_sound_ones(
     assert any(spec.key.path == ["mine", "scores"] for spec in defs.resolve_all_asset_specs())
 
 
+def test_a_broken_study_is_in_no_sound_study_s_group() -> None:
+    defs = broken_defs({"my-own": StudyError("x")}, sound=["my_own"])
+    assert [spec.group_name for spec in defs.resolve_all_asset_specs()] == ["my_own_"]
+
+
 def test_a_broken_study_does_not_materialise_and_says_why() -> None:
     defs = broken_defs({"mine": StudyError("mine.toml: unknown key `x`")})
     with dg.instance_for_test() as instance:

@@ -48,7 +48,7 @@ def _text(path: Path) -> str:
             data = file.read(LARGEST + 1)
         if len(data) > LARGEST:
             raise StudyError(f"{path}: is larger than {LARGEST:,} bytes, and no study is; correct it")
-        return data.decode("utf-8")
+        return data.decode("utf-8-sig")  # some editors put a mark before the text
     except OSError as error:
         raise StudyError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     except UnicodeDecodeError as error:

@@ -59,9 +59,12 @@ def explained(name: str, part: str, otherwise: str) -> Iterator[None]:
         if name in str(error):
             raise
         raise SubjectError(f"{name}: {error}") from error
-    except (NeuroscribeError, KeyboardInterrupt, SystemExit, GeneratorExit):
+    except NeuroscribeError:
         raise
-    except BaseException as error:  # a panic of the Rust library derives from no other class
+    except BaseException as error:
+        # A panic of the Rust library derives from no other class; neither do the interrupts of others.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         raise SubjectError(
             f"{name}: its {part} cannot be loaded ({_first_line(error)}); {_remedy(error, otherwise)}"
         ) from error

@@ -50,10 +50,12 @@ def check_folder(name: str, folder: Path) -> dict[str, Any]:
     if (folder / "adapter_config.json").exists():
         raise SubjectError(
             f"{name}: {folder} holds an adapter (adapter_config.json), whose base model lies elsewhere; merge"
-            " it into the base model (peft's merge_and_unload) and save that"
+            " it into the base model (peft's merge_and_unload) and save that, or remove adapter_config.json"
+            " where the weights are merged already"
         )
     for path in folder.glob("*.json"):
-        if not path.is_file():
+        # A link to nothing that begins with a dot is an open editor's lock.
+        if not path.name.startswith(".") and not path.is_file():
             raise _unreadable(name, path, "no file, but a folder, a device or a link to nothing")
     if _size(folder / "tokenizer.json") > LARGEST_TOKENIZER:
         raise _too_large(name, folder / "tokenizer.json")

@@ -197,6 +197,11 @@ def test_a_name_that_is_there_with_its_brackets_is_no_pattern(tmp_path: Path) ->
     assert names(tmp_path / "d[12].txt") == ["d1.txt", "d2.txt"]
 
 
+def test_an_address_of_this_disk_has_brackets_as_its_path_has(tmp_path: Path) -> None:
+    texts_in(tmp_path, "notes [2024]/a.txt")
+    assert names(f"file://{tmp_path}/notes [2024]/*.txt") == ["notes [2024]/a.txt"]
+
+
 def test_s3_has_hidden_names_and_brackets_as_a_disk_has(bucket) -> None:
     for name in ("a.txt", "._a.txt", ".git/b.txt", "c [1]/d.txt"):
         bucket.client.put_object(Bucket="neurons", Key=f"store/{name}", Body=name.encode())

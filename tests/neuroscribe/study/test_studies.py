@@ -314,6 +314,12 @@ def test_one_broken_file_takes_no_other_study_down(tmp_path: Path) -> None:
         chosen_study(studies, "yours")
 
 
+def test_a_mark_before_the_text_is_no_part_of_a_study(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + GOOD.encode())
+    assert list(read_studies(tmp_path)) == ["mine"]
+
+
 def test_files_that_editors_and_macos_leave_are_no_studies(tmp_path: Path) -> None:
     read(tmp_path, GOOD)
     (tmp_path / "._mine.toml").write_bytes(b"\x00\x05\x16\x07")

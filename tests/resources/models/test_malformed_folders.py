@@ -17,6 +17,7 @@ from neuroscribe.study.spec import SubjectSpec
 from neuroscribe.subject.subject import Subject
 from neuroscribe.testing.random_subjects import random_subject
 from neuroscribe.testing.tokenizers import byte_tokenizer
+from resources.models.faults import explained
 from resources.models.subject import SubjectModels
 
 
@@ -263,3 +264,17 @@ def test_the_whole_folder_opens(whole: Path) -> None:
     subject = opened(whole)
     assert subject.model.config.model_type == "llama"
     assert subject.tokenizer.encode("ab<|end|>") == [64, 65, *subject.tokenizer.encode("<|end|>")]
+
+
+def test_an_open_editor_s_lock_shuts_no_model_out(whole: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(whole, tmp_path / "model"))
+    (folder / ".#config.json").symlink_to("user@host.1:2")
+    assert opened(folder).revision == opened(whole).revision
+
+
+def test_an_interrupt_while_a_model_loads_is_no_fault_of_the_model() -> None:
+    class Interrupted(BaseException):
+        """As Dagster's, which derives from no Exception."""
+
+    with pytest.raises(Interrupted), explained("a", "model", "take another"):
+        raise Interrupted
