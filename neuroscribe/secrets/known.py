@@ -3,8 +3,8 @@
 A key is found as it is, with escapes of any kind (`spellings.py`), in base64 at any place, in hexadecimal
 digits, and in parts: eight characters of it in a row, or its beginning and end around asterisks or dots, as
 servers quote it. Short keys, and such as people write by hand, are found only whole, and no part that is made
-of words and numbers is: it occurs in ordinary text. A key that is no more than a word (`anything`) stays in
-what a model answers, for a changed answer is a wrong one.
+of words, or of numbers, is: it occurs in ordinary text. A key that is no more than a word (`anything`) stays
+in what a model answers, for a changed answer is a wrong one.
 """
 
 import base64
@@ -26,8 +26,8 @@ _PACKED_PART = 12
 """The same in base64, where four stand for three."""
 _RANDOM = 16
 """Characters from which on a key with letters and digits is one that was made by chance."""
-_ORDINARY = re.compile(r"[\W_]*(([A-Z]?[a-z]+|[A-Z]+|[0-9]+)([\W_]+|$))*", re.ASCII)
-"""Words and numbers, such as people write."""
+_ORDINARY = re.compile(r"[\W_]*(([A-Z]?[a-z]+|[A-Z]+)([\W_]+|$))*|[\W_0-9]*", re.ASCII)
+"""Words alone, or numbers alone, such as people write."""
 _WORD = re.compile(r"[\w.-]{1,15}", re.ASCII)
 """A key that a model may say by itself."""
 _LONGEST_PART = 64

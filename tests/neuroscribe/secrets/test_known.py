@@ -98,7 +98,7 @@ def test_a_key_that_a_person_made_up_is_blotted_out_whole_and_its_words_stay():
     assert blotted("first-secret-word, a secret-word first") == "[key], a secret-word first"
 
 
-def test_words_and_numbers_of_a_key_stay_where_they_are_no_part_of_it():
+def test_words_or_numbers_of_a_key_stay_where_they_are_no_part_of_it():
     know("research-cluster-key-2024")
     know("20240115-1234567890-ab1")
     text = "research on a research-cluster, research... since 20240115; sk-proj- 12345678 1234567890"
@@ -118,8 +118,8 @@ def test_a_key_that_is_a_word_changes_no_answer_and_is_in_no_message(
 
 
 def test_a_long_text_in_place_of_a_key_takes_no_time():
-    text = "all words and 7 numbers " * 200
-    assert list(Secret(text).spans(f"say {text}")) == [(4, 4 + len(text))]
+    text = "words alone " * 400 + "7"
+    assert set(Secret(text).spans(f"say {text}")) == {(4, 4 + len(text))}
 
 
 @pytest.mark.parametrize("dummy", ["", "EMPTY", "none", "no-key"])
