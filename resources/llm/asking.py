@@ -114,6 +114,7 @@ class Asking:
         tried: list[Request] = []
         learnt: set[str] = set()
         refusal: RejectedError | UnansweredError | None = None
+        unnamed: RejectedError | UnansweredError | None = None
         # Calls in flight may learn together: a request that has changed meanwhile is worth an attempt, too.
         # One that fails takes back what it learnt; no other may stumble over that, so each keeps its own.
         while (sent := request()) not in tried:
@@ -121,8 +122,10 @@ class Asking:
             try:
                 answer = await self.transport.answered(sent)
             except (RejectedError, UnansweredError) as error:
-                refusal = error
-                learnt |= self._refused(error, sent)
+                named = self._refused(error, sent)
+                # What has to do with none of the parts is the reason that the user needs.
+                refusal, unnamed = error, unnamed or (None if named else error)
+                learnt |= named
                 self.wire.refused |= learnt
             else:
                 if learnt:
@@ -131,7 +134,7 @@ class Asking:
                 return answer
         self.wire.refused -= learnt.difference(self.found.now.refused)
         assert refusal is not None, "every request is tried once"
-        raise refusal
+        raise unnamed or refusal
 
     def _refused(self, error: RejectedError | UnansweredError, sent: Request) -> set[str]:
         """Return what a server refuses, be it known by now; nothing where it names nothing that was sent."""
