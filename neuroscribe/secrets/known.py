@@ -2,12 +2,14 @@
 
 A key is found as it is, with escapes of any kind (`spellings.py`), in base64 at any place, in hexadecimal
 digits, and in parts: eight characters of it in a row, or its beginning and end around asterisks or dots, as
-servers quote it. Short keys, and such as people write by hand, are found only whole: their parts are words.
+servers quote it. Short keys, and such as people write by hand, are found only whole, and no part that is made
+of words, or of numbers, is: it occurs in ordinary text. A key that is no more than a word (`anything`) stays
+in what a model answers, for a changed answer is a wrong one.
 """
 
 import base64
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -24,6 +26,13 @@ _PACKED_PART = 12
 """The same in base64, where four stand for three."""
 _RANDOM = 16
 """Characters from which on a key with letters and digits is one that was made by chance."""
+_ORDINARY = re.compile(r"[\W_]*(([A-Z]?[a-z]+|[A-Z]+)([\W_]+|$))*|[\W_0-9]*", re.ASCII)
+"""Words alone, or numbers alone, such as people write."""
+_WORD = re.compile(r"[\w.-]{1,15}", re.ASCII)
+"""A key that a model may say by itself."""
+_LONGEST_PART = 64
+_END = 3
+"""Characters on each side of a mask that do not stand there by chance."""
 _MASK = re.compile(r"[*•·…]{2,}|\.{3,}|…|[xX]{4,}")
 _MOST_MASKS = 1000
 """Of one text, so that one of nothing but masks takes no longer than others."""
@@ -47,6 +56,11 @@ class Secret:
             yield from self._masked(plain)
 
     @cached_property
+    def is_word(self) -> bool:
+        """Whether it is so short and plain that a model may say it by itself."""
+        return bool(_WORD.fullmatch(self.text)) and _is_ordinary(self.text)
+
+    @cached_property
     def _is_random(self) -> bool:
         has = (str.isalpha, str.isdigit)
         return len(self.text) >= _RANDOM and all(any(map(kind, self.text)) for kind in has)
@@ -58,11 +72,10 @@ class Secret:
         plain = Spelling(self.text).plain
         if not self._is_random:
             return [(form, [(0, len(form))]) for form in (plain, *sorted(packed)) if len(form) >= _SHORTEST]
-        last = len(plain) - _PART
         ends = [
             (form, [(0, _PACKED_PART), (len(form) - _PACKED_PART, _PACKED_PART)]) for form in sorted(packed)
         ]
-        return [(plain, [(start, _PART) for start in {*range(0, last, _PART), last}]), *ends]
+        return [(plain, sorted(_telling_parts(plain))), *ends]
 
     def _masked(self, plain: str) -> Iterator[Span]:
         """Yield where the beginning and the end stand around a mask, as in `sk-abcd****wxyz`."""
@@ -74,8 +87,26 @@ class Secret:
             start, end = mask.span()
             before = next((n for n in lengths if plain.endswith(key[:n], 0, start)), 0)
             after = next((n for n in lengths if plain.startswith(key[-n:], end)), 0)
-            if before + after >= _PART:
+            # Ordinary text has words before an ellipsis as well.
+            is_quoted = min(before, after) >= _END or not _is_ordinary(key[:before] + key[len(key) - after :])
+            if before + after >= _PART and is_quoted:
                 yield start - before, end + after
+
+
+def _telling_parts(key: str) -> set[Span]:
+    """Return the places and lengths of parts that ordinary text does not have, at every eighth character."""
+    parts: set[Span] = set()
+    for start in range(0, len(key), _PART):
+        ends = range(start + _PART, min(start + _LONGEST_PART, len(key)) + 1)
+        end = next((end for end in ends if not _is_ordinary(key[start:end])), None if start else len(key))
+        parts |= {(start, end - start)} if end else set()
+    starts = range(len(key) - _PART, max(0, len(key) - _LONGEST_PART), -1)
+    start = next((start for start in starts if not _is_ordinary(key[start:])), 0)
+    return parts | {(start, len(key) - start)}
+
+
+def _is_ordinary(text: str) -> bool:
+    return _ORDINARY.fullmatch(text) is not None
 
 
 def _runs(plain: str, form: str, start: int, length: int) -> Iterator[Span]:
@@ -123,8 +154,11 @@ def know_variables(variables: Mapping[str, str]) -> None:
 
 
 def blotted(text: str) -> str:
-    """Return a text without the secrets of this process."""
-    known = tuple(_KNOWN.values())
+    """Return what a model answers without the secrets of this process, but for those that are words."""
+    return _without(text, [secret for secret in _KNOWN.copy().values() if not secret.is_word])
+
+
+def _without(text: str, known: Sequence[Secret]) -> str:
     if not known:
         return text
     spelling = Spelling(text)
@@ -138,7 +172,7 @@ def blotted(text: str) -> str:
 
 def without_secrets(text: str) -> str:
     """Return a message without the secrets of this process, and without those of any address in it."""
-    return hidden(blotted(text))
+    return hidden(_without(text, list(_KNOWN.copy().values())))
 
 
 def without_telling_causes(error: BaseException) -> BaseException:

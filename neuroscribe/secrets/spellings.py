@@ -5,6 +5,7 @@ another. Read so, a key is one run of characters, whatever mixture it came in.
 """
 
 import re
+from array import array
 from bisect import bisect_right
 
 _ESCAPE = re.compile(
@@ -18,7 +19,8 @@ class Spelling:
 
     def __init__(self, text: str) -> None:
         parts: list[str] = []
-        self._after, self._written = [0], [0]
+        # Arrays, for a hostile text is escapes all through.
+        self._after, self._written = array("q", [0]), array("q", [0])
         length = last = 0
         for escape in _ESCAPE.finditer(text):
             parts += text[last : escape.start()], _character(escape)

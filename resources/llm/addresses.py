@@ -38,8 +38,11 @@ def above(address: str, path: str) -> str | None:
 
 def is_same_server(here: str, there: str) -> bool:
     """Tell whether two addresses are those of one server, be it with encryption at the second only."""
-    one, other = urlsplit(here), urlsplit(there)
+    try:
+        one, other = urlsplit(here), urlsplit(there)
+        ports = tuple((each.scheme, each.port or _PORTS.get(each.scheme)) for each in (one, other))
+    except ValueError:  # no address, or a port beyond the last
+        return False
     if one.hostname != other.hostname:
         return False
-    ports = tuple((each.scheme, each.port or _PORTS.get(each.scheme)) for each in (one, other))
     return ports[0] == ports[1] or ports == tuple(_PORTS.items())

@@ -114,32 +114,36 @@ class Asking:
         tried: list[Request] = []
         learnt: set[str] = set()
         refusal: RejectedError | UnansweredError | None = None
+        unnamed: RejectedError | UnansweredError | None = None
         # Calls in flight may learn together: a request that has changed meanwhile is worth an attempt, too.
+        # One that fails takes back what it learnt; no other may stumble over that, so each keeps its own.
         while (sent := request()) not in tried:
             tried.append(sent)
             try:
                 answer = await self.transport.answered(sent)
             except (RejectedError, UnansweredError) as error:
-                refusal = error
-                learnt |= self._learn(error, sent)
+                named = self._refused(error, sent)
+                # What has to do with none of the parts is the reason that the user needs.
+                refusal, unnamed = error, unnamed or (None if named else error)
+                learnt |= named
+                self.wire.refused |= learnt
             else:
                 if learnt:
+                    self.wire.refused |= learnt
                     self.found.keep_refused(self.wire, learnt)
                 return answer
-        self.wire.refused -= learnt
+        self.wire.refused -= learnt.difference(self.found.now.refused)
         assert refusal is not None, "every request is tried once"
-        raise refusal
+        raise unnamed or refusal
 
-    def _learn(self, error: RejectedError | UnansweredError, sent: Request) -> set[str]:
-        """Leave out what a server refuses, and return it; nothing where it names nothing that was sent."""
+    def _refused(self, error: RejectedError | UnansweredError, sent: Request) -> set[str]:
+        """Return what a server refuses, be it known by now; nothing where it names nothing that was sent."""
         optional = self.wire.optional(sent)
         if isinstance(error, RejectedError):
             part = refused_part(error.said, error.sent, sent.body, optional)
         else:
             part = None if error.billed else refused_turns(str(error), optional)
-        new = {part} - self.wire.refused if part else set[str]()
-        self.wire.refused |= new
-        return new
+        return {part} if part else set()
 
     async def proven(self, question: Question) -> Reply:
         """Return the reply to a sample of what a run will ask; it is asked without a system where that helps.

@@ -64,7 +64,7 @@ async def read_answers(
     """
     answers, named, blank = Answers(), False, True
     async for line in _lines(parts, asked):
-        text = "" if line is None else blotted(line.decode(errors="replace"))
+        text = "" if line is None else blotted(line.decode("utf-8-sig", errors="replace"))
         entry = _object(text)
         name = entry.get("custom_id")
         blank, named = False, named or isinstance(name, str)

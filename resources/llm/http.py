@@ -29,8 +29,9 @@ _WHOLE = 5
 """Times `timeout_s` after which an answer must be whole: its parts may take `timeout_s` each, and servers may
 send a blank now and then to keep the connection while the model works.
 """
-_MOST_BYTES = 64 * 2**20
-"""Of an answer, unpacked; one that is well has far less than a hundredth of that."""
+_MOST_BYTES = 16 * 2**20
+"""Of an answer, unpacked; one that is well has far less than a tenth of that. Searched for secrets and
+read as JSON, one byte of a hostile answer takes up to fifty."""
 _OWN_HEADERS = {"accept-encoding": "gzip, deflate", "user-agent": f"neuroscribe/{__version__}"}
 _PACKINGS = ("gzip", "deflate", "br", "zstd")
 """What the HTTP client unpacks; the last two may grow without bound at one step, and are not asked for."""
@@ -247,7 +248,7 @@ async def read(response: "httpx2.Response", *, most: int = _MOST_BYTES) -> bytes
 async def parts(response: "httpx2.Response") -> AsyncIterator[bytes]:
     """Yield a body in parts, unpacked; raises UnansweredError where it is packed as was not asked for.
 
-    With what was asked for, 64 KiB become 64 MiB at most.
+    With what was asked for, a packed body grows a thousandfold at most.
     """
     sent = response.headers.get("content-encoding", "")
     packings = [name for name in sent.lower().replace(" ", "").split(",") if name in _PACKINGS]

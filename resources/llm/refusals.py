@@ -66,7 +66,10 @@ def refused_turns(said: str, optional: Collection[str]) -> str | None:
 def _named(field: str, said: str) -> int | None:
     """Return where a sentence names a field, and not just has its word in it; None where it does not."""
     quoted, placed = rf"['\"`\[(]{field}['\"`\])]", rf"(^|->\s*|;\s*|\w\.){field}\b|\b{field}\s*:"
-    found = re.search(rf"{quoted}|{placed}|{_BEFORE}{field}\b|\b{field}{_AFTER}", said, re.IGNORECASE)
+    # Words of other scripts stand around a field's name without a space; some sentences end with the name.
+    last = rf"[^\x00-\x7f]{field}\b|\b{field}[^\x00-\x7f]|:\s*{field}\W*$"
+    sentence = rf"{quoted}|{placed}|{last}|{_BEFORE}{field}\b|\b{field}{_AFTER}"
+    found = re.search(sentence, said, re.IGNORECASE | re.ASCII)
     return found.start() if found else None
 
 

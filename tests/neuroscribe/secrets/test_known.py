@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuroscribe.errors import LLMError, NeuroscribeError
-from neuroscribe.secrets.known import Secret, blotted, know, know_variables, without_telling_causes
+from neuroscribe.secrets import known
+from neuroscribe.secrets.known import (
+    Secret,
+    blotted,
+    know,
+    know_variables,
+    without_secrets,
+    without_telling_causes,
+)
 from neuroscribe.secrets.spellings import Spelling
 
 KEY = "sk-proj-Ab3dEf6hIj9l/nOp+Qr5tUvWx0Yz1Bc4"
@@ -88,6 +96,30 @@ def test_ordinary_text_stays_as_it_is(text: str):
 
 def test_a_key_that_a_person_made_up_is_blotted_out_whole_and_its_words_stay():
     assert blotted("first-secret-word, a secret-word first") == "[key], a secret-word first"
+
+
+def test_words_or_numbers_of_a_key_stay_where_they_are_no_part_of_it():
+    know("research-cluster-key-2024")
+    know("20240115-1234567890-ab1")
+    text = "research on a research-cluster, research... since 20240115; sk-proj- 12345678 1234567890"
+    assert blotted(text) == text
+    said = "research-cluster-key-2024 research-clu***key-2024 20240115-1234567890-ab1"
+    assert blotted(said) == "[key] [key] [key]"
+
+
+@pytest.mark.parametrize("word", ["anything", "not-needed", "postgres", "lm-studio", "12345678"])
+def test_a_key_that_is_a_word_changes_no_answer_and_is_in_no_message(
+    word: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(known, "_KNOWN", {})
+    know(word)
+    assert blotted(f"{word} else") == f"{word} else"
+    assert without_secrets(f"wrong: {word}") == "wrong: [key]"
+
+
+def test_a_long_text_in_place_of_a_key_takes_no_time():
+    text = "words alone " * 400 + "7"
+    assert set(Secret(text).spans(f"say {text}")) == {(4, 4 + len(text))}
 
 
 @pytest.mark.parametrize("dummy", ["", "EMPTY", "none", "no-key"])

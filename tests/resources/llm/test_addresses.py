@@ -86,6 +86,8 @@ def test_an_address_with_a_fragment_or_a_secret_is_refused(url: str):
         ("http://h:81/v1", False),
         ("https://h:8443/v1", False),
         ("http://h.evil/v1", False),
+        ("http://h:99999/v1", False),
+        ("http://[h/v1", False),
     ],
 )
 def test_a_server_is_a_scheme_a_host_and_a_port(there: str, same: bool):

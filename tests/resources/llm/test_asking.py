@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import random
 from collections.abc import Collection
 from itertools import pairwise
 from typing import Any
 
+import httpx2
 import pytest
 
 from neuroscribe.errors import LLMError
@@ -83,6 +85,38 @@ def test_calls_that_are_refused_together_all_go_on_without_it():
         replies = asyncio.run(crowd(opened(scripted)))
         assert [reply.status for reply in replies] == ["ok"] * 6
         assert len(scripted.calls) <= 18
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_call_that_fails_takes_nothing_from_those_that_learn_beside_it(seed: int):
+    waits, refuses = random.Random(seed), ["seed", "temperature", "max_tokens"]
+
+    async def answer(request: httpx2.Request) -> httpx2.Response:
+        await asyncio.sleep(0.01 * waits.random())
+        body = json.loads(request.content)
+        if refused := [name for name in refuses if name in body]:
+            return httpx2.Response(400, json={"error": {"param": refused[0]}})
+        if "long" in body["messages"][-1]["content"]:
+            return httpx2.Response(400, json={"error": {"message": "the context is exceeded"}})
+        message = {"message": {"content": "Yes."}, "finish_reason": "stop"}
+        return httpx2.Response(200, json={"choices": [message]})
+
+    async def crowd(server: OpenAIServer) -> list[str]:
+        async def said(text: str) -> str:
+            try:
+                turns = [Message("user", text)]
+                return (await server.reply(turns, max_tokens=9, temperature=0.0, seed=0)).status
+            except LLMError as error:
+                return str(error)
+
+        return await asyncio.gather(*(said(text) for text in ["long", "short"] * 20))
+
+    client = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
+    server = OpenAIServer("m", base_url="http://127.0.0.1:1/v1", http_client=client, concurrency=32)
+    said = asyncio.run(crowd(server))
+    assert said[1::2] == ["ok"] * 20
+    assert all("the context is exceeded" in each for each in said[::2])
+    assert server.asking.wire.refused == set(refuses) == set(server.asking.found.now.refused)
 
 
 def test_a_server_that_refuses_whatever_is_sent_is_asked_once_for_each_part_and_no_more():

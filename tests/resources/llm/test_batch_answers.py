@@ -49,6 +49,10 @@ def test_lines_are_read_whole_wherever_their_parts_end(size: int):
     assert found.passed_over == 2  # of "c", which was asked, nobody wants to know
 
 
+def test_a_mark_of_the_byte_order_takes_no_answer_away():
+    assert texts(read(b"\xef\xbb\xbf" + line("a") + b"\r\n" + line("b"))) == {"a": "wet", "b": "wet"}
+
+
 def test_the_first_of_two_answers_to_one_request_counts():
     assert texts(read(line("a", "first") + b"\n" + line("a", "second"))) == {"a": "first"}
     assert texts(Answers(dict(read_one("a", "first"))) | Answers(dict(read_one("a", "second")))) == {

@@ -122,7 +122,7 @@ def test_a_small_body_that_unpacks_to_a_large_one_is_not_read_to_its_end(status:
     bomb = ScriptedFault(status, bomb.body, bomb.headers)
     with ScriptedServer(Weather(), faults=[bomb]) as scripted:
         reply = asked(OpenAIServer("m", base_url=scripted.base_url, drive=Drive(max_retries=0)))
-    assert (reply.status, reply.raw) == ("failed", "no answer: a body of more than 64 MiB")
+    assert (reply.status, reply.raw) == ("failed", "no answer: a body of more than 16 MiB")
 
 
 @pytest.mark.parametrize(

@@ -216,8 +216,8 @@ def test_an_answer_that_is_larger_than_any_is_an_attempt_that_failed(status: int
 
     drive = Drive(max_retries=1)
     found, _, _ = asked(lambda _: httpx2.Response(status, content=swollen()), 1, drive=drive)
-    assert (found[0].status, found[0].raw) == ("failed", "no answer: a body of more than 64 MiB")
-    assert sum(sent) == 2 * (64 * 2**20 + 2**22)
+    assert (found[0].status, found[0].raw) == ("failed", "no answer: a body of more than 16 MiB")
+    assert sum(sent) == 2 * (16 * 2**20 + 2**22)
 
 
 def test_a_probe_that_is_cancelled_lets_another_one_try():
