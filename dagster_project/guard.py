@@ -8,9 +8,9 @@ hear; against those only a login helps (README.md).
 from collections.abc import Collection, Iterator
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 VARIABLE = "NEUROSCRIBE_UI_HOSTS"
@@ -29,7 +29,7 @@ class Guard:
         """Answer 403 with the reason, or let the app answer."""
         refusal = None if scope["type"] == "lifespan" else next(self._refusals(scope), None)
         if refusal is None:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, _unframed(send))
         elif scope["type"] == "websocket":
             await WebSocketClose(code=1008, reason=refusal)(scope, receive, send)
         else:
@@ -54,6 +54,17 @@ class Guard:
         except ValueError:
             return False
         return parts.scheme in ("http", "https") and parts.netloc.lower() in self._hosts
+
+
+def _unframed(send: Send) -> Send:
+    """Add to every answer that pages of others may not hold it in a frame, where they could lead clicks."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message)["x-frame-options"] = "SAMEORIGIN"
+        await send(message)
+
+    return sending
 
 
 def _is_visit(scope: Scope, headers: Headers) -> bool:

@@ -41,6 +41,22 @@ def answer(
     return sent[1]["body"].decode().strip()
 
 
+def test_no_page_of_others_may_hold_an_answer_in_a_frame() -> None:
+    sent: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"the page"})
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"host", b"127.0.0.1:3000")]}
+    asyncio.run(Guard(app, hosts_at(3000, []))(scope, None, send))
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+    assert sent[0]["headers"] == [(b"x-frame-options", b"SAMEORIGIN")]
+
+
 @pytest.mark.parametrize(
     ("request_", "headers"),
     [

@@ -29,8 +29,12 @@ class PromptTokens:
     @cached_property
     def opening(self) -> list[int]:
         """What the tokenizer puts before every text: for some models a token they cannot do without."""
-        begin = getattr(self._tokenizer, "bos_token_id", None)
-        return [begin] if begin is not None and self._tokenizer.encode("")[:1] == [begin] else []
+        # Whether it is called the beginning of a sequence, not every folder says.
+        begin = self._tokenizer.encode("")[:1]
+        if not begin or begin != self._tokenizer.encode("0")[:1]:
+            return []
+        named = {self._tokenizer.bos_token_id, *self._tokenizer.added_tokens_decoder}
+        return begin if named.issuperset(begin) else []
 
     def text(self, text: str) -> list[int]:
         """Return the ids of a piece of running text; text that looks like a special token stays text."""

@@ -15,7 +15,11 @@ _USERINFO = re.compile(
 )
 _PARAMETER = re.compile(rf"(?<=[?&;#])(?P<name>[\w%.~-]{{1,99}})=(?P<secret>[^&;#{_END}]+)")
 _WORDS = frozenset(["auth", "authorization", "credential", "credentials", "jwt", "pwd", "passwd", "sig"])
-_ENDINGS = ("key", "keyid", "token", "secret", "password", "signature")
+_ENDINGS = ("token", "secret", "password", "signature")
+_KEY = re.compile(
+    r"(.*(api|app|access|account|auth|client|license|private|secret|shared|subscription))?key(id)?"
+)
+"""Others are keys to sort by, or monkeys."""
 _LONGEST_NAME = 8
 """Characters of a name without a password: `git@host` tells no secret, while a longer one may be a token."""
 _REMEDY = (
@@ -69,4 +73,6 @@ def _is_secret(name: str) -> bool:
     """Tell whether a parameter's name says that its value is a secret, as in `X-Amz-Signature`, `apiKey`."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", unquote(name)).lower()
     words = re.split(r"[^a-z0-9]+", spaced)
-    return any(word in _WORDS or word.endswith(_ENDINGS) for word in words)
+    if any(word in _WORDS or word.endswith(_ENDINGS) for word in words):
+        return True
+    return _KEY.fullmatch("".join(words)) is not None

@@ -3,8 +3,8 @@
 A key is found as it is, with escapes of any kind (`spellings.py`), in base64 at any place, in hexadecimal
 digits, and in parts: eight characters of it in a row, or its beginning and end around asterisks or dots, as
 servers quote it. Short keys, and such as people write by hand, are found only whole, and no part that is made
-of words, or of numbers, is: it occurs in ordinary text. A key that is no more than a word (`anything`) stays
-in what a model answers, for a changed answer is a wrong one.
+of words, or of numbers, is: it occurs in ordinary text. What a model answers loses only what was made by
+chance, and keys that were sent and are more than a word (`anything`): a changed answer is a wrong one.
 """
 
 import base64
@@ -46,6 +46,8 @@ class Secret:
     """One key or password."""
 
     text: str
+    is_sent: bool = False
+    """Whether servers are told it, so that their answers may quote it."""
 
     def spans(self, plain: str) -> Iterator[Span]:
         """Yield where a text, whose escapes are read, holds the secret or too much of it."""
@@ -56,9 +58,10 @@ class Secret:
             yield from self._masked(plain)
 
     @cached_property
-    def is_word(self) -> bool:
-        """Whether it is so short and plain that a model may say it by itself."""
-        return bool(_WORD.fullmatch(self.text)) and _is_ordinary(self.text)
+    def is_quoted(self) -> bool:
+        """Whether an answer that holds it quotes it: a model may say by itself what is short and plain."""
+        is_word = bool(_WORD.fullmatch(self.text)) and _is_ordinary(self.text)
+        return self._is_random or (self.is_sent and not is_word)
 
     @cached_property
     def _is_random(self) -> bool:
@@ -137,10 +140,10 @@ def _in_base64(text: str) -> Iterator[str]:
 _KNOWN: dict[str, Secret] = {}
 
 
-def know(secret: str) -> None:
+def know(secret: str, *, is_sent: bool = True) -> None:
     """Take note of a key or password of this process; what is too short to be one is passed over."""
-    if len(secret) >= _SHORTEST:
-        _KNOWN.setdefault(secret, Secret(secret))
+    if len(secret) >= _SHORTEST and (secret not in _KNOWN or is_sent):
+        _KNOWN[secret] = Secret(secret, is_sent)
 
 
 def know_variables(variables: Mapping[str, str]) -> None:
@@ -148,14 +151,14 @@ def know_variables(variables: Mapping[str, str]) -> None:
     for name, value in variables.items():
         # A variable may name the file of a key instead.
         if _KEYS_VARIABLE.search(name.upper()) and not value.startswith(("/", "~", ".")):
-            know(value.strip())
+            know(value.strip(), is_sent=False)
         for password in passwords_in(value):
-            know(password)
+            know(password, is_sent=False)
 
 
 def blotted(text: str) -> str:
-    """Return what a model answers without the secrets of this process, but for those that are words."""
-    return _without(text, [secret for secret in _KNOWN.copy().values() if not secret.is_word])
+    """Return what a model answers without the secrets of this process that it can only have been told."""
+    return _without(text, [secret for secret in _KNOWN.copy().values() if secret.is_quoted])
 
 
 def _without(text: str, known: Sequence[Secret]) -> str:

@@ -83,7 +83,7 @@ class ScriptedServer:
         self._script, self._model, self._api_key = script, model, api_key
         self._dialect: Dialect = dialect
         self._json_forms, self._most_logprobs = json_forms, most_logprobs
-        self._batches, self._refuses = batches, refuses
+        self._batches, self.refuses = batches, refuses
         self._lock = threading.Lock()
         self._in_work = 0
         self._closing = threading.Event()
@@ -163,7 +163,7 @@ class ScriptedServer:
     def _refusal(self, body: dict[str, Any]) -> str:
         """Return why this server does not take a request, if it does not."""
         roles = [turn["role"] for turn in body.get("messages", ())]
-        if refused := next((name for name in self._refuses if name in {*body, *roles}), ""):
+        if refused := next((name for name in self.refuses if name in {*body, *roles}), ""):
             return "System role not supported" if refused == "system" else f"Unknown parameter: '{refused}'."
         form = cast(dict[str, Any], body.get("response_format") or {}).get("type")
         if form and form not in self._json_forms:

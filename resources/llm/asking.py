@@ -7,7 +7,7 @@ tried anew before it, for another server may stand at the address by then.
 import copy
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields, replace
 from functools import partial
 from typing import Any
@@ -51,6 +51,20 @@ class Found:
     def is_proven(self, name: str) -> bool:
         """Tell whether something has worked for this object, and not in an earlier run alone."""
         return name in self._proven
+
+    @contextmanager
+    def tried_anew(self) -> Iterator[None]:
+        """Ask without what was learnt of refused parts, and keep what is learnt instead unless that fails."""
+        before, self.now = self.now, replace(self.now, refused=())
+        self._endpoint.wire.refused = frozenset()
+        try:
+            yield
+        except BaseException:
+            self.record(refused=tuple(before.refused))
+            self._endpoint.wire.refused = frozenset(before.refused)
+            raise
+        if before.refused and not self.now.refused and self._calls is not None:
+            self._calls.put(self._key, asdict(self.now))
 
     def keep_refused(self, wire: Wire, learnt: set[str]) -> None:
         """Keep what a server was found not to take, and tell it: without a seed nothing comes twice."""

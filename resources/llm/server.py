@@ -119,8 +119,15 @@ class Server:
         What has worked for this object is not asked again. A list of models would prove less: some servers
         give it to anyone, others to no restricted key, and several serve names that they do not list.
         """
+        if self._proven:
+            await self._prove(samples)
+            return
+        with self.asking.found.tried_anew():
+            await self._prove(samples or (SAY_YES,))
+
+    async def _prove(self, samples: Sequence[Sample]) -> None:
         asking = self.asking.hasty()
-        for sample in samples or (SAY_YES,):
+        for sample in samples:
             if sample.form not in self._proven:
                 reply = await asking.proven(_question(sample))
                 if reply.status == "failed":

@@ -33,7 +33,7 @@ INNOCENT = [
     "http://[::1]:8000/a@b",
     "https://host:8000/accounts/@cf/model",
     "https://host/v1?api-version=2025-01-01",
-    "https://host/?keyboard=de&max_tokens=7",
+    "https://host/?keyboard=de&max_tokens=7&sort_key=name&partition-key=3&monkey=1",
     "see ssh://git@host/x, or write to me@host",
     "folder/key=value/*.txt",
     "",

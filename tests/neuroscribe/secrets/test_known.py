@@ -117,6 +117,14 @@ def test_a_key_that_is_a_word_changes_no_answer_and_is_in_no_message(
     assert without_secrets(f"wrong: {word}") == "wrong: [key]"
 
 
+@pytest.mark.parametrize("value", ["<|endoftext|>", "words for", "timestamp", "and some more words"])
+def test_a_variable_that_is_called_like_a_key_changes_no_answer(value: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(known, "_KNOWN", {})
+    know_variables({"BOS_TOKEN": value})
+    assert blotted(f"{value} else") == f"{value} else"
+    assert without_secrets(f"wrong: {value}") == "wrong: [key]"
+
+
 def test_a_long_text_in_place_of_a_key_takes_no_time():
     text = "words alone " * 400 + "7"
     assert set(Secret(text).spans(f"say {text}")) == {(4, 4 + len(text))}
@@ -156,7 +164,7 @@ def test_keys_and_passwords_of_the_environment_are_known_and_other_variables_are
         }
     )
     said = "tok-4711-0815-2342-abc wJalrXUtnFEMI/K7MDENG+bPxRfiCYEX proxy-pa$sword"
-    assert blotted(said) == "[key] [key] [key]"
+    assert without_secrets(said) == "[key] [key] [key]"
     assert blotted("/etc/tokens/hf /run/secrets/the-token qwertzuiop") == (
         "/etc/tokens/hf /run/secrets/the-token qwertzuiop"
     )

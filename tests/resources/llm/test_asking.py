@@ -271,3 +271,25 @@ def test_half_an_answer_teaches_nothing_of_forms_or_parts():
         assert (reply.status, len(scripted.calls)) == ("failed", 1)
         assert server.asking.found.now.json_schema is None
         assert server.asking.wire.refused == frozenset()
+
+
+def test_a_check_tries_anew_what_was_refused_once_for_another_server_may_stand_there_by_now():
+    calls = MemoryCalls()
+    with ScriptedServer(Weather()) as scripted:
+        for refuses in (["seed", "temperature"], ["seed"], []):
+            scripted.refuses = refuses
+            server = opened(scripted, calls=calls)
+            asyncio.run(server.check())
+            assert server.asking.wire.refused == set(refuses)
+            assert list(opened(scripted, calls=calls).asking.found.now.refused) == refuses
+
+
+def test_what_was_learnt_stays_where_a_check_fails():
+    calls = MemoryCalls()
+    with ScriptedServer(Weather(), refuses=["seed"]) as scripted:
+        asyncio.run(opened(scripted, calls=calls).check())
+        scripted.faults = [ScriptedFault.error(401, "no such key")]
+        server = opened(scripted, calls=calls)
+        with pytest.raises(LLMError, match="no such key"):
+            asyncio.run(server.check())
+        assert server.asking.wire.refused == {"seed"} == set(server.asking.found.now.refused)
