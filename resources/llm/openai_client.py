@@ -1,6 +1,6 @@
 """The `openai` client, all of whose requests go through ours.
 
-By itself it reads a dozen variables of the environment, sends some of them as headers to whatever server it
+By itself it reads variables of the environment, sends some of them as headers to whatever server it
 is pointed at, follows redirects, and reads bodies of any size. It knows the forms of files, jobs and pages.
 """
 
