@@ -18,7 +18,7 @@ from neuroscribe.ports.replies import Message, Reply, Usage
 from neuroscribe.ports.silent import Silent
 from neuroscribe.ports.stores import CallStore, Progress
 from resources.llm.faults import Endpoint, RejectedError, UnansweredError, WithheldError
-from resources.llm.refusals import SYSTEM, refused_part, refused_turns
+from resources.llm.refusals import SYSTEM, part_at_fault, refused_part
 from resources.llm.transport import Transport
 from resources.llm.wires import Body, PromptStyle, Question, Request, SchemaForm, Wire, failed, mapping
 
@@ -156,7 +156,7 @@ class Asking:
         if isinstance(error, RejectedError):
             part = refused_part(error.said, error.sent, sent.body, optional)
         else:
-            part = None if error.billed else refused_turns(str(error), optional)
+            part = None if error.billed else part_at_fault(str(error), optional)
         return {part} if part else set()
 
     async def proven(self, question: Question) -> Reply:

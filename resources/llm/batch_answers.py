@@ -105,7 +105,7 @@ async def _lines(parts: AsyncIterator[bytes], asked: Asked) -> AsyncIterator[byt
 def _reply(entry: Mapping[str, Any], line: str, wire: Wire, prices: Prices) -> Reply:
     response = mapping(entry.get("response"))
     answer = mapping(response.get("body"))
-    if response.get("status_code") == 200 and not entry.get("error"):
+    if response.get("status_code") in (200, "200") and not entry.get("error"):
         with suppress(RecursionError):
             body = Body(json.dumps(answer))
             return wire.reply(body, wire.usage(body, prices))

@@ -25,6 +25,7 @@ _ABOUT = {
 }
 """By what a sentence about a part that is no field of the request is known."""
 _OF_TEMPLATE = re.compile(r"jinja|chat[ _]template|roles? must alternate|\bsystem role", re.IGNORECASE)
+_UNEXPECTED = re.compile(r"unexpected keyword argument ['\"`]?(\w+)")
 _TOO_MUCH = re.compile(r"too (large|long|high|big|many)|at most|maximum|exceed|less than|<=", re.IGNORECASE)
 """The field is known, then, and the study asks for too much."""
 _PLACES = ("param", "parameter", "field", "property", "loc", "location", "path")
@@ -55,11 +56,13 @@ def refused_part(said: str, error: object, body: Mapping[str, Any], optional: Se
     return next((name for name in optional if name in _ABOUT and _ABOUT[name].search(said)), None)
 
 
-def refused_turns(said: str, optional: Collection[str]) -> str | None:
-    """Return the system role where a server's own fault is that of a template that does not know it.
+def part_at_fault(said: str, optional: Collection[str]) -> str | None:
+    """Return the part of a request that a server's own fault names: a template without a system, a keyword.
 
     llama.cpp and others answer so with HTTP 500; words that any fault may have are not enough there.
     """
+    if keyword := _UNEXPECTED.search(said):
+        return keyword[1] if keyword[1] in optional else None
     return SYSTEM if SYSTEM in optional and _OF_TEMPLATE.search(said) else None
 
 

@@ -8,7 +8,7 @@ import pytest
 from neuroscribe.ports.replies import Message
 from resources.llm.anthropic_wire import MessagesWire
 from resources.llm.openai_wire import ChatWire, CompletionWire
-from resources.llm.refusals import refused_part, refused_turns
+from resources.llm.refusals import part_at_fault, refused_part
 from resources.llm.wires import Question
 
 TURNS = [Message("system", "Be brief."), Message("user", "What are \"seed\" and 'temperature' here?")]
@@ -128,6 +128,12 @@ def test_what_every_request_needs_is_never_left_out():
 
 def test_of_a_servers_own_faults_those_of_a_template_alone_are_about_turns():
     said = "HTTP 500: Jinja Exception: System role not supported"
-    assert refused_turns(said, ["system role"]) == "system role"
-    assert refused_turns(said, ["seed"]) is None
-    assert refused_turns("HTTP 500: the system is busy, no message was read", ["system role"]) is None
+    assert part_at_fault(said, ["system role"]) == "system role"
+    assert part_at_fault(said, ["seed"]) is None
+    assert part_at_fault("HTTP 500: the system is busy, no message was read", ["system role"]) is None
+
+
+def test_a_fault_of_a_server_that_names_a_keyword_means_that_part_of_what_was_sent():
+    said = "HTTP 500: TypeError: generate() got an unexpected keyword argument 'seed'"
+    assert part_at_fault(said, ["temperature", "seed"]) == "seed"
+    assert part_at_fault(said, ["temperature"]) is None
