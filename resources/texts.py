@@ -22,7 +22,6 @@ from neuroscribe.errors import CorpusError
 from neuroscribe.fingerprint import fingerprint
 from neuroscribe.ports.sources import CorpusSource
 from neuroscribe.ports.stores import Progress
-from neuroscribe.secrets.addresses import fault_of
 from neuroscribe.study.spec import CorpusSpec
 from neuroscribe.text.corpus import Document
 from resources.globs import matching_files
@@ -53,8 +52,6 @@ class TextFiles:
     """The documents of .txt files (one each), .jsonl lines or .parquet rows that a path or glob names."""
 
     def __init__(self, pattern: str, *, text_column: str, endpoint_url: str | None = None):
-        if fault := fault_of(pattern):
-            raise CorpusError(f"corpus.files = {fault}")
         self._pattern = pattern
         self._about = f"corpus.files = {pattern!r}"
         self._text_column = text_column

@@ -76,12 +76,20 @@ def test_a_secret_in_an_address_of_the_environment_is_refused_before_dagster_sho
 
 
 def test_stores_and_texts_are_not_opened_at_addresses_with_a_secret() -> None:
-    for opened, kind in (
-        (lambda: Files("s3://AKIA:HUSH@bucket"), StoreError),
-        (lambda: Files("s3://bucket", endpoint_url="http://me:HUSH@minio"), StoreError),
-        (lambda: TextFiles("s3://AKIA:HUSH@bucket/*.txt", text_column="text"), CorpusError),
+    for opened, setting, kind in (
+        (lambda: Files("s3://AKIA:HUSH@bucket"), "NEUROSCRIBE_STORE", StoreError),
+        (
+            lambda: Files("s3://bucket", endpoint_url="http://me:HUSH@minio"),
+            "NEUROSCRIBE_S3_ENDPOINT",
+            StoreError,
+        ),
+        (
+            lambda: TextFiles("s3://AKIA:HUSH@bucket/*.txt", text_column="text").paths,
+            "corpus.files",
+            CorpusError,
+        ),
     ):
-        with pytest.raises(kind, match="take it out") as refused:
+        with pytest.raises(kind, match=f"{setting} = .*take it out") as refused:
             opened()
         assert "HUSH" not in str(refused.value)
 

@@ -46,9 +46,9 @@ def place(
     Raises an error of the kind about the setting `about` for an address of another scheme, and for one that
     is none.
     """
-    for text in (str(address), endpoint_url or ""):
+    for name, text in ((about, str(address)), ("NEUROSCRIBE_S3_ENDPOINT", endpoint_url or "")):
         if fault := fault_of(text):
-            raise kind(f"{about} = {fault}")
+            raise kind(f"{name} = {fault}")
     scheme, mark, _ = str(address).partition("://")
     try:
         if not mark:

@@ -14,18 +14,9 @@ from resources.llm.batches import BatchedServer
 from resources.llm.openai_wire import ChatWire
 from resources.llm.server import AnthropicServer, OpenAIServer
 from resources.llm.transport import Drive
+from tests.resources.llm.weather import Weather
 
 PATH = "/chat/completions"
-
-
-class Weather:
-    """Says one sentence about everything."""
-
-    def reply(self, prompt: str) -> str:
-        return " words for weather"
-
-    def digits(self, explanation: str, tokens: list[str]) -> list[int]:
-        return [0] * len(tokens)
 
 
 def opened(url: str, **options: object) -> OpenAIServer:

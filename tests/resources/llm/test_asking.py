@@ -19,20 +19,11 @@ from resources.llm.openai_wire import ChatWire
 from resources.llm.server import OpenAIServer
 from resources.llm.transport import Drive
 from resources.llm.wires import Question
+from tests.resources.llm.weather import Weather
 
 QUESTION = [Message("system", "Be brief."), Message("user", "Rain?")]
 PARTS = {"temperature", "seed", "max_tokens", "max_completion_tokens"}
 JINJA = "Jinja Exception: Conversation roles must alternate user/assistant/user/assistant/..."
-
-
-class Weather:
-    """Says one thing about everything."""
-
-    def reply(self, prompt: str) -> str:
-        return "words for weather\nand more"
-
-    def digits(self, explanation: str, tokens: list[str]) -> list[int]:
-        return [0] * len(tokens)
 
 
 def opened(scripted: ScriptedServer, retries: int = 0, **options: Any) -> OpenAIServer:
@@ -150,7 +141,7 @@ def test_a_template_that_refuses_a_system_gets_its_text_at_the_head_of_the_quest
 
 
 def test_a_text_model_whose_server_knows_no_stop_is_read_to_the_end_of_its_line():
-    with ScriptedServer(Weather(), refuses=["stop"]) as scripted:
+    with ScriptedServer(Weather("words for weather\nand more"), refuses=["stop"]) as scripted:
         reply = asked(opened(scripted, prompt_style="completion"))
     assert (reply.text, reply.status) == ("words for weather", "ok")
 

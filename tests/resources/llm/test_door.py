@@ -24,22 +24,13 @@ from resources.llm.faults import UnansweredError, WithheldError, of_body
 from resources.llm.server import AnthropicServer, OpenAIServer
 from resources.llm.transport import Drive
 from tests.resources.llm.virtual import TimedServer, server
+from tests.resources.llm.weather import Weather
 
 HEADERS = {
     "host", "accept", "accept-encoding", "authorization", "connection", "content-length", "content-type",
     "user-agent",
 }  # fmt: skip
 KEY = "sk-4711-very-secret-0815"
-
-
-class Weather:
-    """Says one sentence about everything."""
-
-    def reply(self, prompt: str) -> str:
-        return " words for weather"
-
-    def digits(self, explanation: str, tokens: list[str]) -> list[int]:
-        return [0] * len(tokens)
 
 
 def asked(server: OpenAIServer | AnthropicServer | BatchedServer) -> Reply:

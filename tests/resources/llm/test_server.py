@@ -18,19 +18,10 @@ from resources.llm.prices import Prices
 from resources.llm.server import OpenAIServer
 from resources.llm.transport import Drive
 from resources.llm.wires import Body
+from tests.resources.llm.weather import Weather
 
 KEY = "sk-very-secret-0123456789"
 QUESTION = [Message("user", "What do rain and snow share?"), Message("assistant", "Explanation:")]
-
-
-class Weather:
-    """Says one sentence about everything."""
-
-    def reply(self, prompt: str) -> str:
-        return " words for weather"
-
-    def digits(self, explanation: str, tokens: list[str]) -> list[int]:
-        return [0] * len(tokens)
 
 
 def asked(server: OpenAIServer) -> Reply:

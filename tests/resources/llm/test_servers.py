@@ -10,18 +10,9 @@ from neuroscribe.study.spec import LLMSpec
 from neuroscribe.testing.servers import ScriptedServer
 from resources.llm.opening import LLMServers
 from resources.llm.server import Server
+from tests.resources.llm.weather import Weather
 
 SPEC = LLMSpec(model="m", provider="openai", prompt_style="completion", base_url="http://127.0.0.1:1/v1")
-
-
-class Weather:
-    """Says one sentence about everything."""
-
-    def reply(self, prompt: str) -> str:
-        return " words for weather"
-
-    def digits(self, explanation: str, tokens: list[str]) -> list[int]:
-        return [0] * len(tokens)
 
 
 def asked(server: Server) -> Reply:
