@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
+import polars as pl
 
 from neuroscribe.evidence.drawn import STRATA
 from neuroscribe.evidence.exemplars import Neuron
@@ -74,7 +75,7 @@ class Sequentially:
         if width is None or len(known) < FEWEST_SEQUENCES or names != {name for name, _ in task.strata.values()}:
             return False
         row = self.evidence.tables["explanations"].row(
-            by_predicate=self.evidence.tables["explanations"]["explanation_id"] == task.explanation_id, named=True
+            by_predicate=pl.col("explanation_id") == task.explanation_id, named=True
         )
         population = self.evidence.population(row, task.split)
         truth = population.truth[population.places(tuple(known))]
