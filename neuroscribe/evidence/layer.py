@@ -140,7 +140,7 @@ class LayerEvidence:
 
     def _truth(self, index: int, polarity: int) -> Kept:
         if index not in self._sampled:
-            return Kept(np.zeros(0, dtype=np.int64), np.zeros((0, 0)))
+            return Kept(np.zeros(0, dtype=np.int64), np.zeros((0, self._corpus.tokens.shape[1])))
         rows = self._sampled[index]
         values = rows["activations"].explode().to_numpy().astype(np.float64).reshape(len(rows), -1)
         ids = rows["sequence_id"].to_numpy().astype(np.int64)
