@@ -1,6 +1,7 @@
 """The evidence of one layer: what its tables say of each neuron, read off once and handed to every stage."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -10,8 +11,14 @@ from jaxtyping import Bool, Float, Int
 
 from neuroscribe.evidence.controls import controls
 from neuroscribe.evidence.drawn import Drawn
-from neuroscribe.evidence.exemplars import Exemplars, Neuron, by_neuron, scored_exemplars
-from neuroscribe.evidence.lookup import looked_up
+from neuroscribe.evidence.exemplars import (
+    Exemplars,
+    Neuron,
+    by_neuron,
+    explained_side,
+    scored_exemplars,
+)
+from neuroscribe.evidence.lookup import left_out_lookup
 from neuroscribe.evidence.population import Population, in_half
 from neuroscribe.evidence.sample import sampled_neurons, set_aside
 from neuroscribe.evidence.simulations import Simulations
@@ -23,6 +30,15 @@ from neuroscribe.text.corpus import TokenBytes
 
 CONTROL_TOPS = 2
 """Top exemplars of a neuron on which controls are held against it."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a neuron does on all sequences that were kept of it, ascending by id; none for one unsampled."""
+
+    sequence_ids: Int[np.ndarray, " sequence"]
+    values: Float[np.ndarray, "sequence token"]
+    """Activation on the explained side."""
 
 
 class LayerEvidence:
@@ -44,6 +60,8 @@ class LayerEvidence:
         self._neurons = neurons
         self._exemplars: dict[tuple[Neuron, str], Exemplars] = {}
         self._populations: dict[tuple[Any, ...], Population] = {}
+        self._kept: dict[Neuron, Kept] = {}
+        self._ceilings: dict[Neuron, Float[np.ndarray, "sequence token"]] = {}
 
     @cached_property
     def neurons(self) -> tuple[Neuron, ...]:
@@ -84,14 +102,32 @@ class LayerEvidence:
         """Return a neuron's rows of TOKEN_LOOKUP, sorted by token; none for one outside the sample."""
         return self._lookup.get(neuron, self.tables["token_lookup"].clear())
 
+    def truth(self, neuron: Neuron) -> Kept:
+        """Return a neuron's activations on all sequences that were kept of it."""
+        if neuron not in self._kept:
+            self._kept[neuron] = self._truth(*neuron)
+        return self._kept[neuron]
+
+    def ceiling(self, neuron: Neuron) -> Float[np.ndarray, "sequence token"]:
+        """Return what the tokens alone let one expect, on the sequences of `truth`.
+
+        Each sequence is read by token means over all other documents: see `left_out_lookup`.
+        """
+        if neuron not in self._ceilings:
+            kept = self.truth(neuron)
+            place = np.searchsorted(self._corpus.sequence_ids, kept.sequence_ids)
+            tokens, documents = self._corpus.tokens[place], self._corpus.documents[place]
+            self._ceilings[neuron] = left_out_lookup(tokens, kept.values, documents)
+        return self._ceilings[neuron]
+
     def looked_up(
         self, neuron: Neuron, sequence_ids: Sequence[int]
     ) -> Float[np.ndarray, "sequence token"] | None:
-        """Return the token-lookup table read on some sequences; None for a neuron that has none."""
-        if neuron not in self._lookup or not sequence_ids:
+        """Return the ceiling on some sequences; None where the neuron or one of them was not kept."""
+        kept, wanted = self.truth(neuron).sequence_ids, np.array(sequence_ids, dtype=np.int64)
+        if not len(wanted) or not np.isin(wanted, kept).all():
             return None
-        tokens = np.array([self.tokens.ids[sequence] for sequence in sequence_ids])
-        return looked_up(self._lookup[neuron], tokens)
+        return self.ceiling(neuron)[np.searchsorted(kept, wanted)]
 
     def explanations(self, explainer: str) -> list[dict[str, Any]]:
         """Return an explainer's rows of EXPLANATIONS by neuron, polarity and candidate."""
@@ -240,6 +276,30 @@ class LayerEvidence:
     def _records(self) -> dict[Neuron, pl.DataFrame]:
         return by_neuron(self.tables["neuron_records"])
 
+    def _truth(self, index: int, polarity: int) -> Kept:
+        if index not in self._sampled:
+            return Kept(np.zeros(0, dtype=np.int64), np.zeros((0, self._corpus.tokens.shape[1])))
+        rows = self._sampled[index]
+        values = rows["activations"].explode().to_numpy().astype(np.float64).reshape(len(rows), -1)
+        ids = rows["sequence_id"].to_numpy().astype(np.int64)
+        return Kept(ids, explained_side(values, polarity, self.study.polarities))
+
+    @cached_property
+    def _sampled(self) -> dict[int, pl.DataFrame]:
+        parts = self.tables["sampled_activations"].sort("neuron", "sequence_id").partition_by(
+            "neuron", as_dict=True, maintain_order=True
+        )
+        return {int(key[0]): rows for key, rows in parts.items()}
+
+    @cached_property
+    def _corpus(self) -> "_Corpus":
+        sequences = self.tables["corpus/sequences"].sort("sequence_id")
+        return _Corpus(
+            sequences["sequence_id"].to_numpy().astype(np.int64),
+            np.array(sequences["token_ids"].to_list()),
+            sequences["document_id"].to_numpy().astype(np.int64),
+        )
+
     @cached_property
     def _lookup(self) -> dict[Neuron, pl.DataFrame]:
         return by_neuron(self.tables["token_lookup"])
@@ -251,3 +311,12 @@ class LayerEvidence:
         for row in ordered.iter_rows(named=True):
             rows.setdefault(row["explainer"], []).append(row)
         return rows
+
+
+@dataclass(frozen=True)
+class _Corpus:
+    """The corpus as arrays, ascending by sequence id."""
+
+    sequence_ids: Int[np.ndarray, " sequence"]
+    tokens: Int[np.ndarray, "sequence token"]
+    documents: Int[np.ndarray, " sequence"]
