@@ -112,7 +112,7 @@ class CaptureSpec(Section):
     )
     lookup_gib: Annotated[float, Field(gt=0)] = Field(
         default=4.0,
-        description="memory for one run's token-lookup tables; limits layers per run, not results",
+        description="without effect: it limited token-lookup sums, which a capture no longer takes",
     )
 
     @model_validator(mode="after")
@@ -129,6 +129,11 @@ class CaptureSpec(Section):
 class SampleSpec(Section):
     """Which neurons are explained; all neurons are captured."""
 
+    sequences: Positive | Literal["all"] = Field(
+        default="all",
+        description="sequences on which all activations of the explained neurons are kept: all, or a seeded"
+        " draw of so many, which estimates stand on then",
+    )
     layers: Annotated[tuple[int, ...], FromList] | Literal["all"] = Field(
         default="all", description="layers that the default job and the nightly schedule explain"
     )

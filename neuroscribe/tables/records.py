@@ -41,6 +41,11 @@ SEQUENCES = Table(
         SEQUENCE_ID,
         Column("document_id", pl.UInt32(), "index of the document in the text source"),
         Column("source", pl.String(), "title or file and line of the document"),
+        Column(
+            "held_out",
+            pl.Boolean(),
+            "whether the document is in the seeded quarter of documents that token tables do not learn from",
+        ),
         Column("token_ids", pl.List(pl.Int32()), "token ids of the subject's tokenizer (length T)"),
     ),
     per_layer=False,
@@ -131,21 +136,42 @@ NEURON_RECORDS = Table(
     ),
 )
 
+SAMPLED_ACTIVATIONS = Table(
+    "sampled_activations",
+    "Every activation of the sampled neurons, on all sequences or on a seeded draw of them (sample.sequences);"
+    " both polarities of a neuron share a row.",
+    ("layer", "neuron", "sequence_id"),
+    (
+        LAYER,
+        NEURON,
+        SEQUENCE_ID.made_from(("corpus", "sequence_id")),
+        Column("activations", FLOATS, "the neuron's value at each token (length T)"),
+    ),
+)
+
 TOKEN_LOOKUP = Table(
     "token_lookup",
-    "Mean activation per token, over sequences held out from the neuron's exemplars; sampled neurons only.",
+    "Mean activation of the sampled neurons per token, over documents that are not held out.",
     ("layer", "neuron", "polarity", "token_id"),
     (
         LAYER,
         NEURON,
         POLARITY,
         Column("token_id", pl.Int32(), "row of corpus/vocabulary").made_from(("corpus", "token_ids")),
-        Column("count", pl.Int64(), "occurrences of the token in the held-out sequences"),
+        Column("count", pl.Int64(), "occurrences of the token in documents that are not held out").made_from(
+            ("corpus", "held_out")
+        ),
         Column(
             "mean",
             pl.Float32(),
             "mean activation there on the explained side (neuroscribe/evidence/exemplars.py)",
-        ),
+        ).made_from(("sampled_activations", "activations")),
+        Column(
+            "shrunken_mean",
+            pl.Float32(),
+            "the mean drawn towards the neuron's mean over all tokens, the more, the rarer the token"
+            " (neuroscribe/capture/token_lookup.py)",
+        ).made_from(("sampled_activations", "activations")),
     ),
 )
 
@@ -260,8 +286,16 @@ SCORES = Table(
         Column("n_tokens", pl.Int32(), "tokens of these"),
         Column("n_unreadable", pl.Int32(), "excerpts without a readable answer, which are not scored"),
         Column(
-            "ceiling", pl.Float64(), "the same for the direct token-lookup table", nullable=True
-        ).made_from(("token_lookup", "mean"), ("neuron_records", "activations"), ("corpus", "token_ids")),
+            "ceiling",
+            pl.Float64(),
+            "the same for direct token lookup: a token's mean over all other documents",
+            nullable=True,
+        ).made_from(
+            ("sampled_activations", "activations"),
+            ("neuron_records", "activations"),
+            ("corpus", "token_ids"),
+            ("corpus", "document_id"),
+        ),
         Column("control", pl.Float64(), "the same for another neuron's explanation", nullable=True).made_from(
             ("simulations", "simulated"), ("neuron_records", "activations")
         ),
@@ -325,7 +359,7 @@ ABLATIONS = Table(
             "simulated_divergence", pl.Float64(), "mean Jensen-Shannon divergence per token, in nats"
         ).made_from(("simulations", "simulated"), ("corpus", "token_ids")),
         Column("mean_divergence", pl.Float64(), "the same with the neuron's mean activation").made_from(
-            ("activations", "mean"), ("token_lookup", "mean"), ("corpus", "token_ids")
+            ("activations", "mean"), ("sampled_activations", "activations"), ("corpus", "token_ids")
         ),
     ),
 )

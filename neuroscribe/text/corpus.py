@@ -59,7 +59,7 @@ def tokenised(documents: Iterable[Document], tokenizer: TokenizerFacts, spec: Co
     _check_size(len(cut.windows), spec)
     windows = cut.windows[: spec.sequences]
     generator.shuffle(windows)
-    return Corpus(_sequences(windows, texts), vocabulary(tokenizer), cut.read, cut.short, cut.duplicates)
+    return Corpus(_sequences(windows, texts, spec.seed), vocabulary(tokenizer), cut.read, cut.short, cut.duplicates)
 
 
 def every_sequence(
@@ -69,7 +69,7 @@ def every_sequence(
     generator = random.Random(seed)  # noqa: S311 - a seeded shuffle, not a secret
     windows = _cut(documents, tokenizer, length, generator, enough=None).windows
     generator.shuffle(windows)
-    return _sequences(windows, documents)
+    return _sequences(windows, documents, seed)
 
 
 def vocabulary(tokenizer: TokenizerFacts) -> pl.DataFrame:
@@ -191,12 +191,22 @@ def _where(spec: CorpusSpec) -> str:
     return f"files {spec.files}" if spec.files else f"artefact {spec.artefact}"
 
 
-def _sequences(windows: Sequence[tuple[int, tuple[int, ...]]], texts: Sequence[Document]) -> pl.DataFrame:
+def _sequences(
+    windows: Sequence[tuple[int, tuple[int, ...]]], texts: Sequence[Document], seed: int
+) -> pl.DataFrame:
+    held_out = _held_out({document for document, _ in windows}, seed)
     return SEQUENCES.frame(
         {
             "sequence_id": list(range(len(windows))),
             "document_id": [document for document, _ in windows],
             "source": [texts[document].source for document, _ in windows],
+            "held_out": [document in held_out for document, _ in windows],
             "token_ids": [list(window) for _, window in windows],
         }
     )
+
+
+def _held_out(documents: set[int], seed: int) -> frozenset[int]:
+    """Return a seeded quarter of the documents."""
+    generator = random.Random(f"held out {seed}")  # noqa: S311 - a seeded draw
+    return frozenset(generator.sample(sorted(documents), len(documents) // 4))
