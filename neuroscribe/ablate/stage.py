@@ -131,18 +131,19 @@ class _Plan:
     def _add(self, explanation: dict[str, Any], simulator: str) -> None:
         neuron = (explanation["neuron"], explanation["polarity"])
         place = (explanation["explanation_id"], simulator, neuron)
-        valid = self._evidence.exemplars(neuron, "valid")
+        valid = self._evidence.paper_exemplars(explanation, "valid")
         calibrated = fitted("linear", valid, self._simulations, place)
-        control = self._simulations.control(explanation["explainer"], simulator, neuron)
-        for each in (place, control):
-            if each is not None and each not in self._planned and calibrated is not None:
+        controls = self._simulations.controls(explanation["explainer"], simulator, neuron)
+        tested = self._evidence.paper_exemplars(explanation, "test").sequence_ids
+        for each in (place, *controls[:1]):
+            if each not in self._planned and calibrated is not None:
                 self._planned.add(each)
-                self._add_place(each, calibrated)
+                self._add_place(each, tested, calibrated)
 
-    def _add_place(self, place: Place, calibrated: Calibrated) -> None:
+    def _add_place(self, place: Place, tested: Sequence[int], calibrated: Calibrated) -> None:
         neuron = place[2]
         done = self._simulations.sequences(place)
-        sequence_ids = self._evidence.exemplars(neuron, "test").only(done).sequence_ids
+        sequence_ids = [sequence for sequence in tested if sequence in done]
         values = self._simulations.values(place, sequence_ids)
         for sequence, simulated in zip(sequence_ids, () if values is None else values, strict=True):
             if np.isfinite(simulated).all():

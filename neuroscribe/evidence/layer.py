@@ -200,7 +200,7 @@ class LayerEvidence:
         tested = {neuron: self.control_exemplars(owner) for neuron, owner in owners.items()}
 
         def unseen(other: Mapping[str, Any], neuron: Neuron) -> bool:
-            return not self.has_seen(other, tested[neuron].sequence_ids)
+            return not self.seen(other, np.array(tested[neuron].sequence_ids, dtype=np.int64)).any()
 
         return controls(usable, unseen, count=count, seed=f"{self.study.scoring.seed} {self.layer}")
 
@@ -215,13 +215,14 @@ class LayerEvidence:
         tops = [sequence for sequence, kind in pairs if kind == "top"][:CONTROL_TOPS]
         return shown.only({*tops, *shown.sequence_ids[shown.kinds.count("top") :]})
 
-    def has_seen(self, explanation: Mapping[str, Any], sequence_ids: Sequence[int]) -> bool:
-        """Tell whether an explainer has seen a document of some sequences, by exemplars or in a table."""
-        asked = np.array(sequence_ids, dtype=np.int64)
+    def seen(
+        self, explanation: Mapping[str, Any], sequence_ids: Int[np.ndarray, " sequence"]
+    ) -> Bool[np.ndarray, " sequence"]:
+        """Tell of which sequences an explainer has seen the document, by exemplars or in a table."""
         if self.study.explainers[explanation["explainer"]].reads_table:
-            return not bool(self._held_out[asked].all())
-        seen = self._documents[list(explanation["sequence_ids"])]
-        return bool(np.isin(self._documents[asked], seen).any())
+            return ~self._held_out[sequence_ids]
+        documents = self._corpus.documents
+        return np.isin(documents[sequence_ids], documents[list(explanation["sequence_ids"])])
 
     def beside(self, explanation: Mapping[str, Any], exemplars: Exemplars) -> Draws:
         """Return how many sequences each control exemplar stands for: of the top stratum, or of the rest."""
@@ -232,14 +233,10 @@ class LayerEvidence:
 
     def _population(self, explanation: Mapping[str, Any], neuron: Neuron, split: str) -> Population:
         study, kept = self.study, self.truth(neuron)
-        documents = self._documents[kept.sequence_ids]
-        if study.explainers[explanation["explainer"]].reads_table:
-            unseen = self._held_out[kept.sequence_ids]
-        else:
-            unseen = ~np.isin(documents, self._documents[list(explanation["sequence_ids"])])
+        unseen = ~self.seen(explanation, kept.sequence_ids)
         seed = (study.scoring.seed, self.layer, neuron[0], neuron[1] + 1)
         if "valid" in study.scored_splits(explanation["explainer"]):
-            unseen &= self._of_split(neuron, documents, split, seed)
+            unseen &= self._of_split(neuron, kept.sequence_ids, split, seed)
         keep = np.flatnonzero(unseen)
         every = len(kept.sequence_ids)
         return Population(
@@ -248,24 +245,20 @@ class LayerEvidence:
             self.ceiling(neuron)[keep],
             np.random.default_rng(seed).permutation(every)[keep],
             np.random.default_rng(seed[:2]).permutation(every)[keep],
-            top=max(1, round(study.capture.top_k * len(keep) / max(1, len(self._documents)))),
+            top=max(1, round(study.capture.top_k * len(keep) / max(1, len(self._corpus.documents)))),
         )
 
     def _of_split(
-        self, neuron: Neuron, documents: Int[np.ndarray, " sequence"], split: str, seed: tuple[int, ...]
+        self, neuron: Neuron, sequence_ids: Int[np.ndarray, " sequence"], split: str, seed: tuple[int, ...]
     ) -> Bool[np.ndarray, " sequence"]:
         """Tell which sequences are of a split: a neuron's exemplars decide for their documents."""
+        documents = self._corpus.documents[sequence_ids]
         other = "test" if split == "valid" else "valid"
         own, others = (
-            np.isin(documents, self._documents[list(self.exemplars(neuron, each).sequence_ids)])
+            np.isin(documents, self._corpus.documents[list(self.exemplars(neuron, each).sequence_ids)])
             for each in (split, other)
         )
         return own | (in_half(documents, second=split == "valid", seed=seed) & ~others)
-
-    @cached_property
-    def _documents(self) -> Int[np.ndarray, " sequence"]:
-        """The document of every sequence of the corpus, by sequence id."""
-        return self.tables["corpus/sequences"]["document_id"].to_numpy().astype(np.int64)
 
     @cached_property
     def _held_out(self) -> Bool[np.ndarray, " sequence"]:

@@ -35,6 +35,11 @@ class Population:
         """The largest activation in each sequence."""
         return self.truth.max(axis=1) if self.truth.size else np.zeros(len(self.truth))
 
+    def of(self, keep: Bool[np.ndarray, " sequence"]) -> "Population":
+        """Return the population without some of its sequences."""
+        parts = (self.sequence_ids, self.truth, self.ceiling, self.order, self.shared_order)
+        return Population(*(part[keep] for part in parts), top=self.top)
+
     def places(self, sequence_ids: tuple[int, ...]) -> list[int]:
         """Return where some sequences stand in the population, of those that do."""
         place = {int(sequence): place for place, sequence in enumerate(self.sequence_ids)}
