@@ -129,6 +129,10 @@ STAGES: Mapping[str, Stage] = {
             "corpus", 1, "capture", lambda study: {"corpus": study.corpus, "tokenizer": _tokenizer(study)},
             tables=(records.SEQUENCES, records.VOCABULARY),
         ),
+        Stage(
+            "encoded_corpus", 1, "capture", lambda study: {"encoders": study.distinct_encoders},
+            reads=("corpus",), tables=(records.ENCODED_CORPUS,), present=lambda study: bool(study.encoders),
+        ),
         Stage("activations", 3, "capture", _captured, reads=("corpus",), tables=(records.STATISTICS,)),
         Stage(
             "neuron_records", 3, "capture", lambda study: {"capture": _kept(study)},
