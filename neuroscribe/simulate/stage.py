@@ -20,6 +20,7 @@ from neuroscribe.ports.stores import CallStore, Progress
 from neuroscribe.simulate.questions import Question, Task, question, simulating, simulation_tasks
 from neuroscribe.simulate.sequential import Reading, Sequentially, in_pieces
 from neuroscribe.simulate.standing import Standing
+from neuroscribe.simulate.whole import nearness
 from neuroscribe.simulate.simulator import Simulating
 from neuroscribe.study.sections import Capability
 from neuroscribe.study.spec import Study
