@@ -27,7 +27,6 @@ from neuroscribe.study.scoring import FIRING_SHARE
 from neuroscribe.study.spec import Study
 from neuroscribe.text.corpus import TokenBytes
 
-
 CONTROL_TOPS = 2
 """Top exemplars of a neuron on which controls are held against it."""
 
@@ -288,8 +287,10 @@ class LayerEvidence:
 
     @cached_property
     def _sampled(self) -> dict[int, pl.DataFrame]:
-        parts = self.tables["sampled_activations"].sort("neuron", "sequence_id").partition_by(
-            "neuron", as_dict=True, maintain_order=True
+        parts = (
+            self.tables["sampled_activations"]
+            .sort("neuron", "sequence_id")
+            .partition_by("neuron", as_dict=True, maintain_order=True)
         )
         return {int(key[0]): rows for key, rows in parts.items()}
 

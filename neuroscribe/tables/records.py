@@ -331,10 +331,15 @@ SCORES = Table(
         Column("n_sequences", pl.Int32(), "sequences scored, or excerpts judged"),
         Column("n_tokens", pl.Int32(), "tokens of these"),
         Column(
-            "n_unreadable", pl.Int32(), "sequences or excerpts without a readable answer, which are not scored"
+            "n_unreadable",
+            pl.Int32(),
+            "sequences or excerpts without a readable answer, which are not scored",
         ),
         Column(
-            "ceiling", pl.Float64(), "the same for the mean activation per token in other documents", nullable=True
+            "ceiling",
+            pl.Float64(),
+            "the same for the mean activation per token in other documents",
+            nullable=True,
         ).made_from(("sampled_activations", "activations"), ("corpus", "token_ids")),
         Column(
             "control", pl.Float64(), "mean of the same over other neurons' explanations", nullable=True

@@ -59,7 +59,9 @@ def tokenised(documents: Iterable[Document], tokenizer: TokenizerFacts, spec: Co
     _check_size(len(cut.windows), spec)
     windows = cut.windows[: spec.sequences]
     generator.shuffle(windows)
-    return Corpus(_sequences(windows, texts, spec.seed), vocabulary(tokenizer), cut.read, cut.short, cut.duplicates)
+    return Corpus(
+        _sequences(windows, texts, spec.seed), vocabulary(tokenizer), cut.read, cut.short, cut.duplicates
+    )
 
 
 def every_sequence(
