@@ -170,6 +170,11 @@ TOKEN_LOOKUP = Table(
             pl.Float32(),
             "mean activation there on the explained side (neuroscribe/evidence/exemplars.py)",
         ),
+        Column(
+            "shrunken_mean",
+            pl.Float32(),
+            "that mean, moved the nearer to the neuron's overall mean the fewer its occurrences are",
+        ),
     ),
 )
 

@@ -95,7 +95,8 @@ def vocabulary_table(tokens: Sequence[bytes]) -> pl.DataFrame:
 def lookup_table(means: Mapping[int, float], neuron: int = 1, **given: Any) -> pl.DataFrame:
     """Return a neuron's mean activation by token, each of one occurrence unless given otherwise."""
     usual = {"neuron": neuron, "count": 1} | given
-    return filled(TOKEN_LOOKUP, *(usual | {"token_id": token, "mean": mean} for token, mean in means.items()))
+    of_tokens = ({"token_id": token, "mean": mean, "shrunken_mean": mean} for token, mean in means.items())
+    return filled(TOKEN_LOOKUP, *(each | usual for each in of_tokens))
 
 
 def _usual(column: Column) -> object:
