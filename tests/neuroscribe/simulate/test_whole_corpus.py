@@ -131,7 +131,7 @@ def test_tokens_between_words_touch_no_piece() -> None:
 
 def test_only_simulators_that_cost_nothing_read_the_whole_corpus() -> None:
     free = {kind.model_fields["kind"].default for kind in SIMULATORS if vars(kind).get("costs_nothing")}
-    assert free == {"embedding"}
+    assert free == {"embedding", "token_match"}
     spec = MatchingWords(explainers=WHO)
     models = Models(None, Encoders(), MemoryCalls(), SilentProgress())
     with pytest.raises(CapabilityError, match="matching_words reads sequences one by one"):
