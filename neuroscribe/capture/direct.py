@@ -30,7 +30,8 @@ from neuroscribe.subject.architectures import model_type
 from neuroscribe.subject.subject import Subject
 from neuroscribe.subject.units.mlp_neurons import MLP_NEURONS
 from neuroscribe.subject.units.unit import UnitKind
-from neuroscribe.text.corpus import Document, every_sequence, token_matrix, vocabulary
+from neuroscribe.text.corpus import every_sequence, token_matrix, vocabulary
+from neuroscribe.text.documents import Document
 from neuroscribe.text.token_bytes import tokenizer_facts
 from neuroscribe.text.token_rules import check_rules
 

@@ -35,12 +35,18 @@ READING_STATUSES = ("ok", "refused", "unparsable", "failed", "truncated")
 
 SEQUENCES = Table(
     "corpus/sequences",
-    "Fixed-length windows of tokens, each within one document, in the seeded order of the study.",
+    "Fixed-length windows of tokens, each within one document, in the seeded order of the study; no two share"
+    " a run of 13 tokens.",
     ("sequence_id",),
     (
         SEQUENCE_ID,
         Column("document_id", pl.UInt32(), "index of the document in the text source"),
         Column("source", pl.String(), "title or file and line of the document"),
+        Column(
+            "held_out",
+            pl.Boolean(),
+            "whether the document is of the quarter that no table of tokens is learned from",
+        ),
         Column("token_ids", pl.List(pl.Int32()), "token ids of the subject's tokenizer (length T)"),
     ),
     per_layer=False,

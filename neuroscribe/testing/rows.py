@@ -82,8 +82,9 @@ def exemplar_row(neuron: int, sequence: int, activations: Sequence[float], **giv
 
 
 def sequence_table(token_ids: Sequence[Sequence[int]]) -> pl.DataFrame:
-    """Return sequences of these tokens, numbered from 0."""
-    return filled(SEQUENCES, *({"sequence_id": n, "token_ids": list(ids)} for n, ids in enumerate(token_ids)))
+    """Return sequences of these tokens, numbered from 0, each of a document of its own."""
+    rows = ({"sequence_id": n, "document_id": n, "token_ids": list(ids)} for n, ids in enumerate(token_ids))
+    return filled(SEQUENCES, *rows)
 
 
 def vocabulary_table(tokens: Sequence[bytes]) -> pl.DataFrame:

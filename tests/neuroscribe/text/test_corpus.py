@@ -9,13 +9,13 @@ from neuroscribe.study.spec import CorpusSpec
 from neuroscribe.testing.planted import END_OF_TEXT, planted_corpus, planted_tokenizer
 from neuroscribe.text.corpus import (
     Corpus,
-    Document,
     TokenBytes,
     distinct_tokens,
     token_matrix,
     tokenised,
     vocabulary,
 )
+from neuroscribe.text.documents import Document
 from neuroscribe.text.token_bytes import TokenizerFacts, tokenizer_facts
 
 BYTE_LEVEL = tokenizer_facts(planted_tokenizer())
