@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from operator import index
 from typing import Any
 
+import numpy as np
 import polars as pl
 import torch
 
@@ -107,7 +108,8 @@ def captured_texts(
     statistics = [
         layer_statistics(state, layer, polarities=polarities, top_k=top_k) for layer, state in states.items()
     ]
-    records = [neuron_records(state, layer, exemplars) for layer, state in states.items()]
+    of_document = sequences["document_id"].to_numpy().astype(np.int64)
+    records = [neuron_records(state, layer, exemplars, of_document) for layer, state in states.items()]
     return {
         "corpus/sequences": sequences,
         "corpus/vocabulary": vocabulary(facts),
