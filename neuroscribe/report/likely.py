@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from neuroscribe.capture.neuron_records import RANDOM_SPLITS, TOP_SPLITS
+from neuroscribe.capture.splits import RANDOM_SPLITS, TOP_SPLITS
 from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.explain.explainer import Listing

@@ -35,7 +35,8 @@ READING_STATUSES = ("ok", "refused", "unparsable", "failed", "truncated")
 
 SEQUENCES = Table(
     "corpus/sequences",
-    "Fixed-length windows of tokens, each within one document, in the seeded order of the study.",
+    "Fixed-length windows of tokens, each within one document, in the seeded order of the study; no two share"
+    " a run of 13 tokens.",
     ("sequence_id",),
     (
         SEQUENCE_ID,
@@ -44,7 +45,7 @@ SEQUENCES = Table(
         Column(
             "held_out",
             pl.Boolean(),
-            "whether the document is in the seeded quarter of documents that token tables do not learn from",
+            "whether the document is of the quarter that no table of tokens is learned from",
         ),
         Column("token_ids", pl.List(pl.Int32()), "token ids of the subject's tokenizer (length T)"),
     ),
