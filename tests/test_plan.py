@@ -40,7 +40,8 @@ from neuroscribe.testing.planted import LAYERS, NEURONS, planted_corpus, planted
 from neuroscribe.testing.planted_study import write_planted_study
 from neuroscribe.testing.servers import ScriptedServer
 from neuroscribe.testing.stores import MemoryCalls, MemoryTensors, SilentProgress
-from neuroscribe.text.corpus import Document, tokenised
+from neuroscribe.text.corpus import tokenised
+from neuroscribe.text.documents import Document
 from neuroscribe.text.token_bytes import tokenizer_facts
 from resources.llm.server import OpenAIServer
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from operator import index
 from typing import Any
 
+import numpy as np
 import polars as pl
 import torch
 
@@ -30,7 +31,8 @@ from neuroscribe.subject.architectures import model_type
 from neuroscribe.subject.subject import Subject
 from neuroscribe.subject.units.mlp_neurons import MLP_NEURONS
 from neuroscribe.subject.units.unit import UnitKind
-from neuroscribe.text.corpus import Document, every_sequence, token_matrix, vocabulary
+from neuroscribe.text.corpus import every_sequence, token_matrix, vocabulary
+from neuroscribe.text.documents import Document
 from neuroscribe.text.token_bytes import tokenizer_facts
 from neuroscribe.text.token_rules import check_rules
 
@@ -106,7 +108,8 @@ def captured_texts(
     statistics = [
         layer_statistics(state, layer, polarities=polarities, top_k=top_k) for layer, state in states.items()
     ]
-    records = [neuron_records(state, layer, exemplars) for layer, state in states.items()]
+    of_document = sequences["document_id"].to_numpy().astype(np.int64)
+    records = [neuron_records(state, layer, exemplars, of_document) for layer, state in states.items()]
     return {
         "corpus/sequences": sequences,
         "corpus/vocabulary": vocabulary(facts),

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from neuroscribe.capture.checkpoints import AGAIN, Checkpoints, dropped_without_blocks, restored_state
@@ -121,7 +122,8 @@ def layer_records(study: Study, layer: int, sequences: pl.DataFrame, store: Tens
     plan = ExemplarPlan(
         kept_sequences(study, {}), study.capture.random_exemplars, study.capture.quantile_exemplars
     )
-    return neuron_records(_state(study, layer, sequences, store), layer, plan)
+    documents = sequences["document_id"].to_numpy().astype(np.int64)
+    return neuron_records(_state(study, layer, sequences, store), layer, plan, documents)
 
 
 def layer_lookup(study: Study, layer: int, sequences: pl.DataFrame, store: TensorStore) -> pl.DataFrame:

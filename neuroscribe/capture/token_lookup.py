@@ -59,14 +59,17 @@ def _rows(
         total.index_add_(0, places[sequence], -(activations / LOOKUP_UNIT).round().long())
         count.index_add_(0, places[sequence], -torch.ones_like(places[sequence]))
     seen = (count > 0).numpy()
+    counts, means = count.numpy()[seen], total.numpy()[seen] * LOOKUP_UNIT / count.numpy()[seen]
+    overall = np.average(means, weights=counts) if len(counts) else 0.0
     return TOKEN_LOOKUP.frame(
         {
             "layer": np.full(seen.sum(), layer, dtype=np.int16),
             "neuron": np.full(seen.sum(), neuron, dtype=np.int32),
             "polarity": np.full(seen.sum(), polarity, dtype=np.int8),
             "token_id": distinct[seen].astype(np.int32),
-            "count": count.numpy()[seen],
-            "mean": (total.numpy()[seen] * LOOKUP_UNIT / count.numpy()[seen]).astype(np.float32),
+            "count": counts,
+            "mean": means.astype(np.float32),
+            "shrunken_mean": ((counts * means + overall) / (counts + 1)).astype(np.float32),
         }
     )
 

@@ -107,7 +107,7 @@ def _queue(
     preferred: Bool[np.ndarray, " sequence"],
     *,
     is_top: bool,
-) -> Int[np.ndarray, " place"]:
+) -> Int[np.ndarray, " queued"]:
     """Return the sequences of a stratum in the order in which they are drawn."""
     if is_top and preferred[places].any():
         places = places[preferred[places]]
@@ -115,7 +115,7 @@ def _queue(
     return places[np.lexsort(keys)]
 
 
-def _spread(queue: Int[np.ndarray, " place"], count: int, *, is_top: bool) -> Int[np.ndarray, " drawn"]:
+def _spread(queue: Int[np.ndarray, " queued"], count: int, *, is_top: bool) -> Int[np.ndarray, " drawn"]:
     """Return `count` of a queue: the top at even distances over the ranks, the others from the beginning."""
     if not is_top or count >= len(queue):
         return queue[:count]

@@ -27,7 +27,6 @@ from neuroscribe.study.scoring import FIRING_SHARE
 from neuroscribe.study.spec import Study
 from neuroscribe.text.corpus import TokenBytes
 
-
 CONTROL_TOPS = 2
 """Top exemplars of a neuron on which controls are held against it."""
 
@@ -102,6 +101,11 @@ class LayerEvidence:
         """Return a neuron's rows of TOKEN_LOOKUP, sorted by token; none for one outside the sample."""
         return self._lookup.get(neuron, self.tables["token_lookup"].clear())
 
+    @cached_property
+    def kept_ids(self) -> list[int]:
+        """The sequences that were kept of every sampled neuron, ascending."""
+        return self.tables["sampled_activations"]["sequence_id"].unique().sort().to_list()
+
     def truth(self, neuron: Neuron) -> Kept:
         """Return a neuron's activations on all sequences that were kept of it."""
         if neuron not in self._kept:
@@ -130,8 +134,12 @@ class LayerEvidence:
         return self.ceiling(neuron)[np.searchsorted(kept, wanted)]
 
     def explanations(self, explainer: str) -> list[dict[str, Any]]:
-        """Return an explainer's rows of EXPLANATIONS by neuron, polarity and candidate."""
-        return self._explanations.get(explainer, [])
+        """Return an explainer's rows of EXPLANATIONS from its first exemplars, by neuron, polarity and candidate."""
+        return [row for row in self._every.get(explainer, []) if not row["draw"]]
+
+    def redrawn(self, explainer: str) -> list[dict[str, Any]]:
+        """Return an explainer's explanations from other exemplars, that have a text: they show how stable it is."""
+        return [row for row in self._every.get(explainer, []) if row["draw"] and row["status"] == "ok"]
 
     def usable(self, explainer: str) -> list[dict[str, Any]]:
         """Return those of an explainer's rows that have a text."""
@@ -279,8 +287,10 @@ class LayerEvidence:
 
     @cached_property
     def _sampled(self) -> dict[int, pl.DataFrame]:
-        parts = self.tables["sampled_activations"].sort("neuron", "sequence_id").partition_by(
-            "neuron", as_dict=True, maintain_order=True
+        parts = (
+            self.tables["sampled_activations"]
+            .sort("neuron", "sequence_id")
+            .partition_by("neuron", as_dict=True, maintain_order=True)
         )
         return {int(key[0]): rows for key, rows in parts.items()}
 
@@ -298,7 +308,7 @@ class LayerEvidence:
         return by_neuron(self.tables["token_lookup"])
 
     @cached_property
-    def _explanations(self) -> dict[str, list[dict[str, Any]]]:
+    def _every(self) -> dict[str, list[dict[str, Any]]]:
         rows: dict[str, list[dict[str, Any]]] = {}
         ordered = self.tables["explanations"].sort("neuron", "polarity", "sample_index", maintain_order=True)
         for row in ordered.iter_rows(named=True):

@@ -83,9 +83,7 @@ class _Asked:
                 asked += self._about(control, owners[neuron], "test")
         return asked
 
-    def _about(
-        self, explanation: Mapping[str, Any], owner: Mapping[str, Any], split: str
-    ) -> list[Question]:
+    def _about(self, explanation: Mapping[str, Any], owner: Mapping[str, Any], split: str) -> list[Question]:
         """Return an explanation with the excerpts of the neuron that the owner explains."""
         name, text = explanation["explanation_id"], explanation["text"]
         neuron = (owner["neuron"], owner["polarity"])

@@ -109,9 +109,7 @@ def ratios_explained(sums: Float[np.ndarray, "neuron sequence 2"], draws: Draws)
     return _explained(whole, rest, draws, reasons)
 
 
-def _explained(
-    whole: Influence, rest: Influence, draws: Draws, reasons: list[str | None]
-) -> list[Estimate]:
+def _explained(whole: Influence, rest: Influence, draws: Draws, reasons: list[str | None]) -> list[Estimate]:
     """Return 1 - Σ rest / Σ whole of sums by sequence."""
     divisor = _divisor(_total(whole, draws))
     left = _total(rest, draws) / divisor

@@ -75,9 +75,11 @@ def _check(study: Study, layer: int, tables: TableReader, expectations: Validato
 
 
 def _places(study: Study, tables: TableReader) -> Iterator[Place]:
-    """Yield the tables, with those layers that the study as it stands makes of what is there."""
+    """Yield what a dataset holds, with those layers that the study as it stands makes of what is there."""
     lineage = Lineage(study.name, tables)
     for name, table in TABLES.items():
+        if not table.published:
+            continue
         if not table.per_layer:
             yield name, None
             continue

@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from neuroscribe.capture.neuron_records import RANDOM_SPLITS, TOP_SPLITS
+from neuroscribe.capture.splits import RANDOM_SPLITS, TOP_SPLITS
 from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.explain.explainer import Listing
@@ -41,7 +41,9 @@ def likely_tables(study: Study, neurons: Sequence[Neuron]) -> dict[str, pl.DataF
         "corpus/vocabulary": tokens,
         "corpus/sequences": _sequences(study),
         "neuron_records": pl.DataFrame([row for neuron in neurons for row in _exemplars(study, neuron)]),
-        "token_lookup": sides.with_row_index("place").join(counts, how="cross").with_columns(mean=shifted),
+        "token_lookup": sides.with_row_index("place")
+        .join(counts, how="cross")
+        .with_columns(mean=shifted, shrunken_mean=shifted),
         "connections": sides.rename({"polarity": "sign"}).join(promoted, how="cross"),
     }
 

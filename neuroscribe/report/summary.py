@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from neuroscribe.measures.controls import CONTROLS, discoveries
 from neuroscribe.evidence.sample import SET_ASIDE_REASONS, set_aside
 from neuroscribe.report.excerpts import Excerpt, excerpts, firing
-from neuroscribe.study.dues import REGIMES, scorer_name, unfitted
+from neuroscribe.report.stability import stability_table
+from neuroscribe.study.dues import CORPUS, scorer_name
 from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import EXPLANATION_STATUSES
 from neuroscribe.text.corpus import TokenBytes
@@ -110,13 +112,12 @@ class Summary:
     set_aside: Mapping[str, int]
     """Neurons and sides of the explained layers that no call was made about, by reason."""
     clear: int
-    """Explanations whose interval by the headline scorer lies above their control."""
+    """Explanations that are clearly better than others', by the headline scorer."""
     compared: int
-    """Explanations that have such an interval and a control."""
+    """Explanations that were held against ten others."""
     layers: pl.DataFrame
     scorers: pl.DataFrame
-    unfitted: tuple[str, ...]
-    """Scorers that the table of scorers leaves out: they compare sizes, and no calibration was fitted."""
+    stability: pl.DataFrame
     statuses: pl.DataFrame
     null_reasons: pl.DataFrame
     best: tuple[Judged, ...]
@@ -147,7 +148,7 @@ def summary(
     """Return the summary of a study's tables; `calls` (of an LLM) and `seconds` are known per layer."""
     headline = Headline.of(study)
     main = main_scores(results.scores, headline)
-    compared = main.drop_nulls(["ci_low", "control"])
+    compared = main.filter((pl.col("n_controls") >= CONTROLS) & pl.col("p").is_not_null())
     best, worst = best_and_worst(main, results)
     return Summary(
         study=study.name,
@@ -158,11 +159,11 @@ def summary(
         dead=int(results.statistics["dead"].sum()),
         silent_layers=silent_layers(results.statistics),
         set_aside=set_aside_counts(study, results.statistics, results.explanations),
-        clear=compared.filter(pl.col("ci_low") > pl.col("control")).height,
+        clear=sum(discoveries(compared["p"].to_list())),
         compared=compared.height,
         layers=layer_table(results, headline, calls=calls or {}, seconds=seconds or {}),
-        scorers=scorer_table(study, results.scores),
-        unfitted=unfitted(study),
+        scorers=scorer_table(results.scores),
+        stability=stability_table(results.explanations, results.scores),
         statuses=status_table(results.explanations),
         null_reasons=null_reasons(results.scores),
         best=best,
@@ -173,7 +174,7 @@ def summary(
 def main_scores(scores: pl.DataFrame, headline: Headline) -> pl.DataFrame:
     """Return the rows a study is summed up by: one per explanation that the headline scorer judged."""
     return _reported(scores).filter(
-        pl.col("regime") == REGIMES[0],
+        pl.col("regime") == CORPUS,
         pl.col("scorer") == headline.scorer,
         pl.col("explainer") == headline.explainer,
     )
@@ -207,16 +208,14 @@ def layer_table(
     return pl.DataFrame(rows, schema=_LAYER_COLUMNS)
 
 
-def scorer_table(study: Study, scores: pl.DataFrame) -> pl.DataFrame:
+def scorer_table(scores: pl.DataFrame) -> pl.DataFrame:
     """Return one row per scorer, explainer and regime: numbers scored and without value, and means.
 
     The means are over the explanations that have a value, so that score, ceiling and control compare.
-    Measures of size are left out where nothing has fitted the simulated sizes to the true ones.
     """
     keys = ["scorer", "explainer", "regime"]
     return (
         _reported(scores)
-        .filter(~pl.col("scorer").is_in(unfitted(study)))
         .group_by(keys, maintain_order=True)
         .agg(
             pl.col("value").count().alias("n"),

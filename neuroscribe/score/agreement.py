@@ -52,9 +52,7 @@ class Agreement:
         for explanation in evidence.explanations(explainer):
             for split in evidence.study.scored_splits(explainer):
                 over_corpus = self._over_corpus(explanation, simulator, split)
-                yield _Case(
-                    explanation, split, over_corpus | self._paper.of(explanation, simulator, split)
-                )
+                yield _Case(explanation, split, over_corpus | self._paper.of(explanation, simulator, split))
         for explanation in evidence.redrawn(explainer):
             yield _Case(explanation, "test", self._over_corpus(explanation, simulator, "test"))
 

@@ -28,9 +28,7 @@ class PaperScores:
         self._evidence = evidence
         self._sizes = [measure for measure in SIZES if measure in simulator_measures(evidence.study)]
 
-    def of(
-        self, explanation: Mapping[str, Any], simulator: str, split: str
-    ) -> dict[tuple[str, str], Scored]:
+    def of(self, explanation: Mapping[str, Any], simulator: str, split: str) -> dict[tuple[str, str], Scored]:
         """Return an explanation's scores by measure and regime."""
         shown = self._evidence.paper_exemplars(explanation, split)
         fit = self._fit(explanation, simulator) if self._sizes else None
@@ -38,7 +36,9 @@ class PaperScores:
         for regime in PAPER:
             kinds = ("random",) if regime == PAPER[1] else ("top", "random")
             part = of_kinds(shown, kinds)
-            scores["correlation", regime] = self._one("correlation", explanation, simulator, split, part, None)
+            scores["correlation", regime] = self._one(
+                "correlation", explanation, simulator, split, part, None
+            )
             for measure in self._sizes:
                 scores[measure, regime] = self._one(measure, explanation, simulator, split, part, fit)
         return scores
@@ -55,7 +55,9 @@ class PaperScores:
         neuron = (explanation["neuron"], explanation["polarity"])
         place = (explanation["explanation_id"], simulator, neuron)
         own = self._evidence.simulations.values(place, shown.sequence_ids)
-        reason = why_not(explanation, len(shown.sequence_ids)) or (None if own is not None else "not simulated")
+        reason = why_not(explanation, len(shown.sequence_ids)) or (
+            None if own is not None else "not simulated"
+        )
         if reason is None and measure in SIZES and fit is None:
             reason = "no simulation on valid to fit"
         if reason is not None or own is None:

@@ -163,7 +163,9 @@ def _task(
     **rest: Any,
 ) -> Task:
     own = (explanation["neuron"], explanation["polarity"])
-    return Task(explanation["explanation_id"], explanation["text"], neuron or own, split, sequence_ids, **rest)
+    return Task(
+        explanation["explanation_id"], explanation["text"], neuron or own, split, sequence_ids, **rest
+    )
 
 
 def _units(exemplars: Exemplars) -> Iterator[tuple[int, ...]]:

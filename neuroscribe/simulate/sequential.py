@@ -17,8 +17,8 @@ from neuroscribe.evidence.drawn import STRATA
 from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.llm.calls import worked_through
-from neuroscribe.measures.agreement import correlations
 from neuroscribe.measures.draws import Draws
+from neuroscribe.measures.weighted import correlations
 from neuroscribe.ports.replies import Simulated
 from neuroscribe.simulate.questions import Task
 from neuroscribe.study.scoring import FEWEST_SEQUENCES
@@ -51,7 +51,9 @@ class Sequentially:
             values.update({sequence: reading.activations for sequence, reading in pairs})
 
         async def read(task: Task) -> Reading:
-            return await self._until_narrow(task, before.get((task.explanation_id, task.neuron, task.split), {}))
+            return await self._until_narrow(
+                task, before.get((task.explanation_id, task.neuron, task.split), {})
+            )
 
         return await worked_through(tasks, read, at_once=self.at_once)
 
@@ -72,7 +74,11 @@ class Sequentially:
     def _is_narrow(self, task: Task, known: Values) -> bool:
         width = self.evidence.study.scoring.stop_width
         names = {task.strata[sequence][0] for sequence in known}
-        if width is None or len(known) < FEWEST_SEQUENCES or names != {name for name, _ in task.strata.values()}:
+        if (
+            width is None
+            or len(known) < FEWEST_SEQUENCES
+            or names != {name for name, _ in task.strata.values()}
+        ):
             return False
         row = self.evidence.tables["explanations"].row(
             by_predicate=pl.col("explanation_id") == task.explanation_id, named=True

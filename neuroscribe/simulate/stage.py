@@ -8,7 +8,6 @@ from typing import Any
 import polars as pl
 
 from neuroscribe.errors import LLMError
-from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.llm.calls import Form, Once, worked_through
 from neuroscribe.llm.capabilities import LLM_NEEDS, check_llm
@@ -19,8 +18,9 @@ from neuroscribe.ports.sources import EncoderSource, LLMSource, Models
 from neuroscribe.ports.stores import CallStore, Progress
 from neuroscribe.simulate.questions import Question, Task, question, simulating, simulation_tasks
 from neuroscribe.simulate.sequential import Reading, Sequentially, in_pieces
-from neuroscribe.simulate.standing import Standing
 from neuroscribe.simulate.simulator import Simulating
+from neuroscribe.simulate.standing import Standing
+from neuroscribe.simulate.whole import nearness
 from neuroscribe.study.sections import Capability
 from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import SIMULATIONS

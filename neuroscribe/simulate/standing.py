@@ -7,8 +7,8 @@ import numpy as np
 
 from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
-from neuroscribe.measures.agreement import correlations
 from neuroscribe.measures.controls import beaten
+from neuroscribe.measures.weighted import correlations
 from neuroscribe.simulate.questions import Task
 from neuroscribe.simulate.sequential import Reading
 
@@ -19,7 +19,9 @@ Where = tuple[str, Neuron]
 class Standing:
     """Own and foreign explanations on the control exemplars of every neuron, as far as they are read."""
 
-    def __init__(self, evidence: LayerEvidence, explainers: Mapping[str, str], read: Sequence[Reading]) -> None:
+    def __init__(
+        self, evidence: LayerEvidence, explainers: Mapping[str, str], read: Sequence[Reading]
+    ) -> None:
         self._evidence, self._explainers = evidence, explainers
         self._values: dict[Where, dict[tuple[str, bool], dict[int, Sequence[float]]]] = {}
         for task, readings in read:

@@ -37,7 +37,7 @@ class ExplainerSpec(KindSpec):
     """Puts a neuron into words."""
 
     reads_table: ClassVar[bool] = False
-    """Whether it is shown a table of tokens, learned from all documents that are not held out."""
+    """Whether it shows what TOKEN_LOOKUP says of a neuron, and so is scored on held-out documents alone."""
 
     @property
     def texts_per_neuron(self) -> int:

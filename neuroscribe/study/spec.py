@@ -313,6 +313,11 @@ class Study(Section):
         return tuple(sorted(every, key=lambda encoder: not isinstance(encoder, KindSpec)))
 
     @property
+    def distinct_encoders(self) -> tuple[EncoderSpec, ...]:
+        """Those encoders, each once and without the settings of what uses it."""
+        return tuple(dict.fromkeys(encoder.weights for encoder in self.encoders))
+
+    @property
     def _simulating(self) -> tuple[tuple[str, KindSpec], ...]:
         """Simulators and scorers with their names."""
         return (*self.simulators.items(), *self.scorers.items())

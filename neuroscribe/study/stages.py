@@ -70,14 +70,18 @@ def _explained(study: Study) -> Settings:
 
 def _simulated(study: Study) -> Settings:
     scoring = study.scoring
-    stop = [scoring.stop_width, scoring.bootstrap_samples, scoring.seed] if scoring.stop_width else None
-    # By these, if any, more or fewer sequences than those of `test` are simulated.
-    beyond = {"fitted": sorted(study.fitted_simulators), "stop": stop}
+    # By these, if any, more or fewer sequences than those of `test` are simulated, or others.
+    beyond = {
+        "fitted": sorted(study.fitted_simulators),
+        "stop": scoring.stop_width,
+        "near": study.encoders[:1],
+    }
     return {
         "simulators": study.simulators,
         "llm": _llm(study.simulating_llm),
         "prompts": list(_wording(study.simulators.values()).values()),
         "per_split": scoring.sequences_per_split,
+        "drawn": [scoring.sequences, scoring.seed],
         **{name: setting for name, setting in beyond.items() if setting},
     }
 
@@ -111,6 +115,9 @@ def _llm(spec: LLMSpec) -> Settings:
     return spec.model_dump(exclude={"base_url", "batch", *prices})
 
 
+_NOT_SCORED_BY = {"max_unscored_share", "bootstrap_samples"}
+
+
 def _kept(study: Study) -> Settings:
     """Return what is kept of the activations, without the memory and disk it may take.
 
@@ -131,6 +138,10 @@ STAGES: Mapping[str, Stage] = {
         Stage(
             "corpus", 1, "capture", lambda study: {"corpus": study.corpus, "tokenizer": _tokenizer(study)},
             tables=(records.SEQUENCES, records.VOCABULARY),
+        ),
+        Stage(
+            "encoded_corpus", 1, "capture", lambda study: {"encoders": study.distinct_encoders},
+            reads=("corpus",), tables=(records.ENCODED_CORPUS,), present=lambda study: bool(study.encoders),
         ),
         Stage("activations", 4, "capture", _captured, reads=("corpus",), tables=(records.STATISTICS,)),
         Stage(
@@ -156,12 +167,14 @@ STAGES: Mapping[str, Stage] = {
             tables=(records.EXPLANATIONS,),
         ),
         Stage(
-            "simulations", 5, "explain", _simulated, asks="simulation",
-            reads=("corpus", "neuron_records", "explanations"), tables=(records.SIMULATIONS,),
+            "simulations", 6, "explain", _simulated, asks="simulation",
+            reads=("corpus", "encoded_corpus", "neuron_records", "sampled_activations", "explanations"),
+            tables=(records.SIMULATIONS,),
         ),
         Stage(
-            "judgements", 1, "explain", _judged, asks="judgement", present=lambda study: bool(study.judging),
-            reads=("corpus", "neuron_records", "explanations"), tables=(records.JUDGEMENTS,),
+            "judgements", 2, "explain", _judged, asks="judgement", present=lambda study: bool(study.judging),
+            reads=("corpus", "neuron_records", "sampled_activations", "explanations"),
+            tables=(records.JUDGEMENTS,),
         ),
         Stage(
             "ablations", 2, "explain", _ablated, present=lambda study: bool(study.ablating),
@@ -173,10 +186,10 @@ STAGES: Mapping[str, Stage] = {
         ),
         Stage(
             "scores", 5, "explain",
-            lambda study: {"scoring": study.scoring.model_dump(exclude={"max_unscored_share"})},
+            lambda study: {"scoring": study.scoring.model_dump(exclude=_NOT_SCORED_BY)},
             reads=(
-                "corpus", "neuron_records", "sampled_activations", "explanations", "simulations",
-                "judgements", "ablations",
+                "corpus", "encoded_corpus", "neuron_records", "sampled_activations", "explanations",
+                "simulations", "judgements", "ablations",
             ),
             tables=(records.SCORES,),
         ),

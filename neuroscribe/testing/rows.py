@@ -113,7 +113,7 @@ def lookup_table(means: Mapping[int, float], neuron: int = 1, **given: Any) -> p
     """Return a neuron's mean activation by token, each of one occurrence unless given otherwise."""
     usual = {"neuron": neuron, "count": 1} | given
     rows = ({"token_id": token, "mean": mean, "shrunken_mean": mean} for token, mean in means.items())
-    return filled(TOKEN_LOOKUP, *(usual | each for each in rows))
+    return filled(TOKEN_LOOKUP, *(each | usual for each in rows))
 
 
 def _usual(column: Column) -> object:
