@@ -15,6 +15,7 @@ from benchmarks.memory import memory_figures
 from benchmarks.peers import peer_figures
 from benchmarks.scoring import scoring_figures
 from benchmarks.tokens import token_figures
+from benchmarks.validity import validity_figures
 from benchmarks.whole_activations import whole_figures
 
 PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -27,6 +28,7 @@ PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
     "scoring": scoring_figures,
     "llm": llm_figures,
     "tokens": token_figures,
+    "validity": validity_figures,
 }
 
 

@@ -45,7 +45,12 @@ class Population:
         return self.truth.max(axis=1)
 
     def sampled(
-        self, count: int, repeats: int, *, seed: Sequence[int], covered: Bool[np.ndarray, " sequence"] | None = None
+        self,
+        count: int,
+        repeats: int,
+        *,
+        seed: Sequence[int],
+        covered: Bool[np.ndarray, " sequence"] | None = None,
     ) -> tuple[Int[np.ndarray, "repeat drawn"], Draws]:
         """Draw as the product does, again and again; with `covered`, an encoder points at these sequences."""
         generator = np.random.default_rng(seed)
@@ -64,7 +69,7 @@ class Population:
         """Draw as the paper does: top sequences at even distances, and as many random ones of the others."""
         generator = np.random.default_rng(seed)
         ranked = np.argsort(-self.peaks, kind="stable")
-        top = ranked[:TOP_K][((np.arange(PER_KIND) + 0.5) * TOP_K / PER_KIND).astype(np.int64)]
+        top = ranked[((np.arange(PER_KIND) + 0.5) * TOP_K / PER_KIND).astype(np.int64)]
         random = [generator.permutation(ranked[TOP_K:])[:PER_KIND] for _ in range(repeats)]
         return np.concatenate([np.tile(top, (repeats, 1)), random], axis=1)
 
@@ -82,7 +87,13 @@ class Trial:
 
 
 def trials(
-    neurons: Sequence[TrueNeuron], tokens: Tokens, documents: Sequences, *, count: int, repeats: int, near: bool = False
+    neurons: Sequence[TrueNeuron],
+    tokens: Tokens,
+    documents: Sequences,
+    *,
+    count: int,
+    repeats: int,
+    near: bool = False,
 ) -> Iterator[Trial]:
     """Yield every label of every neuron, scored from `count` draws `repeats` times.
 
@@ -121,7 +132,10 @@ def agreement(truth: Float[np.ndarray, "sequence token"], read: Label) -> float:
 
 
 def bootstrapped(
-    truth: Float[np.ndarray, "repeat drawn token"], read: Float[np.ndarray, "repeat drawn token"], *, seed: int
+    truth: Float[np.ndarray, "repeat drawn token"],
+    read: Float[np.ndarray, "repeat drawn token"],
+    *,
+    seed: int,
 ) -> list[Estimate]:
     """Return unweighted correlations over all tokens, each with the middle 95 % of resampled sequences."""
     units = truth.shape[1]

@@ -1,0 +1,56 @@
+"""How often an explanation that has nothing to do with a neuron is called clearly better than ten others."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from benchmarks.labels import Label, broad_by_words, exact, simulated
+from benchmarks.validity_trials import Population
+from benchmarks.whole_corpus import Text, TrueNeuron
+from neuroscribe.measures.controls import CONTROLS, chance, discoveries
+from neuroscribe.measures.weighted import correlations
+
+ROUNDS = 30
+"""Studies that are made: each gives every neuron another explanation, and draws anew."""
+
+
+def better(neurons: Sequence[TrueNeuron], text: Text, *, count: int, related: bool, seed: int) -> list[bool]:
+    """Return for each explanation of each round whether a study would call it clearly better.
+
+    Explanations and controls are those of other neurons of the layer (`related`: the explanation is the
+    neuron's own), taken as labels that are right for whom they were made, or as lists of their tokens.
+    """
+    documents = text.sequences["document_id"].to_numpy()
+    populations = [Population.of(neuron, documents) for neuron in neurons]
+    generator = np.random.default_rng(seed)
+    called: list[bool] = []
+    for kind in (exact, broad_by_words):
+        read = [simulated(kind(each, text.tokens, generator), text.tokens, generator) for each in neurons]
+        for _ in range(ROUNDS):
+            chances: list[float] = []
+            for place, population in enumerate(populations):
+                held = _foreign(neurons, place, generator)
+                held = [place, *held[1:]] if related else held
+                scores = _scores(population, [read[other] for other in held], count, generator)
+                chances.append(chance(scores[0], scores[1:]) or 1.0)
+            # A study's neurons are counted together, as in its report.
+            called += discoveries(chances)
+    return called
+
+
+def _foreign(neurons: Sequence[TrueNeuron], place: int, generator: np.random.Generator) -> list[int]:
+    """Return eleven other neurons of the layer: of an explanation, and of its controls."""
+    own = neurons[place]
+    others = [i for i, each in enumerate(neurons) if each.layer == own.layer and each.neuron != own.neuron]
+    return generator.permutation(others)[: CONTROLS + 1].tolist()
+
+
+def _scores(
+    population: Population, labels: Sequence[Label], count: int, generator: np.random.Generator
+) -> list[float | None]:
+    """Return what labels score on one draw of a neuron's population."""
+    places, draws = population.sampled(count, 1, seed=[int(generator.integers(2**31))])
+    held = np.stack([label[population.places[places[0]]] for label in labels])
+    truth = np.broadcast_to(population.truth[places[0]], held.shape)
+    alike = draws.of(np.zeros(len(held), dtype=np.int64))
+    return [estimate.value for estimate in correlations(truth, held, alike)]
