@@ -148,8 +148,10 @@ class LayerEvidence:
 
     @cached_property
     def _sampled(self) -> dict[int, pl.DataFrame]:
-        parts = self.tables["sampled_activations"].sort("neuron", "sequence_id").partition_by(
-            "neuron", as_dict=True, maintain_order=True
+        parts = (
+            self.tables["sampled_activations"]
+            .sort("neuron", "sequence_id")
+            .partition_by("neuron", as_dict=True, maintain_order=True)
         )
         return {int(key[0]): rows for key, rows in parts.items()}
 

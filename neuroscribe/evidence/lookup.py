@@ -4,7 +4,6 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float, Int
 
-
 _ROUNDING = 1e-12
 """Of a sum of sizes, what is left when a part is taken out of it and the rest is nothing."""
 

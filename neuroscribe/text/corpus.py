@@ -59,7 +59,9 @@ def tokenised(documents: Iterable[Document], tokenizer: TokenizerFacts, spec: Co
     _check_size(len(cut.windows), spec)
     windows = cut.windows[: spec.sequences]
     generator.shuffle(windows)
-    return Corpus(_sequences(windows, texts, spec.seed), vocabulary(tokenizer), cut.read, cut.short, cut.duplicates)
+    return Corpus(
+        _sequences(windows, texts, spec.seed), vocabulary(tokenizer), cut.read, cut.short, cut.duplicates
+    )
 
 
 def every_sequence(
@@ -90,15 +92,6 @@ def token_matrix(sequences: pl.DataFrame) -> Int[Tensor, "sequence token"]:
         raise CorpusError("corpus/sequences is damaged (ids or lengths); materialise the corpus again")
     flat = sequences["token_ids"].explode().to_numpy().astype(np.int64)
     return torch.from_numpy(flat.reshape(len(sequences), int(lengths[0])))  # pyright: ignore[reportUnknownMemberType]
-
-
-def distinct_tokens(
-    tokens: Int[Tensor, "sequence token"],
-) -> tuple[Int[Tensor, " distinct_token"], Int[Tensor, " token_id"]]:
-    """Return the distinct ids of a corpus, ascending, and the place among them of each id, -1 where none."""
-    present = torch.bincount(tokens.flatten()) > 0
-    place = torch.where(present, present.cumsum(0) - 1, -1)
-    return present.nonzero()[:, 0], place
 
 
 class TokenBytes(Mapping[int, tuple[bytes, ...]]):
