@@ -159,8 +159,8 @@ class PuzzleLayer:
                     values.setdefault(ids[token], []).append(value)
             given = {"layer": LAYER, "neuron": neuron, "polarity": POLARITY}
             for token, seen in values.items():
-                mean = float(np.mean(seen))
-                rows.append(row(TOKEN_LOOKUP, **given, token_id=token, count=len(seen), mean=mean))
+                means = dict.fromkeys(("mean", "shrunken_mean"), float(np.mean(seen)))
+                rows.append(row(TOKEN_LOOKUP, **given, token_id=token, count=len(seen), **means))
         return TOKEN_LOOKUP.frame(rows)
 
 

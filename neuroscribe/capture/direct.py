@@ -86,7 +86,7 @@ def captured_texts(
     polarities = (1, -1) if any(site.signed for layer, site in sites.items() if layer in chosen) else (1,)
     random_ids = drawn_ids(len(sequences), random_sequences, seed=seed)
     pools = quantile_pools(len(sequences), random_ids, exemplars=1, seed=seed)
-    plan = CapturePlan(top_k, polarities, random_ids, pools=pools)
+    plan = CapturePlan(top_k, polarities, random_ids, pools)
     states = capture(
         Subject(
             model=model.eval(),

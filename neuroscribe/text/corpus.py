@@ -86,15 +86,6 @@ def token_matrix(sequences: pl.DataFrame) -> Int[Tensor, "sequence token"]:
     return torch.from_numpy(flat.reshape(len(sequences), int(lengths[0])))  # pyright: ignore[reportUnknownMemberType]
 
 
-def distinct_tokens(
-    tokens: Int[Tensor, "sequence token"],
-) -> tuple[Int[Tensor, " distinct_token"], Int[Tensor, " token_id"]]:
-    """Return the distinct ids of a corpus, ascending, and the place among them of each id, -1 where none."""
-    present = torch.bincount(tokens.flatten()) > 0
-    place = torch.where(present, present.cumsum(0) - 1, -1)
-    return present.nonzero()[:, 0], place
-
-
 class TokenBytes(Mapping[int, tuple[bytes, ...]]):
     """The tokens of every sequence as exact bytes, by sequence id; spelled where they are asked for."""
 
