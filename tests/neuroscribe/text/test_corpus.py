@@ -1,7 +1,6 @@
 from collections import Counter
 from dataclasses import replace
 
-import numpy as np
 import polars as pl
 import pytest
 import torch
