@@ -126,12 +126,12 @@ STAGES: Mapping[str, Stage] = {
     stage.name: stage
     for stage in (
         Stage(
-            "corpus", 1, "capture", lambda study: {"corpus": study.corpus, "tokenizer": _tokenizer(study)},
+            "corpus", 2, "capture", lambda study: {"corpus": study.corpus, "tokenizer": _tokenizer(study)},
             tables=(records.SEQUENCES, records.VOCABULARY),
         ),
         Stage("activations", 3, "capture", _captured, reads=("corpus",), tables=(records.STATISTICS,)),
         Stage(
-            "neuron_records", 3, "capture", lambda study: {"capture": _kept(study)},
+            "neuron_records", 4, "capture", lambda study: {"capture": _kept(study)},
             reads=("corpus", "activations"), tables=(records.NEURON_RECORDS,),
         ),
         Stage(
