@@ -22,6 +22,9 @@ from neuroscribe.text.documents import DifferentDocuments, Document, different, 
 from neuroscribe.text.token_bytes import TokenizerFacts, display
 from neuroscribe.text.windows import Cut, cut_in_turn
 
+FEWEST_DOCUMENTS = 10
+"""Of neurons whose 20 top exemplars are of ten documents by chance, 5 % have none in `test`; of five, 30 %."""
+
 
 @dataclass(frozen=True)
 class Corpus:
@@ -56,6 +59,21 @@ def tokenised(documents: Iterable[Document], tokenizer: TokenizerFacts, spec: Co
     return Corpus(
         sequences, vocabulary(tokenizer), texts.read, texts.copies, cut.tokenised, cut.short, cut.folded
     )
+
+
+def check_documents(corpus: Corpus) -> None:
+    """Raise CorpusError where the sequences are of too few documents to explain on some and score on others.
+
+    A neuron's exemplars are parted by document, and explanations are scored on documents that the explainer
+    has not seen: where there are hardly any, most neurons would have no score.
+    """
+    documents = corpus.sequences["document_id"].n_unique()
+    if documents < FEWEST_DOCUMENTS:
+        raise CorpusError(
+            f"the {len(corpus.sequences)} sequences are of {documents} different documents; at least"
+            f" {FEWEST_DOCUMENTS} are needed, as explanations are scored on documents that the explainer has"
+            " not seen: give more documents, or cut long ones into files, lines or rows of their own"
+        )
 
 
 def every_sequence(

@@ -13,6 +13,8 @@ from neuroscribe.testing.planted import END_OF_TEXT, planted_corpus, planted_tok
 from neuroscribe.text.corpus import (
     Corpus,
     TokenBytes,
+    check_documents,
+    distinct_tokens,
     token_matrix,
     tokenised,
     vocabulary,
@@ -262,6 +264,15 @@ def test_a_corpus_without_text_is_refused(texts: list[str]) -> None:
 def test_documents_shorter_than_one_sequence_are_refused() -> None:
     with pytest.raises(CorpusError, match=r"no document .* has 4 tokens; lower corpus.sequence_length"):
         cut(["abc", "abc"], 1, 4)
+
+
+def test_sequences_of_too_few_documents_to_hold_any_back_are_refused() -> None:
+    texts = [numbered(document, 30) for document in range(10)]
+    check_documents(cut(texts, 10, 15, tokenizer=NUMBERS))
+    with pytest.raises(
+        CorpusError, match=r"12 sequences are of 9 different documents; at least 10 are needed"
+    ):
+        check_documents(cut(texts[:9], 12, 15, tokenizer=NUMBERS))
 
 
 def test_a_corpus_too_small_for_the_study_is_refused_with_both_numbers() -> None:
