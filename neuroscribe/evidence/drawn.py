@@ -49,11 +49,11 @@ def drawn(
     """Draw `count` sequences of a population, or all of a smaller one.
 
     `peaks` are the neuron's, largest activation on the explained side; `order` is a random permutation by
-    which ties are broken and, within a stratum, sequences are taken. The `top` largest peaks are a stratum;
-    of these the places in `first` are taken before others. `nearness` to the label, where it is given, makes
+    which sequences are taken within a stratum. The `top` largest peaks are a stratum; of these the places in
+    `first` are taken before others. `nearness` to the label, where it is given, makes
     the stratum `near`. Places in `without` are not drawn, and count in the sizes all the same.
     """
-    of = strata(peaks, order, top=top, nearness=nearness)
+    of = strata(peaks, top=top, nearness=nearness)
     taken = np.zeros(len(peaks), dtype=bool)
     taken[list(without)] = True
     preferred = np.zeros(len(peaks), dtype=bool)
@@ -77,7 +77,6 @@ def drawn(
 
 def strata(
     peaks: Float[np.ndarray, " sequence"],
-    order: Int[np.ndarray, " sequence"],
     *,
     top: int,
     nearness: Float[np.ndarray, " sequence"] | None = None,
@@ -88,13 +87,13 @@ def strata(
     """
     n = len(peaks)
     rank = np.empty(n, dtype=np.int64)
-    # Largest peak first; silent sequences, all alike, in the random order.
-    rank[np.lexsort((order, -peaks))] = np.arange(n)
+    # Equal ones by place, never by `order`: what the order has put into a stratum it would then draw first.
+    rank[np.argsort(-peaks, kind="stable")] = np.arange(n)
     of = np.where(rank < _HIGH * n, STRATA.index("high"), STRATA.index("middle"))
     of[rank >= (_MIDDLE if nearness is None else _HIGH) * n] = STRATA.index("low")
     below = rank >= top
     if nearness is not None:
-        closest = np.lexsort((order, -nearness))
+        closest = np.argsort(-nearness, kind="stable")
         closest = closest[below[closest]]
         of[closest[: round(_NEAR * len(closest))]] = STRATA.index("near")
     of[~below] = STRATA.index("top")

@@ -55,7 +55,7 @@ class Population:
 
     def top_and_random(self, per_kind: int) -> Exemplars:
         """Return some of the top sequences, at even distances, and as many random ones of the others."""
-        of = strata(self.peaks, self.order, top=self.top)
+        of = strata(self.peaks, top=self.top)
         tops = np.flatnonzero(of == 0)
         ranked = tops[np.lexsort((self.order[tops], -self.peaks[tops]))]
         spread = ((np.arange(min(per_kind, len(ranked))) + 0.5) * len(ranked) / per_kind).astype(np.int64)

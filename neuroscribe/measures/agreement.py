@@ -60,7 +60,7 @@ def _cosines(x: Activations, y: Activations, draws: Draws, reasons: list[str | N
     # The derivative by the weight of a sequence; those of both means vanish, as the sums are about them.
     halves = xx / _divisor(whole_x)[:, None] + yy / _divisor(whole_y)[:, None]
     influence = xy / scale[:, None] - values[:, None] / 2 * halves
-    return estimated(values, influence, draws, reasons, intervals.fisher)
+    return estimated(values, influence, draws, reasons, intervals.fisher(xx.shape[1]))
 
 
 def f1s(fires: Firing, simulated: Activations, draws: Draws) -> list[Estimate]:
@@ -83,7 +83,8 @@ def auprcs(fires: Firing, simulated: Activations, draws: Draws) -> list[Estimate
         fires.reshape(flat), _readable(simulated).reshape(flat), weights.reshape(flat)
     )
     influence = by_token.reshape(fires.shape).sum(2)
-    return estimated(values, influence, draws, _unfiring(fires, simulated), intervals.wilson)
+    seen = intervals.equally_many(draws.weights * fires.sum(2))
+    return estimated(values, influence, draws, _unfiring(fires, simulated), intervals.wilson(seen))
 
 
 def variances_explained(truth: Activations, calibrated: Activations, draws: Draws) -> list[Estimate]:
@@ -113,7 +114,7 @@ def _explained(whole: Influence, rest: Influence, draws: Draws, reasons: list[st
     divisor = _divisor(_total(whole, draws))
     left = _total(rest, draws) / divisor
     influence = (left[:, None] * whole - rest) / divisor[:, None]
-    return estimated(1 - left, influence, draws, reasons, intervals.explained)
+    return estimated(1 - left, influence, draws, reasons, intervals.explained(whole.shape[1]))
 
 
 def _shares(upper: Influence, lower: Influence, draws: Draws, reasons: list[str | None]) -> list[Estimate]:
@@ -121,7 +122,8 @@ def _shares(upper: Influence, lower: Influence, draws: Draws, reasons: list[str 
     divisor = _divisor(_total(lower, draws))
     values = _total(upper, draws) / divisor
     influence = (upper - values[:, None] * lower) / divisor[:, None]
-    return estimated(values, influence, draws, reasons, intervals.wilson)
+    seen = intervals.equally_many(draws.weights * lower)
+    return estimated(values, influence, draws, reasons, intervals.wilson(seen))
 
 
 def _overlaps(fires: Firing, simulated: Activations) -> tuple[Influence, Influence, Influence]:
