@@ -24,11 +24,12 @@ def corpus(study: Study) -> dg.AssetsDefinition:
         progress: dg.ResourceParam[Progress],
     ) -> dg.MaterializeResult:
         from neuroscribe.capture.stage import corpus_hash
-        from neuroscribe.text.corpus import tokenised
+        from neuroscribe.text.corpus import check_documents, tokenised
 
         tokenizer = subject.tokenizer(study.subject, progress=progress)
         source = texts.open(study.corpus, progress=progress)
         made = tokenised(source.documents(), tokenizer, study.corpus)
+        check_documents(made)
         digest = corpus_hash(made.sequences)
         return dg.MaterializeResult(
             value={"corpus/sequences": made.sequences, "corpus/vocabulary": made.vocabulary},

@@ -12,7 +12,7 @@ from neuroscribe.capture.neuron_records import TOP_SPLITS
 from neuroscribe.evidence.drawn import STRATA, drawn
 from neuroscribe.measures.draws import Draws
 from neuroscribe.measures.estimate import Estimate
-from neuroscribe.measures.weighted import correlations
+from neuroscribe.measures.agreement import correlations
 
 PER_KIND = 5
 """Top sequences, and random ones, of the paper's score."""

@@ -12,7 +12,9 @@ import pytest
 
 from dagster_project.plan import main
 from neuroscribe.capture.connections import connections_of
-from neuroscribe.capture.stage import captured, layer_lookup, layer_records
+from neuroscribe.capture.sampled import sampled_activations
+from neuroscribe.capture.stage import captured, layer_records
+from neuroscribe.capture.token_lookup import token_lookup
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.evidence.sample import sampled_neurons, set_aside
 from neuroscribe.explain.stage import explained_layer
@@ -126,12 +128,14 @@ def tables() -> Tables:
     )  # fmt: skip
     store, progress = MemoryTensors(), SilentProgress()
     done = captured(EVERY, subject, corpus.sequences, layers=[LAYER], store=store, progress=progress)
+    sampled = sampled_activations(EVERY, subject, corpus.sequences, done.statistics, progress=progress)
     return {
         "corpus/sequences": corpus.sequences,
         "corpus/vocabulary": corpus.vocabulary,
         "activations/statistics": done.statistics[LAYER],
         "neuron_records": layer_records(EVERY, LAYER, corpus.sequences, store),
-        "token_lookup": layer_lookup(EVERY, LAYER, corpus.sequences, store),
+        "sampled_activations": sampled[LAYER],
+        "token_lookup": token_lookup(sampled[LAYER], corpus.sequences, LAYER, EVERY.polarities),
         "connections": connections_of(subject, layers=[LAYER], progress=progress).frames[LAYER],
     }
 

@@ -57,11 +57,12 @@ def captured_texts(
     """Capture every neuron of the layers (all, unless given) over all texts, in one pass.
 
     Returns the tables `corpus/sequences`, `corpus/vocabulary`, `activations/statistics` and `neuron_records`,
-    all layers together, with the columns of `neuroscribe.tables.records`. `units` says what a neuron is; both
-    signs are kept where both mean something, as in gated MLPs. The model is put into evaluation mode. Raises
-    SubjectError for what is no model, or one with an encoder, without such neurons or without its weights,
-    and for a tokenizer without a fast form, or one that splits the texts otherwise than the tokenizer.json
-    that it came from; CorpusError for texts that are none or give too few sequences;
+    all layers together, with the columns of `neuroscribe.tables.records`. Texts and passages that come again
+    are left out, and no text is in two splits of a neuron, so that few texts leave splits empty. `units` says
+    what a neuron is; both signs are kept where both mean something, as in gated MLPs. The model is put into
+    evaluation mode. Raises SubjectError for what is no model, or one with an encoder, without such neurons or
+    without its weights, and for a tokenizer without a fast form, or one that splits the texts otherwise than
+    the tokenizer.json that it came from; CorpusError for texts that are none or give too few sequences;
     StudyError for numbers or layers that there cannot be; CaptureError for NaN and inf.
     """
     _check_model(model)
@@ -86,7 +87,7 @@ def captured_texts(
     polarities = (1, -1) if any(site.signed for layer, site in sites.items() if layer in chosen) else (1,)
     random_ids = drawn_ids(len(sequences), random_sequences, seed=seed)
     pools = quantile_pools(len(sequences), random_ids, exemplars=1, seed=seed)
-    plan = CapturePlan(top_k, polarities, random_ids, pools=pools)
+    plan = CapturePlan(top_k, polarities, random_ids, pools)
     states = capture(
         Subject(
             model=model.eval(),

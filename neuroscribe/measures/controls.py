@@ -8,7 +8,7 @@ where the texts are exchangeable); how far above them a score lies says more tha
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import stdtr
+from scipy.special import stdtr  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
 CONTROLS = 10
 """Foreign explanations that one is held against, where there are so many."""

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from neuroscribe.measures.controls import CONTROLS, discoveries
 from neuroscribe.evidence.sample import SET_ASIDE_REASONS, set_aside
+from neuroscribe.measures.controls import CONTROLS, discoveries
 from neuroscribe.report.excerpts import Excerpt, excerpts, firing
 from neuroscribe.report.stability import stability_table
 from neuroscribe.study.dues import CORPUS, scorer_name

@@ -96,14 +96,10 @@ def report_text(summary: Summary, width: int, *, next_steps: Sequence[str] = ())
             f"{summary.neurons:,} neurons captured ({summary.captured_layers} layers), {summary.dead:,} dead",
         ],
         [
-            *_wrapped(
-                f"Layers: {headline.scorer} of {headline.explainer}, over the corpus", width
-            ),
+            *_wrapped(f"Layers: {headline.scorer} of {headline.explainer}, over the corpus", width),
             *aligned(summary.layers, _LAYERS, width),
             *_silent(summary.silent_layers, width),
-            *_wrapped(
-                _compared(summary), width
-            ),
+            *_wrapped(_compared(summary), width),
             *_wrapped(_LEGEND, width),
         ],
         [

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from neuroscribe.measures.controls import chance
 from neuroscribe.measures.draws import Draws
 from neuroscribe.measures.estimate import Estimate
-from neuroscribe.measures.weighted import (
+from neuroscribe.measures.agreement import (
     auprcs,
     correlations,
     cosines,

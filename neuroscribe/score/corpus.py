@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 
 from neuroscribe.evidence.drawn import STRATA
 from neuroscribe.evidence.exemplars import Exemplars, Neuron
@@ -63,7 +64,7 @@ class CorpusScores:
         values = self._evidence.simulations.values(place, tuple(strata))
         if not strata or values is None:
             return None
-        readable = np.isfinite(values).all(axis=1)
+        readable: Bool[np.ndarray, " sequence"] = np.array(np.isfinite(values).all(axis=1))
         # What cannot be read is left out of its stratum, unless that leaves too little to stand for the rest.
         keep = readable if 2 * readable.sum() >= len(readable) else np.ones(len(readable), dtype=bool)
         labels = np.array([STRATA.index(name) for name, _ in strata.values()])[keep]

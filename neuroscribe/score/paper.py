@@ -1,4 +1,4 @@
-"""The scores of Bills et al. 2023, for comparison with theirs: on top and random exemplars, all weighted alike.
+"""The scores of Bills et al. 2023, for comparison: on top and random exemplars, weighted alike.
 
 They are no estimate of the agreement over the corpus (docs/scores.md), and so have no interval.
 """

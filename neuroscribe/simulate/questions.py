@@ -116,7 +116,7 @@ def _own_tasks(
     drawn: list[Task] = []
     if split in evidence.study.scored_splits(explanation["explainer"]):
         drawn = _drawn_tasks(evidence, simulator, explanation, split, near, shown=shown.sequence_ids)
-    strata = drawn[0].strata if drawn else {}
+    strata: Mapping[int, tuple[str, int]] = drawn[0].strata if drawn else {}
     plain = [_task(explanation, split, ids, strata=strata) for ids in _units(shown)]
     return [*plain, *(task for task in drawn if task.sequence_ids)]
 
@@ -130,7 +130,7 @@ def _drawn_tasks(
     *,
     shown: Sequence[int],
 ) -> list[Task]:
-    """Return an explanation on its draws, but those `shown` already; none where all sequences cost nothing."""
+    """Return an explanation on its draws, but those `shown` already; none where all cost nothing."""
     if simulating(evidence.study, simulator).costs_nothing:
         return []
     draws = evidence.draws(explanation, split, near)

@@ -18,7 +18,7 @@ from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.llm.calls import worked_through
 from neuroscribe.measures.draws import Draws
-from neuroscribe.measures.weighted import correlations
+from neuroscribe.measures.agreement import correlations
 from neuroscribe.ports.replies import Simulated
 from neuroscribe.simulate.questions import Task
 from neuroscribe.study.scoring import FEWEST_SEQUENCES

@@ -13,7 +13,8 @@ from jaxtyping import Float, Int
 
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.ports.replies import Simulated, Usage
-from neuroscribe.ports.sources import Models
+from neuroscribe.ports.sources import EncoderSource, Models
+from neuroscribe.ports.stores import Progress
 from neuroscribe.simulate.simulator import Simulating
 from neuroscribe.text.corpus import TokenBytes
 from neuroscribe.text.listed_tokens import listed_as, listed_tokens
@@ -33,10 +34,10 @@ class TokenMatch(Simulating):
         return TokenMatchSimulator()
 
     def whole_corpus(
-        self, evidence: LayerEvidence, sequence_ids: Sequence[int], models: Models
+        self, evidence: LayerEvidence, encoders: EncoderSource, progress: Progress
     ) -> "MatchedCorpus":
-        """Return what looks the tokens of sequences up."""
-        return MatchedCorpus(evidence.tokens, sequence_ids)
+        """Return what looks the tokens of all kept sequences up."""
+        return MatchedCorpus(evidence.tokens, evidence.kept_ids)
 
     def calls(self, tokens: int) -> int:
         """Return none: no LLM is asked."""

@@ -44,6 +44,11 @@ class ExplainerSpec(KindSpec):
         """How many explanations it writes of a neuron; of several, `valid` decides which is reported."""
         return 1
 
+    @property
+    def excerpts_shown(self) -> int:
+        """How many excerpts of a neuron it needs, each of another training exemplar."""
+        return 0
+
 
 class SimulatorSpec(KindSpec):
     """Predicts activations from the explanations of some explainers."""

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, field_validator, model_validator
 
+from neuroscribe.study.exemplar_counts import check_counts
 from neuroscribe.study.kinds import AblationSpec, ExplainerSpec, JudgeSpec, KindSpec, SimulatorSpec
 from neuroscribe.study.publishing import PublishSpec
 from neuroscribe.study.scoring import MEASURES, ScoringSpec
@@ -248,6 +249,12 @@ class Study(Section):
             )
         if self.sample.polarity != "positive" and self.capture.polarities == "positive":
             raise ValueError(f'sample.polarity = "{self.sample.polarity}" needs capture.polarities = "both"')
+        check_counts(
+            top=self.capture.top_k,
+            random=self.capture.random_exemplars,
+            scored=self.scoring.sequences_per_split,
+            shown={name: explainer.excerpts_shown for name, explainer in self.explainers.items()},
+        )
         return self
 
     @classmethod

@@ -136,7 +136,7 @@ STAGES: Mapping[str, Stage] = {
     stage.name: stage
     for stage in (
         Stage(
-            "corpus", 1, "capture", lambda study: {"corpus": study.corpus, "tokenizer": _tokenizer(study)},
+            "corpus", 2, "capture", lambda study: {"corpus": study.corpus, "tokenizer": _tokenizer(study)},
             tables=(records.SEQUENCES, records.VOCABULARY),
         ),
         Stage(
@@ -145,7 +145,7 @@ STAGES: Mapping[str, Stage] = {
         ),
         Stage("activations", 4, "capture", _captured, reads=("corpus",), tables=(records.STATISTICS,)),
         Stage(
-            "neuron_records", 3, "capture",
+            "neuron_records", 4, "capture",
             lambda study: {"random_exemplars": study.capture.random_exemplars},
             reads=("corpus", "activations"), tables=(records.NEURON_RECORDS,),
         ),

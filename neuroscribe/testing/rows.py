@@ -103,8 +103,9 @@ def vocabulary_table(tokens: Sequence[bytes]) -> pl.DataFrame:
     return filled(VOCABULARY, *rows)
 
 
-def sampled_table(activations: Mapping[int, Sequence[float]], neuron: int = 1) -> pl.DataFrame:
-    """Return a neuron's activations by sequence."""
+def sampled_table(activations: Mapping[int, Sequence[float]] | None = None, neuron: int = 1) -> pl.DataFrame:
+    """Return a neuron's activations by sequence; of no neuron where none are given."""
+    activations = activations or {}
     rows = ({"neuron": neuron, "sequence_id": n, "activations": list(a)} for n, a in activations.items())
     return filled(SAMPLED_ACTIVATIONS, *rows)
 

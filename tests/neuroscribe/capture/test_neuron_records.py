@@ -26,7 +26,7 @@ def capture_plan(k: int, polarities: tuple[int, ...]) -> CapturePlan:
 def captured(values: torch.Tensor, *, k: int, polarities: tuple[int, ...]) -> LayerState:
     """The state of a layer after activations [sequence, token, neuron]."""
     plan = capture_plan(k, polarities)
-    state = empty_state(plan, layer=2, neurons=values.shape[2], tokens=values.shape[1], vocabulary=1)
+    state = empty_state(plan, neurons=values.shape[2], tokens=values.shape[1])
     kernel.take(state, values, range(len(values)), plan)
     state.random_vector.copy_(values[list(RANDOM_IDS)])
     return state

@@ -59,7 +59,9 @@ def test_the_strata_by_peak_end_at_a_tenth_and_at_the_half() -> None:
 def test_top_exemplars_that_are_shown_anyway_are_drawn_first() -> None:
     shown = [int(BY_RANK[rank]) for rank in (3, 7, 11, 15, 19)]
     draws = drawn(PEAKS, ORDER, count=20, top=20, first=shown)
-    assert {place for place, name in zip(draws.places, draws.strata, strict=True) if name == "top"} == set(shown)
+    assert {place for place, name in zip(draws.places, draws.strata, strict=True) if name == "top"} == set(
+        shown
+    )
 
 
 def test_every_beginning_of_the_draws_is_spread_over_the_strata() -> None:
@@ -72,7 +74,9 @@ def test_what_may_not_be_drawn_still_counts_in_the_sizes() -> None:
     before = drawn(PEAKS, ORDER, count=20, top=20)
     after = drawn(PEAKS, ORDER, count=20, top=20, without=before.places.tolist())
     assert not set(before.places) & set(after.places)
-    assert dict(zip(after.strata, after.sizes, strict=True)) == dict(zip(before.strata, before.sizes, strict=True))
+    assert dict(zip(after.strata, after.sizes, strict=True)) == dict(
+        zip(before.strata, before.sizes, strict=True)
+    )
 
 
 def test_a_population_smaller_than_the_draws_is_drawn_whole() -> None:
@@ -83,6 +87,8 @@ def test_a_population_smaller_than_the_draws_is_drawn_whole() -> None:
 def test_silent_sequences_are_told_apart_by_the_order_alone() -> None:
     silent = np.zeros(100)
     silent[:3] = 1.0
-    one, other = (drawn(silent, order, count=10, top=3).places for order in (np.arange(100), np.arange(100)[::-1]))
+    one, other = (
+        drawn(silent, order, count=10, top=3).places for order in (np.arange(100), np.arange(100)[::-1])
+    )
     assert {0, 1, 2} <= set(one) and {0, 1, 2} <= set(other)
     assert set(one) != set(other)

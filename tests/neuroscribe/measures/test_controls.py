@@ -1,4 +1,4 @@
-"""Explanations beside those of other neurons: p-values by hand, and how often chance alone is called better."""
+"""Explanations beside other neurons': p-values by hand, and how often chance alone is called better."""
 
 import numpy as np
 import pytest

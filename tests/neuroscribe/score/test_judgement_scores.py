@@ -5,14 +5,14 @@ import polars as pl
 import pytest
 
 from neuroscribe.evidence.layer import LayerEvidence
-from neuroscribe.score.judgements import Answers, Judgements, auc, balanced_accuracies
+from neuroscribe.score.judgements import Answers, Judgements, judged
 from neuroscribe.study.dues import Due
 from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import EXPLANATIONS, JUDGEMENTS
 from neuroscribe.testing.rows import (
     explanation_row,
     judgement_row,
-    lookup_table,
+    sampled_table,
     sequence_table,
     vocabulary_table,
 )
@@ -26,7 +26,6 @@ def study(**detection: Any) -> Study:
     return tiny_study(
         simulators={"embedding": {"explainers": ["token_pairs"]}},
         scorers={"detection": {"explainers": ["token_pairs"], **detection}},
-        scoring={"bootstrap_samples": 50},
     )
 
 
@@ -38,11 +37,12 @@ def rows(
         explanation_row(2, explanation_id="e2", status="refused"),
         explanation_row(3, explanation_id="e3"),
     ]
+    by_token = [(means or {}).get(token, 0.0) for token in range(8)]
     tables = {
         "explanations": EXPLANATIONS.frame(explanations),
         "judgements": JUDGEMENTS.frame(asked),
-        "token_lookup": lookup_table(means or {}),
-        "corpus/sequences": sequence_table([range(8)]),
+        "sampled_activations": sampled_table(means and dict.fromkeys((0, 1), by_token)),
+        "corpus/sequences": sequence_table([range(8), range(8)]),
         "corpus/vocabulary": vocabulary_table([bytes([97 + token]) for token in range(8)]),
     }
     return Judgements(LayerEvidence(study(), 0, tables)).rows(due)
@@ -50,39 +50,34 @@ def rows(
 
 def answers(labels: list[int], values: list[float]) -> Answers:
     own = np.array(labels, dtype=bool)
-    return Answers(own, np.array(values) > 0.5, np.array(values), len(labels))
+    return Answers(own, np.array(values) > 0.5, np.array(values), np.arange(len(own)), len(labels))
 
 
 def test_a_balanced_accuracy_and_an_auc_worked_by_hand() -> None:
     # Firing .9 .4, silent .6 .1 .2: one of two and two of three told rightly; 5 of 6 pairs in order
     own = answers([1, 1, 0, 0, 0], [0.9, 0.4, 0.6, 0.1, 0.2])
-    accuracy = balanced_accuracies([own], samples=0, seed=0)[0]
-    assert accuracy.value == pytest.approx((1 / 2 + 2 / 3) / 2)
-    assert auc(own, samples=0, seed=0).value == pytest.approx(5 / 6)
+    assert judged("balanced_accuracy", own).value == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert judged("auc", own).value == pytest.approx(5 / 6)
 
 
 def test_equal_probabilities_count_half_and_say_nothing() -> None:
-    assert auc(answers([1, 0, 0], [0.5, 0.5, 0.5]), samples=0, seed=0).value == 0.5
+    assert judged("auc", answers([1, 0, 0], [0.5, 0.5, 0.5])).value == 0.5
 
 
-def test_the_interval_of_an_auc_is_that_of_draws_of_excerpts() -> None:
-    generator = np.random.default_rng(0)
-    labels, noise = generator.random(12) > 0.5, generator.random(12)
-    own = answers(labels.astype(int).tolist(), ((labels + noise) / 2).tolist())
-    draws: list[float] = []
-    for picked in generator.integers(0, 12, size=(4000, 12)):
-        firing, silent = own.probabilities[picked][labels[picked]], own.probabilities[picked][~labels[picked]]
-        if len(firing) and len(silent):
-            draws.append(float((firing[:, None] > silent).mean() + 0.5 * (firing[:, None] == silent).mean()))
-    found = auc(own, samples=4000, seed=0)
-    assert [found.ci_low, found.ci_high] == pytest.approx(np.quantile(draws, (0.025, 0.975)), abs=0.03)
+def test_ten_right_answers_about_five_sequences_say_less_than_about_ten() -> None:
+    paired, single = (
+        rows(ACCURACY, [judgement_row(n, n < 5, n < 5, sequence_id=n % sequences) for n in range(10)])[0]
+        for sequences in (5, 10)
+    )
+    assert paired["value"] == single["value"] == paired["ci_high"] == 1.0
+    assert 0.5 < paired["ci_low"] < single["ci_low"] - 0.1 < 0.6
 
 
 def test_an_oracle_scores_one_its_opposite_nothing_and_one_who_always_agrees_half() -> None:
     for value, firing, silent in ((1.0, 0.9, 0.1), (0.0, 0.1, 0.9), (0.5, 0.9, 0.9)):
         own = answers([1, 1, 0, 0, 0], [firing, firing, silent, silent, silent])
-        assert balanced_accuracies([own], samples=20, seed=0)[0].value == value
-        assert auc(own, samples=20, seed=0).value == value
+        assert judged("balanced_accuracy", own).value == value
+        assert judged("auc", own).value == value
 
 
 def test_unreadable_answers_are_counted_and_left_out() -> None:

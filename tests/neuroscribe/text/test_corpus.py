@@ -1,7 +1,6 @@
 from collections import Counter
 from dataclasses import replace
 
-import numpy as np
 import polars as pl
 import pytest
 import torch
@@ -14,6 +13,7 @@ from neuroscribe.testing.planted import END_OF_TEXT, planted_corpus, planted_tok
 from neuroscribe.text.corpus import (
     Corpus,
     TokenBytes,
+    check_documents,
     distinct_tokens,
     token_matrix,
     tokenised,
@@ -249,14 +249,6 @@ def test_a_corpus_as_a_matrix_has_a_row_for_each_sequence() -> None:
     assert TokenBytes(corpus.sequences, corpus.vocabulary).ids == dict(enumerate(matrix.tolist()))
 
 
-def test_distinct_tokens_ascend_and_every_place_points_at_its_token() -> None:
-    tokens = torch.tensor([[7, 3], [3, 9]])
-    distinct, place = distinct_tokens(tokens)
-    assert distinct.tolist() == [3, 7, 9]
-    assert np.array_equal(distinct[place[tokens]], tokens)
-    assert place.tolist() == [-1, -1, -1, 0, -1, -1, -1, 1, -1, 2]
-
-
 def test_a_damaged_table_of_sequences_is_refused() -> None:
     sequences = cut(["aaaabbbb"], 2, 4).sequences
     with pytest.raises(CorpusError, match="corpus/sequences is damaged"):
@@ -274,6 +266,26 @@ def test_documents_shorter_than_one_sequence_are_refused() -> None:
         cut(["abc", "abc"], 1, 4)
 
 
+def test_sequences_of_too_few_documents_to_hold_any_back_are_refused() -> None:
+    texts = [numbered(document, 30) for document in range(10)]
+    check_documents(cut(texts, 10, 15, tokenizer=NUMBERS))
+    with pytest.raises(
+        CorpusError, match=r"12 sequences are of 9 different documents; at least 10 are needed"
+    ):
+        check_documents(cut(texts[:9], 12, 15, tokenizer=NUMBERS))
+
+
 def test_a_corpus_too_small_for_the_study_is_refused_with_both_numbers() -> None:
     with pytest.raises(CorpusError, match=r"gives 2 different sequences of 4 tokens, .* asks for 3; lower"):
         cut(["aaaabbbbaaaa"], 3, 4)
+
+
+def test_a_seeded_quarter_of_the_documents_is_held_out_with_all_its_sequences() -> None:
+    texts = [letter * 4 + "z" * 4 + letter * 4 for letter in "abcdefgh"]
+    corpus = cut([text.replace("zzzz", text[:3] + "z") for text in texts], 24, 4).sequences
+    sides = corpus.group_by("document_id").agg(pl.col("held_out").n_unique())
+    assert sides["held_out"].unique().to_list() == [1]
+    held_out = corpus.filter("held_out")["document_id"].unique().to_list()
+    assert len(held_out) == 2
+    others = (cut(texts, 8, 4, seed=seed).sequences for seed in range(9))
+    assert len({tuple(sorted(each.filter("held_out")["document_id"].unique())) for each in others}) > 1
