@@ -8,7 +8,7 @@ from benchmarks.labels import Label, broad_by_words, exact, simulated
 from benchmarks.validity_trials import Population
 from benchmarks.whole_corpus import Text, TrueNeuron
 from neuroscribe.measures.controls import CONTROLS, chance, discoveries
-from neuroscribe.measures.weighted import correlations
+from neuroscribe.measures.agreement import correlations
 
 ROUNDS = 30
 """Studies that are made: each gives every neuron another explanation, and draws anew."""

@@ -1,0 +1,108 @@
+"""Standard errors worked by hand, their parts against derivatives taken by steps, and coverage of intervals."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from neuroscribe.measures.agreement import correlations, cosines, f1s
+from neuroscribe.measures.average_precision import average_precision
+from neuroscribe.measures.draws import Draws
+from neuroscribe.measures.intervals import standard_errors
+
+
+def error(influence: list[float], stratum: list[int], size: list[float], *, finite: bool = True) -> tuple[float, float]:
+    draws = Draws(np.array([stratum]), np.array([size]), finite=finite)
+    found, degrees = standard_errors(np.array([influence]), draws)
+    return float(found[0]), float(degrees[0])
+
+
+def test_a_weight_is_the_size_of_a_stratum_over_the_draws_of_it() -> None:
+    draws = Draws(np.array([[0, 1, 1], [2, 2, 2]]), np.array([[5.0, 8, 8], [6, 6, 6]]))
+
+    assert draws.weights.tolist() == [[5, 4, 4], [2, 2, 2]]
+
+
+def test_a_standard_error_worked_by_hand() -> None:
+    # 10 sequences, 2 drawn, influences 1 and 3: 10² (1 - 2/10) x 2 / 2 = 80 with one degree of freedom;
+    # 6 sequences, 3 drawn, influences 0 3 3: 6² (1 - 3/6) x 3 / 3 = 18 with two
+    found, degrees = error([1, 3, 0, 3, 3], [0, 0, 1, 1, 1], [10, 10, 6, 6, 6])
+
+    assert found == pytest.approx(98**0.5)
+    assert degrees == pytest.approx(98**2 / (80**2 / 1 + 18**2 / 2))
+
+
+def test_what_was_drawn_whole_is_known_unless_it_is_itself_a_sample() -> None:
+    whole = {"influence": [1.0, 3, 2], "stratum": [0, 0, 0], "size": [3.0, 3, 3]}
+
+    assert error(**whole)[0] == 0
+    assert error(**whole, finite=False) == (pytest.approx(3**0.5), pytest.approx(2))
+
+
+def test_a_stratum_with_a_single_draw_shares_the_spread_with_its_neighbour() -> None:
+    # 0, 1 and 2 together: influences 4 1 1, variance 3; their sizes 5 and 4 leave 5 x 4 + 2 x 2 x 1 unknown
+    assert error([4, 1, 1], [0, 1, 1], [5, 4, 4])[0] == pytest.approx((3 * (20 + 4)) ** 0.5)
+    assert error([1, 1, 4], [0, 0, 1], [4, 4, 5])[0] == pytest.approx((3 * (20 + 4)) ** 0.5)
+    assert error([1, 2, 6], [0, 1, 2], [1, 1, 2])[0] == pytest.approx((7 * 2) ** 0.5)
+
+
+def test_one_sequence_in_all_leaves_no_degree_of_freedom() -> None:
+    assert error([2.0], [0], [9.0])[1] == 0
+
+
+@given(
+    arrays(np.bool_, 12),
+    arrays(np.int8, 12, elements=st.integers(0, 4)),
+    arrays(np.float64, 12, elements=st.floats(0.5, 9)),
+)
+@settings(deadline=None, max_examples=40)
+def test_an_average_precision_moves_by_a_weight_as_it_says(
+    fires: np.ndarray, simulated: np.ndarray, weights: np.ndarray
+) -> None:
+    def precision(weight: np.ndarray) -> float:
+        at = [weight[fires & (simulated >= s)].sum() / weight[simulated >= s].sum() for s in simulated[fires]]
+        return float((weight[fires] * at).sum() / max(weight[fires].sum(), 1e-9))
+
+    value, influence = average_precision(fires[None], simulated[None].astype(float), weights[None])
+
+    assert value[0] == pytest.approx(precision(weights))
+    for token in range(12):
+        step = 1e-5 * np.eye(12)[token]
+        slope = (precision(weights + step) - precision(weights - step)) / 2e-5
+        assert influence[0, token] == pytest.approx(slope, abs=1e-6)
+
+
+def test_a_perfect_score_of_few_sequences_says_that_others_may_be_otherwise() -> None:
+    truth = np.zeros((1, 10, 8))
+    truth[0, :3, 2] = 5.0
+    draws = Draws(np.array([[0] * 3 + [1] * 3 + [2] * 4]), np.array([[20.0] * 3 + [130] * 3 + [1380] * 4]))
+
+    for measure, side in ((correlations, truth), (cosines, truth), (f1s, truth > 0)):
+        score = measure(side, 2 * truth, draws)[0]
+        assert score.value == pytest.approx(1)
+        assert score.ci_low < 0.995
+
+
+def test_intervals_of_stratified_draws_hold_the_value_of_the_whole_population() -> None:
+    """A neuron that fires more the higher its stratum, read with noise: 400 draws of 20 of 1,000 sequences."""
+    generator = np.random.default_rng(0)
+    share = np.repeat([0.3, 0.1, 0.02, 0.003], (20, 80, 400, 500))
+    truth = (generator.random((1000, 32)) < share[:, None]) * generator.gamma(2, 2, (1000, 32))
+    simulated = truth + generator.normal(0, 1, truth.shape)
+    whole = np.corrcoef(truth.ravel(), simulated.ravel())[0, 1]
+    strata, quota = np.repeat([0, 1, 2, 3], (20, 80, 400, 500)), (5, 6, 5, 4)
+    drawn = np.array(
+        [
+            np.concatenate(
+                [generator.permutation(np.flatnonzero(strata == h))[:n] for h, n in enumerate(quota)]
+            )
+            for _ in range(400)
+        ]
+    )
+    size = np.bincount(strata)[strata[drawn]].astype(np.float64)
+
+    scores = correlations(truth[drawn], simulated[drawn], Draws(strata[drawn], size))
+
+    assert np.mean([score.value for score in scores]) == pytest.approx(whole, abs=0.02)
+    assert 0.92 <= np.mean([score.ci_low <= whole <= score.ci_high for score in scores]) <= 0.99
