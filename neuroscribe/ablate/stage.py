@@ -164,6 +164,5 @@ def mean_activation(evidence: LayerEvidence, neuron: Neuron) -> float:
     """
     if len(evidence.study.polarities) > 1:
         return float(evidence.truth(neuron).values.mean())
-    return evidence.tables["activations/statistics"].row(
-        by_predicate=pl.col("neuron") == neuron[0], named=True
-    )["mean"]
+    statistics = evidence.tables["activations/statistics"]
+    return statistics.row(by_predicate=pl.col("neuron") == neuron[0], named=True)["mean"]

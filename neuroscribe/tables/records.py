@@ -163,8 +163,8 @@ NEURON_RECORDS = Table(
 
 SAMPLED_ACTIVATIONS = Table(
     "sampled_activations",
-    "Every activation of the sampled neurons, on all sequences or on a seeded draw of them (sample.sequences);"
-    " both polarities of a neuron share a row.",
+    "Every activation of the sampled neurons, on all sequences or on a seeded draw of them"
+    " (sample.sequences); both polarities of a neuron share a row.",
     ("layer", "neuron", "sequence_id"),
     (
         LAYER,
