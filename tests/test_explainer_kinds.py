@@ -40,6 +40,7 @@ from neuroscribe.testing.stores import MemoryCalls, MemoryTensors, SilentProgres
 from neuroscribe.text.corpus import Document, tokenised
 from neuroscribe.text.token_bytes import tokenizer_facts
 from resources.llm.server import OpenAIServer
+from tests.neuroscribe.simulate.answering import NoEncoders
 
 pytestmark = pytest.mark.slow
 LAYER = 1
@@ -57,6 +58,7 @@ STUDY = KnownStudy.model_validate(
             **{f"{kind}_long": {"kind": kind, "answer": "schema"} for kind in KINDS},
         },
         "simulators": {"embedding": {"explainers": list(KINDS)}},
+        "scoring": {"stability_neurons": 0},
     }
 )
 
@@ -102,7 +104,9 @@ def explained(tables: Tables, style: Any = "chat") -> tuple[pl.DataFrame, Script
     with ScriptedServer(PlantedScript()) as server:
         llm = Opened(OpenAIServer("scripted", base_url=server.base_url, prompt_style=style))
         evidence = LayerEvidence(STUDY, LAYER, tables)
-        work = explained_layer(evidence, llm=llm, calls=MemoryCalls(), progress=SilentProgress())
+        work = explained_layer(
+            evidence, llm=llm, encoders=NoEncoders(), calls=MemoryCalls(), progress=SilentProgress()
+        )
         return asyncio.run(work), server
 
 

@@ -43,6 +43,7 @@ from neuroscribe.testing.stores import MemoryCalls, MemoryTensors, SilentProgres
 from neuroscribe.text.corpus import Document, tokenised
 from neuroscribe.text.token_bytes import tokenizer_facts
 from resources.llm.server import OpenAIServer
+from tests.neuroscribe.simulate.answering import NoEncoders
 
 pytestmark = pytest.mark.slow
 LAYER, SAMPLED = 1, 5
@@ -163,7 +164,9 @@ def simulators(llm: OpenAIServer, calls: MemoryCalls) -> dict[str, Simulator]:
 
 def explained(own: Study, tables: Tables, llm: OpenAIServer, calls: MemoryCalls) -> pl.DataFrame:
     shown = LayerEvidence(own, LAYER, tables)
-    return asyncio.run(explained_layer(shown, llm=Opened(llm), calls=calls, progress=SilentProgress()))
+    return asyncio.run(
+        explained_layer(shown, llm=Opened(llm), encoders=NoEncoders(), calls=calls, progress=SilentProgress())
+    )
 
 
 def simulated(kind: str, tables: Tables, llm: OpenAIServer, calls: MemoryCalls) -> None:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from neuroscribe.evidence.controls import controls
 from neuroscribe.evidence.exemplars import Exemplars, Neuron, by_neuron, scored_exemplars
 from neuroscribe.evidence.lookup import looked_up
-from neuroscribe.evidence.sample import sampled_neurons, set_aside
+from neuroscribe.evidence.sample import redrawn_neurons, sampled_neurons, set_aside
 from neuroscribe.evidence.simulations import Simulations
 from neuroscribe.study.spec import Study
 from neuroscribe.text.corpus import TokenBytes
@@ -42,6 +42,11 @@ class LayerEvidence:
         if self._neurons is not None:
             return tuple(self._neurons)
         return sampled_neurons(self.study, self.layer, self.tables["activations/statistics"])
+
+    @cached_property
+    def redrawn_neurons(self) -> tuple[Neuron, ...]:
+        """Those of them that are explained from further draws of exemplars."""
+        return redrawn_neurons(self.study, self.layer, self.neurons)
 
     @cached_property
     def set_aside(self) -> pl.DataFrame:
@@ -85,8 +90,13 @@ class LayerEvidence:
         return looked_up(self._lookup[neuron], tokens)
 
     def explanations(self, explainer: str) -> list[dict[str, Any]]:
-        """Return an explainer's rows of EXPLANATIONS by neuron, polarity and candidate."""
-        return self._explanations.get(explainer, [])
+        """Return an explainer's rows of EXPLANATIONS by neuron, polarity and candidate, from draw 0 alone."""
+        return [row for row in self._explanations.get(explainer, []) if not row["draw"]]
+
+    def redrawn(self, explainer: str) -> list[dict[str, Any]]:
+        """Return an explainer's rows with a text from further draws of exemplars, by neuron and draw."""
+        rows = self._explanations.get(explainer, [])
+        return [row for row in rows if row["draw"] and row["status"] == "ok"]
 
     def usable(self, explainer: str) -> list[dict[str, Any]]:
         """Return those of an explainer's rows that have a text."""
@@ -109,7 +119,9 @@ class LayerEvidence:
     @cached_property
     def _explanations(self) -> dict[str, list[dict[str, Any]]]:
         rows: dict[str, list[dict[str, Any]]] = {}
-        ordered = self.tables["explanations"].sort("neuron", "polarity", "sample_index", maintain_order=True)
+        ordered = self.tables["explanations"].sort(
+            "neuron", "polarity", "sample_index", "draw", maintain_order=True
+        )
         for row in ordered.iter_rows(named=True):
             rows.setdefault(row["explainer"], []).append(row)
         return rows

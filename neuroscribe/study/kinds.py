@@ -44,6 +44,11 @@ class ExplainerSpec(KindSpec):
         """How many explanations it writes of a neuron; of several, `valid` decides which is reported."""
         return 1
 
+    @property
+    def draws(self) -> int:
+        """How many draws of exemplars it can explain a neuron from; see `scoring.stability_neurons`."""
+        return 1
+
 
 class SimulatorSpec(KindSpec):
     """Predicts activations from the explanations of some explainers."""

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from neuroscribe.study.sections import Positive, Section
+from neuroscribe.study.sections import MOST, Positive, Section
 
 Calibration = Literal["none", "linear", "percentile"]
 MEASURES = ("correlation", "r2", "deviation", "contrast")
@@ -25,6 +25,11 @@ class ScoringSpec(Section):
     stop_width: Annotated[float, Field(gt=0, le=2)] | None = Field(
         default=None,
         description="simulate no more sequences of a neuron once the interval of its correlation is narrower",
+    )
+    stability_neurons: Annotated[int, Field(ge=0, le=MOST)] = Field(
+        default=1,
+        description="sides of neurons per layer that are explained twice more, from other exemplars, by"
+        " explainers that show such and write one text: two calls each, and those that simulate the texts",
     )
     bootstrap_samples: Annotated[int, Field(gt=0, le=100_000)] = 1000
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
