@@ -160,7 +160,8 @@ class PuzzleLayer:
             given = {"layer": LAYER, "neuron": neuron, "polarity": POLARITY}
             for token, seen in values.items():
                 mean = float(np.mean(seen))
-                rows.append(row(TOKEN_LOOKUP, **given, token_id=token, count=len(seen), mean=mean))
+                means = {"mean": mean, "shrunken_mean": mean}
+                rows.append(row(TOKEN_LOOKUP, **given, token_id=token, count=len(seen), **means))
         return TOKEN_LOOKUP.frame(rows)
 
 
