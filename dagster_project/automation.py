@@ -4,6 +4,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 
 import dagster as dg
 
+from assets.stage import key
 from dagster_project.freshness import Freshness
 from dagster_project.jobs import AssetJob
 from neuroscribe.ports.sources import TableReader
@@ -25,9 +26,13 @@ def nightly(study: Study, jobs: Mapping[str, AssetJob]) -> list[dg.ScheduleDefin
     def capture(
         context: dg.ScheduleEvaluationContext, tables: dg.ResourceParam[TableReader]
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        done = Freshness(study, context.instance, tables).captured()
+        freshness = Freshness(study, context.instance, tables)
+        done = freshness.captured()
         missing = [layer for layer in range(study.subject.layers) if layer not in done]
-        if not missing:
+        if not missing and (stale := freshness.stale_texts()):
+            only = [key(study, stage) for stage in stale]
+            yield dg.RunRequest(run_key=_run_key(context, ", ".join(stale)), asset_selection=only)
+        elif not missing:
             yield dg.SkipReason(f"all {study.subject.layers} layers of {study.name} are captured")
         for first, last in spans(missing):
             yield dg.RunRequest(run_key=_run_key(context, f"{first}-{last}"), tags=span_tags(first, last))

@@ -42,6 +42,7 @@ class Bench:
         """Write the tables of some stages and layers as a study would, and tell Dagster."""
         if not self.tables.exists(STUDY.name, "corpus/sequences"):
             self.written("corpus", None)
+            self.written("encoded_corpus", None)
         for stage in stages:
             for layer in layers:
                 self.written(stage, layer, by=by)
@@ -225,6 +226,16 @@ def test_a_night_with_nothing_missing_says_so(bench: Bench) -> None:
 
     assert not data.run_requests
     assert data.skip_message == "all 30 layers of embedded are captured"
+
+
+def test_a_night_that_lacks_only_the_text_by_an_encoder_asks_for_that_alone(bench: Bench) -> None:
+    bench.done(CAPTURED, list(range(STUDY.subject.layers)))
+    (Path(bench.environment.store) / "embedded/encoded_corpus.parquet").unlink()
+
+    assert bench.freshness.stale_texts() == ["encoded_corpus"]
+    (request,) = bench.tick("embedded_capture_nightly").run_requests
+
+    assert request.asset_selection == [key(STUDY, "encoded_corpus")]
 
 
 def test_spans_are_contiguous() -> None:

@@ -282,7 +282,7 @@ def _layer_row(layers: list[int], results: Results, main: pl.DataFrame, headline
     here = pl.col("layer").is_in(layers)
     captured, made = results.statistics.filter(here), results.explanations.filter(here)
     scored = main.filter(here)
-    explained = made.filter((pl.col("status") == "ok") & (pl.col("explainer") == headline.explainer))
+    explained = made.filter(status="ok", explainer=headline.explainer, draw=0)
     valued = scored.filter(pl.col("value").is_not_null())
     low, high = mean_interval(valued["value"])
     return {

@@ -85,11 +85,14 @@ def rules_for(study: Study) -> tuple[Rule, ...]:
 
 
 def coverage(scores: pl.DataFrame, explanations: pl.DataFrame, study: Study) -> pl.DataFrame:
-    """Return how many `rows` of scores each explanation with text has, per assigned scorer and regime."""
+    """Return how many `rows` of scores each explanation with text has, per assigned scorer and regime.
+
+    Those from further draws of exemplars are not due any.
+    """
     key = ["explanation_id", "scorer", "regime"]
     counted = scores.group_by(key).agg(rows=pl.len().cast(pl.Int64))
     return (
-        explanations.filter(pl.col("status") == "ok")
+        explanations.filter(pl.col("status") == "ok", pl.col("draw") == 0)
         .select("explanation_id", "layer", "neuron", "polarity", "explainer")
         .join(_assigned(study), on="explainer", maintain_order="left_right")
         .join(counted, on=key, how="left", maintain_order="left")
