@@ -20,9 +20,9 @@ _LEVELS = (0.025, 0.975)
 
 
 def mean_interval(
-    values: Iterable[float], *, least: float = -np.inf, most: float = np.inf
+    values: Iterable[float], *, least: float | None = None, most: float | None = None
 ) -> tuple[float | None, float | None]:
-    """Return the 95 % interval of the mean of independent values, which are from `least` to `most`.
+    """Return the 95 % interval of the mean of independent values, which lie from `least` to `most`.
 
     (None, None) for fewer than three values, and for values that are all alike, which do not say how far
     others may lie. The draws follow from the number of values alone. Coverage, of n = 5, 10, 20, 50:
@@ -39,7 +39,8 @@ def mean_interval(
     mean, error = sample.mean(), sample.std(ddof=1) / np.sqrt(len(sample))
     far = float(stdtrit(len(sample) - 1, _LEVELS[1]))
     below, above = (far, far) if len(sample) not in _FOLLOWS_SKEW else _reaches(sample, far)
-    return max(least, float(mean - below * error)), min(most, float(mean + above * error))
+    low, high = np.clip([mean - below * error, mean + above * error], least, most)
+    return float(low), float(high)
 
 
 def _reaches(sample: np.ndarray, far: float) -> tuple[float, float]:
