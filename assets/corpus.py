@@ -24,11 +24,12 @@ def corpus(study: Study) -> dg.AssetsDefinition:
         progress: dg.ResourceParam[Progress],
     ) -> dg.MaterializeResult:
         from neuroscribe.capture.stage import corpus_hash
-        from neuroscribe.text.corpus import tokenised
+        from neuroscribe.text.corpus import check_documents, tokenised
 
         tokenizer = subject.tokenizer(study.subject, progress=progress)
         source = texts.open(study.corpus, progress=progress)
         made = tokenised(source.documents(), tokenizer, study.corpus)
+        check_documents(made)
         digest = corpus_hash(made.sequences)
         return dg.MaterializeResult(
             value={"corpus/sequences": made.sequences, "corpus/vocabulary": made.vocabulary},
@@ -37,8 +38,12 @@ def corpus(study: Study) -> dg.AssetsDefinition:
                 "sequences": len(made.sequences),
                 "tokens": len(made.sequences) * study.corpus.sequence_length,
                 "documents_read": made.documents,
+                "documents_left_out_as_copies": made.copied_documents,
+                "documents_tokenised": made.tokenised,
                 "documents_too_short": made.too_short,
-                "duplicate_sequences_left_out": made.duplicates,
+                "documents_in_corpus": made.sequences["document_id"].n_unique(),
+                "documents_held_out": made.sequences.filter("held_out")["document_id"].n_unique(),
+                "sequences_left_out_as_repeated_passages": made.folded,
                 "text_revision": source.revision,
                 "sequences_sha256": digest,
             },

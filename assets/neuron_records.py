@@ -16,7 +16,7 @@ def neuron_records(study: Study) -> dg.AssetsDefinition:
         study,
         "neuron_records",
         description="Exemplars: the sequences where a neuron peaks, quantile bands, and shared random"
-        " sequences, in disjoint splits.",
+        " sequences; each document of a neuron's is in one split alone.",
         kinds={"polars", "parquet"},
     )
     def asset(

@@ -5,6 +5,8 @@ from typing import Any
 import dagster as dg
 
 from assets.stage import layer_evidence, stage, table_metadata
+from neuroscribe.ports.sources import EncoderSource
+from neuroscribe.ports.stores import Progress
 from neuroscribe.study.spec import Study
 
 
@@ -14,21 +16,25 @@ def scores(study: Study) -> dg.AssetsDefinition:
     @stage(
         study,
         "scores",
-        description="Agreement of simulation and truth, and what the study's other scorers found, per"
-        " explanation, scorer, split and regime, with interval, token-lookup ceiling and shuffled control;"
+        description="Agreement of simulation and truth, estimated for the whole corpus, and what the study's"
+        " other scorers found, per explanation, scorer, split and regime, with interval, ceiling and controls;"
         " undefined scores are null with their reason.",
         kinds={"polars", "parquet"},
     )
-    def asset(context: dg.AssetExecutionContext, **inputs: Any) -> dg.MaterializeResult:
+    def asset(
+        context: dg.AssetExecutionContext,
+        encoders: dg.ResourceParam[EncoderSource],
+        progress: dg.ResourceParam[Progress],
+        **inputs: Any,
+    ) -> dg.MaterializeResult:
         from neuroscribe.report.pictures import data_uri_markdown, score_histogram_png
         from neuroscribe.report.summary import scorer_table
         from neuroscribe.report.tallies import score_tally, tokens_per_scored_neuron
         from neuroscribe.score.stage import scored_layer
-        from neuroscribe.study.dues import unfitted
 
         evidence = layer_evidence(study, context, inputs)
-        frame = scored_layer(evidence)
-        chart = score_histogram_png(frame, leave_out=unfitted(study))
+        frame = scored_layer(evidence, encoders=encoders, progress=progress)
+        chart = score_histogram_png(frame)
         picture = data_uri_markdown(chart, "distribution of the scores")
         return dg.MaterializeResult(
             value=frame,

@@ -1,11 +1,10 @@
-"""Token lookup: mean activation per token, the direct baseline and the ceiling beside every score."""
+"""Token lookup: mean activation per token, which explainers without excerpts are shown."""
 
 import dagster as dg
 import polars as pl
 
 from assets.partitions import selected_layers
 from assets.stage import stage
-from neuroscribe.ports.stores import TensorStore
 from neuroscribe.study.spec import Study, layer_key
 
 
@@ -15,22 +14,25 @@ def token_lookup(study: Study) -> dg.AssetsDefinition:
     @stage(
         study,
         "token_lookup",
-        description="Mean activation per token and sampled neuron, held out from the sequences it is"
-        " scored on.",
+        description="Mean activation per token and sampled neuron, over documents that are not held out.",
         kinds={"polars", "parquet"},
     )
     def asset(
         context: dg.AssetExecutionContext,
         corpus: dict[str, pl.DataFrame],
-        tensors: dg.ResourceParam[TensorStore],
+        sampled_activations: dict[str, pl.DataFrame],
     ) -> dg.MaterializeResult:
-        from neuroscribe.capture.stage import layer_lookup
+        from neuroscribe.capture.token_lookup import token_lookup as learned
         from neuroscribe.report.pictures import token_preview
 
-        sequences = corpus["corpus/sequences"]
-        frames = {layer: layer_lookup(study, layer, sequences, tensors) for layer in selected_layers(context)}
+        sequences, polarities = corpus["corpus/sequences"], study.polarities
+        frames = {
+            key: learned(sampled_activations[key], sequences, layer, polarities)
+            for layer in selected_layers(context)
+            for key in (layer_key(layer),)
+        }
         return dg.MaterializeResult(
-            value={layer_key(layer): frame for layer, frame in frames.items()},
+            value=frames,
             metadata={
                 "rows": sum(len(frame) for frame in frames.values()),
                 "preview": dg.MetadataValue.md(

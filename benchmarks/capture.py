@@ -29,7 +29,7 @@ SEQUENCES, LENGTH, REPEATS = 512, 64, 5
 LATE_SEQUENCES = 16_384
 """Enough for the top 20 to have settled."""
 _BF16 = "_bf16"
-TOP_K, RANDOM_SEQUENCES, LOOKUP_NEURONS = 20, 30, 12
+TOP_K, RANDOM_SEQUENCES = 20, 30
 """As in studies/embedded.toml."""
 SMOLLM2: dict[str, Any] = {
     "hidden_size": 576,
@@ -138,7 +138,7 @@ class Run:
     polarities: tuple[int, ...]
     sequences: int = SEQUENCES
     everything: bool = True
-    """Whether the histogram of all tokens and the token-lookup tables are kept as well: the default study."""
+    """Whether the histogram of all tokens is kept as well: the default study."""
 
     def __post_init__(self) -> None:
         self._projections = down_projections(self.subject.model)
@@ -184,12 +184,11 @@ def study_plan(
 ) -> CapturePlan:
     """Return what the default study keeps, of a corpus of any size.
 
-    Not `everything` leaves out the histogram of all tokens and the token-lookup tables.
+    Not `everything` leaves out the histogram of all tokens.
     """
     random_ids = tuple(range(0, sequences, max(1, sequences // RANDOM_SEQUENCES)))[:RANDOM_SEQUENCES]
-    lookup = {layer: tuple(range(LOOKUP_NEURONS)) for layer in layers if everything}
     pools = quantile_pools(sequences, random_ids, exemplars=1, seed=0)
-    return CapturePlan(TOP_K, polarities, random_ids, lookup, pools, token_histogram=everything)
+    return CapturePlan(TOP_K, polarities, random_ids, pools, token_histogram=everything)
 
 
 def random_tokens(sequences: int, vocabulary: int) -> Int[Tensor, "sequence token"]:

@@ -46,7 +46,7 @@ def _seconds(*, sequences: int = SEQUENCES, neurons: int = NEURONS, k: int = K) 
     plan = CapturePlan(k, (1,), ())
     least = math.inf
     for _ in range(REPEATS):
-        state = empty_state(plan, layer=0, neurons=neurons, tokens=LENGTH, vocabulary=1)
+        state = empty_state(plan, neurons=neurons, tokens=LENGTH)
         spent = 0.0
         for place, scale in enumerate(scales):
             # Scaled anew, so that peaks are all different and the top k settles as it does on text.

@@ -54,7 +54,7 @@ def _bytes_per_neuron(dtype: torch.dtype) -> float:
     pools = quantile_pools(50_000, random_ids, exemplars=1, seed=0)
     plan = CapturePlan(TOP_K, (1,), random_ids, pools=pools)
     neurons = 100
-    state = empty_state(plan, layer=0, neurons=neurons, tokens=LENGTH, vocabulary=1, dtype=dtype)
+    state = empty_state(plan, neurons=neurons, tokens=LENGTH, dtype=dtype)
     return _bytes(state) / neurons
 
 
@@ -87,7 +87,7 @@ def _capture(sequences: int) -> dict[str, float]:
 def _load_kernel() -> None:
     """Load the compiled kernel, whose code and compiler take memory once, whatever is captured."""
     plan = study_plan(100, (1,), [0])
-    state = empty_state(plan, layer=0, neurons=8, tokens=LENGTH, vocabulary=1)
+    state = empty_state(plan, neurons=8, tokens=LENGTH)
     kernel.take(state, torch.zeros(2, LENGTH, 8), range(2), plan)
 
 

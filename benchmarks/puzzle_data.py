@@ -18,7 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from neuroscribe.errors import PuzzleError
 from neuroscribe.evidence.layer import LayerEvidence
-from neuroscribe.measures.agreement import correlation
+from neuroscribe.measures.agreement import correlations
+from neuroscribe.measures.draws import Draws
 from neuroscribe.ports.models import TextEncoder
 from neuroscribe.simulate.questions import Task
 from neuroscribe.study.spec import Study
@@ -131,7 +132,8 @@ class PuzzleLayer:
             values = np.array(expected["simulated"].explode().to_list(), dtype=np.float64)
             sentences = self.puzzles[neuron].activation_records
             truth = np.array([value for sentence in sentences for value in sentence.activations])
-            scores[identity] = correlation(truth[None], values[None], samples=0, seed=0).value
+            (score,) = correlations(truth[None, None], values[None, None], Draws.all_of(1, 1))
+            scores[identity] = score.value
         return scores
 
     def _sentence(self, neuron: int, place: int) -> Sentence:
@@ -159,8 +161,8 @@ class PuzzleLayer:
                     values.setdefault(ids[token], []).append(value)
             given = {"layer": LAYER, "neuron": neuron, "polarity": POLARITY}
             for token, seen in values.items():
-                mean = float(np.mean(seen))
-                rows.append(row(TOKEN_LOOKUP, **given, token_id=token, count=len(seen), mean=mean))
+                means = dict.fromkeys(("mean", "shrunken_mean"), float(np.mean(seen)))
+                rows.append(row(TOKEN_LOOKUP, **given, token_id=token, count=len(seen), **means))
         return TOKEN_LOOKUP.frame(rows)
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from benchmarks.figures import Figure, figure
 from neuroscribe.measures.agreement import Activations, correlations
-from neuroscribe.measures.bootstrap import Estimate
+from neuroscribe.measures.estimate import Estimate
 
 NEURONS, SEQUENCES, TOKENS, DRAWS, REPEATS = 6400, 10, 64, 1000, 3
 LOOPED = 20

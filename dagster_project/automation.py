@@ -11,7 +11,10 @@ from neuroscribe.study.spec import Study, layer_key
 
 
 def nightly(study: Study, jobs: Mapping[str, AssetJob]) -> list[dg.ScheduleDefinition]:
-    """Return a study's schedules, stopped until a user starts them: capture at 1, explain at 2 o'clock."""
+    """Return a study's schedules, stopped until a user starts them.
+
+    They capture at 1, sample at half past 1 and explain at 2 o'clock.
+    """
 
     @dg.schedule(
         job=jobs["capture"],
@@ -30,23 +33,40 @@ def nightly(study: Study, jobs: Mapping[str, AssetJob]) -> list[dg.ScheduleDefin
             yield dg.RunRequest(run_key=_run_key(context, f"{first}-{last}"), tags=span_tags(first, last))
 
     @dg.schedule(
+        job=jobs["sample"],
+        name=f"{study.name}_sample_nightly",
+        cron_schedule="30 1 * * *",
+        description="Keeps the sampled neurons' activations of captured layers, each contiguous span in a run.",
+    )
+    def sample(
+        context: dg.ScheduleEvaluationContext, tables: dg.ResourceParam[TableReader]
+    ) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        freshness = Freshness(study, context.instance, tables)
+        wanted = freshness.captured() - freshness.sampled()
+        missing = [layer for layer in study.sampled_layers if layer in wanted]
+        if not missing:
+            yield dg.SkipReason(f"no captured layer of {study.name}'s sample lacks its activations")
+        for first, last in spans(missing):
+            yield dg.RunRequest(run_key=_run_key(context, f"{first}-{last}"), tags=span_tags(first, last))
+
+    @dg.schedule(
         job=jobs["explain"],
         name=f"{study.name}_explain_nightly",
         cron_schedule="0 2 * * *",
-        description="Explains and scores every sampled layer that is captured but not scored, a run each.",
+        description="Explains and scores every layer of the sample whose activations are there, a run each.",
     )
     def explain(
         context: dg.ScheduleEvaluationContext, tables: dg.ResourceParam[TableReader]
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
         freshness = Freshness(study, context.instance, tables)
-        wanted = freshness.captured() - freshness.explained()
+        wanted = (freshness.captured() & freshness.sampled()) - freshness.explained()
         missing = [layer for layer in study.sampled_layers if layer in wanted]
         if not missing:
             yield dg.SkipReason(f"no captured layer of {study.name}'s sample lacks scores")
         for layer in missing:
             yield dg.RunRequest(run_key=_run_key(context, str(layer)), partition_key=layer_key(layer))
 
-    return [capture, explain]
+    return [capture, sample, explain]
 
 
 def spans(layers: Sequence[int]) -> list[tuple[int, int]]:

@@ -27,8 +27,12 @@ class Freshness:
     tables: TableReader
 
     def captured(self) -> set[int]:
-        """Return the layers whose statistics, records, lookup and connections are all up to date."""
+        """Return the layers whose statistics, records and connections are all up to date."""
         return self._fresh("capture")
+
+    def sampled(self) -> set[int]:
+        """Return the layers whose sampled activations and token lookup are up to date."""
+        return self._fresh("sample")
 
     def explained(self) -> set[int]:
         """Return the layers that are explained, simulated and scored, whose scores no check blocks.

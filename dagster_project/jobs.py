@@ -1,4 +1,4 @@
-"""Named selections of a study's assets: capture everything, explain a layer, publish."""
+"""Named selections of a study's assets: capture everything, sample layers, explain one, publish."""
 
 from typing import Any
 
@@ -12,6 +12,7 @@ AssetJob = Any
 """A job that Dagster resolves when it loads the definitions; it exports no name for the type."""
 _DESCRIPTIONS: dict[Phase, str] = {
     "capture": "All selected layers in one pass of the corpus.",
+    "sample": "All activations of the sampled neurons of the layers to explain, in one more pass.",
     "explain": "Explain, simulate, score and check one layer.",
     "publish": "Gather all tables into the dataset.",
 }

@@ -47,6 +47,15 @@ class Launcher:
         for first, last in spans(missing):
             self._run("capture", tags=span_tags(first, last))
 
+    def sample(self, layers: Sequence[int]) -> None:
+        """Keep all activations of the sampled neurons of these layers, unless that is up to date.
+
+        One pass does it, for which Dagster needs a span of layers: those between are sampled as well.
+        """
+        done = self._freshness.sampled() if self._study.pins_capture else set[int]()
+        if missing := [layer for layer in layers if layer not in done]:
+            self._run("sample", tags=span_tags(min(missing), max(missing)))
+
     def explain(self, layer: int) -> None:
         """Explain, simulate, score and check one layer, unless that is up to date."""
         if not (self._study.pins_all and layer in self._freshness.explained()):

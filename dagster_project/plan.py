@@ -80,7 +80,14 @@ def found(study: Study, tables: Tables, layer: int) -> Found:
     statistics = read("activations/statistics")
     if not current(*STAGES["explanations"].reads):
         return Found(statistics)
-    captured = read("corpus/sequences", "corpus/vocabulary", "neuron_records", "token_lookup", "connections")
+    captured = read(
+        "corpus/sequences",
+        "corpus/vocabulary",
+        "neuron_records",
+        "sampled_activations",
+        "token_lookup",
+        "connections",
+    )
     asked = frozenset(name for name, stage in STAGES.items() if stage.asks and current(name))
     explained = read("explanations") if "explanations" in asked else {}
     return Found({**statistics, **captured, **explained}, asked)

@@ -91,6 +91,7 @@ def _brought_up_to_date(
         close_runs_of_dead_processes(environment.dagster_home, instance)
         launcher = Launcher(study, defs, instance, environment)
         launcher.capture()
+        launcher.sample(layers)
         if study.llm.batch or study.simulating_llm.batch:
             _submit(study, instance, environment, layers)
         launcher.explain_all(layers)

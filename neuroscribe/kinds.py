@@ -21,6 +21,7 @@ from neuroscribe.simulate.embedding import Embedding
 from neuroscribe.simulate.matching_words import MatchingWords
 from neuroscribe.simulate.one_at_a_time import OneAtATime
 from neuroscribe.simulate.structured import Structured
+from neuroscribe.simulate.token_match import TokenMatch
 from neuroscribe.study import files
 from neuroscribe.study.kinds import AblationSpec, ExplainerSpec, JudgeSpec, KindSpec, SimulatorSpec
 from neuroscribe.study.sections import Name
@@ -29,7 +30,9 @@ from neuroscribe.study.spec import Study
 EXPLAINERS: tuple[type[ExplainerSpec], ...] = (
     TokenPairs, NextToken, Highlights, LogitLens, TokenSummary, TokenList,
 )  # fmt: skip
-SIMULATORS: tuple[type[SimulatorSpec], ...] = (AllAtOnce, OneAtATime, MatchingWords, Structured, Embedding)
+SIMULATORS: tuple[type[SimulatorSpec], ...] = (
+    AllAtOnce, OneAtATime, MatchingWords, Structured, Embedding, TokenMatch,
+)  # fmt: skip
 SCORERS: tuple[type[JudgeSpec | AblationSpec], ...] = (Detection, Fuzzing, Retrieval, Ablation)
 
 

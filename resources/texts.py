@@ -23,7 +23,7 @@ from neuroscribe.fingerprint import fingerprint
 from neuroscribe.ports.sources import CorpusSource
 from neuroscribe.ports.stores import Progress
 from neuroscribe.study.spec import CorpusSpec
-from neuroscribe.text.corpus import Document
+from neuroscribe.text.documents import Document
 from resources.globs import matching_files
 from resources.models.artefacts import Artefacts
 from resources.store.files import place, store_errors

@@ -10,7 +10,9 @@ import polars as pl
 import pytest
 
 from neuroscribe.capture.connections import connections_of
-from neuroscribe.capture.stage import captured, layer_lookup, layer_records
+from neuroscribe.capture.sampled import sampled_activations
+from neuroscribe.capture.stage import captured, layer_records
+from neuroscribe.capture.token_lookup import token_lookup
 from neuroscribe.errors import CapabilityError
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.explain.stage import explained_layer
@@ -37,7 +39,8 @@ from neuroscribe.testing.planted import (
 )
 from neuroscribe.testing.servers import ScriptedServer
 from neuroscribe.testing.stores import MemoryCalls, MemoryTensors, SilentProgress
-from neuroscribe.text.corpus import Document, tokenised
+from neuroscribe.text.corpus import tokenised
+from neuroscribe.text.documents import Document
 from neuroscribe.text.token_bytes import tokenizer_facts
 from resources.llm.server import OpenAIServer
 
@@ -88,12 +91,16 @@ def tables() -> Tables:
     )  # fmt: skip
     store = MemoryTensors()
     done = captured(STUDY, subject, corpus.sequences, layers=[LAYER], store=store, progress=SilentProgress())
+    sampled = sampled_activations(
+        STUDY, subject, corpus.sequences, done.statistics, progress=SilentProgress()
+    )
     return {
         "corpus/sequences": corpus.sequences,
         "corpus/vocabulary": corpus.vocabulary,
         "activations/statistics": done.statistics[LAYER],
         "neuron_records": layer_records(STUDY, LAYER, corpus.sequences, store),
-        "token_lookup": layer_lookup(STUDY, LAYER, corpus.sequences, store),
+        "sampled_activations": sampled[LAYER],
+        "token_lookup": token_lookup(sampled[LAYER], corpus.sequences, LAYER, STUDY.polarities),
         "connections": connections_of(subject, layers=[LAYER], progress=SilentProgress()).frames[LAYER],
     }
 

@@ -283,7 +283,8 @@ def test_a_study_with_the_fewest_exemplars_is_scored_as_far_as_that_goes(tmp_pat
         fewest = "[capture]\ntop_k = 4\nrandom_sequences = 6\nrandom_exemplars = 3\n[sample]\nlayers = [0]\n"
         few = "sequences = 100\nsequence_length"
         text = path.read_text(encoding="utf-8").replace("sequences = 300\nsequence_length", few)
-        path.write_text(text.replace("[llm]", fewest + "[llm]") + "[scoring]\nmax_unscored_share = 1.0\n")
+        text = text.replace("excerpts = 5", "excerpts = 1").replace("[llm]", fewest + "[llm]")
+        path.write_text(text + "[scoring]\nsequences_per_split = 1\nmax_unscored_share = 1.0\n")
         study = read_study(path)
         environment = Environment.read({"NEUROSCRIBE_STORE": str(tmp_path / "store"), "NEUROSCRIBE_HUB": "0"})
         pipeline = Pipeline(study, Tables(environment.store), instance, server, environment)

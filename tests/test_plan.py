@@ -12,7 +12,9 @@ import pytest
 
 from dagster_project.plan import main
 from neuroscribe.capture.connections import connections_of
-from neuroscribe.capture.stage import captured, layer_lookup, layer_records
+from neuroscribe.capture.sampled import sampled_activations
+from neuroscribe.capture.stage import captured, layer_records
+from neuroscribe.capture.token_lookup import token_lookup
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.evidence.sample import sampled_neurons, set_aside
 from neuroscribe.explain.stage import explained_layer
@@ -40,7 +42,8 @@ from neuroscribe.testing.planted import LAYERS, NEURONS, planted_corpus, planted
 from neuroscribe.testing.planted_study import write_planted_study
 from neuroscribe.testing.servers import ScriptedServer
 from neuroscribe.testing.stores import MemoryCalls, MemoryTensors, SilentProgress
-from neuroscribe.text.corpus import Document, tokenised
+from neuroscribe.text.corpus import tokenised
+from neuroscribe.text.documents import Document
 from neuroscribe.text.token_bytes import tokenizer_facts
 from resources.llm.server import OpenAIServer
 
@@ -125,12 +128,14 @@ def tables() -> Tables:
     )  # fmt: skip
     store, progress = MemoryTensors(), SilentProgress()
     done = captured(EVERY, subject, corpus.sequences, layers=[LAYER], store=store, progress=progress)
+    sampled = sampled_activations(EVERY, subject, corpus.sequences, done.statistics, progress=progress)
     return {
         "corpus/sequences": corpus.sequences,
         "corpus/vocabulary": corpus.vocabulary,
         "activations/statistics": done.statistics[LAYER],
         "neuron_records": layer_records(EVERY, LAYER, corpus.sequences, store),
-        "token_lookup": layer_lookup(EVERY, LAYER, corpus.sequences, store),
+        "sampled_activations": sampled[LAYER],
+        "token_lookup": token_lookup(sampled[LAYER], corpus.sequences, LAYER, EVERY.polarities),
         "connections": connections_of(subject, layers=[LAYER], progress=progress).frames[LAYER],
     }
 

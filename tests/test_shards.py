@@ -29,7 +29,7 @@ from resources.store.tensors import SafetensorFiles
 
 SEQUENCES = 2200
 """Three blocks, so up to three shards."""
-CAPTURED = ("activations/statistics", "neuron_records", "token_lookup")
+CAPTURED = ("activations/statistics", "neuron_records")
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.slow
 

@@ -146,13 +146,13 @@ def test_both_sides_are_explained_by_the_tokens_on_which_they_fire(run: Run) -> 
 
 def test_an_ablation_moves_the_predictions_as_a_replaced_dimension_does(run: Run) -> None:
     model: Any = planted_subject()
-    lookup = run.read("token_lookup", layer=LAYER)
-    weighted = (pl.col("mean").cast(pl.Float64) * pl.col("count")).sum() / pl.col("count").sum()
+    sampled = run.read("sampled_activations", layer=LAYER)
     table = run.read("ablations").filter(pl.col("mean_divergence") > 0)
     moved = 0
     for row in table.unique(["neuron", "sequence_id"], maintain_order=True).head(20).iter_rows(named=True):
         own, sign = row["neuron"], row["polarity"]
-        (mean,) = lookup.filter(neuron=own, polarity=sign).select(weighted).to_series()
+        values = sampled.filter(neuron=own)["activations"].explode().to_numpy().astype(np.float64)
+        mean = float((sign * values).clip(min=0).mean())
         clean = run.stream[row["sequence_id"]]
         changed = clean.clone()
         changed[:, own] = sign * (mean + (sign * clean[:, own]).clamp(max=0))

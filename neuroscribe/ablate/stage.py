@@ -118,7 +118,7 @@ class _Plan:
     def __init__(self, evidence: LayerEvidence) -> None:
         self.sequences: dict[int, _Sequence] = {}
         self._evidence, self._simulations = evidence, evidence.simulations
-        self._means = _means(evidence)
+        self._means: dict[Neuron, float] = {}
         self._planned: set[Place] = set()
         study = evidence.study
         wanted = sorted({name for spec in study.ablating.values() for name in spec.simulators})
@@ -131,34 +131,39 @@ class _Plan:
     def _add(self, explanation: dict[str, Any], simulator: str) -> None:
         neuron = (explanation["neuron"], explanation["polarity"])
         place = (explanation["explanation_id"], simulator, neuron)
-        valid = self._evidence.exemplars(neuron, "valid")
+        valid = self._evidence.paper_exemplars(explanation, "valid")
         calibrated = fitted("linear", valid, self._simulations, place)
-        control = self._simulations.control(explanation["explainer"], simulator, neuron)
-        for each in (place, control):
-            if each is not None and each not in self._planned and calibrated is not None:
+        controls = self._simulations.controls(explanation["explainer"], simulator, neuron)
+        tested = self._evidence.paper_exemplars(explanation, "test").sequence_ids
+        for each in (place, *controls[:1]):
+            if each not in self._planned and calibrated is not None:
                 self._planned.add(each)
-                self._add_place(each, calibrated)
+                self._add_place(each, tested, calibrated)
 
-    def _add_place(self, place: Place, calibrated: Calibrated) -> None:
+    def _add_place(self, place: Place, tested: Sequence[int], calibrated: Calibrated) -> None:
         neuron = place[2]
         done = self._simulations.sequences(place)
-        sequence_ids = self._evidence.exemplars(neuron, "test").only(done).sequence_ids
+        sequence_ids = [sequence for sequence in tested if sequence in done]
         values = self._simulations.values(place, sequence_ids)
         for sequence, simulated in zip(sequence_ids, () if values is None else values, strict=True):
             if np.isfinite(simulated).all():
                 wanted = self.sequences.setdefault(sequence, _Sequence())
-                wanted.ask(place, sequence, calibrated(simulated).tolist(), self._means[neuron])
+                wanted.ask(place, sequence, calibrated(simulated).tolist(), self._mean(neuron))
+
+    def _mean(self, neuron: Neuron) -> float:
+        if neuron not in self._means:
+            self._means[neuron] = mean_activation(self._evidence, neuron)
+        return self._means[neuron]
 
 
-def _means(evidence: LayerEvidence) -> dict[Neuron, float]:
-    """Return the mean activation of each sampled neuron on the side that is explained.
+def mean_activation(evidence: LayerEvidence, neuron: Neuron) -> float:
+    """Return a neuron's mean activation on the side that is explained.
 
     A plain neuron's is taken over all tokens. Where both signs are explained apart, statistics know no mean
-    of one side; the token-lookup table does, over all tokens but those of the neuron's own exemplars.
+    of one side; it is that over the sequences on which all activations of the neuron were kept.
     """
-    if len(evidence.study.polarities) == 1:
-        columns = evidence.tables["activations/statistics"].select("neuron", "mean").iter_rows()
-        return {(neuron, 1): mean for neuron, mean in columns}
-    weighted = (pl.col("mean").cast(pl.Float64) * pl.col("count")).sum() / pl.col("count").sum()
-    means = evidence.tables["token_lookup"].group_by("neuron", "polarity").agg(weighted)
-    return {(neuron, polarity): mean for neuron, polarity, mean in means.iter_rows()}
+    if len(evidence.study.polarities) > 1:
+        return float(evidence.truth(neuron).values.mean())
+    return evidence.tables["activations/statistics"].row(
+        by_predicate=pl.col("neuron") == neuron[0], named=True
+    )["mean"]

@@ -1,7 +1,8 @@
 """Capture: one pass of the corpus through the subject, keeping of every neuron what the study needs.
 
 Holds the pass, its kernels, the state that is merged exactly, checkpoints, and the tables made from it:
-statistics, records, token lookup and connections. Imports subject, text, evidence, tables and the ports.
+statistics, records and connections; and a second, small pass that keeps all activations of the sampled
+neurons, with the token lookup made from them. Imports subject, text, evidence, tables and the ports.
 Not here: any language model that explains.
 """
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from operator import index
 from typing import Any
 
+import numpy as np
 import polars as pl
 import torch
 
@@ -30,7 +31,8 @@ from neuroscribe.subject.architectures import model_type
 from neuroscribe.subject.subject import Subject
 from neuroscribe.subject.units.mlp_neurons import MLP_NEURONS
 from neuroscribe.subject.units.unit import UnitKind
-from neuroscribe.text.corpus import Document, every_sequence, token_matrix, vocabulary
+from neuroscribe.text.corpus import every_sequence, token_matrix, vocabulary
+from neuroscribe.text.documents import Document
 from neuroscribe.text.token_bytes import tokenizer_facts
 from neuroscribe.text.token_rules import check_rules
 
@@ -55,11 +57,12 @@ def captured_texts(
     """Capture every neuron of the layers (all, unless given) over all texts, in one pass.
 
     Returns the tables `corpus/sequences`, `corpus/vocabulary`, `activations/statistics` and `neuron_records`,
-    all layers together, with the columns of `neuroscribe.tables.records`. `units` says what a neuron is; both
-    signs are kept where both mean something, as in gated MLPs. The model is put into evaluation mode. Raises
-    SubjectError for what is no model, or one with an encoder, without such neurons or without its weights,
-    and for a tokenizer without a fast form, or one that splits the texts otherwise than the tokenizer.json
-    that it came from; CorpusError for texts that are none or give too few sequences;
+    all layers together, with the columns of `neuroscribe.tables.records`. Texts and passages that come again
+    are left out, and no text is in two splits of a neuron, so that few texts leave splits empty. `units` says
+    what a neuron is; both signs are kept where both mean something, as in gated MLPs. The model is put into
+    evaluation mode. Raises SubjectError for what is no model, or one with an encoder, without such neurons or
+    without its weights, and for a tokenizer without a fast form, or one that splits the texts otherwise than
+    the tokenizer.json that it came from; CorpusError for texts that are none or give too few sequences;
     StudyError for numbers or layers that there cannot be; CaptureError for NaN and inf.
     """
     _check_model(model)
@@ -84,7 +87,7 @@ def captured_texts(
     polarities = (1, -1) if any(site.signed for layer, site in sites.items() if layer in chosen) else (1,)
     random_ids = drawn_ids(len(sequences), random_sequences, seed=seed)
     pools = quantile_pools(len(sequences), random_ids, exemplars=1, seed=seed)
-    plan = CapturePlan(top_k, polarities, random_ids, pools=pools)
+    plan = CapturePlan(top_k, polarities, random_ids, pools)
     states = capture(
         Subject(
             model=model.eval(),
@@ -106,7 +109,8 @@ def captured_texts(
     statistics = [
         layer_statistics(state, layer, polarities=polarities, top_k=top_k) for layer, state in states.items()
     ]
-    records = [neuron_records(state, layer, exemplars) for layer, state in states.items()]
+    of_document = sequences["document_id"].to_numpy().astype(np.int64)
+    records = [neuron_records(state, layer, exemplars, of_document) for layer, state in states.items()]
     return {
         "corpus/sequences": sequences,
         "corpus/vocabulary": vocabulary(facts),

@@ -1,7 +1,8 @@
 """Checks, before the pass, that study, tokenizer and model are made for each other."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from jaxtyping import Int
@@ -116,6 +117,21 @@ def is_lack_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
+
+
+def fits(subject: Subject, work: Callable[..., None], *places: Any, smallest: bool = False) -> bool:
+    """Do some work; tell whether memory sufficed. Raises where nothing smaller can be tried."""
+    try:
+        work(*places)
+    except (MemoryError, RuntimeError) as error:
+        if smallest or not is_lack_of_memory(error):
+            raise
+    else:
+        return True
+    # The error is gone here, and with it what its frames held.
+    if subject.device.type == "cuda":
+        torch.cuda.empty_cache()
+    return False
 
 
 @contextmanager

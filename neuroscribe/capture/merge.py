@@ -53,7 +53,6 @@ def _joined(left: LayerState, right: LayerState, plan: CapturePlan) -> LayerStat
         positive=left.positive + right.positive,
         histogram=left.histogram + right.histogram,
         peak_histogram=left.peak_histogram + right.peak_histogram,
-        lookup_sum=left.lookup_sum + right.lookup_sum,
         ranges=ranges,
     )
 

@@ -1,16 +1,15 @@
-"""Exemplars: the sequences by which a neuron is explained and scored, with their splits.
+"""Exemplars: the sequences by which a neuron is explained and scored, with their splits (`splits.py`).
 
-Splits are interleaved and disjoint, as in Bills et al. 2023 (strides of four over the top sequences, of
-three over the random ones); the paper's calibration and validation splits are both `valid` here. A random
-sequence that is among a neuron's top ones is not used a second time.
+A random sequence that is among a neuron's top ones, or of a document of which the explainer is shown a top
+one, is passed over for the next, as no random sequence is shown.
 
 Exemplars of the paper's quantile bands are drawn at random from the sequences whose peak lies in the band: of
-the two lower bands from the shared random sequences, of the two upper ones from the capture's pools. The
-[.999, 1] band is the top list.
+the two lower bands from the shared random sequences, of the two upper ones from the capture's pools. They may
+be shown, and so none is of a document in `valid` or `test`. The [.999, 1] band is the top list.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -18,13 +17,11 @@ from jaxtyping import Bool, Float, Int
 
 from neuroscribe.capture.plan import QUANTILES
 from neuroscribe.capture.reference import by_peak
+from neuroscribe.capture.splits import RANDOM_SPLITS, SPLITS, TOP_SPLITS, TRAIN, DocumentSplits, ranks
 from neuroscribe.capture.state import EMPTY, CapturePlan, LayerState
 from neuroscribe.capture.statistics import quantile_bounds
 from neuroscribe.tables.records import NEURON_RECORDS
 from neuroscribe.tables.scales import peak_edges
-
-TOP_SPLITS = ("train", "valid", "valid", "test")
-RANDOM_SPLITS = ("valid", "valid", "test")
 
 
 @dataclass(frozen=True)
@@ -43,77 +40,112 @@ class _Kept:
 
     sequence_ids: Int[np.ndarray, "neuron slot"]
     """-1 where there is none."""
+    documents: Int[np.ndarray, "neuron slot"]
+    """-1 where there is no sequence."""
     vectors: Float[np.ndarray, "neuron slot token"]
 
+    def only(self, chosen: Bool[np.ndarray, "neuron slot"]) -> "_Kept":
+        """Return some of the candidates, the others blotted out."""
+        return replace(
+            self,
+            sequence_ids=np.where(chosen, self.sequence_ids, -1),
+            documents=np.where(chosen, self.documents, -1),
+        )
 
-def neuron_records(state: LayerState, layer: int, plan: ExemplarPlan) -> pl.DataFrame:
-    """Return the exemplars of all neurons of a layer, sorted by neuron, polarity, kind and rank."""
+
+def neuron_records(
+    state: LayerState, layer: int, plan: ExemplarPlan, documents: Int[np.ndarray, " sequence"]
+) -> pl.DataFrame:
+    """Return the exemplars of all neurons of a layer, sorted by neuron, polarity, kind and rank.
+
+    `documents` says of every sequence of the corpus of which document it is.
+    """
     parts = [
         part
         for side, polarity in enumerate(plan.capture.polarities)
-        for part in _one_side(state, layer, plan, side, polarity)
+        for part in _one_side(state, layer, plan, documents, side=side, polarity=polarity)
     ]
     frame = pl.concat(parts).sort("neuron", "polarity", "kind", "rank", descending=[False, True, True, False])
     return NEURON_RECORDS.checked(frame)
 
 
 def _one_side(
-    state: LayerState, layer: int, plan: ExemplarPlan, side: int, polarity: int
+    state: LayerState,
+    layer: int,
+    plan: ExemplarPlan,
+    documents: Int[np.ndarray, " sequence"],
+    *,
+    side: int,
+    polarity: int,
 ) -> list[pl.DataFrame]:
-    top = _slots(state, side, 0, plan.capture)
-    random = _without(_shared(state, plan.capture), top.sequence_ids)
-    chosen, spare = _parted(random, plan.random_exemplars)
-    pools = [
-        _without(_slots(state, side, pool, plan.capture), top.sequence_ids)
-        for pool in range(1, len(plan.capture.bounds) - 1)
-    ]
+    top, *pools = (
+        _slots(state, side, pool, plan.capture, documents) for pool in range(len(plan.capture.bounds) - 1)
+    )
+    of_top = DocumentSplits.dealt(top.documents, TOP_SPLITS)
+    random = _without(_shared(state, plan.capture, documents), top)
+    chosen = _first(random.only(of_top.of(random.documents) != TRAIN), plan.random_exemplars)
+    splits = of_top.then(DocumentSplits.dealt(chosen.documents, RANDOM_SPLITS))
+    spare = random.only(chosen.sequence_ids < 0)
+    candidates = [spare, spare, *(_without(pool, top) for pool in pools)]
+    showable = [kept.only(splits.of(kept.documents) <= TRAIN) for kept in candidates]
     return [
-        _drawn(layer, polarity, "top", top, TOP_SPLITS),
-        _drawn(layer, polarity, "random", chosen, RANDOM_SPLITS),
-        *_quantile_rows(_bounds(state, side, polarity), layer, plan, polarity, [spare, spare, *pools]),
+        _drawn(layer, polarity, "top", top, splits),
+        _drawn(layer, polarity, "random", chosen, splits),
+        *_quantile_rows(_bounds(state, side, polarity), layer, plan, polarity, showable),
     ]
 
 
-def _slots(state: LayerState, side: int, pool: int, plan: CapturePlan) -> _Kept:
+def _slots(
+    state: LayerState, side: int, pool: int, plan: CapturePlan, documents: Int[np.ndarray, " sequence"]
+) -> _Kept:
     """Return what a pool holds, largest peak first, then smaller id; pool 0 is the top k."""
     slots = (side, slice(None), slice(plan.bounds[pool], plan.bounds[pool + 1]))
     ids = state.top_sequence[slots]
     order = by_peak(state.top_value[slots], ids)
     vectors = state.top_vector[slots].float().numpy()
     ordered = ids.gather(1, order).numpy()
-    return _Kept(
-        np.where(ordered == EMPTY, -1, ordered), np.take_along_axis(vectors, order.numpy()[:, :, None], 1)
+    return _kept(
+        np.where(ordered == EMPTY, -1, ordered),
+        np.take_along_axis(vectors, order.numpy()[:, :, None], 1),
+        documents,
     )
 
 
-def _shared(state: LayerState, plan: CapturePlan) -> _Kept:
+def _shared(state: LayerState, plan: CapturePlan, documents: Int[np.ndarray, " sequence"]) -> _Kept:
     """Return the shared random sequences, the same for every neuron."""
     vectors = state.random_vector.float().permute(2, 0, 1).numpy()
     ids = np.array(plan.random_ids, dtype=np.int64)
-    return _Kept(np.broadcast_to(ids, vectors.shape[:2]), vectors)
+    return _kept(np.broadcast_to(ids, vectors.shape[:2]), vectors, documents)
 
 
-def _without(kept: _Kept, taken: Int[np.ndarray, "neuron k"]) -> _Kept:
-    """Return the candidates that a neuron does not use already, the others blotted out."""
-    used = (kept.sequence_ids[:, :, None] == taken[:, None, :]).any(2)
-    return _Kept(np.where(used, -1, kept.sequence_ids), kept.vectors)
+def _kept(
+    ids: Int[np.ndarray, "neuron slot"],
+    vectors: Float[np.ndarray, "neuron slot token"],
+    documents: Int[np.ndarray, " sequence"],
+) -> _Kept:
+    return _Kept(ids, np.where(ids < 0, -1, documents[ids]), vectors)
 
 
-def _parted(kept: _Kept, count: int) -> tuple[_Kept, _Kept]:
-    """Return the first so many candidates of each neuron, and the others."""
-    ids = kept.sequence_ids
-    first = (ids >= 0) & (np.cumsum(ids >= 0, axis=1) <= count)
-    return _Kept(np.where(first, ids, -1), kept.vectors), _Kept(np.where(first, -1, ids), kept.vectors)
+def _without(kept: _Kept, taken: _Kept) -> _Kept:
+    """Return the candidates that a neuron does not use already."""
+    used = (kept.sequence_ids[:, :, None] == taken.sequence_ids[:, None, :]).any(2)
+    return kept.only(~used)
 
 
-def _drawn(layer: int, polarity: int, kind: str, kept: _Kept, splits: tuple[str, ...]) -> pl.DataFrame:
-    """Return all candidates as rows, their splits interleaved over the ranks."""
+def _first(kept: _Kept, count: int) -> _Kept:
+    """Return the first so many candidates of each neuron."""
+    is_filled = kept.sequence_ids >= 0
+    return kept.only(is_filled & (ranks(is_filled) < count))
+
+
+def _drawn(layer: int, polarity: int, kind: str, kept: _Kept, splits: DocumentSplits) -> pl.DataFrame:
+    """Return all candidates as rows, each in the split of its document."""
     is_filled = kept.sequence_ids >= 0
     neurons, slots = np.nonzero(is_filled)
-    rank = np.cumsum(is_filled, axis=1)[neurons, slots] - 1
     return _rows(
-        layer, polarity, kind, neurons, rank=rank, sequence=kept.sequence_ids[neurons, slots],
-        vectors=kept.vectors[neurons, slots], split=np.array(splits)[rank % len(splits)],
+        layer, polarity, kind, neurons, rank=ranks(is_filled)[neurons, slots],
+        sequence=kept.sequence_ids[neurons, slots], vectors=kept.vectors[neurons, slots],
+        split=np.array(SPLITS)[splits.of(kept.documents)[neurons, slots]],
     )  # fmt: skip
 
 

@@ -1,11 +1,9 @@
-"""Which sequences and neurons are drawn, from seeds alone, before anything is known of the activations."""
+"""Which sequences are drawn for exemplars, from seeds alone, before anything is known of the activations."""
 
 import random
-from collections.abc import Mapping, Sequence
 
 from neuroscribe.capture.state import CapturePlan, Pool
 from neuroscribe.errors import StudyError
-from neuroscribe.evidence.sample import candidate_neurons
 from neuroscribe.study.spec import Study
 
 QUANTILES = (0.0, 0.5, 0.9, 0.99, 0.999)
@@ -49,28 +47,8 @@ def quantile_pools(
     return tuple(pools)
 
 
-def capture_plan(study: Study, layers: Sequence[int], distinct_tokens: int) -> CapturePlan:
-    """Return what a capture of these layers keeps.
-
-    Raises StudyError when the token-lookup tables would exceed the study's budget, with the ways out.
-    """
-    lookup = {layer: candidate_neurons(study, layer) for layer in layers}
-    columns = len(study.polarities) * sum(len(neurons) for neurons in lookup.values())
-    needed = 8 * distinct_tokens * columns
-    limit = study.capture.lookup_gib * 2**30
-    if needed > limit:
-        fitting = int(len(layers) * limit / needed)
-        fewer = f" select fewer layers per run (a backfill over {fitting} fits)," if fitting else ""
-        raise StudyError(
-            f"study {study.name}: token-lookup tables for {len(layers)} layers need {needed / 2**30:.1f} GiB,"
-            f" capture.lookup_gib allows {study.capture.lookup_gib:g}; raise it,{fewer} or lower"
-            " sample.neurons_per_layer"
-        )
-    return kept_sequences(study, lookup)
-
-
-def kept_sequences(study: Study, lookup: Mapping[int, tuple[int, ...]]) -> CapturePlan:
-    """Return what a capture keeps, with these neurons' token-lookup tables."""
+def capture_plan(study: Study) -> CapturePlan:
+    """Return what a capture keeps."""
     random_ids = random_sequences(study)
     pools = quantile_pools(
         study.corpus.sequences,
@@ -82,7 +60,6 @@ def kept_sequences(study: Study, lookup: Mapping[int, tuple[int, ...]]) -> Captu
         study.capture.top_k,
         study.polarities,
         random_ids,
-        lookup,
         pools,
         token_histogram=study.capture.token_histogram,
     )

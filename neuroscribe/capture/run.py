@@ -5,16 +5,15 @@ killed run continue, whichever layers either run selects; a finished state is ne
 may be captured in shards, on any machines and in any order: the states are merged to the same bits.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from neuroscribe.capture.checkpoints import Checkpoints
-from neuroscribe.capture.fit import check_tokens, is_lack_of_memory, lack_of_memory_explained
+from neuroscribe.capture.fit import check_tokens, fits, lack_of_memory_explained
 from neuroscribe.capture.merge import merged
 from neuroscribe.capture.reduction import KernelName, Reduction
 from neuroscribe.capture.state import CapturePlan, LayerState
@@ -23,7 +22,6 @@ from neuroscribe.errors import StudyError
 from neuroscribe.ports.stores import Progress
 from neuroscribe.subject.subject import Subject
 from neuroscribe.subject.units.unit import Site
-from neuroscribe.text.corpus import distinct_tokens
 
 
 class CorpusPass:
@@ -41,8 +39,6 @@ class CorpusPass:
         self._reduction, self._tokens, self._sequences = reduction, tokens, sequences
         self._progress, self._checkpoints = progress, checkpoints
         self._subject = reduction.subject
-        distinct, self._places = distinct_tokens(tokens)
-        self._vocabulary = len(distinct)
         # What is held of a block of whole activations is lost in a kill, so checkpoints come between blocks.
         self._unit = reduction.whole.block if reduction.whole else 1
         self._due = progress.alarm(self._subject.checkpoint_seconds)
@@ -58,10 +54,10 @@ class CorpusPass:
             advance(done - self._sequences.start)
             while done < self._sequences.stop:
                 stop = self._end(done, batch)
-                if self._fits(self._take, done, stop, smallest=stop - done == 1):
+                if fits(self._subject, self._take, done, stop, smallest=stop - done == 1):
                     advance(stop - done)
                     done = stop
-                    if self._is_due(done) and not self._fits(self._save, done):
+                    if self._is_due(done) and not fits(self._subject, self._save, done):
                         advance(0, note="out of memory; a checkpoint is left out")
                     continue
                 batch = (stop - done) // 2
@@ -75,7 +71,7 @@ class CorpusPass:
         self._reduction.let_go()
         layers = self._reduction.sites
         states = self._checkpoints.resumed(layers, self._sequences) if self._checkpoints else {}
-        self._reduction.begin(states, vocabulary=self._vocabulary)
+        self._reduction.begin(states)
         return max(self._sequences.start, self._reduction.stop)
 
     def _end(self, done: int, batch: int) -> int:
@@ -84,8 +80,7 @@ class CorpusPass:
         return min(done + batch, done - done % block + block, self._sequences.stop)
 
     def _take(self, done: int, stop: int) -> None:
-        tokens = self._tokens[done:stop]
-        self._reduction.take(tokens, self._places[tokens], first=done)
+        self._reduction.take(self._tokens[done:stop], first=done)
         if stop % self._reduction.plan.block == 0 or stop == self._sequences.stop:
             self._reduction.fold(stop)
 
@@ -100,20 +95,6 @@ class CorpusPass:
         states = {layer: state for layer, state in self._reduction.states.items() if state.stop == done}
         self._checkpoints.save(states)
         self._due()  # asked at once, the alarm learns how long this took
-
-    def _fits(self, work: Callable[..., None], *places: Any, smallest: bool = False) -> bool:
-        """Do some work; tell whether memory sufficed. Raises where nothing smaller can be tried."""
-        try:
-            work(*places)
-        except (MemoryError, RuntimeError) as error:
-            if smallest or not is_lack_of_memory(error):
-                raise
-        else:
-            return True
-        # The error is gone here, and with it what its frames held.
-        if self._subject.device.type == "cuda":
-            torch.cuda.empty_cache()
-        return False
 
 
 _CPU = torch.device("cpu")
@@ -247,7 +228,7 @@ class _Work:
                 reduction, self.tokens, sequences, progress=self.progress, checkpoints=checkpoints
             )
             corpus.run()
-            states = {layer: state.on(_CPU, lookup=_CPU) for layer, state in reduction.states.items()}
+            states = {layer: state.on(_CPU) for layer, state in reduction.states.items()}
             if self.whole:
                 for layer in states:
                     self.whole.finish(layer, len(self.tokens))

@@ -4,25 +4,24 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from neuroscribe.capture.checkpoints import AGAIN, Checkpoints, dropped_without_blocks, restored_state
 from neuroscribe.capture.fit import check_size
 from neuroscribe.capture.neuron_records import ExemplarPlan, neuron_records
-from neuroscribe.capture.plan import capture_plan, kept_sequences
+from neuroscribe.capture.plan import capture_plan
 from neuroscribe.capture.run import capture, capture_shard
 from neuroscribe.capture.state import LayerState
 from neuroscribe.capture.statistics import layer_statistics
-from neuroscribe.capture.token_lookup import token_lookup
 from neuroscribe.capture.whole.writing import WholeActivations
 from neuroscribe.errors import StoreError
-from neuroscribe.evidence.sample import candidate_neurons
 from neuroscribe.fingerprint import fingerprint
 from neuroscribe.ports.stores import Progress, TensorStore
 from neuroscribe.study.spec import Study
 from neuroscribe.study.stages import stage_version
 from neuroscribe.subject.subject import Subject
-from neuroscribe.text.corpus import distinct_tokens, token_matrix
+from neuroscribe.text.corpus import token_matrix
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def captured(
     """
     check_size(study, subject)
     tokens = token_matrix(sequences)
-    plan = capture_plan(study, layers, len(distinct_tokens(tokens)[0]))
+    plan = capture_plan(study)
     files = _files(study, subject, sequences, store)
     whole = _whole(study, files)
     anew = dropped_without_blocks(files, layers, whole, sequences=len(sequences), progress=progress)
@@ -106,7 +105,7 @@ def captured_shard(
     capture_shard(
         subject,
         tokens,
-        plan=capture_plan(study, layers, len(distinct_tokens(tokens)[0])),
+        plan=capture_plan(study),
         layers=layers,
         progress=progress,
         checkpoints=files,
@@ -118,16 +117,9 @@ def captured_shard(
 
 def layer_records(study: Study, layer: int, sequences: pl.DataFrame, store: TensorStore) -> pl.DataFrame:
     """Return the NEURON_RECORDS of a captured layer."""
-    plan = ExemplarPlan(
-        kept_sequences(study, {}), study.capture.random_exemplars, study.capture.quantile_exemplars
-    )
-    return neuron_records(_state(study, layer, sequences, store), layer, plan)
-
-
-def layer_lookup(study: Study, layer: int, sequences: pl.DataFrame, store: TensorStore) -> pl.DataFrame:
-    """Return the TOKEN_LOOKUP of a captured layer."""
-    plan = kept_sequences(study, {layer: candidate_neurons(study, layer)})
-    return token_lookup(_state(study, layer, sequences, store), layer, plan, token_matrix(sequences))
+    plan = ExemplarPlan(capture_plan(study), study.capture.random_exemplars, study.capture.quantile_exemplars)
+    documents = sequences["document_id"].to_numpy().astype(np.int64)
+    return neuron_records(_state(study, layer, sequences, store), layer, plan, documents)
 
 
 def corpus_hash(sequences: pl.DataFrame) -> str:

@@ -1,13 +1,12 @@
-"""What is kept of a layer while the corpus goes by: exact top-k with vectors, moments, histograms, lookups.
+"""What is kept of a layer while the corpus goes by: exact top-k with vectors, moments and histograms.
 
 The state's size does not depend on the number of sequences. Nothing in it depends on how sequences were cut
-into batches or shards: ties go to the smaller sequence id, counts and lookup sums are integers, and power
-sums are added in order within a block of sequences and exactly between blocks (`neuroscribe.capture.exact`).
+into batches or shards: ties go to the smaller sequence id, counts are integers, and power sums are added in order within a block of sequences and exactly between blocks (`neuroscribe.capture.exact`).
 On a GPU alone the last bits of a block's power sums depend on the batch (`neuroscribe.capture.batched`).
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
@@ -24,8 +23,6 @@ EMPTY = np.iinfo(np.int64).max
 """Sequence id of a slot that holds nothing yet: the largest, which loses every tie."""
 BLOCK = 1024
 """Sequences whose power sums are added in order; shards begin at multiples of it."""
-LOOKUP_UNIT = 2.0**-32
-"""Lookup sums count in this unit, so each activation in them is off by at most half of it."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +46,6 @@ class CapturePlan:
     polarities: tuple[int, ...]
     random_ids: tuple[int, ...]
     """Sequences drawn up front that serve every neuron, ascending."""
-    lookup_neurons: Mapping[int, tuple[int, ...]] = field(default_factory=dict[int, tuple[int, ...]])
-    """Per layer, the neurons that get a token-lookup table."""
     pools: tuple[Pool, ...] = ()
     block: int = BLOCK
     token_histogram: bool = True
@@ -75,7 +70,7 @@ class CapturePlan:
 
         The last answer is kept, since each layer of a batch asks the same.
         """
-        # Each plan has its own cache: one on the method would hash the plan, which holds a dict.
+        # Each plan has its own cache: one on the method would hash the plan, long ids and all, at each call.
         return lru_cache(maxsize=1)(self._members)
 
     def _members(self, ids: range) -> Bool[np.ndarray, "sequence pool"]:
@@ -129,9 +124,6 @@ class LayerState:
     """Of all activations; without bins where the plan leaves it out."""
     peak_histogram: Int[Tensor, "polarity neuron peak_bin"]
     """Histogram of polarity x peak over sequences."""
-    lookup_sum: Int[Tensor, "distinct_token lookup_column"]
-    """Sum of explained-side activations per distinct corpus token over all but the random sequences, in
-    LOOKUP_UNIT; one column per neuron for the first polarity, then for the second."""
     ranges: tuple[tuple[int, int], ...] = ()
     """Sequences taken so far, as ascending ranges (first, past the last) that do not touch."""
 
@@ -193,17 +185,15 @@ class LayerState:
         """Return what `tensors` are called."""
         return {item.name for item in fields(cls) if item.name != "ranges"}
 
-    def on(self, device: torch.device, *, lookup: torch.device) -> "LayerState":
-        """Return the state on a device and its lookup sums on another; exact sums stay on the CPU."""
-        # Limbs are numpy's work, once a block. Lookup sums alone grow with the vocabulary, and may not fit
-        # beside a model.
-        staying = ("ranges", "lookup_sum", "limbs", "limb_top")
+    def on(self, device: torch.device) -> "LayerState":
+        """Return the state on a device; exact sums stay on the CPU: they are numpy's work, once a block."""
+        staying = ("ranges", "limbs", "limb_top")
         moved = {
             item.name: getattr(self, item.name).to(device)
             for item in fields(self)
             if item.name not in staying
         }
-        return replace(self, **moved, lookup_sum=self.lookup_sum.to(lookup))
+        return replace(self, **moved)
 
     @classmethod
     def restored(cls, tensors: Mapping[str, Tensor], ranges: tuple[tuple[int, int], ...]) -> "LayerState":
@@ -228,21 +218,17 @@ def joined(ranges: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
 def empty_state(
     plan: CapturePlan,
     *,
-    layer: int,
     neurons: int,
     tokens: int,
-    vocabulary: int,
     pivot: Float[Tensor, " neuron"] | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> LayerState:
     """Return the state before any sequence, on the CPU.
 
-    `neurons` wide, for sequences of `tokens` and a corpus of `vocabulary` distinct tokens; vectors in
-    `dtype`, bf16 or fp32.
+    `neurons` wide, for sequences of `tokens`; vectors in `dtype`, bf16 or fp32.
     """
     sides, slots = len(plan.polarities), plan.bounds[-1]
     exact = ExactSum.zero(4, neurons)
-    columns = sides * len(plan.lookup_neurons.get(layer, ()))
     return LayerState(
         # Below every activation, so that the first sequences enter without a case of their own.
         top_value=torch.full((sides, neurons, slots), -torch.inf),
@@ -260,5 +246,4 @@ def empty_state(
         # In 32 bits, for half the memory to count in; `check_tokens` refuses corpora that overflow them.
         histogram=torch.zeros(neurons, BINS if plan.token_histogram else 0, dtype=torch.int32),
         peak_histogram=torch.zeros(sides, neurons, PEAK_BINS, dtype=torch.int32),
-        lookup_sum=torch.zeros(vocabulary, columns, dtype=torch.int64),
     )

@@ -1,97 +1,94 @@
-"""The direct token-lookup table: a neuron's mean activation per token, held out from its exemplars.
+"""The direct token-lookup table: a neuron's mean activation per token, for explainers that are shown tokens.
 
-Source: Bills et al. 2023, token lookup table baseline. The sums are taken in the capture pass over all but
-the shared random sequences; here each neuron's own top sequences are taken out of them again, so that no
-sequence by which the neuron may be scored has a part in its table.
+Source: Bills et al. 2023, token lookup table baseline. It is learned from the documents that are not held
+out, so that an explanation made from it can be scored on those that are. Means of rare tokens are mostly
+chance; `shrunken_mean` is what a ranking should go by.
 """
 
 import numpy as np
 import polars as pl
-import torch
 from jaxtyping import Float, Int
-from torch import Tensor
 
-from neuroscribe.capture.state import EMPTY, LOOKUP_UNIT, CapturePlan, LayerState
-from neuroscribe.errors import CaptureError
 from neuroscribe.evidence.exemplars import explained_side
 from neuroscribe.tables.records import TOKEN_LOOKUP
-from neuroscribe.text.corpus import distinct_tokens
 
 
 def token_lookup(
-    state: LayerState, layer: int, plan: CapturePlan, tokens: Int[Tensor, "sequence token"]
+    sampled: pl.DataFrame, sequences: pl.DataFrame, layer: int, polarities: tuple[int, ...]
 ) -> pl.DataFrame:
-    """Return one row per candidate neuron, polarity and token that occurs in its held-out sequences."""
-    distinct, place = distinct_tokens(tokens)
-    places = place[tokens]
-    held_out = torch.ones(len(tokens), dtype=torch.bool)
-    held_out[list(plan.random_ids)] = False
-    shared = torch.bincount(places[held_out].flatten(), minlength=len(distinct))
-    neurons = plan.lookup_neurons[layer]
-    _check_range(state, layer, neurons, torch.bincount(places.flatten(), minlength=len(distinct)))
+    """Return one row per neuron, polarity and token that occurs in documents that are not held out.
+
+    `sampled` is a layer's SAMPLED_ACTIVATIONS; sequences that were not kept teach nothing.
+    """
+    learned = sequences.filter(~pl.col("held_out")).select("sequence_id", "token_ids")
+    rows = sampled.select("neuron", "sequence_id", "activations").join(
+        learned, on="sequence_id", maintain_order="left"
+    )
     parts = [
-        _rows(
-            state, layer, plan, (neuron, side), side * len(neurons) + place, distinct.numpy(), places, shared
-        )
-        for place, neuron in enumerate(neurons)
-        for side in range(len(plan.polarities))
+        _rows(own, layer, int(key[0]), polarity, polarities)
+        for key, own in rows.partition_by("neuron", as_dict=True).items()
+        for polarity in polarities
     ]
     table = pl.concat([TOKEN_LOOKUP.frame([]), *parts])
-    return TOKEN_LOOKUP.checked(table.sort("neuron", "polarity", "token_id", descending=[False, True, False]))
+    return table.sort("neuron", "polarity", "token_id", descending=[False, True, False])
 
 
 def _rows(
-    state: LayerState,
-    layer: int,
-    plan: CapturePlan,
-    neuron_side: tuple[int, int],
-    column: int,
-    distinct: Int[np.ndarray, " distinct_token"],
-    places: Int[Tensor, "sequence token"],
-    shared: Int[Tensor, " distinct_token"],
+    rows: pl.DataFrame, layer: int, neuron: int, polarity: int, polarities: tuple[int, ...]
 ) -> pl.DataFrame:
-    """Return one neuron's table for one polarity, its own top sequences taken out."""
-    neuron, side = neuron_side
-    polarity = plan.polarities[side]
-    total, count = state.lookup_sum[:, column].clone(), shared.clone()
-    for sequence, vector in sorted(_own_top(state, neuron, plan).items()):
-        activations = explained_side(vector.double(), polarity, plan.polarities)
-        total.index_add_(0, places[sequence], -(activations / LOOKUP_UNIT).round().long())
-        count.index_add_(0, places[sequence], -torch.ones_like(places[sequence]))
-    seen = (count > 0).numpy()
+    """Return one neuron's table for one polarity."""
+    distinct, places = np.unique(rows["token_ids"].explode().to_numpy(), return_inverse=True)
+    raw = rows["activations"].explode().to_numpy().astype(np.float64)
+    values = explained_side(raw, polarity, polarities)
+    count, mean = _means(places, values)
     return TOKEN_LOOKUP.frame(
         {
-            "layer": np.full(seen.sum(), layer, dtype=np.int16),
-            "neuron": np.full(seen.sum(), neuron, dtype=np.int32),
-            "polarity": np.full(seen.sum(), polarity, dtype=np.int8),
-            "token_id": distinct[seen].astype(np.int32),
-            "count": count.numpy()[seen],
-            "mean": (total.numpy()[seen] * LOOKUP_UNIT / count.numpy()[seen]).astype(np.float32),
+            "layer": np.full(len(distinct), layer, dtype=np.int16),
+            "neuron": np.full(len(distinct), neuron, dtype=np.int32),
+            "polarity": np.full(len(distinct), polarity, dtype=np.int8),
+            "token_id": distinct.astype(np.int32),
+            "count": count,
+            "mean": mean.astype(np.float32),
+            "shrunken_mean": shrunken_means(places, values).astype(np.float32),
         }
     )
 
 
-def _own_top(state: LayerState, neuron: int, plan: CapturePlan) -> dict[int, Float[Tensor, " token"]]:
-    """Return the vectors of a neuron's top sequences on either side, but for the shared random ones."""
-    ids: list[list[int]] = state.top_sequence[:, neuron, : plan.top_k].numpy().tolist()
-    return {
-        sequence: state.top_vector[side, neuron, slot]
-        for side, sequences in enumerate(ids)
-        for slot, sequence in enumerate(sequences)
-        if sequence != EMPTY and sequence not in plan.random_ids
-    }
+def _means(
+    places: Int[np.ndarray, " occurrence"], values: Float[np.ndarray, " occurrence"]
+) -> tuple[Int[np.ndarray, " token"], Float[np.ndarray, " token"]]:
+    """Return how often each token occurs, and the mean of its values."""
+    count = np.bincount(places)
+    return count, np.bincount(places, values) / count
 
 
-def _check_range(
-    state: LayerState, layer: int, neurons: tuple[int, ...], counts: Int[Tensor, " distinct_token"]
-) -> None:
-    """Check that no sum can have left the range of its integer."""
-    largest = state.extremes[:, list(neurons)].abs().amax(0).double() * counts.max()
-    if bool((worst := largest.max()) >= 2**62 * LOOKUP_UNIT):
-        neuron = neurons[int(largest.argmax())]
-        raise CaptureError(
-            f"layer {layer}, neuron {neuron}: activations up to"
-            f" {float(state.extremes[:, neuron].abs().max()):.3g} over {int(counts.max())} occurrences of a"
-            f" token may sum to {float(worst):.3g}, more than a token-lookup table can hold; sample other"
-            " neurons (sample.seed) or fewer sequences"
-        )
+def shrunken_means(
+    places: Int[np.ndarray, " occurrence"], values: Float[np.ndarray, " occurrence"]
+) -> Float[np.ndarray, " token"]:
+    """Return each token's mean drawn towards the mean over all occurrences, the more, the rarer it is.
+
+    `places` number the tokens from 0 without a gap. Of token t with n_t occurrences and mean m_t, where m is
+    the mean of all N occurrences of all K tokens:
+
+        shrunken mean = (n_t m_t + k m) / (n_t + k),   k = within / between
+
+    `within` is the variance of occurrences about their token's mean, W / (N - K) with W the sum of squares;
+    `between` that of the tokens' own means, (B / (K - 1) - within) / n0 with B = sum n_t (m_t - m)^2 and
+    n0 = (N - sum n_t^2 / N) / (K - 1). This is empirical Bayes for a one-way random-effects model with the
+    moment estimates of the analysis of variance (Searle, Casella and McCulloch 1992, Variance Components),
+    in the manner of James and Stein 1961. Where the tokens' means differ by no more than chance, or nothing
+    occurs twice, every token gets m.
+    """
+    count, mean = _means(places, values)
+    every, tokens, overall = len(values), len(count), values.mean()
+    alike = np.full(tokens, overall)
+    if every == tokens or tokens == 1:
+        return alike
+    within = ((values - mean[places]) ** 2).sum() / (every - tokens)
+    spread = (count * (mean - overall) ** 2).sum() / (tokens - 1)
+    usual_count = (every - (count**2).sum() / every) / (tokens - 1)
+    between = (spread - within) / usual_count
+    if between <= 0:
+        return alike
+    k = within / between
+    return (count * mean + k * overall) / (count + k)

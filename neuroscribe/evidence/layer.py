@@ -1,20 +1,43 @@
 """The evidence of one layer: what its tables say of each neuron, read off once and handed to every stage."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from neuroscribe.evidence.controls import controls
-from neuroscribe.evidence.exemplars import Exemplars, Neuron, by_neuron, scored_exemplars
-from neuroscribe.evidence.lookup import looked_up
+from neuroscribe.evidence.drawn import Drawn
+from neuroscribe.evidence.exemplars import (
+    Exemplars,
+    Neuron,
+    by_neuron,
+    explained_side,
+    scored_exemplars,
+)
+from neuroscribe.evidence.lookup import left_out_lookup
+from neuroscribe.evidence.population import Population, in_half
 from neuroscribe.evidence.sample import sampled_neurons, set_aside
 from neuroscribe.evidence.simulations import Simulations
+from neuroscribe.measures.draws import Draws
+from neuroscribe.study.scoring import FIRING_SHARE
 from neuroscribe.study.spec import Study
 from neuroscribe.text.corpus import TokenBytes
+
+CONTROL_TOPS = 2
+"""Top exemplars of a neuron on which controls are held against it."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a neuron does on all sequences that were kept of it, ascending by id; none for one unsampled."""
+
+    sequence_ids: Int[np.ndarray, " sequence"]
+    values: Float[np.ndarray, "sequence token"]
+    """Activation on the explained side."""
 
 
 class LayerEvidence:
@@ -35,6 +58,9 @@ class LayerEvidence:
         self.tables = tables
         self._neurons = neurons
         self._exemplars: dict[tuple[Neuron, str], Exemplars] = {}
+        self._populations: dict[tuple[Any, ...], Population] = {}
+        self._kept: dict[Neuron, Kept] = {}
+        self._ceilings: dict[Neuron, Float[np.ndarray, "sequence token"]] = {}
 
     @cached_property
     def neurons(self) -> tuple[Neuron, ...]:
@@ -75,41 +101,225 @@ class LayerEvidence:
         """Return a neuron's rows of TOKEN_LOOKUP, sorted by token; none for one outside the sample."""
         return self._lookup.get(neuron, self.tables["token_lookup"].clear())
 
+    @cached_property
+    def kept_ids(self) -> list[int]:
+        """The sequences that were kept of every sampled neuron, ascending."""
+        return self.tables["sampled_activations"]["sequence_id"].unique().sort().to_list()
+
+    def truth(self, neuron: Neuron) -> Kept:
+        """Return a neuron's activations on all sequences that were kept of it."""
+        if neuron not in self._kept:
+            self._kept[neuron] = self._truth(*neuron)
+        return self._kept[neuron]
+
+    def ceiling(self, neuron: Neuron) -> Float[np.ndarray, "sequence token"]:
+        """Return what the tokens alone let one expect, on the sequences of `truth`.
+
+        Each sequence is read by token means over all other documents: see `left_out_lookup`.
+        """
+        if neuron not in self._ceilings:
+            kept = self.truth(neuron)
+            place = np.searchsorted(self._corpus.sequence_ids, kept.sequence_ids)
+            tokens, documents = self._corpus.tokens[place], self._corpus.documents[place]
+            self._ceilings[neuron] = left_out_lookup(tokens, kept.values, documents)
+        return self._ceilings[neuron]
+
     def looked_up(
         self, neuron: Neuron, sequence_ids: Sequence[int]
     ) -> Float[np.ndarray, "sequence token"] | None:
-        """Return the token-lookup table read on some sequences; None for a neuron that has none."""
-        if neuron not in self._lookup or not sequence_ids:
+        """Return the ceiling on some sequences; None where the neuron or one of them was not kept."""
+        kept, wanted = self.truth(neuron).sequence_ids, np.array(sequence_ids, dtype=np.int64)
+        if not len(wanted) or not np.isin(wanted, kept).all():
             return None
-        tokens = np.array([self.tokens.ids[sequence] for sequence in sequence_ids])
-        return looked_up(self._lookup[neuron], tokens)
+        return self.ceiling(neuron)[np.searchsorted(kept, wanted)]
 
     def explanations(self, explainer: str) -> list[dict[str, Any]]:
-        """Return an explainer's rows of EXPLANATIONS by neuron, polarity and candidate."""
-        return self._explanations.get(explainer, [])
+        """Return an explainer's rows of EXPLANATIONS from its first exemplars, by neuron, polarity and candidate."""
+        return [row for row in self._every.get(explainer, []) if not row["draw"]]
+
+    def redrawn(self, explainer: str) -> list[dict[str, Any]]:
+        """Return an explainer's explanations from other exemplars, that have a text: they show how stable it is."""
+        return [row for row in self._every.get(explainer, []) if row["draw"] and row["status"] == "ok"]
 
     def usable(self, explainer: str) -> list[dict[str, Any]]:
         """Return those of an explainer's rows that have a text."""
         return [row for row in self.explanations(explainer) if row["status"] == "ok"]
 
-    def controls(
-        self, explainer: str, tested: Mapping[Neuron, Sequence[int]]
-    ) -> dict[Neuron, Mapping[str, Any]]:
-        """Return the row that is each neuron's control where that neuron is tested on these sequences."""
-        return controls(self.usable(explainer), tested)
+    def population(self, explanation: Mapping[str, Any], split: str) -> Population:
+        """Return the sequences over which an explanation is scored on a split.
+
+        All but those of documents that its explainer saw; where `valid` is needed to choose among candidates,
+        a seeded half of these for each split, documents of the neuron's exemplars with the split of these.
+        """
+        neuron = (explanation["neuron"], explanation["polarity"])
+        key = (neuron, explanation["explainer"], tuple(explanation["sequence_ids"]), split)
+        if key not in self._populations:
+            # Large where a corpus is, and asked for one explanation after the other.
+            self._populations = dict(list(self._populations.items())[-1:])
+            self._populations[key] = self._population(explanation, neuron, split)
+        return self._populations[key]
+
+    def paper_exemplars(self, explanation: Mapping[str, Any], split: str) -> Exemplars:
+        """Return top and random exemplars, as in Bills et al. 2023, that the explainer saw nothing of.
+
+        For an explainer that was shown a token table they are drawn from the held-out documents.
+        """
+        if self.study.explainers[explanation["explainer"]].reads_table:
+            population = self.population(explanation, split)
+            return population.top_and_random(self.study.scoring.sequences_per_split)
+        return self.exemplars((explanation["neuron"], explanation["polarity"]), split)
+
+    def draws(
+        self,
+        explanation: Mapping[str, Any],
+        split: str,
+        near: Callable[[str], Float[np.ndarray, " sequence"]] | None = None,
+    ) -> Drawn:
+        """Return the sequences of the population from which an explanation's score is estimated.
+
+        `near` tells, of a text, how near each kept sequence is to it (see `evidence.drawn`).
+        """
+        population = self.population(explanation, split)
+        shown = self.paper_exemplars(explanation, split)
+        pairs = zip(shown.sequence_ids, shown.kinds, strict=True)
+        tops = tuple(sequence for sequence, kind in pairs if kind == "top")
+        nearness = None
+        if near is not None and len(population.sequence_ids):
+            kept = self.truth((explanation["neuron"], explanation["polarity"])).sequence_ids
+            nearness = near(explanation["text"])[np.isin(kept, population.sequence_ids)]
+        return population.draws(self.study.scoring.sequences, first=tops, nearness=nearness)
+
+    def firing(self, neuron: Neuron) -> float:
+        """Return the activation from which on a neuron fires: see `study.scoring.FIRING_SHARE`."""
+        rows = self.records(neuron).filter(kind="top")
+        peaks = (rows["peak"] * rows["polarity"]).to_numpy()
+        smallest = float(peaks.min(initial=np.inf))
+        return FIRING_SHARE * (smallest if 0 < smallest < np.inf else float(peaks.max(initial=0.0)))
+
+    def controls(self, explainer: str, *, count: int) -> dict[Neuron, list[Mapping[str, Any]]]:
+        """Return up to `count` rows that are held against each neuron of an explainer, in turn.
+
+        The explainer of none has seen a document of the neuron's control exemplars.
+        """
+        usable = self.usable(explainer)
+        owners: dict[Neuron, Mapping[str, Any]] = {}
+        for explanation in usable:
+            owners.setdefault((explanation["neuron"], explanation["polarity"]), explanation)
+        tested = {neuron: self.control_exemplars(owner) for neuron, owner in owners.items()}
+
+        def unseen(other: Mapping[str, Any], neuron: Neuron) -> bool:
+            return not self.seen(other, np.array(tested[neuron].sequence_ids, dtype=np.int64)).any()
+
+        return controls(usable, unseen, count=count, seed=f"{self.study.scoring.seed} {self.layer}")
+
+    def control_exemplars(self, explanation: Mapping[str, Any]) -> Exemplars:
+        """Return the exemplars on which controls are held against a neuron: a few top ones, all random ones.
+
+        Random exemplars recur among neurons, so that a control has mostly been read on them for its own
+        neuron; the top ones are this neuron's alone.
+        """
+        shown = self.paper_exemplars(explanation, "test")
+        pairs = zip(shown.sequence_ids, shown.kinds, strict=True)
+        tops = [sequence for sequence, kind in pairs if kind == "top"][:CONTROL_TOPS]
+        return shown.only({*tops, *shown.sequence_ids[shown.kinds.count("top") :]})
+
+    def seen(
+        self, explanation: Mapping[str, Any], sequence_ids: Int[np.ndarray, " sequence"]
+    ) -> Bool[np.ndarray, " sequence"]:
+        """Tell of which sequences an explainer has seen the document, by exemplars or in a table."""
+        if self.study.explainers[explanation["explainer"]].reads_table:
+            return ~self._held_out[sequence_ids]
+        documents = self._corpus.documents
+        return np.isin(documents[sequence_ids], documents[list(explanation["sequence_ids"])])
+
+    def beside(self, explanation: Mapping[str, Any], exemplars: Exemplars) -> Draws:
+        """Return how many sequences each control exemplar stands for: of the top stratum, or of the rest."""
+        population = self.population(explanation, "test")
+        top = np.array([kind == "top" for kind in exemplars.kinds], dtype=bool)
+        rest = max(1, len(population.sequence_ids) - population.top)
+        return Draws((~top).astype(np.int64)[None], np.where(top, population.top, rest)[None].astype(float))
+
+    def _population(self, explanation: Mapping[str, Any], neuron: Neuron, split: str) -> Population:
+        study, kept = self.study, self.truth(neuron)
+        unseen = ~self.seen(explanation, kept.sequence_ids)
+        seed = (study.scoring.seed, self.layer, neuron[0], neuron[1] + 1)
+        if "valid" in study.scored_splits(explanation["explainer"]):
+            unseen &= self._of_split(neuron, kept.sequence_ids, split, seed)
+        keep = np.flatnonzero(unseen)
+        every = len(kept.sequence_ids)
+        return Population(
+            kept.sequence_ids[keep],
+            kept.values[keep],
+            self.ceiling(neuron)[keep],
+            np.random.default_rng(seed).permutation(every)[keep],
+            np.random.default_rng(seed[:2]).permutation(every)[keep],
+            top=max(1, round(study.capture.top_k * len(keep) / max(1, len(self._corpus.documents)))),
+        )
+
+    def _of_split(
+        self, neuron: Neuron, sequence_ids: Int[np.ndarray, " sequence"], split: str, seed: tuple[int, ...]
+    ) -> Bool[np.ndarray, " sequence"]:
+        """Tell which sequences are of a split: a neuron's exemplars decide for their documents."""
+        documents = self._corpus.documents[sequence_ids]
+        other = "test" if split == "valid" else "valid"
+        own, others = (
+            np.isin(documents, self._corpus.documents[list(self.exemplars(neuron, each).sequence_ids)])
+            for each in (split, other)
+        )
+        return own | (in_half(documents, second=split == "valid", seed=seed) & ~others)
+
+    @cached_property
+    def _held_out(self) -> Bool[np.ndarray, " sequence"]:
+        """Whether token tables know nothing of a sequence's document, by sequence id."""
+        return self.tables["corpus/sequences"]["held_out"].to_numpy()
 
     @cached_property
     def _records(self) -> dict[Neuron, pl.DataFrame]:
         return by_neuron(self.tables["neuron_records"])
+
+    def _truth(self, index: int, polarity: int) -> Kept:
+        if index not in self._sampled:
+            return Kept(np.zeros(0, dtype=np.int64), np.zeros((0, self._corpus.tokens.shape[1])))
+        rows = self._sampled[index]
+        values = rows["activations"].explode().to_numpy().astype(np.float64).reshape(len(rows), -1)
+        ids = rows["sequence_id"].to_numpy().astype(np.int64)
+        return Kept(ids, explained_side(values, polarity, self.study.polarities))
+
+    @cached_property
+    def _sampled(self) -> dict[int, pl.DataFrame]:
+        parts = (
+            self.tables["sampled_activations"]
+            .sort("neuron", "sequence_id")
+            .partition_by("neuron", as_dict=True, maintain_order=True)
+        )
+        return {int(key[0]): rows for key, rows in parts.items()}
+
+    @cached_property
+    def _corpus(self) -> "_Corpus":
+        sequences = self.tables["corpus/sequences"].sort("sequence_id")
+        return _Corpus(
+            sequences["sequence_id"].to_numpy().astype(np.int64),
+            np.array(sequences["token_ids"].to_list()),
+            sequences["document_id"].to_numpy().astype(np.int64),
+        )
 
     @cached_property
     def _lookup(self) -> dict[Neuron, pl.DataFrame]:
         return by_neuron(self.tables["token_lookup"])
 
     @cached_property
-    def _explanations(self) -> dict[str, list[dict[str, Any]]]:
+    def _every(self) -> dict[str, list[dict[str, Any]]]:
         rows: dict[str, list[dict[str, Any]]] = {}
         ordered = self.tables["explanations"].sort("neuron", "polarity", "sample_index", maintain_order=True)
         for row in ordered.iter_rows(named=True):
             rows.setdefault(row["explainer"], []).append(row)
         return rows
+
+
+@dataclass(frozen=True)
+class _Corpus:
+    """The corpus as arrays, ascending by sequence id."""
+
+    sequence_ids: Int[np.ndarray, " sequence"]
+    tokens: Int[np.ndarray, "sequence token"]
+    documents: Int[np.ndarray, " sequence"]

@@ -1,6 +1,10 @@
-"""Which neurons are explained: a seeded draw among those that fire, and why others are set aside."""
+"""Which neurons are explained: a seeded draw among those that fire, and why others are set aside.
+
+And the sequences on which all their activations are kept.
+"""
 
 import random
+from collections.abc import Sequence
 
 import polars as pl
 
@@ -10,17 +14,26 @@ SET_ASIDE_REASONS = ("dead", "near_dead", "silent")
 """Why a neuron or side is not explained: never active on a studied side, active in too few sequences there,
 or never on the side that the sample asks for."""
 _FACTS = ("neuron", "min", "max", "dead", "near_dead")
-_SPARE = 8
-"""Candidates beyond the sample, to stand in for dead neurons."""
 
 
 def candidate_neurons(study: Study, layer: int) -> tuple[int, ...]:
-    """Return the neurons among which the layer's sample is chosen, in order of preference."""
+    """Return a layer's neurons in the order in which its sample prefers them."""
     neurons = list(range(study.subject.neurons_per_layer))
-    if study.sample.neurons_per_layer == "all":
-        return tuple(neurons)
-    random.Random(f"neurons {study.sample.seed} {layer}").shuffle(neurons)  # noqa: S311 - a seeded draw
-    return tuple(neurons[: study.sample.neurons_per_layer + max(_SPARE, study.sample.neurons_per_layer)])
+    if study.sample.neurons_per_layer != "all":
+        random.Random(f"neurons {study.sample.seed} {layer}").shuffle(neurons)  # noqa: S311 - a seeded draw
+    return tuple(neurons)
+
+
+def sampled_sequences(study: Study) -> Sequence[int]:
+    """Return the ids of the sequences on which all activations of the sample are kept, ascending.
+
+    All of the corpus, or a seeded draw of `sample.sequences`, the same for every neuron and layer.
+    """
+    every, wanted = range(study.corpus.sequences), study.sample.sequences
+    if wanted == "all" or wanted >= len(every):
+        return every
+    generator = random.Random(f"sampled sequences {study.sample.seed}")  # noqa: S311 - a seeded draw
+    return sorted(generator.sample(every, wanted))
 
 
 def sampled_neurons(study: Study, layer: int, statistics: pl.DataFrame) -> tuple[tuple[int, int], ...]:

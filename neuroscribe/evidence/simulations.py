@@ -14,6 +14,10 @@ from neuroscribe.study.scoring import Calibration
 Place = tuple[str, str, Neuron]
 """Explanation, simulator and the neuron on whose exemplars it was simulated."""
 
+_PLACE = (
+    "explanation_id", "simulator", "neuron", "polarity", "sequence_id", "split", "stratum", "stratum_size",
+)  # fmt: skip
+
 
 class Simulations:
     """One layer's table of simulations, indexed."""
@@ -22,9 +26,15 @@ class Simulations:
         flat = simulations["simulated"].explode().to_numpy().astype(np.float64)
         self._values = flat.reshape(len(simulations), -1) if len(simulations) else np.zeros((0, 0))
         self._rows: dict[Place, dict[int, int]] = {}
-        columns = simulations.select("explanation_id", "simulator", "neuron", "polarity", "sequence_id")
-        for row, (name, simulator, neuron, polarity, sequence) in enumerate(columns.iter_rows()):
-            self._rows.setdefault((name, simulator, (neuron, polarity)), {})[sequence] = row
+        self._strata: dict[tuple[Place, str], dict[int, tuple[str, int]]] = {}
+        columns = simulations.select(_PLACE)
+        for row, (name, simulator, neuron, polarity, sequence, split, stratum, size) in enumerate(
+            columns.iter_rows()
+        ):
+            place = (name, simulator, (neuron, polarity))
+            self._rows.setdefault(place, {})[sequence] = row
+            if stratum is not None:
+                self._strata.setdefault((place, split), {})[sequence] = (stratum, size)
         self._controls = held_controls(explanations, simulations, "simulator")
 
     def sequences(self, place: Place) -> frozenset[int]:
@@ -38,10 +48,14 @@ class Simulations:
             return None
         return self._values[[rows[sequence] for sequence in sequence_ids]]
 
-    def control(self, explainer: str, simulator: str, neuron: Neuron) -> Place | None:
-        """Return where another neuron's explanation, by the same explainer, was simulated on this one."""
-        control = self._controls.get((explainer, simulator, neuron))
-        return None if control is None else (control, simulator, neuron)
+    def strata(self, place: Place, split: str) -> dict[int, tuple[str, int]]:
+        """Return the stratum, and its size, of each sequence of a split that serves the estimate over the corpus."""
+        return self._strata.get((place, split), {})
+
+    def controls(self, explainer: str, simulator: str, neuron: Neuron) -> list[Place]:
+        """Return where other neurons' explanations, by the same explainer, were simulated on this one."""
+        held = self._controls.get((explainer, simulator, neuron), [])
+        return [(explanation_id, simulator, neuron) for explanation_id in held]
 
 
 def fitted(kind: Calibration, valid: Exemplars, simulations: Simulations, place: Place) -> Calibrated | None:

@@ -1,8 +1,10 @@
 """What an explainer may show of a neuron: training excerpts, held-out token means, output weights."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
+from pydantic import Field
 
 from neuroscribe.evidence.exemplars import Neuron, all_time_maximum, training_exemplars
 from neuroscribe.evidence.layer import LayerEvidence
@@ -38,15 +40,20 @@ def shown_excerpts(evidence: LayerEvidence, neuron: Neuron, count: int, length: 
     return ShownExcerpts(tuple(shown["sequence_id"].to_list()), tuple(excerpts))
 
 
-def strongest_tokens(
-    evidence: LayerEvidence, neuron: Neuron, *, count: int, occurrences: int = 1
-) -> list[str]:
-    """Return the (escaped) tokens with the largest positive means on the explained side, largest first.
+OCCURRENCES: Any = Field(
+    default=3, description="occurrences below which a token is left out: a mean of one or two says little"
+)
+"""Which tokens of the table explainers rank. Of those with the largest means, most were seen once."""
 
-    Tokens with fewer held-out occurrences are left out; equal means go by token id.
+
+def strongest_tokens(evidence: LayerEvidence, neuron: Neuron, *, count: int, occurrences: int) -> list[str]:
+    """Return the (escaped) tokens with the largest means on the explained side, shrunken ones, in that order.
+
+    Tokens with fewer occurrences in the table, or without a positive mean, are left out; equal ones go by
+    token id.
     """
     positive = evidence.lookup(neuron).filter(pl.col("mean") > 0, pl.col("count") >= occurrences)
-    best = positive.sort("mean", "token_id", descending=[True, False])["token_id"][:count]
+    best = positive.sort("shrunken_mean", "token_id", descending=[True, False])["token_id"][:count]
     return _spelled(evidence, best)
 
 

@@ -123,6 +123,11 @@ class Showing(Asking):
         default=64, description="tokens shown around each peak"
     )
 
+    @property
+    def excerpts_shown(self) -> int:
+        """As many as the study asks for."""
+        return self.excerpts
+
     def shown(self, evidence: LayerEvidence, neuron: Neuron) -> Shown:
         """Return its excerpts, unless the neuron fires in none of them."""
         shown = self.shown_excerpts(evidence, neuron)

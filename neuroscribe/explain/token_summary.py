@@ -4,13 +4,13 @@ As in the token-lookup explanations of Bills et al. 2023, put into words by an L
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
-from neuroscribe.explain.evidence import strongest_tokens
+from neuroscribe.explain.evidence import OCCURRENCES, strongest_tokens
 from neuroscribe.explain.explainer import NO_TOKEN, Asking, Shown
 from neuroscribe.explain.wording import Wording, filled
 from neuroscribe.study.sections import Positive
@@ -20,12 +20,12 @@ from neuroscribe.text.escaping import quoted
 class TokenSummary(Asking):
     """An LLM's words for the tokens with the highest mean activation, as in the paper's token lookup."""
 
+    reads_table: ClassVar[bool] = True
+
     kind: Literal["token_summary"] = "token_summary"
     tokens: Positive = Field(default=50, description="tokens shown, spread evenly over the ranks")
     among: Positive = Field(default=100, description="how far down the ranks they reach")
-    occurrences: Positive = Field(
-        default=2, description="held-out occurrences below which a token's mean is left out"
-    )
+    occurrences: Positive = OCCURRENCES
 
     @model_validator(mode="after")
     def enough_ranks(self) -> "TokenSummary":

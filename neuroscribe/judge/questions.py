@@ -68,40 +68,46 @@ class _Asked:
         spec = evidence.study.judging[name]
         assert isinstance(spec, Judging), "every kind of judge derives from Judging"
         self._evidence, self._name, self._spec, self._near = evidence, name, spec, near
-        self._drawn: dict[tuple[Neuron, str], list[Excerpt]] = {}
+        self._drawn: dict[tuple[Neuron, str, str], list[Excerpt]] = {}
 
     def questions(self) -> list[Question]:
         """Return what is asked of all explainers' explanations."""
         asked: list[Question] = []
         for explainer in self._spec.explainers:
-            tested: dict[Neuron, list[int]] = {}
+            owners: dict[Neuron, Mapping[str, Any]] = {}
             for explanation in self._evidence.usable(explainer):
-                neuron = (explanation["neuron"], explanation["polarity"])
-                tested[neuron] = [excerpt.sequence_id for excerpt in self._excerpts(neuron, "test")]
+                owners.setdefault((explanation["neuron"], explanation["polarity"]), explanation)
                 for split in self._evidence.study.scored_splits(explainer):
-                    asked += self._about(explanation, neuron, split)
-            for neuron, control in self._evidence.controls(explainer, tested).items():
-                asked += self._about(control, neuron, "test")
+                    asked += self._about(explanation, explanation, split)
+            for neuron, (control, *_) in self._evidence.controls(explainer, count=1).items():
+                asked += self._about(control, owners[neuron], "test")
         return asked
 
-    def _about(self, explanation: Mapping[str, Any], neuron: Neuron, split: str) -> list[Question]:
+    def _about(self, explanation: Mapping[str, Any], owner: Mapping[str, Any], split: str) -> list[Question]:
+        """Return an explanation with the excerpts of the neuron that the owner explains."""
         name, text = explanation["explanation_id"], explanation["text"]
+        neuron = (owner["neuron"], owner["polarity"])
         return [
             Question(name, text, neuron, split, excerpt, self._tokens(excerpt), self._spec)
-            for excerpt in self._excerpts(neuron, split)
+            for excerpt in self._excerpts(owner, split)
         ]
 
-    def _excerpts(self, neuron: Neuron, split: str) -> list[Excerpt]:
-        """Return a neuron's excerpts; without firing and silent ones there is nothing to ask."""
-        if (neuron, split) not in self._drawn:
-            exemplars = self._evidence.exemplars(neuron, split)
+    def _excerpts(self, owner: Mapping[str, Any], split: str) -> list[Excerpt]:
+        """Return the excerpts of a neuron of which the explainer of its explanation has seen nothing.
+
+        Without firing and silent ones there is nothing to ask.
+        """
+        neuron = (owner["neuron"], owner["polarity"])
+        key = (neuron, owner["explainer"], split)
+        if key not in self._drawn:
+            exemplars = self._evidence.paper_exemplars(owner, split)
             seed = f"{self._evidence.study.scoring.seed} {self._name} {self._evidence.layer} {neuron} {split}"
             tokens = [self._evidence.tokens.ids[sequence] for sequence in exemplars.sequence_ids]
             nearest = self._nearest if self._near else None
             excerpts = self._spec.excerpts(exemplars, tokens, seed=seed, nearest=nearest)
             labels = {excerpt.label for excerpt in excerpts}
-            self._drawn[neuron, split] = excerpts if labels == {True, False} else []
-        return self._drawn[neuron, split]
+            self._drawn[key] = excerpts if labels == {True, False} else []
+        return self._drawn[key]
 
     def _nearest(self, silent: Sequence[Excerpt], firing: Sequence[Excerpt]) -> list[Excerpt]:
         """Return silent excerpts by similarity to the nearest firing one."""

@@ -1,15 +1,16 @@
-"""How far simulated activations agree with true ones, for many neurons at once.
+"""How far simulated activations agree with true ones over a population of sequences, of which some were drawn.
 
-With a the true and s the simulated activation at a token, over all tokens of all scored sequences together:
+With a the true and s the simulated activation at a token, over all tokens of all drawn sequences together,
+each weighted by how many sequences of the population its own stands for (`Draws`):
 
-- `correlation`: Pearson's, on raw simulated values, so that a prediction of the opposite scores negative
-  (Bills et al. 2023: over concatenated tokens, not a mean of per-sequence correlations)
-- `r2`: 1 - Σ(a - s)² / Σ(a - mean a)², the explained variance (Bills et al. 2023; their released code
-  divides by Σa² instead), on calibrated values
-- `deviation`: 1 - Σ|a - s| / Σ|a|, the absolute deviation explained (their released code), on calibrated
-  values
-- `contrast`: Pearson's correlation of a with s minus the simulation under another neuron's explanation,
-  which takes out what a simulator says of these tokens whatever the explanation
+- correlation: Pearson's on raw simulated values, so that a prediction of the opposite scores negative. All
+  six sums are weighted alike: a known variance of the truth in the place of the drawn one would be worse
+- cosine: Σas / √(Σa² Σs²)
+- F1, IoU: of the tokens where the neuron fires and those where the simulation says so (at least SAYS_FIRES of
+  10): 2 both / (one + other), both / either
+- AUPRC: average precision of the simulated values in finding the tokens where the neuron fires; equal values
+  are one threshold
+- r2: 1 - Σ(a - s)² / Σ(a - mean a)², deviation: 1 - Σ|a - s| / Σ|a|, both on calibrated values
 
 Every function gives one estimate a neuron; undefined ones are null with the reason.
 """
@@ -19,72 +20,126 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Bool, Float
 
-from neuroscribe.measures.bootstrap import Estimate, estimates
+from neuroscribe.measures import intervals
+from neuroscribe.measures.average_precision import average_precision
+from neuroscribe.measures.draws import Draws
+from neuroscribe.measures.estimate import Estimate
+from neuroscribe.measures.intervals import Influence, PerNeuron, estimated
 
 Activations = Float[np.ndarray, "neuron sequence token"]
+Firing = Bool[np.ndarray, "neuron sequence token"]
 
+SAYS_FIRES = 5.0
+"""Simulated value, of 10, from which a simulation says that the neuron fires."""
 _TINY = 1e-12
 """Spread, relative to size, below which values count as constant: rounding, not signal."""
 
 
-def correlation(
-    truth: Float[np.ndarray, "sequence token"],
-    simulated: Float[np.ndarray, "sequence token"],
-    *,
-    samples: int,
-    seed: int,
-) -> Estimate:
-    """Return one neuron's correlation."""
-    return correlations(truth[None], simulated[None], samples=samples, seed=seed)[0]
-
-
-def correlations(truth: Activations, simulated: Activations, *, samples: int, seed: int) -> list[Estimate]:
+def correlations(truth: Activations, simulated: Activations, draws: Draws) -> list[Estimate]:
     """Return correlations; undefined for unreadable simulations and for constant values on either side."""
     constant = {"constant truth": _constant(truth), "constant simulation": _constant(simulated)}
     reasons = _reasons(truth, simulated, constant)
-    sums = _sums(_centred(truth), _centred(simulated))
-    return estimates(sums, _pearson, reasons, samples=samples, seed=seed)
+    x, y = _centred(_scaled(truth), draws), _centred(_scaled(simulated), draws)
+    return _cosines(x, y, draws, reasons)
 
 
-def contrasts(
-    truth: Activations, simulated: Activations, control: Activations, *, samples: int, seed: int
-) -> list[Estimate]:
-    """Return contrasts; undefined also where both simulations differ by a constant."""
-    contrasted = correlations(truth, simulated - control, samples=samples, seed=seed)
-    same = Estimate.missing("the simulation is that under the control's explanation")
-    return [same if each.null_reason == "constant simulation" else each for each in contrasted]
+def cosines(truth: Activations, simulated: Activations, draws: Draws) -> list[Estimate]:
+    """Return cosines; undefined for unreadable simulations and where either side is 0 at every token."""
+    silent = {
+        "truth is 0 at every token": (truth == 0).all((1, 2)),
+        "simulation is 0 at every token": (simulated == 0).all((1, 2)),
+    }
+    return _cosines(_scaled(truth), _scaled(simulated), draws, _reasons(truth, simulated, silent))
 
 
-def variances_explained(
-    truth: Activations, calibrated: Activations, *, samples: int, seed: int
-) -> list[Estimate]:
+def _cosines(x: Activations, y: Activations, draws: Draws, reasons: list[str | None]) -> list[Estimate]:
+    xx, yy, xy = (x * x).sum(2), (y * y).sum(2), (x * y).sum(2)
+    whole_x, whole_y = _total(xx, draws), _total(yy, draws)
+    scale = np.sqrt(_divisor(whole_x * whole_y))
+    values = (_total(xy, draws) / scale).clip(-1, 1)
+    # The derivative by the weight of a sequence; those of both means vanish, as the sums are about them.
+    halves = xx / _divisor(whole_x)[:, None] + yy / _divisor(whole_y)[:, None]
+    influence = xy / scale[:, None] - values[:, None] / 2 * halves
+    return estimated(values, influence, draws, reasons, intervals.fisher(xx.shape[1]))
+
+
+def f1s(fires: Firing, simulated: Activations, draws: Draws) -> list[Estimate]:
+    """Return F1; undefined for unreadable simulations and where the neuron fires at no drawn token."""
+    both, one, other = _overlaps(fires, simulated)
+    return _shares(2 * both, one + other, draws, _unfiring(fires, simulated))
+
+
+def ious(fires: Firing, simulated: Activations, draws: Draws) -> list[Estimate]:
+    """Return intersections over unions; undefined where F1 is."""
+    both, one, other = _overlaps(fires, simulated)
+    return _shares(both, one + other - both, draws, _unfiring(fires, simulated))
+
+
+def auprcs(fires: Firing, simulated: Activations, draws: Draws) -> list[Estimate]:
+    """Return average precisions; undefined where F1 is. A constant simulation gets the share that fires."""
+    weights = np.broadcast_to(draws.weights[:, :, None], fires.shape)
+    flat = (len(fires), fires.shape[1] * fires.shape[2])
+    values, by_token = average_precision(
+        fires.reshape(flat), _readable(simulated).reshape(flat), weights.reshape(flat)
+    )
+    influence = by_token.reshape(fires.shape).sum(2)
+    seen = intervals.equally_many(draws.weights * fires.sum(2))
+    return estimated(values, influence, draws, _unfiring(fires, simulated), intervals.wilson(seen))
+
+
+def variances_explained(truth: Activations, calibrated: Activations, draws: Draws) -> list[Estimate]:
     """Return r2; undefined for unreadable simulations and constant truth, else at most 1."""
     reasons = _reasons(truth, calibrated, {"constant truth": _constant(truth)})
-    # Centred once over all sequences, which moves no variance; a draw's own mean is taken off by its sums.
-    centred, error = _centred(truth), _readable(truth - calibrated)
-    n = np.full(truth.shape[:2], truth.shape[2], dtype=np.float64)
-    sums = np.stack([n, centred.sum(2), (centred**2).sum(2), (error**2).sum(2)], axis=2)
-    return estimates(sums, _explained_variance, reasons, samples=samples, seed=seed)
+    variance, error = (_centred(truth, draws) ** 2).sum(2), (_readable(truth - calibrated) ** 2).sum(2)
+    return _explained(variance, error, draws, reasons)
 
 
-def deviations_explained(
-    truth: Activations, calibrated: Activations, *, samples: int, seed: int
-) -> list[Estimate]:
+def deviations_explained(truth: Activations, calibrated: Activations, draws: Draws) -> list[Estimate]:
     """Return absolute deviations explained; undefined for unreadable simulations and truth that is all 0."""
-    silent = (truth == 0).all(axis=(1, 2))
-    reasons = _reasons(truth, calibrated, {"truth is 0 at every token": silent})
-    sums = np.stack([np.abs(truth).sum(2), np.abs(_readable(truth - calibrated)).sum(2)], axis=2)
-    return estimates(sums, ratio_explained, reasons, samples=samples, seed=seed)
+    silent = {"truth is 0 at every token": (truth == 0).all((1, 2))}
+    whole, rest = np.abs(truth).sum(2), np.abs(_readable(truth - calibrated)).sum(2)
+    return _explained(whole, rest, draws, _reasons(truth, calibrated, silent))
 
 
-def ratio_explained(sums: Float[np.ndarray, "*shape 2"]) -> Float[np.ndarray, "*shape"]:
-    """Return 1 - (second sum) / (first sum), NaN where the first is 0."""
+def ratios_explained(sums: Float[np.ndarray, "neuron sequence 2"], draws: Draws) -> list[Estimate]:
+    """Return 1 - (second sum) / (first sum); undefined where the first is 0."""
     whole, rest = np.moveaxis(sums, -1, 0)
-    return 1 - _quotient(rest, whole, whole > 0)
+    none = [None if each else "nothing to explain" for each in _total(whole, draws) > 0]
+    reasons = none if sums.shape[1] else ["no sequences to score on"] * len(sums)
+    return _explained(whole, rest, draws, reasons)
+
+
+def _explained(whole: Influence, rest: Influence, draws: Draws, reasons: list[str | None]) -> list[Estimate]:
+    """Return 1 - Σ rest / Σ whole of sums by sequence."""
+    divisor = _divisor(_total(whole, draws))
+    left = _total(rest, draws) / divisor
+    influence = (left[:, None] * whole - rest) / divisor[:, None]
+    return estimated(1 - left, influence, draws, reasons, intervals.explained(whole.shape[1]))
+
+
+def _shares(upper: Influence, lower: Influence, draws: Draws, reasons: list[str | None]) -> list[Estimate]:
+    """Return Σ upper / Σ lower of sums by sequence, a share between 0 and 1."""
+    divisor = _divisor(_total(lower, draws))
+    values = _total(upper, draws) / divisor
+    influence = (upper - values[:, None] * lower) / divisor[:, None]
+    seen = intervals.equally_many(draws.weights * lower)
+    return estimated(values, influence, draws, reasons, intervals.wilson(seen))
+
+
+def _overlaps(fires: Firing, simulated: Activations) -> tuple[Influence, Influence, Influence]:
+    """Return, by sequence, at how many tokens both fire, the neuron fires, and the simulation says so."""
+    says = _readable(simulated) >= SAYS_FIRES
+    both, one, other = (each.sum(2).astype(np.float64) for each in (fires & says, fires, says))
+    return both, one, other
+
+
+def _total(by_sequence: Influence, draws: Draws) -> PerNeuron:
+    """Return the population's sum, as the draws estimate it."""
+    return (draws.weights * by_sequence).sum(1)
 
 
 def _reasons(
-    truth: Activations, simulated: Activations, undefined: Mapping[str, Bool[np.ndarray, " neuron"]]
+    truth: Activations | Firing, simulated: Activations, undefined: Mapping[str, Bool[np.ndarray, " neuron"]]
 ) -> list[str | None]:
     """Return why each neuron cannot be scored, or None; `undefined` holds a measure's own reasons."""
     if not truth[:1].size:
@@ -99,17 +154,29 @@ def _reasons(
     return reasons
 
 
+def _unfiring(fires: Firing, simulated: Activations) -> list[str | None]:
+    return _reasons(fires, simulated, {"the neuron fires at no token": ~fires.any((1, 2))})
+
+
 def _constant(values: Activations) -> Bool[np.ndarray, " neuron"]:
-    flat = _readable(values).reshape(len(values), -1)
-    if not flat.shape[1]:
-        return np.ones(len(values), dtype=bool)
+    flat = _readable(values).reshape(len(values), -1) if values.size else np.zeros((len(values), 1))
     return np.ptp(flat, axis=1) <= _TINY * np.abs(flat).max(axis=1)
 
 
-def _centred(values: Activations) -> Activations:
-    """Return values about each neuron's mean, so that sums of squares lose nothing to a large offset."""
+def _scaled(values: Activations) -> Activations:
+    """Return values with a largest size of 1, whose squares neither vanish nor overflow."""
     known = _readable(values)
-    return known - known.mean(axis=(1, 2), keepdims=True) if known[:1].size else known
+    largest = np.abs(known).max(axis=(1, 2), keepdims=True, initial=0.0)
+    return known / _divisor(largest)
+
+
+def _centred(values: Activations, draws: Draws) -> Activations:
+    """Return values about each neuron's weighted mean: sums of their squares lose nothing to a large offset."""
+    known = _readable(values)
+    if not known.size:
+        return known
+    weights = draws.weights / draws.weights.sum(1, keepdims=True)
+    return known - (weights * known.mean(2)).sum(1)[:, None, None]
 
 
 def _readable(values: Activations) -> Activations:
@@ -117,34 +184,6 @@ def _readable(values: Activations) -> Activations:
     return np.where(np.isfinite(values), values, 0.0)
 
 
-def _sums(x: Activations, y: Activations) -> Float[np.ndarray, "neuron sequence 6"]:
-    """Return per sequence n, Σx, Σy, Σxx, Σyy, Σxy."""
-    n = np.full(x.shape[:2], x.shape[2], dtype=np.float64)
-    return np.stack([n, x.sum(2), y.sum(2), (x * x).sum(2), (y * y).sum(2), (x * y).sum(2)], axis=2)
-
-
-def _pearson(sums: Float[np.ndarray, "*shape 6"]) -> Float[np.ndarray, "*shape"]:
-    n, sx, sy, sxx, syy, sxy = np.moveaxis(sums, -1, 0)
-    n = np.maximum(n, 1)
-    # Σ(x - mean)² = Σx² - (Σx)² / n, which cancels; what is left of a constant is rounding, hence _TINY. The
-    # factors 1/n of variances and covariance cancel in the quotient.
-    vx, vy = sxx - sx * sx / n, syy - sy * sy / n
-    defined = (vx > _TINY * sxx) & (vy > _TINY * syy)
-    scale = np.sqrt(np.where(defined, vx * vy, 1.0))
-    return np.where(defined, ((sxy - sx * sy / n) / scale).clip(-1, 1), np.nan)
-
-
-def _explained_variance(sums: Float[np.ndarray, "*shape 4"]) -> Float[np.ndarray, "*shape"]:
-    n, total, squares, error = np.moveaxis(sums, -1, 0)
-    variance = squares - total * total / np.maximum(n, 1)
-    defined = variance > _TINY * squares
-    return 1 - _quotient(error, variance, defined)
-
-
-def _quotient(
-    upper: Float[np.ndarray, "*shape"],
-    lower: Float[np.ndarray, "*shape"],
-    defined: Bool[np.ndarray, "*shape"],
-) -> Float[np.ndarray, "*shape"]:
-    """Return one through the other, NaN where that is not defined."""
-    return np.where(defined, upper / np.where(defined, lower, 1.0), np.nan)
+def _divisor(values: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    """Return values to divide by: 1 where they are 0, which only what is undefined has."""
+    return np.where(values > 0, values, 1.0)

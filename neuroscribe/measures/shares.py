@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer
 from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
 
-from neuroscribe.measures.bootstrap import Estimate
+from neuroscribe.measures.estimate import Estimate
 
 Labels = Bool[np.ndarray, " excerpt"]
 Units = Integer[np.ndarray, " excerpt"]

@@ -129,6 +129,15 @@ class Simulator(Answerer, Protocol):
 
 
 @runtime_checkable
+class WholeCorpus(Protocol):
+    """A simulator that costs nothing, on sequences that it knows beforehand."""
+
+    def readings(self, text: str) -> Float[np.ndarray, "sequence token"]:
+        """Return what an explanation lets one expect at each token, 0 to 10; NaN where it cannot be read."""
+        ...
+
+
+@runtime_checkable
 class TextEncoder(Protocol):
     """A sentence encoder that also gives a vector for every piece of a text."""
 

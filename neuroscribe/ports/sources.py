@@ -13,7 +13,7 @@ from neuroscribe.study.sections import EncoderSpec
 from neuroscribe.study.spec import CorpusSpec, LLMSpec, SubjectSpec
 from neuroscribe.subject.subject import Subject
 from neuroscribe.subject.units.unit import UnitKind
-from neuroscribe.text.corpus import Document
+from neuroscribe.text.documents import Document
 from neuroscribe.text.token_bytes import TokenizerFacts
 
 

@@ -125,8 +125,11 @@ def _making(study: Study) -> list[str]:
         f" polarity {study.sample.polarity}, seed {study.sample.seed}.",
         f"Language model: {study.llm.model} ({study.llm.provider}).",
         *(f"{word}: {names}." for word, names in named.items() if names),
-        f"Scored on {study.scoring.sequences_per_split} top and as many random sequences per split;"
-        f" simulated values become activations by calibration {study.scoring.calibration!r}.",
+        f"Scored over the corpus from {study.scoring.sequences} drawn sequences each, weighted by their strata"
+        " (simulators that cost nothing: from all); beside it the regimes of Bills et al. 2023, from"
+        f" {study.scoring.sequences_per_split} top and as many random sequences.",
+        f"Calibration of simulated values: {study.scoring.calibration} (without one there is no r2 and no"
+        " deviation).",
         "Made with Neuroscribe; all settings stand in `manifest.json` under `study`.",
     ]
     return [f"- {_plain(line)}" for line in lines]

@@ -14,7 +14,7 @@ from neuroscribe.publish.tables import Place, PublishedTables
 from neuroscribe.score.rules import verdicts
 from neuroscribe.study.lineage import Lineage
 from neuroscribe.study.spec import Study
-from neuroscribe.study.stages import TABLES, provenance, stage_identity
+from neuroscribe.study.stages import STAGES, TABLES, provenance, stage_identity
 from neuroscribe.subject.units.mlp_neurons import MLP_NEURONS
 from neuroscribe.subject.units.unit import UnitKind
 
@@ -75,12 +75,23 @@ def _check(study: Study, layer: int, tables: TableReader, expectations: Validato
 
 
 def _places(study: Study, tables: TableReader) -> Iterator[Place]:
-    """Yield the tables, with those layers that the study as it stands makes of what is there."""
+    """Yield the tables, with those layers that the study as it stands makes of what is there.
+
+    What is kept of a layer's sample is published where the layer is scored: a pass samples the layers between
+    as well.
+    """
     lineage = Lineage(study.name, tables)
+    scored = {
+        layer for layer in tables.layers(study.name, "scores") if lineage.is_current(study, "scores", layer)
+    }
     for name, table in TABLES.items():
+        if not table.published:
+            continue
         if not table.per_layer:
             yield name, None
             continue
         for layer in tables.layers(study.name, name):
-            if lineage.is_current(study, name.split("/")[0], layer):
+            stage = name.split("/")[0]
+            is_beside = STAGES[stage].phase == "sample" and layer not in scored
+            if not is_beside and lineage.is_current(study, stage, layer):
                 yield name, layer

@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from neuroscribe.capture.neuron_records import RANDOM_SPLITS, TOP_SPLITS
+from neuroscribe.capture.splits import RANDOM_SPLITS, TOP_SPLITS
 from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.explain.explainer import Listing
@@ -36,12 +36,18 @@ def likely_tables(study: Study, neurons: Sequence[Neuron]) -> dict[str, pl.DataF
     shifted = 1 + (pl.col("token_id") + pl.col("place") * _PROMOTED) % _TOKENS / _TOKENS
     tokens = pl.DataFrame({"token_id": range(_TOKENS), "bytes": [b" t%03d" % n for n in range(_TOKENS)]})
     counts = tokens.select("token_id", count=pl.lit(_TOKENS, pl.Int64))
+    means = sides.with_row_index("place").join(counts, how="cross").with_columns(mean=shifted)
+    records = pl.DataFrame([row for neuron in neurons for row in _exemplars(study, neuron)])
     promoted = tokens.head(_PROMOTED).select("token_id", rank="token_id", direction=pl.lit("output_token"))
     return {
         "corpus/vocabulary": tokens,
         "corpus/sequences": _sequences(study),
-        "neuron_records": pl.DataFrame([row for neuron in neurons for row in _exemplars(study, neuron)]),
-        "token_lookup": sides.with_row_index("place").join(counts, how="cross").with_columns(mean=shifted),
+        "neuron_records": records,
+        # Of a neuron with both sides one is taken for all that it does.
+        "sampled_activations": records.select("neuron", "sequence_id", "activations").unique(
+            ["neuron", "sequence_id"], keep="first", maintain_order=True
+        ),
+        "token_lookup": means.with_columns(shrunken_mean="mean"),
         "connections": sides.rename({"polarity": "sign"}).join(promoted, how="cross"),
     }
 
@@ -95,7 +101,9 @@ def _sequences(study: Study) -> pl.DataFrame:
     ids = range(len(_kept(study)))
     length = study.corpus.sequence_length
     shown = [[(first + place) % _TOKENS for place in range(length)] for first in ids]
-    return pl.DataFrame({"sequence_id": ids, "token_ids": shown})
+    held_out = [place % 4 == 3 for place in ids]
+    columns = {"sequence_id": ids, "document_id": ids, "held_out": held_out, "token_ids": shown}
+    return pl.DataFrame(columns)
 
 
 def _exemplars(study: Study, neuron: Neuron) -> list[dict[str, Any]]:

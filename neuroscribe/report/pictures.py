@@ -17,6 +17,7 @@ from jaxtyping import Float
 
 from neuroscribe.evidence.lookup import extreme_tokens
 from neuroscribe.report.excerpts import Excerpt, excerpts, firing
+from neuroscribe.study.dues import REGIMES
 from neuroscribe.text.escaping import escaped
 
 if TYPE_CHECKING:
@@ -39,16 +40,15 @@ _LINK_START = re.compile("//|www|@", re.IGNORECASE)
 _WORD_JOINER = "\u2060"
 
 
-def score_histogram_png(scores: pl.DataFrame, *, leave_out: Sequence[str] = ()) -> bytes:
-    """Return a chart of the test scores of chosen explanations in the regime top_and_random.
+def score_histogram_png(scores: pl.DataFrame) -> bytes:
+    """Return a chart of the test scores of chosen explanations, over the corpus where there are such.
 
     One row per scorer and explainer (the first four), with mean value, ceiling and control of those scored
-    as lines; the scorers in `leave_out` have none.
+    as lines.
     """
-    shown = scores.filter(
-        (pl.col("split") == "test") & (pl.col("regime") == "top_and_random") & pl.col("chosen"),
-        ~pl.col("scorer").is_in(leave_out),
-    )
+    first = pl.col("regime").replace_strict(dict(zip(REGIMES, range(len(REGIMES)), strict=True)))
+    shown = scores.filter((pl.col("split") == "test") & pl.col("chosen"))
+    shown = shown.filter(first == first.min().over("scorer")) if len(shown) else shown
     groups = shown.partition_by("scorer", "explainer", maintain_order=True)
     figure = _figure()
     rows = figure.subplots(max(1, min(_ROWS, len(groups))), 1, sharex=True, squeeze=False)[:, 0]
@@ -58,7 +58,7 @@ def score_histogram_png(scores: pl.DataFrame, *, leave_out: Sequence[str] = ()) 
         _say(rows[0], "no scores")
     rows[-1].set_xlim(-1, 1)
     left_out = f" ({len(groups) - _ROWS} more not shown)" if len(groups) > _ROWS else ""
-    rows[-1].set_xlabel(f"score on test, top and random sequences{left_out}")
+    rows[-1].set_xlabel(f"score over the corpus, or over judged excerpts{left_out}")
     return _png(figure)
 
 

@@ -23,7 +23,7 @@ from neuroscribe.study.spec import Study
 
 _LOOKED_AT = 32
 """Questions of a kind whose lengths stand for those of all; likely neurons of a layer."""
-_RECORDS = ("neuron_records", "token_lookup", "connections")
+_RECORDS = ("neuron_records", "sampled_activations", "token_lookup", "connections")
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,11 @@ from typing import Any
 import polars as pl
 
 from neuroscribe.evidence.sample import SET_ASIDE_REASONS, set_aside
+from neuroscribe.measures.controls import CONTROLS, discoveries
 from neuroscribe.measures.means import mean_interval
 from neuroscribe.report.excerpts import Excerpt, excerpts, firing
-from neuroscribe.study.dues import RANGES, REGIMES, dues, scorer_name, unfitted
+from neuroscribe.report.stability import stability_table
+from neuroscribe.study.dues import CORPUS, RANGES, dues, scorer_name
 from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import EXPLANATION_STATUSES
 from neuroscribe.text.corpus import TokenBytes
@@ -104,13 +106,12 @@ class Summary:
     set_aside: Mapping[str, int]
     """Neurons and sides of the explained layers that no call was made about, by reason."""
     clear: int
-    """Explanations whose interval by the headline scorer lies above their control."""
+    """Explanations that are clearly better than others', by the headline scorer."""
     compared: int
-    """Explanations that have such an interval and a control."""
+    """Explanations that were held against ten others."""
     layers: pl.DataFrame
     scorers: pl.DataFrame
-    unfitted: tuple[str, ...]
-    """Scorers that the table of scorers leaves out: they compare sizes, and no calibration was fitted."""
+    stability: pl.DataFrame
     statuses: pl.DataFrame
     null_reasons: pl.DataFrame
     best: tuple[Judged, ...]
@@ -141,7 +142,7 @@ def summary(
     """Return the summary of a study's tables; `calls` (of an LLM) and `seconds` are known per layer."""
     headline = Headline.of(study)
     main = main_scores(results.scores, headline)
-    compared = main.drop_nulls(["ci_low", "control"])
+    compared = main.filter((pl.col("n_controls") >= CONTROLS) & pl.col("p").is_not_null())
     best, worst = best_and_worst(main, results)
     return Summary(
         study=study.name,
@@ -152,11 +153,11 @@ def summary(
         dead=int(results.statistics["dead"].sum()),
         silent_layers=silent_layers(results.statistics),
         set_aside=set_aside_counts(study, results.statistics, results.explanations),
-        clear=compared.filter(pl.col("ci_low") > pl.col("control")).height,
+        clear=sum(discoveries(compared["p"].to_list())),
         compared=compared.height,
         layers=layer_table(results, headline, calls=calls or {}, seconds=seconds or {}),
         scorers=scorer_table(study, results.scores),
-        unfitted=unfitted(study),
+        stability=stability_table(results.explanations, results.scores),
         statuses=status_table(results.explanations),
         null_reasons=null_reasons(results.scores),
         best=best,
@@ -167,7 +168,7 @@ def summary(
 def main_scores(scores: pl.DataFrame, headline: Headline) -> pl.DataFrame:
     """Return the rows a study is summed up by: one per explanation that the headline scorer judged."""
     return _reported(scores).filter(
-        pl.col("regime") == REGIMES[0],
+        pl.col("regime") == CORPUS,
         pl.col("scorer") == headline.scorer,
         pl.col("explainer") == headline.explainer,
     )
@@ -207,13 +208,11 @@ def scorer_table(study: Study, scores: pl.DataFrame) -> pl.DataFrame:
 
     The means are over the explanations that have a value, so that score, ceiling and control compare; beside
     them stands that with undefined scores counted as 0, null for measures by which guessing has more than 0.
-    Measures of size are left out where nothing has fitted the simulated sizes to the true ones.
     """
     keys = ["scorer", "explainer", "regime"]
     above_0 = [due.scorer for due in dues(study) if due.measure in _GUESSED_ABOVE_0]
     return (
         _reported(scores)
-        .filter(~pl.col("scorer").is_in(unfitted(study)))
         .group_by(keys, maintain_order=True)
         .agg(
             pl.col("value").count().alias("n"),
@@ -266,8 +265,8 @@ _GUESSED_ABOVE_0 = ("balanced_accuracy", "auc")
 """Measures that are 1/2 by guessing, so that a 0 would say more than nothing."""
 _LAYER_COLUMNS = {
     "layer": pl.Int64, "neurons": pl.Int64, "dead": pl.Int64, "explained": pl.Int64, "scored": pl.Int64,
-    "score": pl.Float64, "score_or_0": pl.Float64, "ci_low": pl.Float64, "ci_high": pl.Float64, "ceiling": pl.Float64,
-    "control": pl.Float64, "nulls": pl.Int64, "calls": pl.Int64, "tokens": pl.Int64, "seconds": pl.Float64,
+    "score": pl.Float64, "score_or_0": pl.Float64, "ci_low": pl.Float64, "ci_high": pl.Float64,
+    "ceiling": pl.Float64, "control": pl.Float64, "nulls": pl.Int64, "calls": pl.Int64, "tokens": pl.Int64, "seconds": pl.Float64,
 }  # fmt: skip
 
 

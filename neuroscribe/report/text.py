@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from neuroscribe.glossary import WORDS
+from neuroscribe.measures.controls import CONTROLS
 from neuroscribe.report.excerpts import Excerpt
 from neuroscribe.report.summary import Judged, Summary
 from neuroscribe.tables.records import EXPLANATION_STATUSES
@@ -95,23 +96,17 @@ def report_text(summary: Summary, width: int, *, next_steps: Sequence[str] = ())
             f"{summary.neurons:,} neurons captured ({summary.captured_layers} layers), {summary.dead:,} dead",
         ],
         [
-            *_wrapped(
-                f"Layers: {headline.scorer} of {headline.explainer}, test split, top and random", width
-            ),
+            *_wrapped(f"Layers: {headline.scorer} of {headline.explainer}, over the corpus", width),
             *aligned(summary.layers, _LAYERS, width),
             *_silent(summary.silent_layers, width),
-            *_wrapped(
-                f"Clearly better than another neuron's explanation: {summary.clear} of {summary.compared},"
-                " whose own interval (over sequences) lies above their control.",
-                width,
-            ),
+            *_wrapped(_compared(summary), width),
             *_wrapped(_LEGEND, width),
         ],
         [
             "All scorers, test split",
             *aligned(summary.scorers, _SCORERS, width, left=_LEFT),
-            *(_wrapped(_UNFITTED, width) if summary.unfitted else ()),
         ],
+        _stability(summary.stability, width),
         [
             *_set_aside(summary.set_aside, width),
             *_statuses(summary.statuses, width),
@@ -135,10 +130,24 @@ _LEGEND = (
     f" {NOTHING}: unknown or undefined."
 )
 
-_UNFITTED = (
-    "Not shown: r2 and deviation, which compare sizes and say little without a calibration"
-    ' (scoring.calibration = "linear"); the table of scores has them.'
-)
+
+def _compared(summary: Summary) -> str:
+    if not summary.compared:
+        return (
+            f"Clearly better than other neurons' explanations: unknown, for no explanation has {CONTROLS} controls"
+            f" (a layer needs {CONTROLS + 1} explained neurons or more)."
+        )
+    return (
+        f"Clearly better than other neurons' explanations: {summary.clear} of {summary.compared}, above all"
+        f" {CONTROLS} controls; of those so called one in twenty is wrongly called so."
+    )
+
+
+def _stability(table: pl.DataFrame, width: int) -> list[str]:
+    """Say how far explanations from other exemplars of the same neurons are alike."""
+    if table.is_empty():
+        return []
+    return ["Explained again from other exemplars", *aligned(table, _STABILITY, width, left=_LEFT)]
 
 
 def _interval(row: Mapping[str, Any]) -> str:
@@ -169,6 +178,11 @@ _SCORERS: Mapping[str, Format] = {
     **{name: shown(name, "{:.2f}") for name in ("score", "ceiling", "control")},
     "nulls": counted("nulls"),
     "null=0": shown("score_or_0", "{:.2f}"),
+}
+_STABILITY: Mapping[str, Format] = {
+    "scorer of explainer": _SCORERS["scorer of explainer"],
+    **{name: counted(name) for name in ("neurons", "texts")},
+    **{name: shown(name, "{:.2f}") for name in ("similarity", "score", "change")},
 }
 _SET_ASIDE = {"dead": "dead", "near_dead": "near-dead", "silent": "silent on the side to be explained"}
 _LEFT = {"scorer of explainer", "regime"}

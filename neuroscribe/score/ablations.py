@@ -12,10 +12,12 @@ from jaxtyping import Float
 from neuroscribe.evidence.controls import held_controls
 from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
-from neuroscribe.measures.agreement import ratio_explained
-from neuroscribe.measures.bootstrap import Estimate, estimates
-from neuroscribe.score.rows import Basis, batched, score_row
-from neuroscribe.study.dues import REGIMES, Due
+from neuroscribe.measures.controls import chance
+from neuroscribe.measures.draws import Draws
+from neuroscribe.measures.estimate import Estimate
+from neuroscribe.measures.agreement import ratios_explained
+from neuroscribe.score.rows import Basis, Marks, score_row
+from neuroscribe.study.dues import PAPER, Due
 from neuroscribe.tables.records import ABLATIONS
 
 _SPLIT = "test"
@@ -44,42 +46,32 @@ class Ablations:
     def rows(self, due: Due) -> list[dict[str, Any]]:
         """Return the rows of the ablation score of one simulator and explainer."""
         study = self._evidence.study
-        bases: list[Basis] = []
-        sums: list[Sums | None] = []
-        of_controls: list[Sums | None] = []
-        for explanation in self._evidence.explanations(due.explainer):
-            neuron = (explanation["neuron"], explanation["polarity"])
-            control = self._controls.get((due.explainer, due.source, neuron))
-            for split in study.scored_splits(due.explainer):
-                for regime in REGIMES:
-                    ids = self._sequences(neuron, split, regime)
-                    sums.append(self._sums(explanation["explanation_id"], due.source, neuron, ids))
-                    of_controls.append(self._sums(control, due.source, neuron, ids))
-                    n = 0 if sums[-1] is None else len(sums[-1])
-                    bases.append(Basis(explanation, split, regime, n, n * study.corpus.sequence_length))
-        scores = self._scored(sums, study.scoring.bootstrap_samples)
-        controls = self._scored(of_controls, 0)
         return [
-            score_row(due, basis, score or Estimate.missing(_why_not(basis)), ceiling=None, control=control)
-            for basis, score, control in zip(bases, scores, controls, strict=True)
+            self._row(due, explanation, split, regime)
+            for explanation in self._evidence.explanations(due.explainer)
+            for split in study.scored_splits(due.explainer)
+            for regime in PAPER
         ]
 
-    def _scored(self, sums: list[Sums | None], samples: int) -> list[Estimate | None]:
-        def score(together: Any) -> list[Estimate]:
-            stacked = np.stack(together)
-            reasons = [
-                None if pair[:, 0].mean() > _ROUNDING else "ablation to the mean changes nothing"
-                for pair in stacked
-            ]
-            seed = self._evidence.study.scoring.seed
-            return estimates(stacked, ratio_explained, reasons, samples=samples, seed=seed)
+    def _row(self, due: Due, explanation: dict[str, Any], split: str, regime: str) -> dict[str, Any]:
+        neuron = (explanation["neuron"], explanation["polarity"])
+        shown = self._shown(explanation, split, regime)
+        sums = self._sums(explanation["explanation_id"], due.source, neuron, list(shown))
+        others = [
+            self._sums(control, due.source, neuron, list(shown))
+            for control in self._controls.get((due.explainer, due.source, neuron), [])[:1]
+        ]
+        n = 0 if sums is None else len(sums)
+        basis = Basis(explanation, split, regime, n, n * self._evidence.study.corpus.sequence_length)
+        own = Estimate.missing(_why_not(basis)) if sums is None else _scored(sums)
+        held = [_scored(other).value for other in others if other is not None]
+        control = held[0] if held else None
+        return score_row(due, basis, own, Marks(None, control, len(held), chance(own.value, held)))
 
-        return batched(sums, len, score)
-
-    def _sequences(self, neuron: Neuron, split: str, regime: str) -> list[int]:
-        exemplars = self._evidence.exemplars(neuron, split)
+    def _shown(self, explanation: dict[str, Any], split: str, regime: str) -> tuple[int, ...]:
+        exemplars = self._evidence.paper_exemplars(explanation, split)
         pairs = zip(exemplars.sequence_ids, exemplars.kinds, strict=True)
-        return [sequence for sequence, kind in pairs if regime == REGIMES[0] or kind == "random"]
+        return tuple(sequence for sequence, kind in pairs if regime == PAPER[0] or kind == "random")
 
     def _sums(
         self, explanation_id: str | None, simulator: str, neuron: Neuron, ids: list[int]
@@ -90,6 +82,13 @@ class Ablations:
         by_sequence = self._divergences.get((explanation_id, simulator, neuron), {})
         pairs = [by_sequence[sequence] for sequence in ids if sequence in by_sequence]
         return np.array(pairs) if pairs else None
+
+
+def _scored(sums: Sums) -> Estimate:
+    if not sums[:, 0].mean() > _ROUNDING:
+        return Estimate.missing("ablation to the mean changes nothing")
+    (found,) = ratios_explained(sums[None], Draws.all_of(1, len(sums)))
+    return found
 
 
 def _why_not(basis: Basis) -> str:

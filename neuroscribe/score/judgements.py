@@ -19,10 +19,11 @@ from jaxtyping import Bool, Float, Integer
 from neuroscribe.evidence.controls import held_controls
 from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
-from neuroscribe.measures.bootstrap import Estimate
+from neuroscribe.measures.estimate import Estimate
+from neuroscribe.measures.controls import chance
 from neuroscribe.measures.shares import auc, balanced_accuracy
-from neuroscribe.score.rows import Basis, score_row
-from neuroscribe.study.dues import REGIMES, Due
+from neuroscribe.score.rows import Basis, Marks, score_row
+from neuroscribe.study.dues import PAPER, Due
 from neuroscribe.tables.records import JUDGEMENTS
 
 
@@ -83,16 +84,20 @@ class Judgements:
         neuron = (explanation["neuron"], explanation["polarity"])
         asked = self._asked.get((explanation["explanation_id"], due.source, *neuron, split))
         answers = _answers(asked)
-        control = self._controls.get((due.explainer, due.source, neuron))
-        about_control = self._asked.get((control, due.source, *neuron, split))
         basis = _basis(explanation, split, asked, answers)
-        return score_row(
-            due,
-            basis,
-            _estimate(basis, judged(due.measure, answers)),
-            ceiling=self._ceiling(asked, neuron) if due.measure == "auc" else None,
-            control=None if control is None else judged(due.measure, _answers(about_control)),
+        own = _estimate(basis, judged(due.measure, answers))
+        others = [
+            judged(due.measure, _answers(self._asked.get((control, due.source, *neuron, split)))).value
+            for control in self._controls.get((due.explainer, due.source, neuron), [])
+        ]
+        known = [other for other in others if other is not None]
+        marks = Marks(
+            self._ceiling(asked, neuron) if due.measure == "auc" else None,
+            float(np.mean(known)) if known else None,
+            len(others),
+            chance(own.value, others),
         )
+        return score_row(due, basis, own, marks)
 
     def _ceiling(self, asked: pl.DataFrame | None, neuron: Neuron) -> float | None:
         """Return the AUC of the token-lookup table: its largest mean in the excerpt, or over the marked."""
@@ -123,7 +128,7 @@ def _basis(explanation: dict[str, Any], split: str, asked: pl.DataFrame | None, 
     if asked is not None:
         read = asked.filter(pl.col("status") == "ok")
         tokens = int((read["stop"] - read["start"]).cast(pl.Int64).sum())
-    return Basis(explanation, split, REGIMES[0], readable, tokens, answers.n_asked - readable)
+    return Basis(explanation, split, PAPER[0], readable, tokens, answers.n_asked - readable)
 
 
 def _estimate(basis: Basis, score: Estimate) -> Estimate:

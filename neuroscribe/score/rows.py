@@ -1,13 +1,10 @@
-"""One row of the table of scores, and scores of many cases at once."""
+"""One row of the table of scores."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-from neuroscribe.measures.bootstrap import Estimate
+from neuroscribe.measures.estimate import Estimate
 from neuroscribe.study.dues import Due
-
-Case = TypeVar("Case")
 
 
 @dataclass(frozen=True)
@@ -23,9 +20,18 @@ class Basis:
     n_unreadable: int = 0
 
 
-def score_row(
-    due: Due, basis: Basis, estimate: Estimate, *, ceiling: float | None, control: Estimate | None
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Marks:
+    """What stands beside a score."""
+
+    ceiling: float | None = None
+    control: float | None = None
+    """Mean over the controls that have a score."""
+    n_controls: int = 0
+    p: float | None = None
+
+
+def score_row(due: Due, basis: Basis, estimate: Estimate, marks: Marks) -> dict[str, Any]:
     """Return a row of SCORES, not yet chosen."""
     return {
         **{name: basis.explanation[name] for name in ("explanation_id", "layer", "neuron", "polarity")},
@@ -37,25 +43,6 @@ def score_row(
         "n_sequences": basis.n_sequences,
         "n_tokens": basis.n_tokens,
         "n_unreadable": basis.n_unreadable,
-        "ceiling": ceiling,
-        "control": None if control is None else control.value,
+        **vars(marks),
         "chosen": False,
     }
-
-
-def batched(
-    cases: Sequence[Case | None],
-    shape: Callable[[Case], Any],
-    score: Callable[[Sequence[Case]], Sequence[Estimate]],
-) -> list[Estimate | None]:
-    """Return the score of every case, computed together for cases of one shape; None for None."""
-    places: dict[Any, list[int]] = {}
-    for place, case in enumerate(cases):
-        if case is not None:
-            places.setdefault(shape(case), []).append(place)
-    estimates: list[Estimate | None] = [None] * len(cases)
-    for alike in places.values():
-        together = [case for place in alike if (case := cases[place]) is not None]
-        for place, estimate in zip(alike, score(together), strict=True):
-            estimates[place] = estimate
-    return estimates

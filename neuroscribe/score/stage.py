@@ -6,17 +6,24 @@ from typing import Any
 import polars as pl
 
 from neuroscribe.evidence.layer import LayerEvidence
+from neuroscribe.ports.sources import EncoderSource
+from neuroscribe.ports.stores import Progress
 from neuroscribe.score.ablations import Ablations
 from neuroscribe.score.agreement import Agreement
 from neuroscribe.score.judgements import Judgements
-from neuroscribe.study.dues import REGIMES, Due, dues
+from neuroscribe.simulate.whole import whole_corpus
+from neuroscribe.study.dues import Due, dues
 from neuroscribe.study.scoring import MEASURES
 from neuroscribe.tables.records import SCORES
 
 
-def scored_layer(evidence: LayerEvidence) -> pl.DataFrame:
-    """Return one row per explanation, scorer, split and regime, with undefined scores null and explained."""
-    agreement, judged, ablated = Agreement(evidence), Judgements(evidence), Ablations(evidence)
+def scored_layer(evidence: LayerEvidence, *, encoders: EncoderSource, progress: Progress) -> pl.DataFrame:
+    """Return one row per explanation, scorer, split and regime, with undefined scores null and explained.
+
+    Simulators that cost nothing read the corpus here; an encoder is opened only for one that needs it.
+    """
+    agreement = Agreement(evidence, whole_corpus(evidence, encoders, progress))
+    judged, ablated = Judgements(evidence), Ablations(evidence)
     due_scores = dues(evidence.study)
     rows: list[dict[str, Any]] = []
     for due in due_scores:
@@ -30,13 +37,18 @@ def scored_layer(evidence: LayerEvidence) -> pl.DataFrame:
 
 
 def _with_choice(scores: pl.DataFrame, explanations: pl.DataFrame, due: Sequence[Due]) -> pl.DataFrame:
-    """Mark the candidate that is best on `valid`, top and random, by the scorer that decides for its scorer.
+    """Mark the candidate that is best on `valid`, over the corpus, by the scorer that decides for its scorer.
 
     Ties go to the first; without a value, one with a text goes before one without.
     """
     deciding = {each.scorer: each.chosen_by for each in due}
-    index = explanations.select("explanation_id", "sample_index", usable=pl.col("status") == "ok")
-    valid = scores.filter((pl.col("split") == "valid") & (pl.col("regime") == REGIMES[0]))
+    # What was explained again from other exemplars says how stable explanations are, and is never chosen.
+    published = explanations.filter(draw=0)
+    index = published.select("explanation_id", "sample_index", usable=pl.col("status") == "ok")
+    # By the regime that comes first among those of the scorer that decides.
+    leading = {each.scorer: each.regimes[0] for each in due}
+    regime = pl.col("scorer").replace_strict(leading, return_dtype=pl.String)
+    valid = scores.filter(split="valid").filter(pl.col("regime") == regime) if len(scores) else scores
     judged_by = pl.col("scorer").replace_strict(deciding, return_dtype=pl.String)
     marked = scores.with_columns(decides=judged_by) if len(scores) else scores.with_columns(decides="scorer")
     ranked = (

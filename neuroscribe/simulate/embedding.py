@@ -6,24 +6,36 @@ from typing import ClassVar, Literal
 import numpy as np
 from jaxtyping import Float
 
+from neuroscribe.evidence.encoded import strongest
+from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.ports.models import TextEncoder
 from neuroscribe.ports.replies import Simulated, Usage
-from neuroscribe.ports.sources import Models
+from neuroscribe.ports.sources import EncoderSource, Models
+from neuroscribe.ports.stores import Progress
+from neuroscribe.simulate.encoded import EncodedCorpus, encoded_sequences
 from neuroscribe.simulate.simulator import Simulating
 from neuroscribe.study.sections import Capability, EncoderSpec
-from neuroscribe.text.spans import text_and_spans
+from neuroscribe.text.spans import text_and_spans, touching
 
 
 class Embedding(EncoderSpec, Simulating):
     """A cheap second opinion: similarity of the explanation to each token in context."""
 
     needs: ClassVar[Capability | None] = "encoder"
+    costs_nothing: ClassVar[bool] = True
 
     kind: Literal["embedding"] = "embedding"
 
     def simulator(self, models: Models) -> "EmbeddingSimulator":
         """Return it with the encoder opened."""
         return EmbeddingSimulator(models.encoders.open(self, progress=models.progress))
+
+    def whole_corpus(
+        self, evidence: LayerEvidence, encoders: EncoderSource, progress: Progress
+    ) -> EncodedCorpus:
+        """Return what reads sequences by their vectors, which were made once for all explanations."""
+        encoder = encoders.open(self, progress=progress)
+        return encoded_sequences(evidence, evidence.kept_ids, encoder)
 
     def calls(self, tokens: int) -> int:
         """Return none: no LLM is asked."""
@@ -56,11 +68,5 @@ class EmbeddingSimulator:
     ) -> Float[np.ndarray, " token"]:
         text, spans = text_and_spans(tokens)
         pieces, vectors = self._encoder.pieces(text)
-        cosines = (vectors @ target).clip(0, 1) if len(pieces) else np.zeros(0)
-        similar = np.zeros(len(tokens))
-        for place, (start, stop) in enumerate(spans):
-            touching = [
-                cosine for (a, b), cosine in zip(pieces, cosines, strict=True) if a < stop and b > start
-            ]
-            similar[place] = 10 * max(touching, default=0.0)
-        return similar
+        cosines = vectors @ target if len(pieces) else np.zeros(0)
+        return strongest(cosines, *touching(pieces, spans))

@@ -1,30 +1,41 @@
 """What is to be simulated: each explanation on sequences its explainer never saw, and on a control's."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
 
 from neuroscribe.evidence.exemplars import Exemplars, Neuron
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.fingerprint import fingerprint
 from neuroscribe.llm.calls import Request
+from neuroscribe.measures.controls import CONTROLS
 from neuroscribe.simulate.simulator import Simulating
 from neuroscribe.study.spec import Study
 
+Near = Callable[[str], Float[np.ndarray, " sequence"]]
+"""Tells how near each kept sequence is to a text."""
 _ANSWERS = 3
 """Raise when the code that asks or reads changes what the same prompt is answered with."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One explanation to be simulated on some exemplars of one neuron."""
+    """One explanation to be simulated on some sequences of one neuron."""
 
     explanation_id: str
     text: str
     neuron: Neuron
     split: str
     sequence_ids: tuple[int, ...]
-    is_control: bool = False
-    """Whether the explanation is another neuron's."""
+    is_drawn: bool = False
+    """Whether these are draws that serve the estimate over the corpus alone; see `strata` for the others."""
+    turn: int | None = None
+    """For another neuron's explanation, in which turn it is held against this one; None for the own one."""
+    strata: Mapping[int, tuple[str, int]] = field(default_factory=dict[int, tuple[str, int]])
+    """Of the sequences that serve the estimate: stratum, and how many sequences of the population it has."""
 
     def pieces(self, size: int) -> list["Task"]:
         """Return the task in parts of at most `size` sequences."""
@@ -56,9 +67,13 @@ class Question:
 
 
 def questions(evidence: LayerEvidence, simulator: str, *, size: int = 1) -> list[Question]:
-    """Return what a simulator that reads `size` sequences together is asked about a layer."""
+    """Return what a simulator that reads `size` sequences together is asked about a layer, at most.
+
+    All controls are among them; a run asks for most of these only where the first were not as good.
+    """
     spec = simulating(evidence.study, simulator)
-    pieces = [piece for task in simulation_tasks(evidence, simulator) for piece in task.pieces(size)]
+    tasks = simulation_tasks(evidence, simulator)
+    pieces = [piece for task in tasks for piece in task.pieces(size)]
     return [question(piece, evidence.tokens, spec) for piece in pieces]
 
 
@@ -74,31 +89,83 @@ def simulating(study: Study, simulator: str) -> Simulating:
     return spec
 
 
-def simulation_tasks(evidence: LayerEvidence, simulator: str) -> list[Task]:
-    """Return what a simulator is asked: each explanation on its own neuron, then where it is the control.
+def simulation_tasks(evidence: LayerEvidence, simulator: str, near: Near | None = None) -> list[Task]:
+    """Return what a simulator is asked: each explanation on its own neuron, then where it is a control.
 
-    No explanation is simulated on a sequence that its explainer saw. Tasks of one text adjoin: their prompts
-    begin alike, and servers read a beginning that they have just seen from their cache.
+    No explanation is simulated on a document that its explainer saw. Tasks of one text adjoin: their prompts
+    begin alike, and servers read a beginning that they have just seen from their cache. `near` finds
+    sequences near a label; without it there is no such stratum.
     """
-    study = evidence.study
     tasks: list[Task] = []
-    for explainer in study.simulators[simulator].explainers:
-        splits = study.simulated_splits(explainer, simulator)
-        tested: dict[Neuron, Exemplars] = {}
+    for explainer in evidence.study.simulators[simulator].explainers:
         for explanation in evidence.usable(explainer):
-            neuron = (explanation["neuron"], explanation["polarity"])
-            tested[neuron] = evidence.exemplars(neuron, "test")
-            for split in splits:
-                for ids in _units(evidence.exemplars(neuron, split)):
-                    tasks.append(Task(explanation["explanation_id"], explanation["text"], neuron, split, ids))
-        ids_tested = {neuron: exemplars.sequence_ids for neuron, exemplars in tested.items()}
-        for neuron, other in evidence.controls(explainer, ids_tested).items():
-            for ids in _units(tested[neuron]):
-                tasks.append(
-                    Task(other["explanation_id"], other["text"], neuron, "test", ids, is_control=True)
-                )
+            for split in evidence.study.simulated_splits(explainer, simulator):
+                tasks += _own_tasks(evidence, simulator, explanation, split, near)
+        for explanation in evidence.redrawn(explainer):
+            tasks += _drawn_tasks(evidence, simulator, explanation, "test", near, shown=())
+        tasks += _control_tasks(evidence, explainer)
     place = {text: place for place, text in enumerate(dict.fromkeys(task.text for task in tasks))}
     return sorted(tasks, key=lambda task: place[task.text])
+
+
+def _own_tasks(
+    evidence: LayerEvidence, simulator: str, explanation: Mapping[str, Any], split: str, near: Near | None
+) -> list[Task]:
+    """Return an explanation on its neuron's exemplars, then on the draws that are not among them."""
+    shown = evidence.paper_exemplars(explanation, split)
+    drawn: list[Task] = []
+    if split in evidence.study.scored_splits(explanation["explainer"]):
+        drawn = _drawn_tasks(evidence, simulator, explanation, split, near, shown=shown.sequence_ids)
+    strata: Mapping[int, tuple[str, int]] = drawn[0].strata if drawn else {}
+    plain = [_task(explanation, split, ids, strata=strata) for ids in _units(shown)]
+    return [*plain, *(task for task in drawn if task.sequence_ids)]
+
+
+def _drawn_tasks(
+    evidence: LayerEvidence,
+    simulator: str,
+    explanation: Mapping[str, Any],
+    split: str,
+    near: Near | None,
+    *,
+    shown: Sequence[int],
+) -> list[Task]:
+    """Return an explanation on its draws, but those `shown` already; none where all cost nothing."""
+    if simulating(evidence.study, simulator).costs_nothing:
+        return []
+    draws = evidence.draws(explanation, split, near)
+    population = evidence.population(explanation, split)
+    ids: list[int] = population.sequence_ids[draws.places].tolist()
+    strata = dict(zip(ids, zip(draws.strata, draws.sizes, strict=True), strict=True))
+    left = tuple(sequence for sequence in ids if sequence not in shown)
+    return [_task(explanation, split, left, strata=strata, is_drawn=True)] if ids else []
+
+
+def _control_tasks(evidence: LayerEvidence, explainer: str) -> list[Task]:
+    """Return what is held against each neuron of an explainer, in turn."""
+    owners: dict[Neuron, Mapping[str, Any]] = {}
+    for explanation in evidence.usable(explainer):
+        owners.setdefault((explanation["neuron"], explanation["polarity"]), explanation)
+    return [
+        _task(control, "test", ids, neuron=neuron, turn=turn)
+        for neuron, others in evidence.controls(explainer, count=CONTROLS).items()
+        for turn, control in enumerate(others)
+        for ids in _units(evidence.control_exemplars(owners[neuron]))
+    ]
+
+
+def _task(
+    explanation: Mapping[str, Any],
+    split: str,
+    sequence_ids: tuple[int, ...],
+    *,
+    neuron: Neuron | None = None,
+    **rest: Any,
+) -> Task:
+    own = (explanation["neuron"], explanation["polarity"])
+    return Task(
+        explanation["explanation_id"], explanation["text"], neuron or own, split, sequence_ids, **rest
+    )
 
 
 def _units(exemplars: Exemplars) -> Iterator[tuple[int, ...]]:

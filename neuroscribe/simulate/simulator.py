@@ -2,20 +2,37 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 from neuroscribe.errors import CapabilityError
+from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.llm.calls import Request
-from neuroscribe.ports.models import LLM, Simulator
-from neuroscribe.ports.sources import Models
+from neuroscribe.ports.models import LLM, Simulator, WholeCorpus
+from neuroscribe.ports.sources import EncoderSource, Models
+from neuroscribe.ports.stores import Progress
 from neuroscribe.study.kinds import SimulatorSpec
 
 
 class Simulating(SimulatorSpec):
     """The settings of a simulator. A kind is a module of its own, with a data file where it asks an LLM."""
 
+    costs_nothing: ClassVar[bool] = False
+    """Whether it reads the whole corpus at the cost of reading little of it; see `whole_corpus`."""
+
     @abstractmethod
     def simulator(self, models: Models) -> Simulator:
         """Return the simulator, ready to be asked; raises CapabilityError for a model it cannot ask."""
+
+    def whole_corpus(
+        self, evidence: LayerEvidence, encoders: EncoderSource, progress: Progress
+    ) -> WholeCorpus:
+        """Return what reads all kept sequences, as the simulator reads each of them.
+
+        Only one that costs nothing does; raises CapabilityError for any other.
+        """
+        raise CapabilityError(
+            f"the simulator {self.kind_name} reads sequences one by one, and not the whole corpus"
+        )
 
     def check(self, llm: LLM) -> None:
         """Raise CapabilityError where a model that gives what is needed can still not be asked."""

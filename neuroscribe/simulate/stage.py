@@ -8,17 +8,19 @@ from typing import Any
 import polars as pl
 
 from neuroscribe.errors import LLMError
-from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.llm.calls import Form, Once, worked_through
 from neuroscribe.llm.capabilities import LLM_NEEDS, check_llm
+from neuroscribe.measures.controls import FIRST
 from neuroscribe.ports.models import LLM, Simulator
 from neuroscribe.ports.replies import Simulated, Usage
 from neuroscribe.ports.sources import EncoderSource, LLMSource, Models
 from neuroscribe.ports.stores import CallStore, Progress
 from neuroscribe.simulate.questions import Question, Task, question, simulating, simulation_tasks
-from neuroscribe.simulate.sequential import Sequentially, Truth, in_pieces
+from neuroscribe.simulate.sequential import Reading, Sequentially, in_pieces
 from neuroscribe.simulate.simulator import Simulating
+from neuroscribe.simulate.standing import Standing
+from neuroscribe.simulate.whole import nearness
 from neuroscribe.study.sections import Capability
 from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import SIMULATIONS
@@ -35,7 +37,8 @@ async def simulated_layer(
     """
     study = evidence.study
     simulators = await opened_simulators(study, llm=llm, encoders=encoders, calls=calls, progress=progress)
-    tasks = {name: simulation_tasks(evidence, name) for name in study.simulators}
+    near = nearness(evidence, encoders, progress)
+    tasks = {name: simulation_tasks(evidence, name, near) for name in study.simulators}
     return await simulated(evidence, tasks, simulators=simulators, calls=calls, progress=progress)
 
 
@@ -119,22 +122,44 @@ class _Reader:
     once: Once
     advance: Callable[..., None]
 
-    async def readings(self, tasks: Sequence[Task]) -> Sequence[tuple[Task, Sequence[Simulated]]]:
+    async def readings(self, tasks: Sequence[Task]) -> Sequence[Reading]:
         """Return the tasks, in pieces or as far as they have to be simulated, each with its readings."""
-        size, at_once = self.simulator.sequences_per_call, self.simulator.calls_at_once
-        scoring = self.evidence.study.scoring
-        if scoring.stop_width is None:
-            pieces = [piece for task in tasks for piece in task.pieces(size)]
-            return list(zip(pieces, await worked_through(pieces, self._read, at_once=at_once), strict=True))
+        own = [task for task in tasks if task.turn is None]
+        if self.evidence.study.scoring.stop_width is None:
+            done = await self._whole(own)
+        else:
+            shown = await self._whole([task for task in own if not task.is_drawn])
+            done = [*shown, *await self._until_narrow([task for task in own if task.is_drawn], shown)]
+        return [*done, *await self._controls([task for task in tasks if task.turn is not None], done)]
+
+    async def _controls(self, tasks: Sequence[Task], own: Sequence[Reading]) -> list[Reading]:
+        """Return the first controls of every neuron, and the others where none of these was as good."""
+        first = await self._whole([task for task in tasks if (task.turn or 0) < FIRST])
+        owners = self.evidence.tables["explanations"].select("explanation_id", "explainer").rows()
+        standing = Standing(self.evidence, dict(owners), [*own, *first])
+        others = [task for task in tasks if (task.turn or 0) >= FIRST]
+        wanted = [task for task in others if not standing.is_beaten(task)]
+        spared = sum(len(task.sequence_ids) for task in others) - sum(len(t.sequence_ids) for t in wanted)
+        self.advance(spared, note="controls not needed" if spared else "")
+        return [*first, *await self._whole(wanted)]
+
+    async def _whole(self, tasks: Sequence[Task]) -> list[Reading]:
+        """Return tasks in pieces of as many sequences as the simulator reads together."""
+        pieces = [piece for task in tasks for piece in task.pieces(self.simulator.sequences_per_call)]
+        read = await worked_through(pieces, self._read, at_once=self.simulator.calls_at_once)
+        return list(zip(pieces, read, strict=True))
+
+    async def _until_narrow(self, tasks: Sequence[Task], shown: Sequence[Reading]) -> list[Reading]:
+        """Return drawn tasks as far as the interval of the score is not narrow yet."""
+        size = self.simulator.sequences_per_call
         stopping = Sequentially(
             partial(in_pieces, self._read, size=size),
-            self._truth(tasks),
-            scoring,
+            self.evidence,
             batch=max(2, size),
-            at_once=at_once,
+            at_once=self.simulator.calls_at_once,
             skip=lambda spared: self.advance(spared, note="stopped early" if spared else ""),
         )
-        return await stopping.readings(tasks)
+        return await stopping.readings(tasks, shown)
 
     async def _read(self, piece: Task) -> list[Simulated]:
         asked = question(piece, self.evidence.tokens, self.spec)
@@ -147,16 +172,6 @@ class _Reader:
         readings = await self.once.answer(asked.key(self.simulator.identity), ask, _form(asked))
         self.advance(len(readings))
         return list(readings)
-
-    def _truth(self, tasks: Sequence[Task]) -> Truth:
-        """Return the activations of the neurons of all tasks on their sequences."""
-        truth: dict[tuple[Neuron, int], Any] = {}
-        for neuron, split in dict.fromkeys((task.neuron, task.split) for task in tasks):
-            shown = self.evidence.exemplars(neuron, split)
-            truth |= {
-                (neuron, sequence): shown.truth[place] for place, sequence in enumerate(shown.sequence_ids)
-            }
-        return truth
 
 
 def _form(asked: Question) -> Form[Readings]:
@@ -206,6 +221,8 @@ def _rows(task: Task, readings: Sequence[Simulated], name: str, identity: str) -
             "split": task.split,
             "simulated": list(reading.activations),
             "valid_fraction": reading.valid_fraction,
+            "stratum": task.strata.get(sequence, (None, None))[0],
+            "stratum_size": task.strata.get(sequence, (None, None))[1],
             "status": reading.status,
             "unmatched_words": reading.unmatched_words,
             **reading.usage.columns(),

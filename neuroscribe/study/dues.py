@@ -3,15 +3,20 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from neuroscribe.study.scoring import MEASURES, SIZES
+from neuroscribe.study.scoring import AGREEMENTS, SIZES
 from neuroscribe.study.spec import Study
 
-REGIMES = ("top_and_random", "random_only")
+CORPUS = "corpus"
+"""The regime of scores that estimate the agreement over the whole corpus: what is reported."""
+PAPER = ("top_and_random", "random_only")
+"""The regimes of Bills et al. 2023, for comparison: top and random exemplars alike, and random ones alone."""
+REGIMES = (CORPUS, *PAPER)
 
 RANGES: Mapping[str, tuple[float | None, float | None]] = {
-    **dict.fromkeys(("correlation", "contrast"), (-1.0, 1.0)),
+    "correlation": (-1.0, 1.0),
+    "cosine": (-1.0, 1.0),
     **dict.fromkeys(("r2", "deviation", "ablation"), (None, 1.0)),
-    **dict.fromkeys(("balanced_accuracy", "auc"), (0.0, 1.0)),
+    **dict.fromkeys(("f1", "iou", "auprc", "balanced_accuracy", "auc"), (0.0, 1.0)),
 }
 """Least and largest value by measure; the middle ones have no least value."""
 
@@ -26,48 +31,54 @@ class Due:
     source: str
     """The simulator, or the judging scorer, that it rests on."""
     regimes: tuple[str, ...]
+    """By the first of them candidates are chosen, and results are reported."""
     chosen_by: str
     """The scorer whose value on `valid` decides among candidates."""
 
 
-def scorer_name(simulator: str, measure: str = MEASURES[0]) -> str:
+def scorer_name(simulator: str, measure: str = AGREEMENTS[0]) -> str:
     """Return the name under which a measure of a simulator is published."""
     return f"{measure}_{simulator}"
 
 
-def unfitted(study: Study) -> tuple[str, ...]:
-    """Return the scorers that compare sizes of activations which no calibration has fitted to the truth.
+def simulator_measures(study: Study) -> tuple[str, ...]:
+    """Return the measures of every simulator of a study.
 
-    Uncalibrated, a simulated 10 stands for the neuron's largest activation, which random sequences never come
-    near: r2 and deviation then say how far off that is, and not what the explanation explains.
+    Sizes are compared only where a calibration is fitted. Uncalibrated, a simulated 10 would stand for the
+    neuron's largest activation, which few sequences come near, and r2 and deviation would say how far off
+    that is, not what the explanation explains.
     """
-    if study.scoring.calibration != "none":
-        return ()
-    return tuple(scorer_name(name, measure) for measure in SIZES for name in study.simulators)
+    return AGREEMENTS if study.scoring.calibration == "none" else (*AGREEMENTS, *SIZES)
 
 
 def dues(study: Study) -> list[Due]:
     """Return all scores of a study: correlations first, then the other measures, then the scorers'.
 
-    Among candidates the correlation decides for all that rests on a simulator (the paper's preferred score),
-    a judge's first measure for the others of that judge.
+    Among candidates the correlation over the corpus decides for all that rests on a simulator, a judge's
+    first measure for the others of that judge.
     """
     simulated = [
-        Due(explainer, scorer_name(name, measure), measure, name, REGIMES, scorer_name(name))
-        for measure in MEASURES
+        Due(explainer, scorer_name(name, measure), measure, name, _regimes(measure), scorer_name(name))
+        for measure in simulator_measures(study)
         for name, spec in study.simulators.items()
         for explainer in spec.explainers
     ]
     judged = [
-        Due(explainer, f"{name}_{measure}", measure, name, REGIMES[:1], f"{name}_{spec.measures[0]}")
+        Due(explainer, f"{name}_{measure}", measure, name, PAPER[:1], f"{name}_{spec.measures[0]}")
         for name, spec in study.judging.items()
         for measure in spec.measures
         for explainer in spec.explainers
     ]
     ablated = [
-        Due(explainer, f"{name}_{simulator}", "ablation", simulator, REGIMES, scorer_name(simulator))
+        Due(explainer, f"{name}_{simulator}", "ablation", simulator, PAPER, scorer_name(simulator))
         for name, spec in study.ablating.items()
         for simulator in spec.simulators
         for explainer in study.simulators[simulator].explainers
     ]
     return [*simulated, *judged, *ablated]
+
+
+def _regimes(measure: str) -> tuple[str, ...]:
+    if measure == "correlation":
+        return REGIMES
+    return PAPER if measure in SIZES else (CORPUS,)

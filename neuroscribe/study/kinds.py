@@ -36,10 +36,18 @@ class KindSpec(Section):
 class ExplainerSpec(KindSpec):
     """Puts a neuron into words."""
 
+    reads_table: ClassVar[bool] = False
+    """Whether it shows what TOKEN_LOOKUP says of a neuron, and so is scored on held-out documents alone."""
+
     @property
     def texts_per_neuron(self) -> int:
         """How many explanations it writes of a neuron; of several, `valid` decides which is reported."""
         return 1
+
+    @property
+    def excerpts_shown(self) -> int:
+        """How many excerpts of a neuron it needs, each of another training exemplar."""
+        return 0
 
 
 class SimulatorSpec(KindSpec):

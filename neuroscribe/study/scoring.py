@@ -7,25 +7,42 @@ from pydantic import Field
 from neuroscribe.study.sections import Positive, Section
 
 Calibration = Literal["none", "linear", "percentile"]
-MEASURES = ("correlation", "r2", "deviation", "contrast")
-"""What every simulator is scored by; see neuroscribe/measures/agreement.py."""
+AGREEMENTS = ("correlation", "cosine", "f1", "iou", "auprc")
+"""What every simulator is scored by over the whole corpus; see neuroscribe/measures/agreement.py."""
 SIZES = ("r2", "deviation")
-"""The measures that compare sizes of activations, and so depend on the calibration."""
+"""The measures that compare sizes of activations, and so are there only where a calibration is fitted."""
+MEASURES = (*AGREEMENTS, *SIZES)
+FIRING_SHARE = 0.35
+"""A neuron fires where its activation is at least this share of the smallest peak of its top exemplars."""
+SIMULATED_FIRING = 5.0
+"""A simulation, from 0 to 10, says that the neuron fires where it is at least this."""
+FEWEST_SEQUENCES = 10
+"""Draws of which each stratum has at least two."""
 
 
 class ScoringSpec(Section):
     """How agreement is measured."""
 
-    sequences_per_split: Positive = Field(default=5, description="top exemplars, and as many random ones")
+    sequences: Annotated[int, Field(ge=FEWEST_SEQUENCES, le=10**6)] = Field(
+        default=20,
+        description="sequences drawn for each explanation, from which its score on the whole corpus is"
+        " estimated; simulators that cost nothing read all",
+    )
+    sequences_per_split: Positive = Field(
+        default=5,
+        description="for comparison with the paper: top exemplars, and as many random ones, of its regimes",
+    )
     calibration: Calibration = Field(
         default="none",
-        description="how simulated values become activations, for r2 and deviation alone: `none` stretches"
-        " them to the neuron's largest activation, the others are fitted on `valid`, which is then simulated",
+        description="how simulated values become activations, for r2 and deviation: fitted on `valid`, which"
+        " is then simulated; with `none` there is no r2 and no deviation",
     )
     stop_width: Annotated[float, Field(gt=0, le=2)] | None = Field(
         default=None,
         description="simulate no more sequences of a neuron once the interval of its correlation is narrower",
     )
-    bootstrap_samples: Annotated[int, Field(gt=0, le=100_000)] = 1000
+    bootstrap_samples: Annotated[int, Field(gt=0, le=100_000)] = Field(
+        default=1000, description="of studies from before, and without effect: intervals are computed"
+    )
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     max_unscored_share: Annotated[float, Field(ge=0, le=1)] = 0.5

@@ -84,6 +84,11 @@ class EncoderSpec(WeightsSpec):
 
     model: str = "sentence-transformers/all-MiniLM-L6-v2"
 
+    @property
+    def weights(self) -> "EncoderSpec":
+        """The encoder alone, without the other settings of a simulator or scorer that uses it."""
+        return EncoderSpec(**{name: getattr(self, name) for name in EncoderSpec.model_fields})
+
 
 def models_in(annotation: Any) -> list[type[BaseModel]]:
     """Return the sections that a field may hold; an optional one is a union, and so are kinds."""

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, field_validator, model_validator
 
+from neuroscribe.study.exemplar_counts import check_counts
 from neuroscribe.study.kinds import AblationSpec, ExplainerSpec, JudgeSpec, KindSpec, SimulatorSpec
 from neuroscribe.study.publishing import PublishSpec
 from neuroscribe.study.scoring import MEASURES, ScoringSpec
@@ -112,7 +113,7 @@ class CaptureSpec(Section):
     )
     lookup_gib: Annotated[float, Field(gt=0)] = Field(
         default=4.0,
-        description="memory for one run's token-lookup tables; limits layers per run, not results",
+        description="without effect: it limited token-lookup sums, which a capture no longer takes",
     )
 
     @model_validator(mode="after")
@@ -129,6 +130,11 @@ class CaptureSpec(Section):
 class SampleSpec(Section):
     """Which neurons are explained; all neurons are captured."""
 
+    sequences: Positive | Literal["all"] = Field(
+        default="all",
+        description="sequences on which all activations of the explained neurons are kept: all, or a seeded"
+        " draw of so many, which estimates stand on then",
+    )
     layers: Annotated[tuple[int, ...], FromList] | Literal["all"] = Field(
         default="all", description="layers that the default job and the nightly schedule explain"
     )
@@ -243,6 +249,12 @@ class Study(Section):
             )
         if self.sample.polarity != "positive" and self.capture.polarities == "positive":
             raise ValueError(f'sample.polarity = "{self.sample.polarity}" needs capture.polarities = "both"')
+        check_counts(
+            top=self.capture.top_k,
+            random=self.capture.random_exemplars,
+            scored=self.scoring.sequences_per_split,
+            shown={name: explainer.excerpts_shown for name, explainer in self.explainers.items()},
+        )
         return self
 
     @classmethod
@@ -306,6 +318,11 @@ class Study(Section):
         """The sentence encoders of simulators and scorers; those that only find near texts come last."""
         every = [encoder for _, spec in self._simulating for encoder in spec.encoders]
         return tuple(sorted(every, key=lambda encoder: not isinstance(encoder, KindSpec)))
+
+    @property
+    def distinct_encoders(self) -> tuple[EncoderSpec, ...]:
+        """Those encoders, each once and without the settings of what uses it."""
+        return tuple(dict.fromkeys(encoder.weights for encoder in self.encoders))
 
     @property
     def _simulating(self) -> tuple[tuple[str, KindSpec], ...]:

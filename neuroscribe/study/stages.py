@@ -17,7 +17,7 @@ from neuroscribe.tables import records
 from neuroscribe.tables.columns import Table
 from neuroscribe.tables.scales import QUANTILE_LEVELS, histogram_edges
 
-Phase = Literal["capture", "explain", "publish"]
+Phase = Literal["capture", "sample", "explain", "publish"]
 Settings = dict[str, Any]
 
 
@@ -29,7 +29,8 @@ class Stage:
     version: int
     """Raised when its code gives other results than before."""
     phase: Phase
-    """The job that it belongs to; `explain` runs layer by layer, the others do many layers in one run."""
+    """The job that it belongs to; `explain` runs layer by layer, the others do many layers in one run, of
+    which `sample` does those that are explained."""
     settings: Callable[[Study], Settings]
     """The parts of a study that its result depends on, beside what the stages before it depend on."""
     reads: tuple[str, ...] = ()
@@ -51,14 +52,16 @@ def _tokenizer(study: Study) -> list[str | None]:
 
 
 def _captured(study: Study) -> Settings:
-    lookup = [study.sample.neurons_per_layer, study.sample.seed]
     whole = {} if study.capture.whole == "none" else {"whole": study.capture.whole}
-    return {"subject": study.subject.identifying, "capture": _kept(study), "lookup": lookup, **whole}
+    return {"subject": study.subject.identifying, "capture": _kept(study), **whole}
+
+
+def _sampled(study: Study) -> Settings:
+    return {"sample": study.sample.model_dump(exclude={"layers"})}
 
 
 def _explained(study: Study) -> Settings:
     return {
-        "sample": study.sample.model_dump(exclude={"layers"}),
         "llm": _llm(study.llm),
         "explainers": study.explainers,
         "wording": _wording(study.explainers.values()),
@@ -67,14 +70,18 @@ def _explained(study: Study) -> Settings:
 
 def _simulated(study: Study) -> Settings:
     scoring = study.scoring
-    stop = [scoring.stop_width, scoring.bootstrap_samples, scoring.seed] if scoring.stop_width else None
-    # By these, if any, more or fewer sequences than those of `test` are simulated.
-    beyond = {"fitted": sorted(study.fitted_simulators), "stop": stop}
+    # By these, if any, more or fewer sequences than those of `test` are simulated, or others.
+    beyond = {
+        "fitted": sorted(study.fitted_simulators),
+        "stop": scoring.stop_width,
+        "near": study.encoders[:1],
+    }
     return {
         "simulators": study.simulators,
         "llm": _llm(study.simulating_llm),
         "prompts": list(_wording(study.simulators.values()).values()),
         "per_split": scoring.sequences_per_split,
+        "drawn": [scoring.sequences, scoring.seed],
         **{name: setting for name, setting in beyond.items() if setting},
     }
 
@@ -108,13 +115,16 @@ def _llm(spec: LLMSpec) -> Settings:
     return spec.model_dump(exclude={"base_url", "batch", *prices})
 
 
+_NOT_SCORED_BY = {"max_unscored_share", "bootstrap_samples"}
+
+
 def _kept(study: Study) -> Settings:
     """Return what is kept of the activations, without the memory and disk it may take.
 
     A later choice is named only where it is not the default, so that identities from before it hold.
     """
     later = {"token_histogram"} if study.capture.token_histogram else set[str]()
-    return study.capture.model_dump(exclude={"lookup_gib", "whole", *later})
+    return study.capture.model_dump(exclude={"lookup_gib", "whole", "random_exemplars", *later})
 
 
 def _wording(specs: Iterable[KindSpec]) -> dict[str, str]:
@@ -126,21 +136,30 @@ STAGES: Mapping[str, Stage] = {
     stage.name: stage
     for stage in (
         Stage(
-            "corpus", 1, "capture", lambda study: {"corpus": study.corpus, "tokenizer": _tokenizer(study)},
+            "corpus", 2, "capture", lambda study: {"corpus": study.corpus, "tokenizer": _tokenizer(study)},
             tables=(records.SEQUENCES, records.VOCABULARY),
         ),
-        Stage("activations", 3, "capture", _captured, reads=("corpus",), tables=(records.STATISTICS,)),
         Stage(
-            "neuron_records", 3, "capture", lambda study: {"capture": _kept(study)},
-            reads=("corpus", "activations"), tables=(records.NEURON_RECORDS,),
+            "encoded_corpus", 1, "capture", lambda study: {"encoders": study.distinct_encoders},
+            reads=("corpus",), tables=(records.ENCODED_CORPUS,), present=lambda study: bool(study.encoders),
         ),
+        Stage("activations", 4, "capture", _captured, reads=("corpus",), tables=(records.STATISTICS,)),
         Stage(
-            "token_lookup", 2, "capture", lambda study: {"capture": _kept(study)},
-            reads=("corpus", "activations"), tables=(records.TOKEN_LOOKUP,),
+            "neuron_records", 4, "capture",
+            lambda study: {"random_exemplars": study.capture.random_exemplars},
+            reads=("corpus", "activations"), tables=(records.NEURON_RECORDS,),
         ),
         Stage(
             "connections", 2, "capture", lambda study: {"subject": study.subject.identifying},
             reads=("corpus",), tables=(records.CONNECTIONS,),
+        ),
+        Stage(
+            "sampled_activations", 1, "sample", _sampled, reads=("corpus", "activations"),
+            tables=(records.SAMPLED_ACTIVATIONS,),
+        ),
+        Stage(
+            "token_lookup", 3, "sample", lambda _: {},
+            reads=("corpus", "sampled_activations"), tables=(records.TOKEN_LOOKUP,),
         ),
         Stage(
             "explanations", 4, "explain", _explained, asks="explanation",
@@ -148,30 +167,38 @@ STAGES: Mapping[str, Stage] = {
             tables=(records.EXPLANATIONS,),
         ),
         Stage(
-            "simulations", 5, "explain", _simulated, asks="simulation",
-            reads=("corpus", "neuron_records", "explanations"), tables=(records.SIMULATIONS,),
+            "simulations", 6, "explain", _simulated, asks="simulation",
+            reads=("corpus", "encoded_corpus", "neuron_records", "sampled_activations", "explanations"),
+            tables=(records.SIMULATIONS,),
         ),
         Stage(
-            "judgements", 1, "explain", _judged, asks="judgement", present=lambda study: bool(study.judging),
-            reads=("corpus", "neuron_records", "explanations"), tables=(records.JUDGEMENTS,),
+            "judgements", 2, "explain", _judged, asks="judgement", present=lambda study: bool(study.judging),
+            reads=("corpus", "neuron_records", "sampled_activations", "explanations"),
+            tables=(records.JUDGEMENTS,),
         ),
         Stage(
-            "ablations", 1, "explain", _ablated, present=lambda study: bool(study.ablating),
-            reads=("corpus", "activations", "neuron_records", "token_lookup", "explanations", "simulations"),
+            "ablations", 2, "explain", _ablated, present=lambda study: bool(study.ablating),
+            reads=(
+                "corpus", "activations", "neuron_records", "sampled_activations", "explanations",
+                "simulations",
+            ),
             tables=(records.ABLATIONS,),
         ),
         Stage(
-            "scores", 4, "explain",
-            lambda study: {"scoring": study.scoring.model_dump(exclude={"max_unscored_share"})},
+            "scores", 5, "explain",
+            lambda study: {"scoring": study.scoring.model_dump(exclude=_NOT_SCORED_BY)},
             reads=(
-                "corpus", "neuron_records", "token_lookup", "explanations", "simulations", "judgements",
-                "ablations",
+                "corpus", "encoded_corpus", "neuron_records", "sampled_activations", "explanations",
+                "simulations", "judgements", "ablations",
             ),
             tables=(records.SCORES,),
         ),
         Stage(
             "neuron_dataset", 1, "publish", _published,
-            reads=("corpus", "activations", "neuron_records", "token_lookup", "connections", "scores"),
+            reads=(
+                "corpus", "activations", "neuron_records", "connections", "sampled_activations",
+                "token_lookup", "scores",
+            ),
         ),
     )
 }  # fmt: skip

@@ -43,6 +43,8 @@ class Table:
     key: tuple[str, ...]
     columns: tuple[Column, ...]
     per_layer: bool = True
+    published: bool = True
+    """Whether a dataset holds it; not what is large and follows from the rest."""
 
     @property
     def schema(self) -> dict[str, DataType]:

@@ -35,12 +35,18 @@ READING_STATUSES = ("ok", "refused", "unparsable", "failed", "truncated")
 
 SEQUENCES = Table(
     "corpus/sequences",
-    "Fixed-length windows of tokens, each within one document, in the seeded order of the study.",
+    "Fixed-length windows of tokens, each within one document, in the seeded order of the study; no two share"
+    " a run of 13 tokens.",
     ("sequence_id",),
     (
         SEQUENCE_ID,
         Column("document_id", pl.UInt32(), "index of the document in the text source"),
         Column("source", pl.String(), "title or file and line of the document"),
+        Column(
+            "held_out",
+            pl.Boolean(),
+            "whether the document is of the quarter that no table of tokens is learned from",
+        ),
         Column("token_ids", pl.List(pl.Int32()), "token ids of the subject's tokenizer (length T)"),
     ),
     per_layer=False,
@@ -56,6 +62,30 @@ VOCABULARY = Table(
         Column("text", pl.String(), "the token for display; bytes that are no UTF-8 appear as \\xNN"),
     ),
     per_layer=False,
+)
+
+ENCODED_CORPUS = Table(
+    "encoded_corpus",
+    "Every sequence by every sentence encoder of the study: a vector for each piece, in context.",
+    ("encoder", "sequence_id"),
+    (
+        Column("encoder", pl.String(), "model, revision and dtype of the encoder"),
+        SEQUENCE_ID.made_from(("corpus", "sequence_id")),
+        Column(
+            "first_piece",
+            pl.List(pl.Int32()),
+            "first piece that has a character of the token, from 0; -1 where none has (length T)",
+        ).made_from(("corpus", "token_ids")),
+        Column(
+            "last_piece", pl.List(pl.Int32()), "last such piece; -1 where there is none (length T)"
+        ).made_from(("corpus", "token_ids")),
+        Column("features", pl.Int32(), "length of a vector"),
+        Column(
+            "vectors", pl.Binary(), "float16, little-endian: unit-length vectors, piece after piece"
+        ).made_from(("corpus", "token_ids"), ("corpus", "bytes")),
+    ),
+    per_layer=False,
+    published=False,
 )
 
 STATISTICS = Table(
@@ -131,21 +161,42 @@ NEURON_RECORDS = Table(
     ),
 )
 
+SAMPLED_ACTIVATIONS = Table(
+    "sampled_activations",
+    "Every activation of the sampled neurons, on all sequences or on a seeded draw of them (sample.sequences);"
+    " both polarities of a neuron share a row.",
+    ("layer", "neuron", "sequence_id"),
+    (
+        LAYER,
+        NEURON,
+        SEQUENCE_ID.made_from(("corpus", "sequence_id")),
+        Column("activations", FLOATS, "the neuron's value at each token (length T)"),
+    ),
+)
+
 TOKEN_LOOKUP = Table(
     "token_lookup",
-    "Mean activation per token, over sequences held out from the neuron's exemplars; sampled neurons only.",
+    "Mean activation of the sampled neurons per token, over documents that are not held out.",
     ("layer", "neuron", "polarity", "token_id"),
     (
         LAYER,
         NEURON,
         POLARITY,
         Column("token_id", pl.Int32(), "row of corpus/vocabulary").made_from(("corpus", "token_ids")),
-        Column("count", pl.Int64(), "occurrences of the token in the held-out sequences"),
+        Column("count", pl.Int64(), "occurrences of the token in documents that are not held out").made_from(
+            ("corpus", "held_out")
+        ),
         Column(
             "mean",
             pl.Float32(),
             "mean activation there on the explained side (neuroscribe/evidence/exemplars.py)",
-        ),
+        ).made_from(("sampled_activations", "activations")),
+        Column(
+            "shrunken_mean",
+            pl.Float32(),
+            "the mean drawn towards the neuron's mean over all tokens, the more, the rarer the token"
+            " (neuroscribe/capture/token_lookup.py)",
+        ).made_from(("sampled_activations", "activations")),
     ),
 )
 
@@ -202,7 +253,7 @@ EXPLANATIONS = Table(
 SIMULATIONS = Table(
     "simulations",
     "Simulated activations per explanation and sequence; rows whose neuron is not the explanation's own are"
-    " the shuffled control.",
+    " controls.",
     ("explanation_id", "simulator", "neuron", "polarity", "sequence_id"),
     (
         EXPLANATION_ID.made_from(("explanations", "explanation_id")),
@@ -214,6 +265,19 @@ SIMULATIONS = Table(
             ("explanations", "text"), ("corpus", "token_ids")
         ),
         Column("valid_fraction", pl.Float32(), "probability mass on valid values", nullable=True),
+        Column(
+            "stratum",
+            pl.String(),
+            "where the estimate over the corpus rests on it: the stratum it was drawn from"
+            " (neuroscribe/evidence/drawn.py)",
+            nullable=True,
+        ).made_from(("sampled_activations", "activations")),
+        Column(
+            "stratum_size",
+            pl.Int64(),
+            "sequences of that stratum in the population; over the number drawn, the sequence's weight",
+            nullable=True,
+        ),
         Column("status", pl.String(), "ok, or why some or all values are NaN: see READING_STATUSES"),
         Column(
             "unmatched_words",
@@ -241,11 +305,17 @@ SCORES = Table(
         ),
         Column("scorer", pl.String(), "measure and simulator, as in r2_all_at_once, or scorer and measure"),
         SPLIT,
-        Column("regime", pl.String(), "top_and_random or random_only"),
+        Column(
+            "regime",
+            pl.String(),
+            "corpus: estimate for the whole corpus; top_and_random, random_only: as in Bills et al. 2023",
+        ),
         Column(
             "value", pl.Float64(), "the score; what it measures, the scorer's name says", nullable=True
         ).made_from(
             ("simulations", "simulated"),
+            ("sampled_activations", "activations"),
+            ("encoded_corpus", "vectors"),
             ("neuron_records", "activations"),
             ("judgements", "answer"),
             ("judgements", "probability"),
@@ -253,17 +323,34 @@ SCORES = Table(
             ("ablations", "mean_divergence"),
         ),
         Column(
-            "ci_low", pl.Float64(), "2.5 % bound of the bootstrap over sequences or excerpts", nullable=True
+            "ci_low",
+            pl.Float64(),
+            "lower bound of the 95 % interval; null for the paper's regimes",
+            nullable=True,
         ),
-        Column("ci_high", pl.Float64(), "97.5 % bound of the same", nullable=True),
+        Column("ci_high", pl.Float64(), "upper bound of the same", nullable=True),
         Column("n_sequences", pl.Int32(), "sequences scored, or excerpts judged"),
         Column("n_tokens", pl.Int32(), "tokens of these"),
-        Column("n_unreadable", pl.Int32(), "excerpts without a readable answer, which are not scored"),
         Column(
-            "ceiling", pl.Float64(), "the same for the direct token-lookup table", nullable=True
-        ).made_from(("token_lookup", "mean"), ("neuron_records", "activations"), ("corpus", "token_ids")),
-        Column("control", pl.Float64(), "the same for another neuron's explanation", nullable=True).made_from(
-            ("simulations", "simulated"), ("neuron_records", "activations")
+            "n_unreadable",
+            pl.Int32(),
+            "sequences or excerpts without a readable answer, which are not scored",
+        ),
+        Column(
+            "ceiling",
+            pl.Float64(),
+            "the same for the mean activation per token in other documents",
+            nullable=True,
+        ).made_from(("sampled_activations", "activations"), ("corpus", "token_ids")),
+        Column(
+            "control", pl.Float64(), "mean of the same over other neurons' explanations", nullable=True
+        ).made_from(("simulations", "simulated"), ("neuron_records", "activations")),
+        Column("n_controls", pl.Int32(), "explanations of other neurons that it was held against"),
+        Column(
+            "p",
+            pl.Float64(),
+            "how likely another neuron's explanation does as well (neuroscribe/measures/controls.py)",
+            nullable=True,
         ),
         Column("null_reason", pl.String(), "why there is no value", nullable=True),
         Column("chosen", pl.Boolean(), "the best candidate on valid (or the only one)"),
@@ -325,7 +412,7 @@ ABLATIONS = Table(
             "simulated_divergence", pl.Float64(), "mean Jensen-Shannon divergence per token, in nats"
         ).made_from(("simulations", "simulated"), ("corpus", "token_ids")),
         Column("mean_divergence", pl.Float64(), "the same with the neuron's mean activation").made_from(
-            ("activations", "mean"), ("token_lookup", "mean"), ("corpus", "token_ids")
+            ("activations", "mean"), ("sampled_activations", "activations"), ("corpus", "token_ids")
         ),
     ),
 )

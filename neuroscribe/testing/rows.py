@@ -4,7 +4,7 @@ A column that a test does not give holds its value in `USUAL`, else null where t
 value of its type. So a new column needs a line here if anything, whatever number of tests make rows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -14,6 +14,7 @@ from neuroscribe.tables.records import (
     EXPLANATIONS,
     JUDGEMENTS,
     NEURON_RECORDS,
+    SAMPLED_ACTIVATIONS,
     SEQUENCES,
     SIMULATIONS,
     TOKEN_LOOKUP,
@@ -81,9 +82,19 @@ def exemplar_row(neuron: int, sequence: int, activations: Sequence[float], **giv
     return row(NEURON_RECORDS, **usual | place | given)
 
 
-def sequence_table(token_ids: Sequence[Sequence[int]]) -> pl.DataFrame:
-    """Return sequences of these tokens, numbered from 0."""
-    return filled(SEQUENCES, *({"sequence_id": n, "token_ids": list(ids)} for n, ids in enumerate(token_ids)))
+def sequence_table(
+    token_ids: Sequence[Sequence[int]], *, held_out: Container[int] = (), documents: Sequence[int] = ()
+) -> pl.DataFrame:
+    """Return sequences of these tokens, numbered from 0.
+
+    Each is a document of its own, unless their documents are given; `held_out` names documents.
+    """
+    places = documents or range(len(token_ids))
+    rows = (
+        {"sequence_id": n, "token_ids": list(ids), "document_id": place, "held_out": place in held_out}
+        for n, (ids, place) in enumerate(zip(token_ids, places, strict=True))
+    )
+    return filled(SEQUENCES, *rows)
 
 
 def vocabulary_table(tokens: Sequence[bytes]) -> pl.DataFrame:
@@ -92,10 +103,18 @@ def vocabulary_table(tokens: Sequence[bytes]) -> pl.DataFrame:
     return filled(VOCABULARY, *rows)
 
 
+def sampled_table(activations: Mapping[int, Sequence[float]] | None = None, neuron: int = 1) -> pl.DataFrame:
+    """Return a neuron's activations by sequence; of no neuron where none are given."""
+    activations = activations or {}
+    rows = ({"neuron": neuron, "sequence_id": n, "activations": list(a)} for n, a in activations.items())
+    return filled(SAMPLED_ACTIVATIONS, *rows)
+
+
 def lookup_table(means: Mapping[int, float], neuron: int = 1, **given: Any) -> pl.DataFrame:
     """Return a neuron's mean activation by token, each of one occurrence unless given otherwise."""
     usual = {"neuron": neuron, "count": 1} | given
-    return filled(TOKEN_LOOKUP, *(usual | {"token_id": token, "mean": mean} for token, mean in means.items()))
+    rows = ({"token_id": token, "mean": mean, "shrunken_mean": mean} for token, mean in means.items())
+    return filled(TOKEN_LOOKUP, *(each | usual for each in rows))
 
 
 def _usual(column: Column) -> object:

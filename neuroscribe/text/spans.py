@@ -3,6 +3,9 @@
 import codecs
 from collections.abc import Sequence
 
+import numpy as np
+from jaxtyping import Int
+
 Span = tuple[int, int]
 """First and one-past-last character."""
 
@@ -26,3 +29,20 @@ def text_and_spans(tokens: Sequence[bytes]) -> tuple[str, list[Span]]:
 def touched(spans: Sequence[Span], start: int, stop: int) -> list[int]:
     """Return the places of the tokens that have a character between `start` and `stop`."""
     return [place for place, (a, b) in enumerate(spans) if a < stop and b > start]
+
+
+def touching(
+    pieces: Sequence[Span], spans: Sequence[Span]
+) -> tuple[Int[np.ndarray, " token"], Int[np.ndarray, " token"]]:
+    """Return the first and the last piece of a text that touches each span; -1 where none does.
+
+    `pieces` stand in the order of the text.
+    """
+    if not pieces or not spans:
+        nothing = np.full(len(spans), -1)
+        return nothing, nothing
+    (starts, ends), (begins, stops) = np.array(pieces).T, np.array(spans).T
+    shared = (starts < stops[:, None]) & (ends > begins[:, None])
+    found = shared.any(axis=1)
+    last = len(pieces) - 1 - shared[:, ::-1].argmax(axis=1)
+    return np.where(found, shared.argmax(axis=1), -1), np.where(found, last, -1)

@@ -6,7 +6,7 @@ import pytest
 
 from neuroscribe.errors import CorpusError
 from neuroscribe.study.spec import CorpusSpec
-from neuroscribe.text.corpus import Document
+from neuroscribe.text.documents import Document
 from resources.texts import TextFiles, Texts, WikipediaLeads
 
 HOSTILE = "<script>\n\t\x00 \u202e abc 😀"

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from neuroscribe.ablate.divergence import Replacement, divergences, jensen_shannon
-from neuroscribe.ablate.stage import ablated_layer
+from neuroscribe.ablate.stage import ablated_layer, mean_activation
 from neuroscribe.errors import SubjectError
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.score.stage import scored_layer
@@ -21,7 +21,6 @@ from neuroscribe.tables.records import (
     SCORES,
     SIMULATIONS,
     STATISTICS,
-    TOKEN_LOOKUP,
 )
 from neuroscribe.testing.planted import STRONG, planted_activation, planted_subject, planted_tokenizer
 from neuroscribe.testing.random_subjects import random_subject
@@ -29,6 +28,7 @@ from neuroscribe.testing.rows import (
     exemplar_row,
     explanation_row,
     filled,
+    sampled_table,
     sequence_table,
     simulation_row,
     vocabulary_table,
@@ -177,7 +177,7 @@ def evidence(
         "corpus/vocabulary": vocabulary_table([token.encode() for token in entries]),
         "activations/statistics": filled(STATISTICS, *means),
         "neuron_records": NEURON_RECORDS.frame(exemplars),
-        "token_lookup": TOKEN_LOOKUP.frame([]),
+        "sampled_activations": sampled_table(),
         "explanations": EXPLANATIONS.frame(
             [explanation_row(neuron, layer=LAYER, explanation_id=f"e{neuron}") for neuron in (TOOLS, DAYS)]
         ),
@@ -284,14 +284,8 @@ def test_a_killed_run_measures_only_the_sequences_that_are_missing() -> None:
     assert whole.equals(ablations(oracle()))
 
 
-def test_both_sides_take_the_mean_of_the_explained_one_from_the_token_means() -> None:
-    from neuroscribe.ablate.stage import _means
-
+def test_both_sides_take_the_mean_of_the_explained_one_over_all_that_was_kept() -> None:
     both = study(capture={"polarities": "both"})
-    occurrences = ((1, 3, 2.0), (2, 1, 6.0))
-    lookup = filled(
-        TOKEN_LOOKUP,
-        *({"polarity": -1, "token_id": token, "count": n, "mean": mean} for token, n, mean in occurrences),
-    )
-    assert _means(evidence([], both, token_lookup=lookup)) == {(0, -1): 3.0}
-    assert _means(evidence([]))[TOOLS, 1] == MEAN
+    kept = sampled_table({1: [-2.0, 5.0], 4: [-6.0, -4.0]}, neuron=0)
+    assert mean_activation(evidence([], both, sampled_activations=kept), (0, -1)) == 3.0
+    assert mean_activation(evidence([]), (TOOLS, 1)) == MEAN

@@ -49,8 +49,8 @@ def tiny(model_type: str = "gpt2", dtype: torch.dtype = torch.float32, **changes
     return random_subject(model_type, seed=3, **changes).to(dtype)
 
 
-def plan(polarities: tuple[int, ...] = (1, -1), neurons: tuple[int, ...] = (5, 0, 17)) -> CapturePlan:
-    return CapturePlan(TOP, polarities, RANDOM_IDS, {0: neurons, 1: neurons}, POOLS, block=BLOCK)
+def plan(polarities: tuple[int, ...] = (1, -1)) -> CapturePlan:
+    return CapturePlan(TOP, polarities, RANDOM_IDS, POOLS, block=BLOCK)
 
 
 def every_activation(own: Subject, tokens: torch.Tensor, batch: int = BATCH) -> np.ndarray:
@@ -95,7 +95,7 @@ def everything(state: LayerState, plan: CapturePlan) -> dict[str, bytes]:
     }
     other = (
         "random_vector", "threshold", "pivot", "sums", "limbs", "limb_top", "extremes", "positive",
-        "histogram", "peak_histogram", "lookup_sum",
+        "histogram", "peak_histogram",
     )  # fmt: skip
     rest = {name: getattr(state, name).contiguous().view(torch.uint8).numpy().tobytes() for name in other}
     return slots | rest | {"ranges": repr(state.ranges).encode()}

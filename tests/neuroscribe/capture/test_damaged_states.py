@@ -16,7 +16,7 @@ PLAN = CapturePlan(1, (1,), (0,))
 
 
 def small(ranges: tuple[tuple[int, int], ...] = ((0, 40),)) -> LayerState:
-    state = empty_state(PLAN, layer=0, neurons=1, tokens=1, vocabulary=1)
+    state = empty_state(PLAN, neurons=1, tokens=1)
     state.ranges = ranges
     return state
 

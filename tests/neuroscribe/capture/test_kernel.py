@@ -67,10 +67,8 @@ def taken(
     plan = plan_of(k, polarities, token_histogram=token_histogram)
     state = empty_state(
         plan,
-        layer=0,
         neurons=values.shape[2],
         tokens=values.shape[1],
-        vocabulary=1,
         pivot=values[0, 0],
         dtype=dtype,
     )

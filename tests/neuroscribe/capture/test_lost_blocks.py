@@ -14,7 +14,8 @@ from neuroscribe.subject.subject import Subject
 from neuroscribe.testing.planted import planted_corpus, planted_subject, planted_tokenizer
 from neuroscribe.testing.planted_study import write_planted_study
 from neuroscribe.testing.stores import Interrupted, MemoryTensors, SilentProgress
-from neuroscribe.text.corpus import Document, tokenised
+from neuroscribe.text.corpus import tokenised
+from neuroscribe.text.documents import Document
 from neuroscribe.text.token_bytes import tokenizer_facts
 
 SEQUENCES = 1200

@@ -30,7 +30,7 @@ from neuroscribe.errors import CaptureError, StudyError
 from neuroscribe.testing.stores import MemoryTensors, SilentProgress
 from tests.neuroscribe.capture.scenario import BLOCK, SEQUENCES, corpus, everything, plan, subject, tiny
 
-KEPT = CapturePlan(3, (1, -1), (2, 9, 21), {}, (Pool((0, 4, 5, 11, 16, 22), 2),), block=4)
+KEPT = CapturePlan(3, (1, -1), (2, 9, 21), (Pool((0, 4, 5, 11, 16, 22), 2),), block=4)
 COUNT, TOKENS, NEURONS = 24, 4, 5
 
 
@@ -43,9 +43,7 @@ def values(seed: int, steps: int) -> torch.Tensor:
 
 def state_of(own: torch.Tensor, first: int, stop: int) -> LayerState:
     """The state after the sequences from `first` to before `stop`, block by block."""
-    state = empty_state(
-        KEPT, layer=0, neurons=NEURONS, tokens=TOKENS, vocabulary=1, pivot=own[0, 0].bfloat16().float()
-    )
+    state = empty_state(KEPT, neurons=NEURONS, tokens=TOKENS, pivot=own[0, 0].bfloat16().float())
     for start in range(first, stop, KEPT.block):
         end = min(start + KEPT.block, stop)
         kernel.take(state, own[start:end].contiguous(), range(start, end), KEPT)

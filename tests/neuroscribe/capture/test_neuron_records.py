@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ def capture_plan(k: int, polarities: tuple[int, ...]) -> CapturePlan:
 def captured(values: torch.Tensor, *, k: int, polarities: tuple[int, ...]) -> LayerState:
     """The state of a layer after activations [sequence, token, neuron]."""
     plan = capture_plan(k, polarities)
-    state = empty_state(plan, layer=2, neurons=values.shape[2], tokens=values.shape[1], vocabulary=1)
+    state = empty_state(plan, neurons=values.shape[2], tokens=values.shape[1])
     kernel.take(state, values, range(len(values)), plan)
     state.random_vector.copy_(values[list(RANDOM_IDS)])
     return state
@@ -38,9 +39,12 @@ def records(
     random: int = 6,
     quantile: int = 2,
     polarities: tuple[int, ...] = (1, -1),
+    documents: Sequence[int] = range(40),
 ) -> pl.DataFrame:
+    """Exemplars of sequences of these documents, each of its own unless given."""
     plan = ExemplarPlan(capture_plan(k, polarities), random, quantile)
-    return neuron_records(captured(values, k=k, polarities=polarities), 2, plan)
+    state = captured(values, k=k, polarities=polarities)
+    return neuron_records(state, 2, plan, np.array(documents))
 
 
 def some_values(seed: int, steps: int) -> torch.Tensor:
@@ -115,6 +119,26 @@ def test_every_split_of_every_neuron_has_its_exemplars(values: torch.Tensor, pla
         assert set(rows.filter(pl.col("kind") == "random")["split"]) <= {"valid", "test"}
 
 
+DOCUMENTS = st.integers(1, 40).flatmap(lambda most: st.lists(st.integers(0, most), min_size=40, max_size=40))
+
+
+@settings(deadline=None, max_examples=40)
+@given(VALUES, PLANS, DOCUMENTS)
+def test_no_document_is_in_two_splits_of_a_neuron(
+    values: torch.Tensor, plan: dict[str, Any], documents: list[int]
+) -> None:
+    table = records(values, **plan, documents=documents).with_columns(
+        document=pl.col("sequence_id").map_elements(documents.__getitem__, return_dtype=pl.Int64)
+    )
+    assert (table.group_by(*ONE, "document").agg(pl.col("split").n_unique())["split"] == 1).all()
+    assert "train" not in set(table.filter(kind="random")["split"])
+    tops = table.filter(kind="top")
+    for ranked in tops.partition_by(*ONE):
+        first = ranked.unique("document", keep="first", maintain_order=True)
+        strides = ("train", "valid", "valid", "test")
+        assert first["split"].to_list() == [strides[rank % 4] for rank in first["rank"]]
+
+
 def ramp() -> torch.Tensor:
     """One neuron that peaks at its sequence's id, at token 2."""
     values = torch.zeros(40, 5, 1)
@@ -130,6 +154,35 @@ def test_splits_are_interleaved_over_the_ranks() -> None:
     assert random["sequence_id"].to_list() == [1, 4, 6, 9, 12]
     assert random["split"].to_list() == ["valid", "valid", "test", "valid", "valid"]
     assert table["peak_position"].unique().to_list() == [2]
+
+
+def test_a_sequence_goes_where_its_document_is_already() -> None:
+    documents = list(range(40))
+    documents[36] = documents[35] = 39  # ranks 3 and 4 are of the document of rank 0
+    documents[4] = 37  # the second random sequence is of the document of rank 2
+    table = records(ramp(), k=6, random=5, quantile=0, polarities=(1,), documents=documents)
+    tops, random = (table.filter(pl.col("kind") == kind) for kind in ("top", "random"))
+    assert tops["split"].to_list() == ["train", "valid", "valid", "train", "train", "valid"]
+    assert random["sequence_id"].to_list() == [1, 4, 6, 9, 12]
+    assert random["split"].to_list() == ["valid", "valid", "test", "valid", "valid"]
+    documents[6] = 1  # the third random sequence is of the document of the first
+    table = records(ramp(), k=6, random=5, quantile=0, polarities=(1,), documents=documents)
+    assert table.filter(kind="random")["split"].to_list() == ["valid"] * 5
+
+
+def test_a_random_sequence_of_a_document_that_is_shown_is_passed_over() -> None:
+    documents = list(range(40))
+    documents[4] = 39  # of the document of the strongest sequence, which is shown
+    table = records(ramp(), k=6, random=5, quantile=0, polarities=(1,), documents=documents)
+    assert table.filter(kind="random")["sequence_id"].to_list() == [1, 6, 9, 12, 15]
+
+
+def test_a_quantile_exemplar_is_of_no_document_that_is_scored() -> None:
+    documents = list(range(40))
+    documents[9] = 4  # the first of the lowest band, of the document of a random exemplar
+    documents[37] = 39  # the first of the upper band, of the document of the top exemplar, which is shown
+    table = records(ramp(), k=1, random=3, quantile=1, polarities=(1,), documents=documents)
+    assert table.filter(kind="quantile")["sequence_id"].to_list() == [12, 25, 37]
 
 
 @pytest.mark.parametrize("size", [1e-9, 1e5])

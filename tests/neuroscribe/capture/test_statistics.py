@@ -18,9 +18,7 @@ def statistics(
     """The table for activations [sequence, token, neuron]."""
     _, tokens, neurons = values.shape
     plan = CapturePlan(top_k, polarities, (), token_histogram=token_histogram)
-    state = empty_state(
-        plan, layer=3, neurons=neurons, tokens=tokens, vocabulary=1, pivot=values[0, 0].bfloat16().float()
-    )
+    state = empty_state(plan, neurons=neurons, tokens=tokens, pivot=values[0, 0].bfloat16().float())
     kernel.take(state, values.float(), range(len(values)), plan)
     return layer_statistics(state, 3, polarities=polarities, top_k=top_k).to_dict(as_series=False)
 

@@ -1,36 +1,15 @@
+"""Mean activation per token, over documents that are not held out."""
+
 import numpy as np
 import polars as pl
 import pytest
-import torch
 
-from neuroscribe.capture import CapturePlan, kernel
-from neuroscribe.capture.state import LOOKUP_UNIT, empty_state
-from neuroscribe.capture.token_lookup import token_lookup
-from neuroscribe.errors import CaptureError
-from neuroscribe.evidence.lookup import extreme_tokens, looked_up
-from neuroscribe.tables.records import TOKEN_LOOKUP
-from neuroscribe.testing.rows import filled
+from neuroscribe.capture.token_lookup import shrunken_means, token_lookup
+from neuroscribe.tables.records import SAMPLED_ACTIVATIONS
+from neuroscribe.testing.rows import sampled_table, sequence_table
 
-TOKENS = torch.tensor([[7, 3], [3, 9], [7, 7], [3, 3], [5, 3], [7, 8]])
-RANDOM_IDS = (5,)
-SILENT, OWN = 0, 1
-"""Neurons; the lookup tables are of neuron 1."""
-
-
-def lookup(activations: torch.Tensor, polarities: tuple[int, ...], k: int = 1) -> pl.DataFrame:
-    """The table of a neuron with these activations [sequence, token], beside one that is silent."""
-    values = torch.stack([torch.zeros(TOKENS.shape), activations.float()], dim=2)
-    plan = CapturePlan(k, polarities, RANDOM_IDS, {4: (OWN,)})
-    state = empty_state(plan, layer=4, neurons=2, tokens=2, vocabulary=5)
-    kernel.take(state, values, range(len(values)), plan)
-    places = torch.unique(TOKENS, return_inverse=True)[1]
-    for sequence in range(5):
-        for token in (0, 1):
-            value = float(values[sequence, token, OWN])
-            for side, polarity in enumerate(polarities):
-                kept = max(0.0, polarity * value) if len(polarities) > 1 else value
-                state.lookup_sum[places[sequence, token], side] += round(kept / LOOKUP_UNIT)
-    return token_lookup(state, 4, plan, TOKENS)
+SEQUENCES = sequence_table([[7, 3], [3, 9], [7, 7], [5, 8]], documents=[0, 1, 1, 2], held_out=(2,))
+ACTIVATIONS = {0: [1.0, -2.0], 1: [3.0, 4.0], 2: [5.0, -6.0], 3: [90.0, 90.0]}
 
 
 def means(table: pl.DataFrame, polarity: int = 1) -> dict[int, tuple[int, float]]:
@@ -40,75 +19,59 @@ def means(table: pl.DataFrame, polarity: int = 1) -> dict[int, tuple[int, float]
     }
 
 
-def test_means_leave_out_random_and_top_sequences() -> None:
-    activations = torch.tensor([[1, 2], [3, 4], [5, 6], [7, 90], [-1, 0], [50, 60]])
-    table = lookup(activations, (1,))
-    # Sequence 5 is random and 3 the neuron's top one: what is left is 0, 1, 2 and 4.
-    assert means(table) == {3: (3, pytest.approx(5 / 3)), 5: (1, -1.0), 7: (3, 4.0), 9: (1, 4.0)}
-    assert table["neuron"].unique().to_list() == [OWN]
+def test_held_out_documents_teach_nothing() -> None:
+    table = token_lookup(sampled_table(ACTIVATIONS), SEQUENCES, 4, (1,))
+    assert means(table) == {3: (2, 0.5), 7: (3, 0.0), 9: (1, 4.0)}
     assert table["token_id"].is_sorted()
+    assert set(table["layer"]) == {4}
 
 
-def test_a_random_sequence_among_the_top_ones_is_not_taken_out_twice() -> None:
-    activations = torch.tensor([[1, 2], [3, 4], [5, 6], [7, 8], [-1, 0], [99, 60]])
-    # Sequence 5 is random and the top one; 3, second to it, is out as well.
-    assert means(lookup(activations, (1,), k=2))[7] == (3, 4.0)
-    assert means(lookup(activations, (1,), k=2))[3] == (3, pytest.approx(5 / 3))
+def test_sequences_that_were_not_kept_teach_nothing() -> None:
+    kept = {sequence: ACTIVATIONS[sequence] for sequence in (0, 3)}
+    assert means(token_lookup(sampled_table(kept), SEQUENCES, 4, (1,))) == {3: (1, -2.0), 7: (1, 1.0)}
 
 
-def test_both_sides_leave_out_the_top_sequences_of_either() -> None:
-    activations = torch.tensor([[1, -2], [3, 4], [5, -6], [7, 90], [-80, 0], [50, 60]])
-    table = lookup(activations, (1, -1))
-    # Top of the positive side is 3, of the negative 4: what is left is 0, 1 and 2.
+def test_each_side_has_its_own_means() -> None:
+    table = token_lookup(sampled_table(ACTIVATIONS), SEQUENCES, 4, (1, -1))
     assert means(table) == {3: (2, 1.5), 7: (3, 2.0), 9: (1, 4.0)}
     assert means(table, -1) == {3: (2, 1.0), 7: (3, 2.0), 9: (1, 0.0)}
     assert table["polarity"].to_list() == [1, 1, 1, -1, -1, -1]
 
 
-def test_a_sequence_that_is_top_on_both_sides_is_taken_out_once() -> None:
-    activations = torch.tensor([[0, 0], [0, 0], [1, 1], [-90, 90], [0, 0], [0, 0]])
-    assert means(lookup(activations, (1, -1)))[7] == (3, pytest.approx(2 / 3))
-    assert means(lookup(activations, (1, -1)))[3] == (3, 0.0)
+def test_neurons_do_not_mix_and_none_have_no_rows() -> None:
+    one, other = sampled_table(ACTIVATIONS), sampled_table({0: [8.0, 9.0]}, neuron=5)
+    both = token_lookup(pl.concat([other, one]), SEQUENCES, 4, (1,))
+    assert both["neuron"].to_list() == [1, 1, 1, 5, 5]
+    assert means(both.filter(pl.col("neuron") == 5)) == {3: (1, 9.0), 7: (1, 8.0)}
+    assert token_lookup(SAMPLED_ACTIVATIONS.frame([]), SEQUENCES, 4, (1,)).is_empty()
 
 
-def test_a_token_that_only_excluded_sequences_hold_has_no_mean() -> None:
-    activations = torch.tensor([[0, 0], [0, 0], [0, 0], [0, 0], [9, 0], [0, 0]])
-    assert set(means(lookup(activations, (1,)))) == {3, 7, 9}  # 5 is in the top one, 8 in the random one
+def test_a_mean_is_shrunk_as_the_variances_say() -> None:
+    # Tokens of 2, 2 and 1 values: W = 2 + 2 = 4 over 5 - 3, so within = 2. Means 1, 7 and 4 about m = 4:
+    # B = 2 * 9 + 2 * 9 + 0 = 36 over 2, n0 = (5 - 9 / 5) / 2 = 1.6, so between = (18 - 2) / 1.6 = 10, k = .2.
+    found = shrunken_means(np.array([0, 0, 1, 1, 2]), np.array([0.0, 2.0, 6.0, 8.0, 4.0]))
+    assert found == pytest.approx([(2 * 1 + 0.2 * 4) / 2.2, (2 * 7 + 0.2 * 4) / 2.2, 4.0])
 
 
-def test_activations_that_a_table_could_not_hold_are_refused() -> None:
-    activations = torch.zeros(6, 2)
-    activations[1, 0] = 2.0**28
-    with pytest.raises(CaptureError, match=r"layer 4, neuron 1: activations up to 2.68e\+08 over 5 occurr"):
-        lookup(activations, (1,))
+def test_a_rare_token_is_shrunk_more_than_a_frequent_one_of_the_same_mean() -> None:
+    places = np.array([0] * 9 + [1] + [2] * 8)
+    values = np.array([9.0, 10.0, 11.0] * 3 + [10.0] + [0.0, 2.0] * 4)
+    frequent, rare, low = shrunken_means(places, values)
+    assert 10 > frequent > rare > values.mean() > low > 1
 
 
-def test_rounding_leaves_no_mean_where_nothing_is_left() -> None:
-    activations = torch.zeros(6, 2)
-    activations[1, 0], activations[3, 0] = 1.0, 2.0**-30 / 3  # their sum needs more bits than fp64 has
-    assert (1.0 + float(activations[3, 0])) - 1.0 - float(activations[3, 0]) != 0
-    assert means(lookup(activations, (1, -1), k=2))[3] == (1, 0.0)  # of sequence 4
+@pytest.mark.parametrize(
+    ("places", "values"),
+    [
+        ([0, 1, 2], [1.0, 5.0, 3.0]),  # nothing occurs twice
+        ([0, 0, 0], [1.0, 5.0, 3.0]),  # there is one token
+        ([0, 0, 1, 1], [1.0, 5.0, 5.0, 1.0]),  # means differ by no more than chance
+        ([0, 0, 1, 1], [3.0, 3.0, 3.0, 3.0]),
+    ],
+)
+def test_where_nothing_tells_tokens_apart_all_get_the_mean(places: list[int], values: list[float]) -> None:
+    assert shrunken_means(np.array(places), np.array(values)) == pytest.approx([3.0] * (max(places) + 1))
 
 
-def table(pairs: dict[int, tuple[int, float]]) -> pl.DataFrame:
-    return filled(
-        TOKEN_LOOKUP,
-        *({"token_id": token, "count": count, "mean": mean} for token, (count, mean) in pairs.items()),
-    )
-
-
-def test_a_table_is_read_at_each_token_and_unknown_ones_get_the_mean_of_all_occurrences() -> None:
-    own = table({3: (3, 1.0), 7: (1, 5.0)})
-    read = looked_up(own, np.array([[7, 3], [1, 5], [99, 7]]))
-    assert read.tolist() == [[5.0, 1.0], [2.0, 2.0], [2.0, 5.0]]
-
-
-def test_the_extreme_tokens_are_those_with_the_largest_and_smallest_means() -> None:
-    own = table({3: (5, 1.0), 4: (9, -2.0), 5: (4, 99.0), 6: (7, 0.5), 7: (5, 0.5)})
-    found = extreme_tokens(own, count=2, at_least=5)
-    assert found.select("token_id", "end").rows() == [(3, "top"), (6, "top"), (4, "bottom"), (6, "bottom")]
-    assert found["mean"].to_list() == [1.0, 0.5, -2.0, 0.5]
-
-
-def test_an_empty_table_gives_nan() -> None:
-    assert np.isnan(looked_up(table({}), np.array([[1, 2]]))).all()
+def test_tokens_that_always_do_the_same_keep_their_means() -> None:
+    assert shrunken_means(np.array([0, 0, 1, 1]), np.array([2.0, 2.0, 6.0, 6.0])).tolist() == [2.0, 6.0]

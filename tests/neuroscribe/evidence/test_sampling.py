@@ -5,7 +5,7 @@ import pytest
 
 from neuroscribe.capture.plan import capture_plan, quantile_pools, random_sequences
 from neuroscribe.errors import StudyError
-from neuroscribe.evidence.sample import candidate_neurons, sampled_neurons, set_aside
+from neuroscribe.evidence.sample import candidate_neurons, sampled_neurons, sampled_sequences, set_aside
 from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import STATISTICS
 from neuroscribe.testing.rows import filled
@@ -60,11 +60,18 @@ def test_the_sample_follows_from_seed_and_layer() -> None:
     assert first == candidate_neurons(study(), 0)
     assert first != candidate_neurons(study(), 1)
     assert first != candidate_neurons(study(sample={"seed": 1}), 0)
-    assert len(set(first)) == len(first) == 3 + 8
+    assert sorted(first) == list(range(40))
 
 
 def test_a_larger_sample_begins_with_the_smaller_one() -> None:
-    assert candidate_neurons(study(sample={"neurons_per_layer": 5}), 2)[:11] == candidate_neurons(study(), 2)
+    larger = sampled_neurons(study(sample={"neurons_per_layer": 5}), 2, statistics({}))
+    assert set(sampled_neurons(study(), 2, statistics({}))) < set(larger)
+
+
+def test_a_sample_is_complete_however_many_dead_neurons_come_first() -> None:
+    order = candidate_neurons(study(), 0)
+    dead = dict.fromkeys(order[:37], (0.0, 0.0))
+    assert {neuron for neuron, _ in sampled_neurons(study(), 0, statistics(dead))} == set(order[37:])
 
 
 def test_all_neurons_are_candidates_when_all_are_asked_for() -> None:
@@ -133,10 +140,21 @@ def test_every_neuron_is_either_sampled_or_set_aside_when_all_are_asked_for() ->
     assert sorted(both) == list(range(40))
 
 
-def test_a_plan_keeps_lookup_tables_of_the_candidates() -> None:
-    plan = capture_plan(study(), [1, 3], distinct_tokens=1000)
-    assert plan.lookup_neurons == {layer: candidate_neurons(study(), layer) for layer in (1, 3)}
+def test_a_plan_keeps_what_the_study_asks_for() -> None:
+    plan = capture_plan(study(sample={"neurons_per_layer": "all"}))
     assert (plan.top_k, plan.polarities, plan.random_ids) == (20, (1, -1), random_sequences(study()))
+    assert len(plan.pools) == 2
+
+
+def test_activations_of_the_sample_are_kept_on_all_sequences_unless_fewer_are_asked_for() -> None:
+    assert list(sampled_sequences(study())) == list(range(100))
+    assert list(sampled_sequences(study(sample={"sequences": 1000}))) == list(range(100))
+    drawn = sampled_sequences(study(sample={"sequences": 10}))
+    assert list(drawn) == sorted(set(drawn))
+    assert len(drawn) == 10
+    assert set(drawn) <= set(range(100))
+    assert sampled_sequences(study(sample={"sequences": 10})) == drawn
+    assert sampled_sequences(study(sample={"sequences": 10, "seed": 1})) != drawn
 
 
 def test_pools_reach_into_the_upper_bands_and_leave_the_random_sequences_alone() -> None:
@@ -155,13 +173,3 @@ def test_a_pool_of_a_small_corpus_takes_what_there_is() -> None:
     sizes = [len(pool.sequence_ids) for pool in quantile_pools(100, (1, 2), exemplars=2, seed=0)]
     assert sizes == [60, 98]
     assert quantile_pools(100, (1, 2), exemplars=0, seed=0) == ()
-
-
-def test_a_plan_beyond_the_memory_for_lookup_tables_is_refused_with_the_ways_out() -> None:
-    own = study(sample={"neurons_per_layer": "all"}, capture={"lookup_gib": 0.5})
-    million = 2**20  # 8 bytes x 2^20 tokens x 2 sides x 40 neurons = 0.625 GiB a layer
-    with pytest.raises(StudyError, match=r"for 4 layers need 2.5 GiB, .* allows 0.5; raise it, or lower"):
-        capture_plan(own, range(4), distinct_tokens=million)
-    with pytest.raises(StudyError, match=r"need 1.2 GiB, .*a backfill over 1 fits\), or lower sample"):
-        capture_plan(own, range(4), distinct_tokens=million // 2)
-    assert list(capture_plan(own, [2], distinct_tokens=million // 2).lookup_neurons) == [2]

@@ -15,7 +15,9 @@ from neuroscribe.explain.parsing import SCHEMA
 from neuroscribe.explain.stage import explained, questions
 from neuroscribe.explain.token_pairs import TokenPairs
 from neuroscribe.explain.token_summary import TokenSummary, spread
+from neuroscribe.kinds import KnownStudy
 from neuroscribe.ports.replies import Message, Reply, Schema, Usage
+from neuroscribe.study.kinds import ExplainerSpec
 from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import CONNECTIONS, NEURON_RECORDS, TOKEN_LOOKUP
 from neuroscribe.testing.rows import exemplar_row, filled, sequence_table, vocabulary_table
@@ -49,11 +51,13 @@ def evidence(
     neurons: Sequence[tuple[int, int]] = tuple(PEAKS),
     means: dict[int, float] | None = None,
     counts: dict[int, int] | None = None,
+    shrunken: dict[int, float] | None = None,
     promoted: Sequence[tuple[int, int, int]] = (),
 ) -> LayerEvidence:
     """Means and counts of tokens for neuron 5; neuron, sign and token promoted, in the order of ranks."""
     lookup = [
-        {"neuron": 5, "token_id": token, "mean": mean, "count": (counts or {}).get(token, 1)}
+        {"neuron": 5, "token_id": token, "mean": mean, "count": (counts or {}).get(token, 3)}
+        | {"shrunken_mean": (shrunken or {}).get(token, mean)}
         for token, mean in (means or {}).items()
     ]
     promotions = [
@@ -351,9 +355,22 @@ def test_a_token_list_names_the_tokens_with_the_highest_means() -> None:
     assert table.select("status", "model", "prompt_tokens").rows() == [("ok", "none", 0)]
 
 
+def test_a_token_list_leaves_out_tokens_seen_less_than_three_times_and_goes_by_shrunken_means() -> None:
+    means, counts = {0: 1.0, 1: 9.0, 4: 5.0, 5: 4.0}, {0: 3, 1: 2, 4: 3, 5: 900}
+    shrunken = {0: 0.8, 1: 4.5, 4: 3.5, 5: 3.9}
+    table = explanations(None, LIST, neurons=((5, 1),), means=means, counts=counts, shrunken=shrunken)
+    assert table["text"].to_list() == ['the tokens "The", "<script>", "the"']
+
+
+def test_explainers_that_show_the_table_of_tokens_say_so() -> None:
+    kinds = KnownStudy.known_kinds("explainers").items()
+    tables = {name for name, kind in kinds if issubclass(kind, ExplainerSpec) and kind.reads_table}
+    assert tables == {"token_list", "token_summary"}
+
+
 def test_a_token_list_names_spellings_with_and_without_space_once_and_the_space_itself() -> None:
     table = explanations(None, LIST, neurons=((5, 1),), means={1: 9.0, 6: 8.0, 3: 7.0, 7: 6.0})
-    assert table["text"].to_list() == ['the tokens "red", " ", """']
+    assert table["text"].to_list() == ['the tokens "red", " ", "\\""']
 
 
 def test_a_neuron_without_a_positive_mean_gets_no_token_list() -> None:

@@ -24,7 +24,7 @@ def layer(token: str) -> LayerEvidence:
     tables = {
         "corpus/sequences": rows.sequence_table([[0]]),
         "corpus/vocabulary": rows.vocabulary_table([token.encode()]),
-        "token_lookup": rows.lookup_table({0: 1.0}, count=2),
+        "token_lookup": rows.lookup_table({0: 1.0}, count=3),
         "connections": rows.filled(CONNECTIONS, promoted),
     }
     return LayerEvidence(tiny_study(), 0, tables, neurons=[NEURON])

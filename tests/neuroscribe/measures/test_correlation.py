@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from neuroscribe.measures.agreement import correlation
-from neuroscribe.measures.bootstrap import Estimate
+from neuroscribe.measures.estimate import Estimate
 
 VALUES = arrays(np.float64, (6, 4), elements=st.floats(-100, 100).map(lambda value: round(value, 3)))
 TRUTH = np.array([[0.0, 0, 6, 0], [0, 0, 0, 3], [0, 0, 0, 0]])

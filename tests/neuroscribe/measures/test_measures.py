@@ -13,7 +13,7 @@ from neuroscribe.measures.agreement import (
     deviations_explained,
     variances_explained,
 )
-from neuroscribe.measures.bootstrap import Estimate
+from neuroscribe.measures.estimate import Estimate
 
 NO_DRAWS = {"samples": 0, "seed": 0}
 TRUTH = np.array([[[0.0, 2.0], [4.0, 2.0]]])  # mean 2, deviations from it -2 0 2 0, squares 8

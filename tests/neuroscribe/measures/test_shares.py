@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from jaxtyping import Bool, Int
 
-from neuroscribe.measures.bootstrap import Estimate
+from neuroscribe.measures.estimate import Estimate
 from neuroscribe.measures.shares import auc, balanced_accuracy
 
 Answers = Bool[np.ndarray, " excerpt"]

@@ -15,7 +15,7 @@ from neuroscribe.tables.records import EXPLANATIONS, NEURON_RECORDS, SIMULATIONS
 from neuroscribe.testing.rows import (
     exemplar_row,
     explanation_row,
-    lookup_table,
+    sampled_table,
     sequence_table,
     simulation_row,
     vocabulary_table,
@@ -60,7 +60,7 @@ def table(
         "explanations": EXPLANATIONS.frame([explanation_row(int(name[1]), int(name[2])) for name in names]),
         "simulations": SIMULATIONS.frame(simulations),
         "neuron_records": NEURON_RECORDS.frame(records),
-        "token_lookup": lookup_table(means or {}),
+        "sampled_activations": sampled_table(means and dict.fromkeys(range(7), list(means.values()))),
         "corpus/sequences": sequence_table([[0, 1, 2]] * 7),
         "corpus/vocabulary": vocabulary_table([b"a", b"b", b"c"]),
     }

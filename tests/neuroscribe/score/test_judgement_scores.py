@@ -12,7 +12,7 @@ from neuroscribe.tables.records import EXPLANATIONS, JUDGEMENTS
 from neuroscribe.testing.rows import (
     explanation_row,
     judgement_row,
-    lookup_table,
+    sampled_table,
     sequence_table,
     vocabulary_table,
 )
@@ -37,11 +37,12 @@ def rows(
         explanation_row(2, explanation_id="e2", status="refused"),
         explanation_row(3, explanation_id="e3"),
     ]
+    by_token = [(means or {}).get(token, 0.0) for token in range(8)]
     tables = {
         "explanations": EXPLANATIONS.frame(explanations),
         "judgements": JUDGEMENTS.frame(asked),
-        "token_lookup": lookup_table(means or {}),
-        "corpus/sequences": sequence_table([range(8)]),
+        "sampled_activations": sampled_table(means and dict.fromkeys((0, 1), by_token)),
+        "corpus/sequences": sequence_table([range(8), range(8)]),
         "corpus/vocabulary": vocabulary_table([bytes([97 + token]) for token in range(8)]),
     }
     return Judgements(LayerEvidence(study(), 0, tables)).rows(due)

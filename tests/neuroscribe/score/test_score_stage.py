@@ -12,7 +12,7 @@ from neuroscribe.tables.records import EXPLANATIONS, NEURON_RECORDS, SCORES, SIM
 from neuroscribe.testing.rows import (
     exemplar_row,
     explanation_row,
-    lookup_table,
+    sampled_table,
     sequence_table,
     simulation_row,
     vocabulary_table,
@@ -79,7 +79,7 @@ def scores(
         "explanations": EXPLANATIONS.frame(explanations),
         "simulations": SIMULATIONS.frame(simulations),
         "neuron_records": records(truth),
-        "token_lookup": lookup_table(means or {}),
+        "sampled_activations": sampled_table(means and dict.fromkeys(range(7), list(means.values()))),
         "corpus/sequences": sequence_table([[0, 1, 2]] * 7),
         "corpus/vocabulary": vocabulary_table([b"a", b"b", b"c"]),
     }

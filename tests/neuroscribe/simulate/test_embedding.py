@@ -23,7 +23,8 @@ class TwoTopics:
             if word:
                 spans.append((start, start + len(word)))
             start += len(word) + 1
-        return spans, np.array([self._vector(text[a:b]) for a, b in spans], dtype=np.float32)
+        vectors = [self._vector(text[a:b]) for a, b in spans]
+        return spans, np.array(vectors, dtype=np.float32).reshape(-1, 2)
 
     def _vector(self, word: str) -> np.ndarray:
         return np.array([1.0, 0.0] if word in ("red", "blue", "café") else [0.0, 1.0], dtype=np.float32)

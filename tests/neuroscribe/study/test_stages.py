@@ -40,7 +40,7 @@ def test_no_stage_reads_itself_or_a_later_one():
 
 def test_layers_are_captured_together_and_explained_one_by_one():
     layered = {stage.name: stage.phase for stage in STAGES.values() if stage.per_layer}
-    assert set(STAGES) - set(layered) == {"corpus", "neuron_dataset"}
+    assert set(STAGES) - set(layered) == {"corpus", "encoded_corpus", "neuron_dataset"}
     assert [name for name, phase in layered.items() if phase == "capture"] == [
         "activations", "neuron_records", "token_lookup", "connections",
     ]  # fmt: skip

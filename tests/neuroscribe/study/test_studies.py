@@ -228,6 +228,34 @@ def test_random_exemplars_cannot_exceed_the_random_sequences(tmp_path: Path) -> 
     assert "random_exemplars = 31 exceeds random_sequences = 30; raise random_sequences" in message
 
 
+@pytest.mark.parametrize(
+    ("capture", "scored", "message"),
+    [
+        ("top_k = 20", 6, "sequences_per_split = 6 needs capture.top_k = 24, .*; raise it, or lower .* to 5"),
+        ("top_k = 40", 10, "needs capture.random_exemplars = 30, .* but random_exemplars = 15; raise it"),
+    ],
+)
+def test_a_split_that_cannot_hold_what_is_scored_is_refused(
+    capture: str, scored: int, message: str, tmp_path: Path
+) -> None:
+    changed = f"[capture]\n{capture}\n[scoring]\nsequences_per_split = {scored}\n[llm]"
+    assert re.search(message, refusal(tmp_path, ("[llm]", changed)))
+
+
+def test_as_many_exemplars_as_are_scored_and_shown_are_enough(tmp_path: Path) -> None:
+    changed = "[capture]\ntop_k = 12\nrandom_exemplars = 9\n[scoring]\nsequences_per_split = 3\n[llm]"
+    assert read(tmp_path, GOOD.replace("[llm]", changed)).scoring.sequences_per_split == 3
+
+
+def test_more_excerpts_than_the_training_split_holds_are_refused(tmp_path: Path) -> None:
+    message = refusal(tmp_path, ("excerpts = 3", "excerpts = 6"))
+    assert (
+        "explainers.token_pairs.excerpts = 6, but of top_k = 20 top sequences 5 are in the training"
+        in message
+    )
+    assert "lower excerpts, or raise capture.top_k to 24" in message
+
+
 def test_keys_of_layers_follow_their_order() -> None:
     assert [layer_key(layer) for layer in (0, 9, 47)] == ["layer_00", "layer_09", "layer_47"]
     assert [layer_of(layer_key(layer)) for layer in range(130)] == list(range(130))

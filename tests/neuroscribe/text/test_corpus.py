@@ -1,4 +1,7 @@
-import numpy as np
+from collections import Counter
+from dataclasses import replace
+
+import polars as pl
 import pytest
 import torch
 from hypothesis import given, reject, settings
@@ -9,13 +12,14 @@ from neuroscribe.study.spec import CorpusSpec
 from neuroscribe.testing.planted import END_OF_TEXT, planted_corpus, planted_tokenizer
 from neuroscribe.text.corpus import (
     Corpus,
-    Document,
     TokenBytes,
+    check_documents,
     distinct_tokens,
     token_matrix,
     tokenised,
     vocabulary,
 )
+from neuroscribe.text.documents import Document, held_out
 from neuroscribe.text.token_bytes import TokenizerFacts, tokenizer_facts
 
 BYTE_LEVEL = tokenizer_facts(planted_tokenizer())
@@ -25,6 +29,13 @@ LETTERS = TokenizerFacts(
     special_ids=frozenset(),
     identity="letters",
 )
+NUMBERS = TokenizerFacts(
+    encode=lambda text: [int(number) for number in text.split()],
+    token_bytes=(b"0",),
+    special_ids=frozenset(),
+    identity="numbers",
+)
+SENTENCES = ("the cat and the red dog in the fog", "a red storm is in Paris and it is on")
 PIECES = st.lists(st.sampled_from([" red", "<script>", "\x00", "\n", "\t", "\u200f"]) | st.text(), min_size=6)
 HOSTILE = "<script>alert(1)</script>\n\ta\x00b\u200fשלום\u202e 🐈\ufeff red <|endoftext|>\r\n"
 
@@ -43,6 +54,21 @@ def cut(
 def words(corpus: Corpus) -> list[str]:
     """Each sequence of the letter tokenizer as text, in order."""
     return ["".join(chr(97 + token) for token in row) for row in corpus.sequences["token_ids"].to_list()]
+
+
+def shared_runs(corpus: Corpus) -> set[tuple[int, ...]]:
+    """Runs of 13 tokens that are in more than one sequence."""
+    found = Counter(
+        run
+        for tokens in corpus.sequences["token_ids"].to_list()
+        for run in {tuple(tokens[place : place + 13]) for place in range(len(tokens) - 12)}
+    )
+    return {run for run, count in found.items() if count > 1}
+
+
+def numbered(document: int, tokens: int) -> str:
+    """A text for NUMBERS in which no token comes twice, nor in another document."""
+    return " ".join(str(1000 * document + place) for place in range(tokens))
 
 
 def test_a_document_of_whole_windows_is_cut_without_a_rest() -> None:
@@ -68,7 +94,88 @@ def test_documents_read_and_too_short_ones_are_counted() -> None:
 def test_the_same_tokens_are_taken_once_within_and_between_documents() -> None:
     corpus = cut(["aaaaaaaabbbb", "bbbbcccc"], 3, 4)
     assert sorted(words(corpus)) == ["aaaa", "bbbb", "cccc"]
-    assert corpus.duplicates == 2
+    assert corpus.folded in (1, 2)  # of those looked at before there were three
+
+
+def test_a_copied_document_is_left_out_and_counted_whatever_its_white_space() -> None:
+    copies = [SENTENCES[0], SENTENCES[1], f"\r\n{SENTENCES[0]} ", SENTENCES[0].replace(" ", "\t")]
+    corpus = cut(copies, 2, 8, tokenizer=BYTE_LEVEL)
+    assert (corpus.documents, corpus.copied_documents) == (4, 2)
+    assert set(corpus.sequences["document_id"]) == {0, 1}
+
+
+def test_of_documents_twice_no_two_sequences_share_a_run_of_13_tokens() -> None:
+    texts = planted_corpus(300, seed=3)
+    corpus = cut([*texts, *texts], 300, 64, tokenizer=BYTE_LEVEL)
+    assert (corpus.documents, corpus.copied_documents) == (600, 300)
+    assert corpus.sequences["document_id"].n_unique() == 300
+    assert not shared_runs(corpus)
+
+
+def test_passages_that_come_again_in_other_documents_are_folded() -> None:
+    """Each document holds one of 40 texts between words of its own, so that no two are copies."""
+    texts = planted_corpus(40, seed=3)
+    others = planted_corpus(160, seed=4)
+    mixed = [f"{other[:50]} {texts[n % 40]} {other[-50:]}" for n, other in enumerate(others)]
+    corpus = cut(mixed, 60, 32, tokenizer=BYTE_LEVEL)
+    assert corpus.copied_documents == 0
+    assert corpus.folded > 10
+    assert not shared_runs(corpus)
+
+
+@pytest.mark.parametrize(("shared", "kept"), [(13, 1), (12, 2)])
+def test_a_window_is_folded_from_13_tokens_in_a_row_on(shared: int, kept: int) -> None:
+    passage = "abcdefghijklm"[:shared]
+    texts = [f"{passage}{'n' * (20 - shared)}", f"{'o' * (20 - shared)}{passage}"]
+    if kept == 2:
+        assert len(cut(texts, 2, 20).sequences) == 2
+    else:
+        with pytest.raises(CorpusError, match=r"0 documents are copies of others, 1 sequences repeat a"):
+            cut(texts, 2, 20)
+
+
+def test_a_second_sequence_of_a_document_is_taken_only_after_one_of_every_other() -> None:
+    texts = [numbered(document, 16 * 5) for document in range(50)]
+    for sequences in (20, 50, 130):
+        taken = cut(texts, sequences, 16, tokenizer=NUMBERS).sequences["document_id"].value_counts()["count"]
+        assert len(taken) == min(sequences, 50)
+        assert taken.max() - taken.min() <= 1
+
+
+def test_500_long_documents_give_2000_sequences_of_500_documents() -> None:
+    texts = [str(document) for document in range(500)]
+    long = replace(NUMBERS, encode=lambda text: list(range(6400 * int(text), 6400 * (int(text) + 1))))
+    corpus = cut(texts, 2000, 64, tokenizer=long)
+    assert corpus.sequences["document_id"].n_unique() == 500
+    assert corpus.sequences.group_by("document_id").len()["len"].to_list() == [4] * 500
+    starts = corpus.sequences["token_ids"].list.first() % 6400
+    assert starts.n_unique() > 60  # of the 100 places that a window can have
+    tokens = corpus.sequences["token_ids"].explode()
+    assert tokens.n_unique() == len(tokens)  # no two windows overlap
+
+
+def test_documents_are_not_looked_into_when_there_are_enough_sequences() -> None:
+    corpus = cut(planted_corpus(40, seed=1), 5, 16, tokenizer=BYTE_LEVEL)
+    assert (corpus.documents, corpus.tokenised) == (40, 5)
+
+
+def test_a_quarter_of_the_documents_is_held_out_with_all_its_sequences() -> None:
+    corpus = cut(planted_corpus(200, seed=1), 600, 16, tokenizer=BYTE_LEVEL)
+    by_document = corpus.sequences.group_by("document_id").agg(pl.col("held_out").unique())
+    assert (by_document["held_out"].list.len() == 1).all()
+    assert 35 <= by_document["held_out"].list.first().sum() <= 65
+
+
+def test_a_document_stays_held_out_when_others_come() -> None:
+    few, many = held_out(range(100), seed=7), held_out(range(1000), seed=7)
+    assert few == {document for document in many if document < 100}
+    assert held_out(range(1000), seed=8) != many
+
+
+def test_of_two_documents_one_is_held_out_and_a_single_one_is_not() -> None:
+    assert {len(held_out([3, 5], seed=seed)) for seed in range(50)} == {1}
+    assert not held_out([3], seed=1)
+    assert {len(held_out(range(3), seed=seed)) for seed in range(200)} == {1, 2}
 
 
 def test_ids_follow_the_order_and_sources_name_the_document() -> None:
@@ -142,14 +249,6 @@ def test_a_corpus_as_a_matrix_has_a_row_for_each_sequence() -> None:
     assert TokenBytes(corpus.sequences, corpus.vocabulary).ids == dict(enumerate(matrix.tolist()))
 
 
-def test_distinct_tokens_ascend_and_every_place_points_at_its_token() -> None:
-    tokens = torch.tensor([[7, 3], [3, 9]])
-    distinct, place = distinct_tokens(tokens)
-    assert distinct.tolist() == [3, 7, 9]
-    assert np.array_equal(distinct[place[tokens]], tokens)
-    assert place.tolist() == [-1, -1, -1, 0, -1, -1, -1, 1, -1, 2]
-
-
 def test_a_damaged_table_of_sequences_is_refused() -> None:
     sequences = cut(["aaaabbbb"], 2, 4).sequences
     with pytest.raises(CorpusError, match="corpus/sequences is damaged"):
@@ -167,6 +266,26 @@ def test_documents_shorter_than_one_sequence_are_refused() -> None:
         cut(["abc", "abc"], 1, 4)
 
 
+def test_sequences_of_too_few_documents_to_hold_any_back_are_refused() -> None:
+    texts = [numbered(document, 30) for document in range(10)]
+    check_documents(cut(texts, 10, 15, tokenizer=NUMBERS))
+    with pytest.raises(
+        CorpusError, match=r"12 sequences are of 9 different documents; at least 10 are needed"
+    ):
+        check_documents(cut(texts[:9], 12, 15, tokenizer=NUMBERS))
+
+
 def test_a_corpus_too_small_for_the_study_is_refused_with_both_numbers() -> None:
     with pytest.raises(CorpusError, match=r"gives 2 different sequences of 4 tokens, .* asks for 3; lower"):
         cut(["aaaabbbbaaaa"], 3, 4)
+
+
+def test_a_seeded_quarter_of_the_documents_is_held_out_with_all_its_sequences() -> None:
+    texts = [letter * 4 + "z" * 4 + letter * 4 for letter in "abcdefgh"]
+    corpus = cut([text.replace("zzzz", text[:3] + "z") for text in texts], 24, 4).sequences
+    sides = corpus.group_by("document_id").agg(pl.col("held_out").n_unique())
+    assert sides["held_out"].unique().to_list() == [1]
+    held_out = corpus.filter("held_out")["document_id"].unique().to_list()
+    assert len(held_out) == 2
+    others = (cut(texts, 8, 4, seed=seed).sequences for seed in range(9))
+    assert len({tuple(sorted(each.filter("held_out")["document_id"].unique())) for each in others}) > 1

@@ -1,0 +1,47 @@
+"""Sampled activations: everything that the neurons of the sample do, in a second, small pass."""
+
+import dagster as dg
+import polars as pl
+
+from assets.partitions import selected_layers
+from assets.stage import stage
+from neuroscribe.ports.sources import SubjectSource
+from neuroscribe.ports.stores import Progress
+from neuroscribe.study.spec import Study, layer_key
+
+
+def sampled_activations(study: Study) -> dg.AssetsDefinition:
+    """Return the asset `sampled_activations` of a study."""
+
+    @stage(
+        study,
+        "sampled_activations",
+        description="Every activation of the sampled neurons, which ceilings and scores rest on. However many"
+        " layers a run selects, the corpus goes through the subject once, up to the deepest of them.",
+        kinds={"pytorch", "huggingface"},
+        pool="gpu",
+    )
+    def asset(
+        context: dg.AssetExecutionContext,
+        corpus: dict[str, pl.DataFrame],
+        activations: dict[str, pl.DataFrame],
+        subject: dg.ResourceParam[SubjectSource],
+        progress: dg.ResourceParam[Progress],
+    ) -> dg.MaterializeResult:
+        from neuroscribe.capture.sampled import sampled_activations as kept
+
+        model = subject.open(study.subject, progress=progress)
+        statistics = {layer: activations[layer_key(layer)] for layer in selected_layers(context)}
+        frames = kept(study, model, corpus["corpus/sequences"], statistics, progress=progress)
+        return dg.MaterializeResult(
+            value={layer_key(layer): frame for layer, frame in frames.items()},
+            metadata={
+                "neurons": sum(frame["neuron"].n_unique() for frame in frames.values()),
+                "sequences": max(frame["sequence_id"].n_unique() for frame in frames.values()),
+                "subject": f"{model.name}@{model.revision}",
+                "device": str(model.device),
+                "dtype": str(model.dtype),
+            },
+        )
+
+    return asset

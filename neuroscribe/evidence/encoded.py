@@ -1,0 +1,87 @@
+"""Piece vectors of whole sequences, held against a text: how near its meaning comes to each token."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float, Int
+
+from neuroscribe.errors import StoreError
+
+_PIECES = 1 << 16
+"""Pieces of which vectors are multiplied together, about 100 MB of them in float32."""
+_HELD = 1 << 30
+"""Bytes up to which vectors are held in float32; beyond, they are made wider for each text anew."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The pieces of some adjoining sequences."""
+
+    vectors: Float[np.ndarray, "piece feature"]
+    first: Int[np.ndarray, "sequence token"]
+    """The first piece that each token touches, and the last one; -1 where there is none."""
+    last: Int[np.ndarray, "sequence token"]
+
+
+class PieceVectors:
+    """What one encoder gives for some sequences, in the order in which they are named."""
+
+    def __init__(self, encoded: pl.DataFrame, encoder: str, sequence_ids: Sequence[int]) -> None:
+        """Read rows of ENCODED_CORPUS; raises StoreError where it lacks a sequence by `encoder`."""
+        wanted = pl.DataFrame({"sequence_id": sequence_ids}, {"sequence_id": pl.UInt32})
+        rows = encoded.filter(pl.col("encoder") == encoder)
+        found = wanted.join(rows, on="sequence_id", how="left", maintain_order="left")
+        if found["vectors"].null_count():
+            missing = found.filter(pl.col("vectors").is_null())["sequence_id"][0]
+            raise StoreError(
+                f"encoded_corpus has no vectors of sequence {missing} by {encoder}: it was made by another"
+                " encoder or of another corpus; materialise encoded_corpus again"
+            )
+        self._tokens = len(found["first_piece"][0]) if len(found) else 0
+        self._parts = tuple(_parts(found))
+
+    def readings(self, target: Float[np.ndarray, " feature"]) -> Float[np.ndarray, "sequence token"]:
+        """Return 10 x the largest cosine of `target`, of unit length, to a piece of each token, 0 to 10."""
+        each = [
+            strongest(part.vectors.astype(np.float32, copy=False) @ target, part.first, part.last)
+            for part in self._parts
+        ]
+        return np.concatenate([np.zeros((0, self._tokens)), *each])
+
+
+def strongest(
+    cosines: Float[np.ndarray, " piece"], first: Int[np.ndarray, "*shape"], last: Int[np.ndarray, "*shape"]
+) -> Float[np.ndarray, "*shape"]:
+    """Return 10 x the largest cosine, at least 0, between first and last piece; 0 where these are -1."""
+    # What -1 reads: the place after the last piece.
+    values = np.append(cosines.clip(0, 1), 0.0)
+    best = values[first]
+    for step in range(1, 1 + int((last - first).max(initial=0))):
+        best = np.maximum(best, values[np.minimum(first + step, last)])
+    return 10 * best.astype(np.float64)
+
+
+def _parts(rows: pl.DataFrame) -> Iterator[_Part]:
+    if rows.is_empty():
+        return
+    features = int(rows["features"][0])
+    sizes = rows["vectors"].bin.size().to_numpy().astype(np.int64) // (2 * features)
+    ends = sizes.cumsum()
+    held = np.float32 if 4 * features * ends[-1] <= _HELD else np.float16
+    # A part begins with each sequence that reaches into the next share of the pieces.
+    cuts = [0, *np.flatnonzero(np.diff(ends // _PIECES)) + 1, len(rows)]
+    for start, stop in pairwise(cuts):
+        part = rows[int(start) : int(stop)]
+        vectors = np.frombuffer(b"".join(part["vectors"]), np.dtype("<f2")).reshape(-1, features)
+        before = sizes[start:stop].cumsum() - sizes[start:stop]
+        first, last = (_placed(part[name], before) for name in ("first_piece", "last_piece"))
+        yield _Part(vectors.astype(held), first, last)
+
+
+def _placed(pieces: pl.Series, before: Int[np.ndarray, " sequence"]) -> Int[np.ndarray, "sequence token"]:
+    """Return pieces of sequences as places among the pieces of all of them; -1 stays."""
+    own = pieces.explode().to_numpy().reshape(len(before), -1).astype(np.int64)
+    return np.where(own < 0, -1, own + before[:, None])

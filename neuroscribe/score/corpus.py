@@ -1,0 +1,126 @@
+"""Scores over the whole corpus: estimates from weighted draws, or the values themselves where all was read.
+
+A simulator that is asked reads the draws of each explanation, whose strata have known sizes. One that costs
+nothing reads every sequence of the population; what is uncertain then is how other text would score.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+
+from neuroscribe.evidence.drawn import STRATA
+from neuroscribe.evidence.exemplars import Exemplars, Neuron
+from neuroscribe.evidence.layer import LayerEvidence
+from neuroscribe.evidence.population import Population
+from neuroscribe.measures.controls import CONTROLS
+from neuroscribe.measures.draws import Draws
+from neuroscribe.score.compared import (
+    Beside,
+    Compared,
+    Scored,
+    Values,
+    in_simulated_units,
+    scored,
+    unscored,
+    why_not,
+)
+from neuroscribe.study.scoring import AGREEMENTS
+
+Whole = Callable[[str], Values]
+"""What a simulator that costs nothing reads on all kept sequences under a text, 0 to 10."""
+
+
+class CorpusScores:
+    """Scores the explanations of one layer over the corpus; `whole` are the simulators that cost nothing."""
+
+    def __init__(self, evidence: LayerEvidence, whole: Mapping[str, Whole]) -> None:
+        self._evidence, self._whole = evidence, whole
+        self._controls: dict[str, dict[Neuron, list[Mapping[str, Any]]]] = {}
+
+    def of(self, explanation: Mapping[str, Any], simulator: str, split: str) -> dict[str, Scored]:
+        """Return an explanation's scores by measure; of one from another draw the correlation alone."""
+        measures = AGREEMENTS[:1] if explanation["draw"] else AGREEMENTS
+        population = self._evidence.population(explanation, split)
+        reason = why_not(explanation, len(population.sequence_ids))
+        compared = None if reason else self._compared(explanation, simulator, split, population)
+        if compared is None:
+            return dict.fromkeys(measures, unscored(reason or "not simulated"))
+        beside = Beside()
+        if split == "test" and not explanation["draw"]:
+            beside = self._beside(explanation, simulator, population)
+        return {measure: scored(measure, compared, beside) for measure in measures}
+
+    def _compared(
+        self, explanation: Mapping[str, Any], simulator: str, split: str, population: Population
+    ) -> Compared | None:
+        """Return the truth beside what a simulator reads: all of a population, or what was drawn of it."""
+        neuron = (explanation["neuron"], explanation["polarity"])
+        if simulator in self._whole:
+            return self._all_read(explanation["text"], simulator, population, neuron)
+        place = (explanation["explanation_id"], simulator, neuron)
+        strata = self._evidence.simulations.strata(place, split)
+        values = self._evidence.simulations.values(place, tuple(strata))
+        if not strata or values is None:
+            return None
+        readable: Bool[np.ndarray, " sequence"] = np.array(np.isfinite(values).all(axis=1))
+        # What cannot be read is left out of its stratum, unless that leaves too little to stand for the rest.
+        keep = readable if 2 * readable.sum() >= len(readable) else np.ones(len(readable), dtype=bool)
+        labels = np.array([STRATA.index(name) for name, _ in strata.values()])[keep]
+        sizes = np.array([size for _, size in strata.values()], dtype=np.float64)[keep]
+        truth = population.truth[population.places(tuple(strata))][keep]
+        draws = Draws(labels[None], sizes[None])
+        return Compared(truth, values[keep], draws, self._evidence.firing(neuron), int((~keep).sum()))
+
+    def _all_read(self, text: str, simulator: str, population: Population, neuron: Neuron) -> Compared:
+        kept = self._evidence.truth(neuron).sequence_ids
+        readings = self._whole[simulator](text)[np.isin(kept, population.sequence_ids)]
+        draws = Draws.all_of(1, len(readings))
+        return Compared(population.truth, readings, draws, self._evidence.firing(neuron))
+
+    def _beside(self, explanation: Mapping[str, Any], simulator: str, population: Population) -> Beside:
+        neuron = (explanation["neuron"], explanation["polarity"])
+        firing = self._evidence.firing(neuron)
+        predicted = in_simulated_units(population.ceiling, firing)
+        ceiling = Compared(population.truth, predicted, Draws.all_of(1, len(predicted)), firing)
+        if simulator not in self._whole:
+            shown = self._evidence.control_exemplars(explanation)
+            draws = self._evidence.beside(explanation, shown)
+            return held(self._evidence, explanation, simulator, shown, draws, ceiling=ceiling)
+        others = self._drawn_controls(explanation["explainer"]).get(neuron, [])
+        controls = [self._control(other, simulator, population, neuron) for other in others]
+        return Beside(controls, ceiling=ceiling)
+
+    def _control(
+        self, control: Mapping[str, Any], simulator: str, population: Population, neuron: Neuron
+    ) -> Compared:
+        """Return a control on what its explainer has not seen of a population."""
+        unseen = population.of(~self._evidence.seen(control, population.sequence_ids))
+        return self._all_read(control["text"], simulator, unseen, neuron)
+
+    def _drawn_controls(self, explainer: str) -> dict[Neuron, list[Mapping[str, Any]]]:
+        if explainer not in self._controls:
+            self._controls[explainer] = self._evidence.controls(explainer, count=CONTROLS)
+        return self._controls[explainer]
+
+
+def held(
+    evidence: LayerEvidence,
+    explanation: Mapping[str, Any],
+    simulator: str,
+    shown: Exemplars,
+    draws: Draws,
+    *,
+    ceiling: Compared | None,
+) -> Beside:
+    """Return an explanation and its controls as they were simulated on some exemplars."""
+    simulations, neuron = evidence.simulations, (explanation["neuron"], explanation["polarity"])
+    firing = evidence.firing(neuron)
+    own = simulations.values((explanation["explanation_id"], simulator, neuron), shown.sequence_ids)
+    if own is None or not shown.sequence_ids:
+        return Beside(ceiling=ceiling)
+    places = simulations.controls(explanation["explainer"], simulator, neuron)
+    read = [simulations.values(place, shown.sequence_ids) for place in places]
+    controls = [Compared(shown.truth, values, draws, firing) for values in read if values is not None]
+    return Beside(controls, Compared(shown.truth, own, draws, firing), ceiling)
