@@ -120,7 +120,9 @@ def report_text(summary: Summary, width: int, *, next_steps: Sequence[str] = ())
 
 
 _LEGEND = (
-    f"Interval: of the mean, 95 % percentile bootstrap over neurons, from five on."
+    f"Interval: 95 %, of the mean over neurons, from three on (the wider of t and bootstrap-t)."
+    " null=0: the mean with undefined scores (nulls) counted as 0; that without them, in the column"
+    " score, it is too far from 0, for they are mostly of explanations that say nothing."
     f" Ceiling: {WORDS['ceiling']}"
     f" Control: {WORDS['control']} Means are over scored explanations, that of the control over those that"
     " have one. Tokens: of the explanation calls."
@@ -164,7 +166,9 @@ _LAYERS: Mapping[str, Format] = {
     "score": shown("score", "{:.2f}"),
     "interval": _interval,
     **{name: shown(name, "{:.2f}") for name in ("ceiling", "control")},
-    **{name: counted(name) for name in ("nulls", "calls", "tokens")},
+    "nulls": counted("nulls"),
+    "null=0": shown("score_or_0", "{:.2f}"),
+    **{name: counted(name) for name in ("calls", "tokens")},
     "seconds": shown("seconds", "{:,.0f}"),
 }
 _SCORERS: Mapping[str, Format] = {
@@ -173,6 +177,7 @@ _SCORERS: Mapping[str, Format] = {
     "scored": counted("n"),
     **{name: shown(name, "{:.2f}") for name in ("score", "ceiling", "control")},
     "nulls": counted("nulls"),
+    "null=0": shown("score_or_0", "{:.2f}"),
 }
 _STABILITY: Mapping[str, Format] = {
     "scorer of explainer": _SCORERS["scorer of explainer"],
