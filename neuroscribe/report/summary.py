@@ -12,6 +12,7 @@ import polars as pl
 
 from neuroscribe.evidence.sample import SET_ASIDE_REASONS, set_aside
 from neuroscribe.report.excerpts import Excerpt, excerpts, firing
+from neuroscribe.report.twins import SideBySide
 from neuroscribe.study.dues import REGIMES, scorer_name, unfitted
 from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import EXPLANATION_STATUSES
@@ -121,6 +122,8 @@ class Summary:
     null_reasons: pl.DataFrame
     best: tuple[Judged, ...]
     worst: tuple[Judged, ...]
+    twins: SideBySide | None
+    """The study and its random-weights twin, where the store has both."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,7 @@ def summary(
     *,
     calls: Mapping[int, int] | None = None,
     seconds: Mapping[int, float] | None = None,
+    twins: SideBySide | None = None,
 ) -> Summary:
     """Return the summary of a study's tables; `calls` (of an LLM) and `seconds` are known per layer."""
     headline = Headline.of(study)
@@ -151,7 +155,7 @@ def summary(
     best, worst = best_and_worst(main, results)
     return Summary(
         study=study.name,
-        subject=study.subject.model,
+        subject=study.subject.title,
         headline=headline,
         neurons=results.statistics.height,
         captured_layers=results.statistics["layer"].n_unique(),
@@ -167,6 +171,7 @@ def summary(
         null_reasons=null_reasons(results.scores),
         best=best,
         worst=worst,
+        twins=twins,
     )
 
 
