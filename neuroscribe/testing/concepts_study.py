@@ -1,28 +1,27 @@
 """A whole study around the subject of planted concepts: files, and the model that explains and simulates.
 
-Explainers are told apart by how many excerpts they show: `label_2` shows two, and gets a concept's second label.
+Explainers are told apart by how many excerpts they show: `label_2` shows two, and gets the second label.
 """
 
 import re
 from pathlib import Path
 
+from neuroscribe.testing.concepts_subject import save
 from neuroscribe.testing.planted_concepts import (
     CONCEPTS,
     LABELS,
-    NOTHING,
     STRONG,
     WINDOW,
     Label,
     concept_texts,
     label_of,
-    save,
 )
 from neuroscribe.testing.planted_study import MODEL
 
 _EXCERPT = re.compile(r"^Excerpt \d+:$", re.MULTILINE)
 _PAIR = re.compile(r"^(.*)\t(10|\d)$", re.MULTILINE)
 _BY_TEXT = {label.text: label for concept in CONCEPTS for label in concept.labels}
-_SILENT = Label(NOTHING, lambda _token, _before, _place: 0)
+_SILENT = Label("nothing at all", lambda _: 0)
 
 
 class ConceptScript:
@@ -32,7 +31,7 @@ class ConceptScript:
         """Return the label of the concept that fits the excerpts of the last neuron."""
         excerpts = _last_excerpts(prompt_text)
         if not excerpts:
-            return NOTHING
+            return _SILENT.text
         neuron = max(range(len(CONCEPTS)), key=lambda each: sum(_fits(each, pairs) for pairs in excerpts))
         return label_of(neuron, len(excerpts)).text
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from neuroscribe.testing.concepts_study import ConceptScript
+from neuroscribe.testing.concepts_subject import concept_subject, save
 from neuroscribe.testing.planted import planted_tokenizer
 from neuroscribe.testing.planted_concepts import (
     BIGRAM,
     CONCEPTS,
     LABELS,
     NAMED,
-    NOTHING,
     OF,
     ONE,
     OTHER_SENSE,
@@ -26,10 +26,8 @@ from neuroscribe.testing.planted_concepts import (
     WEAK,
     WHOLE_TOKENS,
     WINDOW,
-    concept_subject,
     concept_texts,
     label_of,
-    save,
     true_correlation,
 )
 
@@ -92,7 +90,7 @@ def test_a_label_is_right_or_wrong_over_the_whole_corpus_as_stated() -> None:
     assert found["bigram"] == pytest.approx([1, 0.33, 0.71, 0, -1], abs=0.04)
     assert found["position"] == pytest.approx([1, 0.48, 0.38, 0, -1], abs=0.01)
     assert found["two_senses"] == pytest.approx([1, 0.53, 0.45, 0.89, -1], abs=0.03)
-    assert found["rare_token"] == pytest.approx([1, 0.45, 0.71, 0, -1], abs=0.08)
+    assert found["rare_token"] == pytest.approx([1, 0.45, 0.71, 0, -1], abs=0.12)
 
 
 def test_the_rare_token_is_in_one_to_two_of_a_hundred_sequences() -> None:
@@ -143,4 +141,4 @@ def test_the_script_simulates_what_a_label_says() -> None:
     assert digits == [[0, 9, 0, 0], [0, 9, 9, 0], [0, 9, 0, 0], [9, 0, 0, 0], [9, 0, 9, 9]]
     assert script.digits(TWO_SENSES.labels[0].text, tokens) == [0, 0, 0, 5]
     assert script.digits("no such label", tokens) == [0] * 4
-    assert script.reply("Say yes.") == NOTHING
+    assert script.reply("Say yes.") == "nothing at all"
