@@ -14,6 +14,7 @@ from neuroscribe.measures.controls import CONTROLS, discoveries
 from neuroscribe.measures.means import mean_interval
 from neuroscribe.report.excerpts import Excerpt, excerpts, firing
 from neuroscribe.report.stability import stability_table
+from neuroscribe.report.twins import SideBySide
 from neuroscribe.study.dues import CORPUS, RANGES, dues, scorer_name
 from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import EXPLANATION_STATUSES
@@ -116,6 +117,8 @@ class Summary:
     null_reasons: pl.DataFrame
     best: tuple[Judged, ...]
     worst: tuple[Judged, ...]
+    twins: SideBySide | None
+    """The study and its random-weights twin, where the store has both."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,7 @@ def summary(
     *,
     calls: Mapping[int, int] | None = None,
     seconds: Mapping[int, float] | None = None,
+    twins: SideBySide | None = None,
 ) -> Summary:
     """Return the summary of a study's tables; `calls` (of an LLM) and `seconds` are known per layer."""
     headline = Headline.of(study)
@@ -146,7 +150,7 @@ def summary(
     best, worst = best_and_worst(main, results)
     return Summary(
         study=study.name,
-        subject=study.subject.model,
+        subject=study.subject.title,
         headline=headline,
         neurons=results.statistics.height,
         captured_layers=results.statistics["layer"].n_unique(),
@@ -162,6 +166,7 @@ def summary(
         null_reasons=null_reasons(results.scores),
         best=best,
         worst=worst,
+        twins=twins,
     )
 
 

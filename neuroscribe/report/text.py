@@ -10,6 +10,7 @@ from neuroscribe.glossary import WORDS
 from neuroscribe.measures.controls import CONTROLS
 from neuroscribe.report.excerpts import Excerpt
 from neuroscribe.report.summary import Judged, Summary
+from neuroscribe.report.twins import MOST_BEYOND, SideBySide
 from neuroscribe.tables.records import EXPLANATION_STATUSES
 from neuroscribe.text.escaping import escaped
 
@@ -107,6 +108,7 @@ def report_text(summary: Summary, width: int, *, next_steps: Sequence[str] = ())
             *aligned(summary.scorers, _SCORERS, width, left=_LEFT),
         ],
         _stability(summary.stability, width),
+        _twins(summary.twins, width),
         [
             *_set_aside(summary.set_aside, width),
             *_statuses(summary.statuses, width),
@@ -156,6 +158,12 @@ def _interval(row: Mapping[str, Any]) -> str:
     return f"[{row['ci_low']:.2f}, {row['ci_high']:.2f}]"
 
 
+def _difference(row: Mapping[str, Any]) -> str:
+    if row["difference"] is None:
+        return NOTHING
+    return f"{row['difference']:+.2f}" + ("" if row["error"] is None else f" ± {row['error']:.2f}")
+
+
 def _number(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.2f}"
 
@@ -184,8 +192,39 @@ _STABILITY: Mapping[str, Format] = {
     **{name: counted(name) for name in ("neurons", "texts")},
     **{name: shown(name, "{:.2f}") for name in ("similarity", "score", "change")},
 }
+_TWINS: Mapping[str, Format] = {
+    "scorer of explainer": _SCORERS["scorer of explainer"],
+    "weights": worded("weights"),
+    "scored": counted("n"),
+    **{name: shown(name, "{:.2f}") for name in ("score", "control")},
+    "score - control": _difference,
+}
 _SET_ASIDE = {"dead": "dead", "near_dead": "near-dead", "silent": "silent on the side to be explained"}
 _LEFT = {"scorer of explainer", "regime"}
+
+
+def _twins(twins: SideBySide | None, width: int) -> list[str]:
+    """Set a study and its twin side by side, and warn where the twin's explanations seem to explain."""
+    if twins is None:
+        return []
+    named = ", ".join(map(str, twins.layers))
+    beyond = [
+        f"{_SCORERS['scorer of explainer'](row)} ({_difference(row)})"
+        for row in twins.beyond.iter_rows(named=True)
+    ]
+    told = (
+        f"WARNING: with random weights the control is beaten by more than {MOST_BEYOND} by"
+        f" {', '.join(beyond)}: as much of such a score says nothing about what the subject has learned."
+        if beyond
+        else f"With random weights no mean is above its control by more than {MOST_BEYOND}."
+    )
+    return [
+        *_wrapped(
+            f"Trained ({twins.trained}) and random weights ({twins.randomised}): layers {named}", width
+        ),
+        *aligned(twins.table, _TWINS, width, left=(*_LEFT, "weights")),
+        *_wrapped(f"{told} After ±: the standard error over explanations.", width),
+    ]
 
 
 def _silent(layers: Sequence[int], width: int) -> list[str]:

@@ -248,7 +248,7 @@ def provenance(study: Study, stage: str) -> dict[str, Any]:
         "identity": stage_identity(study, stage),
         "code_version": f"{__version__}+{stage}.{declared.version}",
         "subject": study.subject.model,
-        "subject_revision": study.subject.revision or study.subject.artefact or "unpinned",
+        "subject_revision": study.subject.copy_of_weights,
         "dtype": study.subject.dtype,
         "corpus": study.corpus.artefact or study.corpus.files,
         "corpus_seed": study.corpus.seed,
