@@ -140,7 +140,9 @@ def test_sample_and_random_exemplars_do_not_capture_anew():
     own = study()
     capture, sample = own.capture, own.sample
     changed = {
-        "random_exemplars": own.model_copy(update={"capture": capture.model_copy(update={"random_exemplars": 12})}),
+        "random_exemplars": own.model_copy(
+            update={"capture": capture.model_copy(update={"random_exemplars": 12})}
+        ),
         "sample": own.model_copy(update={"sample": sample.model_copy(update={"neurons_per_layer": 3})}),
         "sequences": own.model_copy(update={"sample": sample.model_copy(update={"sequences": 50})}),
         "lookup_gib": own.model_copy(update={"capture": capture.model_copy(update={"lookup_gib": 9.0})}),
