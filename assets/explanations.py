@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from assets.stage import layer_evidence, provider_kind, stage, table_metadata
-from neuroscribe.ports.sources import LLMSource
+from neuroscribe.ports.sources import EncoderSource, LLMSource
 from neuroscribe.ports.stores import CallStore, Progress
 from neuroscribe.study.spec import Study
 
@@ -27,6 +27,7 @@ def explanations(study: Study) -> dg.AssetsDefinition:
     def asset(
         context: dg.AssetExecutionContext,
         llm: dg.ResourceParam[LLMSource],
+        encoders: dg.ResourceParam[EncoderSource],
         calls: dg.ResourceParam[CallStore],
         progress: dg.ResourceParam[Progress],
         **inputs: Any,
@@ -35,7 +36,9 @@ def explanations(study: Study) -> dg.AssetsDefinition:
         from neuroscribe.report.tallies import explanation_tally
 
         evidence = layer_evidence(study, context, inputs)
-        frame = asyncio.run(explained_layer(evidence, llm=llm, calls=calls, progress=progress))
+        frame = asyncio.run(
+            explained_layer(evidence, llm=llm, encoders=encoders, calls=calls, progress=progress)
+        )
         return dg.MaterializeResult(
             value=frame,
             metadata={

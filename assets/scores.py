@@ -40,7 +40,7 @@ def scores(study: Study) -> dg.AssetsDefinition:
             value=frame,
             metadata={
                 **score_tally(study, frame),
-                "by_scorer": table_metadata(scorer_table(frame)),
+                "by_scorer": table_metadata(scorer_table(study, frame)),
                 "tokens_per_scored_neuron": table_metadata(tokens_per_scored_neuron(evidence, frame)),
                 "distribution": dg.MetadataValue.md(picture),
             },

@@ -175,13 +175,11 @@ class Run:
 
     def _captured(self, tokens: Int[Tensor, "sequence token"]) -> dict[int, LayerState]:
         layers = list(self._projections)
-        plan = study_plan(len(tokens), self.polarities, layers, everything=self.everything)
+        plan = study_plan(len(tokens), self.polarities, everything=self.everything)
         return capture(self.subject, tokens, plan=plan, layers=layers, progress=SilentProgress())
 
 
-def study_plan(
-    sequences: int, polarities: tuple[int, ...], layers: list[int], *, everything: bool = True
-) -> CapturePlan:
+def study_plan(sequences: int, polarities: tuple[int, ...], *, everything: bool = True) -> CapturePlan:
     """Return what the default study keeps, of a corpus of any size.
 
     Not `everything` leaves out the histogram of all tokens.

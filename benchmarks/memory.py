@@ -75,7 +75,7 @@ def _capture(sequences: int) -> dict[str, float]:
     for batch in tokens[:SETTLED].split(BATCH):
         forward(model, batch)
     before = resident("VmHWM")
-    plan = study_plan(sequences, (1,), layers)
+    plan = study_plan(sequences, (1,))
     states = capture(subject, tokens, plan=plan, layers=layers, progress=SilentProgress())
     return {
         "state": sum(_bytes(state) for state in states.values()),
@@ -86,7 +86,7 @@ def _capture(sequences: int) -> dict[str, float]:
 
 def _load_kernel() -> None:
     """Load the compiled kernel, whose code and compiler take memory once, whatever is captured."""
-    plan = study_plan(100, (1,), [0])
+    plan = study_plan(100, (1,))
     state = empty_state(plan, neurons=8, tokens=LENGTH)
     kernel.take(state, torch.zeros(2, LENGTH, 8), range(2), plan)
 

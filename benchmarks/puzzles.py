@@ -65,11 +65,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def puzzle_study(study: Study) -> Study:
-    """Return the study without what puzzles have no data for: weights of a subject, and several splits."""
-    explainers = {name: spec for name, spec in study.explainers.items() if not isinstance(spec, LogitLens)}
+    """Return the study without what puzzles have no data for: weights of a subject, and several splits.
+
+    Their texts are few, so that a token counts that occurs once.
+    """
+    explainers = {
+        name: spec.model_copy(update={"occurrences": 1} if spec.reads_table else {})
+        for name, spec in study.explainers.items()
+        if not isinstance(spec, LogitLens)
+    }
     if not explainers:
         raise StudyError(f"study {study.name}: puzzles have no output weights for its explainers to show")
-    return study.model_copy(update={"explainers": explainers, "scorers": {}, "scoring": ScoringSpec()})
+    scoring = ScoringSpec(stability_neurons=0)
+    return study.model_copy(update={"explainers": explainers, "scorers": {}, "scoring": scoring})
 
 
 async def tried(name: str, layer: PuzzleLayer, study: Study, resources: dict[str, Any]) -> list[Figure]:

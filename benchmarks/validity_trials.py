@@ -10,9 +10,9 @@ from benchmarks.labels import LABELS, Label, Tokens, simulated
 from benchmarks.whole_corpus import TOP_K, TrueNeuron
 from neuroscribe.capture.neuron_records import TOP_SPLITS
 from neuroscribe.evidence.drawn import STRATA, drawn
+from neuroscribe.measures.agreement import correlations
 from neuroscribe.measures.draws import Draws
 from neuroscribe.measures.estimate import Estimate
-from neuroscribe.measures.agreement import correlations
 
 PER_KIND = 5
 """Top sequences, and random ones, of the paper's score."""

@@ -48,7 +48,9 @@ def _score(truth: Float[np.ndarray, "sequence token"], listed: Bool[np.ndarray, 
     return agreement(truth, listed.astype(np.float64)) if listed.any() and not listed.all() else 0.0
 
 
-def _listed(neuron: TrueNeuron, text: Text, learned: Bool[np.ndarray, " sequence"]) -> Bool[np.ndarray, "sequence token"]:
+def _listed(
+    neuron: TrueNeuron, text: Text, learned: Bool[np.ndarray, " sequence"]
+) -> Bool[np.ndarray, "sequence token"]:
     """Return where the tokens stand whose shrunken means are largest."""
     tokens, values = text.tokens[learned], neuron.values[learned]
     count = np.bincount(tokens.ravel())

@@ -1,9 +1,10 @@
 """The nightly schedules: what is missing of a study is filled in, and nothing is done twice."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 
 import dagster as dg
 
+from assets.stage import key
 from dagster_project.freshness import Freshness
 from dagster_project.jobs import AssetJob
 from neuroscribe.ports.sources import TableReader
@@ -25,9 +26,13 @@ def nightly(study: Study, jobs: Mapping[str, AssetJob]) -> list[dg.ScheduleDefin
     def capture(
         context: dg.ScheduleEvaluationContext, tables: dg.ResourceParam[TableReader]
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        done = Freshness(study, context.instance, tables).captured()
+        freshness = Freshness(study, context.instance, tables)
+        done = freshness.captured()
         missing = [layer for layer in range(study.subject.layers) if layer not in done]
-        if not missing:
+        if not missing and (stale := freshness.stale_texts()):
+            only = [key(study, stage) for stage in stale]
+            yield dg.RunRequest(run_key=_run_key(context, ", ".join(stale)), asset_selection=only)
+        elif not missing:
             yield dg.SkipReason(f"all {study.subject.layers} layers of {study.name} are captured")
         for first, last in spans(missing):
             yield dg.RunRequest(run_key=_run_key(context, f"{first}-{last}"), tags=span_tags(first, last))
@@ -36,17 +41,18 @@ def nightly(study: Study, jobs: Mapping[str, AssetJob]) -> list[dg.ScheduleDefin
         job=jobs["sample"],
         name=f"{study.name}_sample_nightly",
         cron_schedule="30 1 * * *",
-        description="Keeps the sampled neurons' activations of captured layers, each contiguous span in a run.",
+        description="Keeps the sampled neurons' activations of captured layers, each span in one run.",
     )
     def sample(
         context: dg.ScheduleEvaluationContext, tables: dg.ResourceParam[TableReader]
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
         freshness = Freshness(study, context.instance, tables)
-        wanted = freshness.captured() - freshness.sampled()
+        captured = freshness.captured()
+        wanted = captured - freshness.sampled()
         missing = [layer for layer in study.sampled_layers if layer in wanted]
         if not missing:
             yield dg.SkipReason(f"no captured layer of {study.name}'s sample lacks its activations")
-        for first, last in spans(missing):
+        for first, last in spans(missing, across=captured):
             yield dg.RunRequest(run_key=_run_key(context, f"{first}-{last}"), tags=span_tags(first, last))
 
     @dg.schedule(
@@ -69,11 +75,11 @@ def nightly(study: Study, jobs: Mapping[str, AssetJob]) -> list[dg.ScheduleDefin
     return [capture, sample, explain]
 
 
-def spans(layers: Sequence[int]) -> list[tuple[int, int]]:
-    """Return the contiguous spans of ascending layers, as (first, last)."""
+def spans(layers: Sequence[int], *, across: Container[int] = ()) -> list[tuple[int, int]]:
+    """Return the contiguous spans of ascending layers, as (first, last); they may lead `across` others."""
     found: list[tuple[int, int]] = []
     for layer in layers:
-        if found and found[-1][1] == layer - 1:
+        if found and all(between in across for between in range(found[-1][1] + 1, layer)):
             found[-1] = (found[-1][0], layer)
         else:
             found.append((layer, layer))

@@ -34,6 +34,15 @@ class Freshness:
         """Return the layers whose sampled activations and token lookup are up to date."""
         return self._fresh("sample")
 
+    def stale_texts(self) -> list[str]:
+        """Return the stages of the capture, not of single layers, whose tables are not up to date.
+
+        With every layer captured, it is what a study has asked for since: another encoder of its text.
+        """
+        lineage = Lineage(self.study.name, self.tables)
+        of_text = [stage for stage in self._stages() if stage.phase == "capture" and not stage.per_layer]
+        return [stage.name for stage in of_text if not lineage.is_current(self.study, stage.name, None)]
+
     def explained(self) -> set[int]:
         """Return the layers that are explained, simulated and scored, whose scores no check blocks.
 

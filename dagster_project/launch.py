@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.stage import PENDING
+from assets.stage import PENDING, key
 from dagster_project.alone import LAUNCHER
 from dagster_project.automation import span_tags, spans
 from dagster_project.environments import Environment
@@ -46,6 +46,8 @@ class Launcher:
         missing = [layer for layer in range(self._study.subject.layers) if layer not in done]
         for first, last in spans(missing):
             self._run("capture", tags=span_tags(first, last))
+        if not missing and (stale := self._freshness.stale_texts()):
+            self._run("capture", only=stale)
 
     def sample(self, layers: Sequence[int]) -> None:
         """Keep all activations of the sampled neurons of these layers, unless that is up to date.
@@ -82,13 +84,20 @@ class Launcher:
         self._run("publish")
 
     def _run(
-        self, name: str, *, tags: dict[str, str] | None = None, partition_key: str | None = None
+        self,
+        name: str,
+        *,
+        tags: dict[str, str] | None = None,
+        partition_key: str | None = None,
+        only: Sequence[str] | None = None,
     ) -> None:
+        """Run a job, or of its assets `only` those."""
         job = self._defs.resolve_job_def(f"{self._study.name}_{name}")
         result = job.execute_in_process(
             instance=self._instance,
             tags={**(tags or {}), LAUNCHER: self._study.name},
             partition_key=partition_key,
+            asset_selection=None if only is None else [key(self._study, stage) for stage in only],
             raise_on_error=False,
             run_config=_QUIET,
         )

@@ -7,10 +7,14 @@ import polars as pl
 
 from dagster_project.command import width
 from dagster_project.environments import Environment
+from neuroscribe.kinds import read_studies
 from neuroscribe.report.summary import Results, summary
 from neuroscribe.report.tallies import llm_calls
 from neuroscribe.report.text import report_text
+from neuroscribe.report.twins import SideBySide, side_by_side
+from neuroscribe.study.lineage import Lineage
 from neuroscribe.study.spec import Study
+from neuroscribe.study.twins import twins
 from resources.store.tables import Tables
 
 _FACTS = ("layer", "neuron", "min", "max", "dead", "near_dead")
@@ -41,10 +45,31 @@ def outcome(
     )
     calls = {layer: _calls(study, tables, layer) for layer in layers}
     return report_text(
-        summary(study, results, calls=calls, seconds=seconds),
+        summary(
+            study, results, calls=calls, seconds=seconds, twins=_twins(study, environment, tables, layers)
+        ),
         width(),
         next_steps=_next_steps(study, environment),
     )
+
+
+def _twins(
+    study: Study, environment: Environment, tables: Tables, layers: Sequence[int]
+) -> SideBySide | None:
+    """Return the study beside its twin among the study files, on the layers whose scores are up to date."""
+    pair = twins(study, read_studies(environment.studies).values())
+    if pair is None:
+        return None
+    lineages = [(each, Lineage(each.name, tables)) for each in pair]
+    both = [
+        layer
+        for layer in layers
+        if all(lineage.is_current(each, "scores", layer) for each, lineage in lineages)
+    ]
+    if not both:
+        return None
+    scores = [pl.concat(tables.read(each.name, "scores", layer) for layer in both) for each in pair]
+    return side_by_side(pair, both, *scores)
 
 
 def _calls(study: Study, tables: Tables, layer: int) -> int:

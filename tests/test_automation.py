@@ -23,9 +23,9 @@ from neuroscribe.testing.rows import explanation_row, row, sequence_table
 from resources.store.tables import Tables
 
 STUDY = read_study(ROOT / "studies" / "embedded.toml")
-CAPTURED, EXPLAINED = (
+CAPTURED, SAMPLED, EXPLAINED = (
     tuple(name for name in stages_of(STUDY) if STAGES[name].per_layer and STAGES[name].phase == phase)
-    for phase in ("capture", "explain")
+    for phase in ("capture", "sample", "explain")
 )
 
 
@@ -42,6 +42,7 @@ class Bench:
         """Write the tables of some stages and layers as a study would, and tell Dagster."""
         if not self.tables.exists(STUDY.name, "corpus/sequences"):
             self.written("corpus", None)
+            self.written("encoded_corpus", None)
         for stage in stages:
             for layer in layers:
                 self.written(stage, layer, by=by)
@@ -104,11 +105,7 @@ def test_the_nightly_capture_asks_for_each_missing_span_once(bench: Bench) -> No
 
     requests = bench.tick("embedded_capture_nightly").run_requests
 
-    ends = [
-        (r.tags["dagster/asset_partition_range_start"], r.tags["dagster/asset_partition_range_end"])
-        for r in requests or []
-    ]
-    assert ends == [("layer_02", "layer_06"), ("layer_08", "layer_29")]
+    assert spans_asked(requests) == [("layer_02", "layer_06"), ("layer_08", "layer_29")]
 
 
 def test_a_layer_that_lacks_one_captured_asset_is_captured_again(bench: Bench) -> None:
@@ -132,8 +129,35 @@ def test_files_that_dagster_does_not_know_are_made_again(bench: Bench) -> None:
         assert Freshness(STUDY, other, bench.tables).captured() == set()
 
 
+def spans_asked(requests: list[dg.RunRequest] | None) -> list[tuple[str, str]]:
+    """The first and the last layer of each run that a schedule asks for."""
+    return [
+        (r.tags["dagster/asset_partition_range_start"], r.tags["dagster/asset_partition_range_end"])
+        for r in requests or []
+    ]
+
+
+def test_the_nightly_sample_takes_one_run_for_layers_with_captured_ones_between(bench: Bench) -> None:
+    bench.done(CAPTURED, list(range(25)))
+    bench.done(SAMPLED, [0])
+
+    requests = bench.tick("embedded_sample_nightly").run_requests
+
+    # Layers 10 and 20 of the sample lack it, and 29 is not captured.
+    assert spans_asked(requests) == [("layer_10", "layer_20")]
+
+
+def test_the_nightly_sample_leaves_layers_out_that_are_not_captured(bench: Bench) -> None:
+    bench.done(CAPTURED, [0, 10, 11, 20])
+
+    requests = bench.tick("embedded_sample_nightly").run_requests
+
+    assert spans_asked(requests) == [(f"layer_{n}", f"layer_{n}") for n in ("00", "10", "20")]
+
+
 def test_the_nightly_explanation_takes_captured_layers_of_the_sample_that_lack_scores(bench: Bench) -> None:
-    bench.done(CAPTURED, [0, 10, 20, 21])
+    bench.done(CAPTURED, [0, 10, 20, 21, 29])
+    bench.done(SAMPLED, [0, 10, 20, 21])
     bench.done(EXPLAINED, [10])
 
     requests = bench.tick("embedded_explain_nightly").run_requests
@@ -202,6 +226,16 @@ def test_a_night_with_nothing_missing_says_so(bench: Bench) -> None:
 
     assert not data.run_requests
     assert data.skip_message == "all 30 layers of embedded are captured"
+
+
+def test_a_night_that_lacks_only_the_text_by_an_encoder_asks_for_that_alone(bench: Bench) -> None:
+    bench.done(CAPTURED, list(range(STUDY.subject.layers)))
+    (Path(bench.environment.store) / "embedded/encoded_corpus.parquet").unlink()
+
+    assert bench.freshness.stale_texts() == ["encoded_corpus"]
+    (request,) = bench.tick("embedded_capture_nightly").run_requests
+
+    assert request.asset_selection == [key(STUDY, "encoded_corpus")]
 
 
 def test_spans_are_contiguous() -> None:

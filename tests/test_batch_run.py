@@ -35,6 +35,7 @@ def test_a_layer_that_waits_for_its_job_holds_up_no_other_and_each_is_submitted_
         )
         launcher = Launcher(study, build_defs([study], environment=environment), instance, environment)
         launcher.capture()
+        launcher.sample(range(LAYERS))
         with pytest.raises(BatchPendingError, match=r"batch_0 [^\n]*\n[^\n]*batch_1 "):
             launcher.explain_all(range(LAYERS))
         assert len(jobs.jobs) == LAYERS

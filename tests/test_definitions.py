@@ -117,7 +117,8 @@ def test_a_backfill_of_the_capture_is_one_run_and_of_the_explanations_a_run_per_
 ) -> None:
     graph = defs.resolve_asset_graph()
 
-    for name in ("corpus", "activations", "neuron_records", "token_lookup", "connections"):
+    together = ("activations", "neuron_records", "connections", "sampled_activations", "token_lookup")
+    for name in ("corpus", *together):
         assert graph.get(key(STUDIES["embedded"], name)).backfill_policy == dg.BackfillPolicy.single_run()
     for name in ("explanations", "simulations", "scores"):
         assert graph.get(key(STUDIES["embedded"], name)).backfill_policy != dg.BackfillPolicy.single_run()
@@ -126,7 +127,7 @@ def test_a_backfill_of_the_capture_is_one_run_and_of_the_explanations_a_run_per_
 def test_a_run_can_be_told_nothing_but_how_much_dagster_logs(defs: dg.Definitions) -> None:
     """Whoever reaches the web page may launch runs, and reaches no address, key or variable by it."""
     jobs = defs.get_repository_def().get_all_jobs()
-    assert len(jobs) > 3 * len(STUDIES)
+    assert len(jobs) > 4 * len(STUDIES)
     told = {name for job in jobs for name in _settings(job.run_config_schema.config_type)}
     assert told == {
         "execution.config.marker_to_close",

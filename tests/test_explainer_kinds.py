@@ -43,6 +43,7 @@ from neuroscribe.text.corpus import tokenised
 from neuroscribe.text.documents import Document
 from neuroscribe.text.token_bytes import tokenizer_facts
 from resources.llm.server import OpenAIServer
+from tests.neuroscribe.simulate.answering import NoEncoders
 
 pytestmark = pytest.mark.slow
 LAYER = 1
@@ -60,6 +61,7 @@ STUDY = KnownStudy.model_validate(
             **{f"{kind}_long": {"kind": kind, "answer": "schema"} for kind in KINDS},
         },
         "simulators": {"embedding": {"explainers": list(KINDS)}},
+        "scoring": {"stability_neurons": 0},
     }
 )
 
@@ -109,7 +111,9 @@ def explained(tables: Tables, style: Any = "chat") -> tuple[pl.DataFrame, Script
     with ScriptedServer(PlantedScript()) as server:
         llm = Opened(OpenAIServer("scripted", base_url=server.base_url, prompt_style=style))
         evidence = LayerEvidence(STUDY, LAYER, tables)
-        work = explained_layer(evidence, llm=llm, calls=MemoryCalls(), progress=SilentProgress())
+        work = explained_layer(
+            evidence, llm=llm, encoders=NoEncoders(), calls=MemoryCalls(), progress=SilentProgress()
+        )
         return asyncio.run(work), server
 
 

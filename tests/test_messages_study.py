@@ -61,6 +61,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
         study, environment = _study(folder, server, ANSWERS), _environment(folder)
         launcher = Launcher(study, build_defs([study], environment=environment), instance, environment)
         launcher.capture()
+        launcher.sample([LAYER])
         launcher.explain(LAYER)
         yield Finished(study, environment, server, len(server.calls))
 

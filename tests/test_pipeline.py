@@ -50,6 +50,7 @@ class Pipeline:
         defs = build_defs([self.study], environment=self.environment)
         launcher = Launcher(self.study, defs, self.instance, self.environment)
         launcher.capture()
+        launcher.sample(range(LAYERS))
         for layer in self.study.sampled_layers:
             launcher.explain(layer)
         launcher.publish()

@@ -46,6 +46,7 @@ from neuroscribe.text.corpus import tokenised
 from neuroscribe.text.documents import Document
 from neuroscribe.text.token_bytes import tokenizer_facts
 from resources.llm.server import OpenAIServer
+from tests.neuroscribe.simulate.answering import NoEncoders
 
 pytestmark = pytest.mark.slow
 LAYER, SAMPLED = 1, 5
@@ -168,7 +169,9 @@ def simulators(llm: OpenAIServer, calls: MemoryCalls) -> dict[str, Simulator]:
 
 def explained(own: Study, tables: Tables, llm: OpenAIServer, calls: MemoryCalls) -> pl.DataFrame:
     shown = LayerEvidence(own, LAYER, tables)
-    return asyncio.run(explained_layer(shown, llm=Opened(llm), calls=calls, progress=SilentProgress()))
+    return asyncio.run(
+        explained_layer(shown, llm=Opened(llm), encoders=NoEncoders(), calls=calls, progress=SilentProgress())
+    )
 
 
 def simulated(kind: str, tables: Tables, llm: OpenAIServer, calls: MemoryCalls) -> None:

@@ -51,6 +51,7 @@ def results(folder: Path, refuses: Collection[str]) -> tuple[dict[str, pl.DataFr
             study, where = read_study(written(folder, server)), environment(folder)
             launcher = Launcher(study, build_defs([study], environment=where), instance, where)
             launcher.capture()
+            launcher.sample([LAYER])
             launcher.explain(LAYER)
         tables = ("explanations", "simulations", "judgements", "scores")
         return {table: Tables(where.store).read(study.name, table) for table in tables}, server

@@ -73,6 +73,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
         own = Judged(read_study(path), Tables(environment.store), instance, server, environment)
         launcher = own.launcher()
         launcher.capture()
+        launcher.sample([1])
         launcher.explain(1)
         launcher.publish()
         yield own

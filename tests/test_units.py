@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import polars as pl
 import pytest
 import torch
@@ -75,6 +76,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         defs = build_defs([study], environment=environment, resource_overrides={"subject": subject})
         launcher = Launcher(study, defs, instance, environment)
         launcher.capture()
+        launcher.sample([LAYER])
         launcher.explain(LAYER)
         launcher.publish()
         tables = Tables(environment.store)

@@ -122,7 +122,7 @@ class _Plan:
         self._planned: set[Place] = set()
         study = evidence.study
         wanted = sorted({name for spec in study.ablating.values() for name in spec.simulators})
-        usable = evidence.tables["explanations"].filter(pl.col("status") == "ok")
+        usable = evidence.tables["explanations"].filter(pl.col("status") == "ok", pl.col("draw") == 0)
         for explanation in usable.sort("neuron", "polarity", "sample_index").iter_rows(named=True):
             for simulator in wanted:
                 if explanation["explainer"] in study.simulators[simulator].explainers:
@@ -164,6 +164,5 @@ def mean_activation(evidence: LayerEvidence, neuron: Neuron) -> float:
     """
     if len(evidence.study.polarities) > 1:
         return float(evidence.truth(neuron).values.mean())
-    return evidence.tables["activations/statistics"].row(
-        by_predicate=pl.col("neuron") == neuron[0], named=True
-    )["mean"]
+    statistics = evidence.tables["activations/statistics"]
+    return statistics.row(by_predicate=pl.col("neuron") == neuron[0], named=True)["mean"]

@@ -193,9 +193,10 @@ def located(
             f"layer {layer}, sequences {ids[0]} to {ids[-1]}: an activation was not finite, but all"
             " were when these sequences were run again; run the subject on another device or in another dtype"
         )
-    sequence, position, neuron = (int(value) for value in bad[0])
+    sequence, position, place = (int(value) for value in bad[0])
+    neuron = neurons[place] if neurons else place
     return (
-        f"layer {layer}, neuron {neurons[neuron] if neurons else neuron}, sequence {ids[sequence]}, position {position}: the activation is"
-        f" {activations[sequence, position, neuron].item()}; run the subject in another dtype (study key"
+        f"layer {layer}, neuron {neuron}, sequence {ids[sequence]}, position {position}: the activation is"
+        f" {activations[sequence, position, place].item()}; run the subject in another dtype (study key"
         " subject.dtype) or leave the text out"
     )

@@ -74,9 +74,18 @@ def scored_exemplars(
     )
 
 
-def training_exemplars(rows: pl.DataFrame, count: int) -> pl.DataFrame:
-    """Return a neuron's first `count` top exemplars of the training split, largest peak first."""
-    return rows.filter((pl.col("kind") == "top") & (pl.col("split") == "train")).sort("rank")[:count]
+DRAWS = 3
+"""Draws of exemplars from which a neuron can be explained; no two share a sequence."""
+
+
+def training_exemplars(rows: pl.DataFrame, count: int, draw: int = 0) -> pl.DataFrame:
+    """Return the first `count` top exemplars that an explainer is shown of a neuron, largest peak first.
+
+    Draw 0 is the training split; draws 1 and 2 take turns in `valid`, which has twice as many.
+    """
+    split = "valid" if draw else "train"
+    top = rows.filter((pl.col("kind") == "top") & (pl.col("split") == split)).sort("rank")
+    return (top.gather_every(DRAWS - 1, offset=draw - 1) if draw else top)[:count]
 
 
 def all_time_maximum(rows: pl.DataFrame) -> float:

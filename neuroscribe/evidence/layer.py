@@ -20,7 +20,7 @@ from neuroscribe.evidence.exemplars import (
 )
 from neuroscribe.evidence.lookup import left_out_lookup
 from neuroscribe.evidence.population import Population, in_half
-from neuroscribe.evidence.sample import sampled_neurons, set_aside
+from neuroscribe.evidence.sample import redrawn_neurons, sampled_neurons, set_aside
 from neuroscribe.evidence.simulations import Simulations
 from neuroscribe.measures.draws import Draws
 from neuroscribe.study.scoring import FIRING_SHARE
@@ -68,6 +68,11 @@ class LayerEvidence:
         if self._neurons is not None:
             return tuple(self._neurons)
         return sampled_neurons(self.study, self.layer, self.tables["activations/statistics"])
+
+    @cached_property
+    def redrawn_neurons(self) -> tuple[Neuron, ...]:
+        """Those of them that are explained from further draws of exemplars."""
+        return redrawn_neurons(self.study, self.layer, self.neurons)
 
     @cached_property
     def set_aside(self) -> pl.DataFrame:
@@ -134,11 +139,11 @@ class LayerEvidence:
         return self.ceiling(neuron)[np.searchsorted(kept, wanted)]
 
     def explanations(self, explainer: str) -> list[dict[str, Any]]:
-        """Return an explainer's rows of EXPLANATIONS from its first exemplars, by neuron, polarity and candidate."""
+        """Return an explainer's rows of EXPLANATIONS from draw 0 alone, by neuron, polarity and candidate."""
         return [row for row in self._every.get(explainer, []) if not row["draw"]]
 
     def redrawn(self, explainer: str) -> list[dict[str, Any]]:
-        """Return an explainer's explanations from other exemplars, that have a text: they show how stable it is."""
+        """Return an explainer's rows with a text from further draws of exemplars, by neuron and draw."""
         return [row for row in self._every.get(explainer, []) if row["draw"] and row["status"] == "ok"]
 
     def usable(self, explainer: str) -> list[dict[str, Any]]:
@@ -310,7 +315,9 @@ class LayerEvidence:
     @cached_property
     def _every(self) -> dict[str, list[dict[str, Any]]]:
         rows: dict[str, list[dict[str, Any]]] = {}
-        ordered = self.tables["explanations"].sort("neuron", "polarity", "sample_index", maintain_order=True)
+        ordered = self.tables["explanations"].sort(
+            "neuron", "polarity", "sample_index", "draw", maintain_order=True
+        )
         for row in ordered.iter_rows(named=True):
             rows.setdefault(row["explainer"], []).append(row)
         return rows

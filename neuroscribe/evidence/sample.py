@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.study.spec import Study
 
 SET_ASIDE_REASONS = ("dead", "near_dead", "silent")
@@ -44,6 +45,13 @@ def sampled_neurons(study: Study, layer: int, statistics: pl.DataFrame) -> tuple
     """
     sides, _ = _sample(study, layer, statistics)
     return tuple((neuron, polarity) for neuron in sorted(sides) for polarity in sides[neuron])
+
+
+def redrawn_neurons(study: Study, layer: int, neurons: Sequence[Neuron]) -> tuple[Neuron, ...]:
+    """Return those of a layer's sample that are explained from other exemplars, too: a seeded draw."""
+    count = min(study.scoring.stability_neurons, len(neurons))
+    draw = random.Random(f"stability {study.sample.seed} {layer}")  # noqa: S311 - a seeded draw
+    return tuple(sorted(draw.sample(list(neurons), count)))
 
 
 def set_aside(study: Study, layer: int, statistics: pl.DataFrame) -> pl.DataFrame:

@@ -21,10 +21,12 @@ class ShownExcerpts:
     excerpts: tuple[tuple[Pair, ...], ...]
 
 
-def shown_excerpts(evidence: LayerEvidence, neuron: Neuron, count: int, length: int) -> ShownExcerpts:
-    """Return the text around the peaks of training exemplars: `length` tokens each, activations 0..10."""
+def shown_excerpts(
+    evidence: LayerEvidence, neuron: Neuron, count: int, length: int, draw: int = 0
+) -> ShownExcerpts:
+    """Return the text around the peaks of a draw of exemplars: `length` tokens each, activations 0..10."""
     records = evidence.records(neuron)
-    shown = training_exemplars(records, count)
+    shown = training_exemplars(records, count, draw)
     maximum = all_time_maximum(records)
     excerpts = [
         tuple(

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
-from neuroscribe.evidence.exemplars import Neuron
+from neuroscribe.evidence.exemplars import DRAWS, Neuron
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.explain.evidence import ShownExcerpts, shown_excerpts
 from neuroscribe.explain.pairs import Excerpts
@@ -128,16 +128,21 @@ class Showing(Asking):
         """As many as the study asks for."""
         return self.excerpts
 
-    def shown(self, evidence: LayerEvidence, neuron: Neuron) -> Shown:
-        """Return its excerpts, unless the neuron fires in none of them."""
-        shown = self.shown_excerpts(evidence, neuron)
+    @property
+    def draws(self) -> int:
+        """One, where `valid` serves to choose among candidates; else its exemplars give two more."""
+        return DRAWS if self.candidates == 1 else 1
+
+    def shown(self, evidence: LayerEvidence, neuron: Neuron, draw: int = 0) -> Shown:
+        """Return its excerpts from a draw of exemplars, unless the neuron fires in none of them."""
+        shown = self.shown_excerpts(evidence, neuron, draw)
         if not any(value for pairs in shown.excerpts for _, value in pairs):
             return Shown(shown.sequence_ids, (), SILENT)
         return Shown(shown.sequence_ids, self.messages(evidence, neuron, shown.excerpts))
 
-    def shown_excerpts(self, evidence: LayerEvidence, neuron: Neuron) -> ShownExcerpts:
+    def shown_excerpts(self, evidence: LayerEvidence, neuron: Neuron, draw: int) -> ShownExcerpts:
         """Return the excerpts as pairs, the strongest first."""
-        return shown_excerpts(evidence, neuron, self.excerpts, self.excerpt_tokens)
+        return shown_excerpts(evidence, neuron, self.excerpts, self.excerpt_tokens, draw)
 
     @abstractmethod
     def messages(self, evidence: LayerEvidence, neuron: Neuron, excerpts: Excerpts) -> tuple[Message, ...]:

@@ -19,9 +19,9 @@ class NextToken(Showing):
 
     kind: Literal["next_token"] = "next_token"
 
-    def shown_excerpts(self, evidence: LayerEvidence, neuron: Neuron) -> ShownExcerpts:
+    def shown_excerpts(self, evidence: LayerEvidence, neuron: Neuron, draw: int) -> ShownExcerpts:
         """Return each token but the first with the activation before it."""
-        shown = super().shown_excerpts(evidence, neuron)
+        shown = super().shown_excerpts(evidence, neuron, draw)
         return ShownExcerpts(shown.sequence_ids, tuple(tuple(following(pairs)) for pairs in shown.excerpts))
 
     def messages(self, evidence: LayerEvidence, neuron: Neuron, excerpts: Excerpts) -> tuple[Message, ...]:

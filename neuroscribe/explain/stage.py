@@ -4,7 +4,7 @@ Every answer is stored by the content of its question before anything else happe
 unreadable answer or a failed call is a row with its status, never text posing as an explanation.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,14 +13,15 @@ import polars as pl
 from neuroscribe.errors import LLMError
 from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
-from neuroscribe.explain.explainer import NO_TOKEN, Asking, Listing, Shown
+from neuroscribe.explain.explainer import NO_TOKEN, Asking, Listing, Showing, Shown
 from neuroscribe.explain.parsing import ParsedAnswer, parsed_answer
+from neuroscribe.explain.stability import with_similarities
 from neuroscribe.fingerprint import fingerprint
 from neuroscribe.llm.calls import Once, Request, answer_form, turns, worked_through
 from neuroscribe.llm.capabilities import samples
 from neuroscribe.ports.models import LLM
 from neuroscribe.ports.replies import Reply, as_text
-from neuroscribe.ports.sources import LLMSource
+from neuroscribe.ports.sources import EncoderSource, LLMSource
 from neuroscribe.ports.stores import CallStore, Progress
 from neuroscribe.study.kinds import ExplainerSpec
 from neuroscribe.tables.records import EXPLANATIONS
@@ -40,6 +41,8 @@ class Question:
     spec: ExplainerSpec
     shown: Shown = field(default_factory=Shown)
     sample_index: int = 0
+    draw: int = 0
+    """Of exemplars; what is published is written from draw 0."""
 
     @property
     def prompt_sha256(self) -> str:
@@ -65,9 +68,9 @@ class Question:
 
 
 async def explained_layer(
-    evidence: LayerEvidence, *, llm: LLMSource, calls: CallStore, progress: Progress
+    evidence: LayerEvidence, *, llm: LLMSource, encoders: EncoderSource, calls: CallStore, progress: Progress
 ) -> pl.DataFrame:
-    """Return the EXPLANATIONS of a layer's sample; a model is opened only if an explainer asks one.
+    """Return the EXPLANATIONS of a layer's sample; a model or an encoder is opened only if it is needed.
 
     What can be known is checked before the first prompt: a wrong key, an absent server, and an explainer
     that needs weights whose meaning is not known for the subject's architecture (CapabilityError).
@@ -77,7 +80,8 @@ async def explained_layer(
     model = llm.open(study.llm, progress=progress) if study.explaining_needs else None
     if model is not None:
         await model.check(samples(study.explainers.values(), study.corpus.sequence_length))
-    return await explained(evidence, llm=model, calls=calls, progress=progress)
+    frame = await explained(evidence, llm=model, calls=calls, progress=progress)
+    return with_similarities(frame, study, encoders=encoders, progress=progress)
 
 
 def check(evidence: LayerEvidence) -> None:
@@ -114,7 +118,7 @@ async def explained(
 def questions(evidence: LayerEvidence, name: str) -> list[Question]:
     """Return what an explainer asks of a layer: the candidates of a neuron side by side, a mute one once.
 
-    None for an explainer that needs no LLM.
+    Then what it asks from further draws of exemplars. None for an explainer that needs no LLM.
     """
     spec = evidence.study.explainers[name]
     if not isinstance(spec, Asking):
@@ -124,7 +128,15 @@ def questions(evidence: LayerEvidence, name: str) -> list[Question]:
         shown = spec.shown(evidence, neuron)
         candidates = range(spec.candidates if shown.messages else 1)
         every += [Question(neuron, name, spec, shown, index) for index in candidates]
-    return every
+    return [*every, *_redrawn(evidence, name, spec)]
+
+
+def _redrawn(evidence: LayerEvidence, name: str, spec: Asking) -> Iterator[Question]:
+    """Yield what an explainer that shows exemplars asks of the neurons by which its stability is told."""
+    if isinstance(spec, Showing):
+        for neuron in evidence.redrawn_neurons:
+            for draw in range(1, spec.draws):
+                yield Question(neuron, name, spec, spec.shown(evidence, neuron, draw), draw=draw)
 
 
 async def _answered(
@@ -185,6 +197,8 @@ def _row(
     text = parsed.text if parsed else None
     prompt, index = question.prompt_sha256, question.sample_index
     identity = [layer, question.neuron, question.explainer, model, prompt, index, text]
+    if question.draw:
+        identity.append(question.draw)
     return {
         "explanation_id": fingerprint("explanation", *identity)[:32],
         "layer": layer,
@@ -197,6 +211,8 @@ def _row(
         "model": model,
         "prompt_sha256": prompt,
         "sample_index": index,
+        "draw": question.draw,
+        "similarity": None,
         "sequence_ids": list(question.shown.sequence_ids),
         **reply.usage.columns(),
         "raw_response": storable(reply.raw),

@@ -64,7 +64,7 @@ def dataset_card(
     units: UnitKind = MLP_NEURONS,
 ) -> str:
     """Return the README of a dataset: Markdown with YAML front matter; `units` says what a neuron is."""
-    model = _plain(study.subject.model)
+    model = _plain(study.subject.title)
     words = {**WORDS, "neuron": units.sentence}
     numbers = [(name, str(counts[name]), meaning) for name, meaning in COUNTS.items() if name in counts]
     licences = [(credit.part, credit.name, credit.licence) for credit in credits]
@@ -108,7 +108,6 @@ _READING = [
 def _making(study: Study) -> list[str]:
     """Return what a reader must know of the settings; the manifest has them all."""
     subject, corpus, capture = study.subject, study.corpus, study.capture
-    copy = subject.artefact or subject.revision or "unpinned"
     prefix = f"after the token {subject.prefix_token!r}" if subject.prefix_token else "with no token before"
     kinds = {"Explainers": study.explainers, "Simulators": study.simulators, "Scorers": study.scorers}
     named = {
@@ -116,7 +115,7 @@ def _making(study: Study) -> list[str]:
         for word, specs in kinds.items()
     }
     lines = [
-        f"Subject: {subject.model} ({copy}) in {subject.dtype}.",
+        f"Subject: {subject.model} ({subject.copy_of_weights}) in {subject.dtype}.",
         f"Text: {corpus.sequences:,} sequences of {corpus.sequence_length} tokens, seed {corpus.seed},"
         f" each read {prefix}.",
         f"Kept of every neuron: the {capture.top_k} sequences with the largest peaks per polarity"
@@ -152,7 +151,7 @@ def _front_matter(study: Study, tables: Sequence[Table], credits: Sequence[Credi
     lines = [
         "---",
         f"license: {known[0] if known else 'other'}",
-        f"pretty_name: {json.dumps(f'Neurons of {_plain(study.subject.model)}')}",
+        f"pretty_name: {json.dumps(f'Neurons of {_plain(study.subject.title)}')}",
         "tags: [interpretability, neurons]",
         "configs:",
     ]

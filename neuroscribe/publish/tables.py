@@ -91,7 +91,7 @@ def _counts(table: str, frame: pl.DataFrame) -> dict[str, int]:
         case "activations/statistics":
             return {"neurons": frame.height}
         case "explanations":
-            explained = frame.filter(pl.col("status") == "ok").select(sides).n_unique()
+            explained = frame.filter(pl.col("status") == "ok", pl.col("draw") == 0).select(sides).n_unique()
             return {"explanations": frame.height, "explained": explained}
         case "scores":
             valued = frame.filter(pl.col("value").is_not_null())

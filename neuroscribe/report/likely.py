@@ -63,7 +63,7 @@ def likely_explanations(evidence: LayerEvidence) -> pl.DataFrame:
             rows += [listed(evidence, neuron, name, spec) for neuron in evidence.neurons]
         for question in questions(evidence, name):
             if question.n_calls:
-                label = f"{name} {question.neuron} {question.sample_index}"
+                label = f"{name} {question.neuron} {question.sample_index} {question.draw}"
                 rows.append(
                     {
                         "explanation_id": label,
@@ -73,6 +73,7 @@ def likely_explanations(evidence: LayerEvidence) -> pl.DataFrame:
                         "status": "ok",
                         "explainer": name,
                         "sample_index": question.sample_index,
+                        "draw": question.draw,
                         "sequence_ids": list(question.shown.sequence_ids),
                     }
                 )
@@ -82,7 +83,8 @@ def likely_explanations(evidence: LayerEvidence) -> pl.DataFrame:
 _EXPLANATIONS = {
     name: EXPLANATIONS.schema[name]
     for name in (
-        "explanation_id", "neuron", "polarity", "text", "status", "explainer", "sample_index", "sequence_ids",
+        "explanation_id", "neuron", "polarity", "text", "status", "explainer", "sample_index", "draw",
+        "sequence_ids",
     )
 }  # fmt: skip
 

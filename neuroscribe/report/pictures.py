@@ -43,7 +43,8 @@ _WORD_JOINER = "\u2060"
 def score_histogram_png(scores: pl.DataFrame) -> bytes:
     """Return a chart of the test scores of chosen explanations, over the corpus where there are such.
 
-    One row per scorer and explainer (the first four), with mean value, ceiling and control as lines.
+    One row per scorer and explainer (the first four), with mean value, ceiling and control of those scored
+    as lines.
     """
     first = pl.col("regime").replace_strict(dict(zip(REGIMES, range(len(REGIMES)), strict=True)))
     shown = scores.filter((pl.col("split") == "test") & pl.col("chosen"))
@@ -147,12 +148,13 @@ def _line(shown: Excerpt) -> str:
 
 
 def _score_row(axes: "Axes", group: pl.DataFrame) -> None:
-    values = group["value"].drop_nulls().to_numpy()
+    scored = group.drop_nulls("value")
+    values = scored["value"].to_numpy()
     # What explains less than nothing has no least value; it stands in the first bin.
     axes.hist(values.clip(-1, 1), bins=_BINS.tolist(), color=_BAR, edgecolor="white", linewidth=0.3)
     axes.axvline(0, color=_FAINT, linewidth=0.6)
     for column, name, colour, style in _MARKS:
-        known = group[column].drop_nulls()
+        known = scored[column].drop_nulls()
         if len(known):
             mean = float(np.mean(known.to_numpy()))
             axes.axvline(

@@ -10,6 +10,7 @@ from functools import cached_property
 import polars as pl
 
 from neuroscribe.evidence.layer import LayerEvidence
+from neuroscribe.explain.stage import Question as ExplanationQuestion
 from neuroscribe.explain.stage import questions as explanation_questions
 from neuroscribe.judge.questions import questions as judgement_questions
 from neuroscribe.llm.calls import Question, Request
@@ -102,9 +103,10 @@ class LayerView:
         every = [question for question in _QUESTIONS[stage](evidence, name) if question.n_calls]
         if not self._is_captured:
             # All likely neurons are alike, so that a few of them tell how much all of them ask.
-            calls = sum(question.n_calls for question in every)
+            redrawn = sum(question.n_calls for question in every if _is_redrawn(question))
+            calls = sum(question.n_calls for question in every) - redrawn
             scaled = calls * len(self.sample.neurons) // max(1, len(self._shown.neurons))
-            return PlannedCalls(scaled, 0, _requests(every), known_from)
+            return PlannedCalls(scaled + redrawn, 0, _requests(every), known_from)
         distinct = {question.key(""): question for question in every}.values()
         identities = model.identities.get((stage, name), ())
         left = [question for question in distinct if not self._is_answered(question, identities)]
@@ -151,6 +153,11 @@ _QUESTIONS: Mapping[str, Callable[[LayerEvidence, str], Sequence[Question]]] = {
     "simulation": simulation_questions,
     "judgement": judgement_questions,
 }
+
+
+def _is_redrawn(question: Question) -> bool:
+    """Tell whether a question is about one of a few neurons whose number does not grow with the sample."""
+    return isinstance(question, ExplanationQuestion) and question.draw > 0
 
 
 def _requests(questions: Sequence[Question]) -> list[Request]:

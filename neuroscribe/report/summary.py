@@ -3,18 +3,19 @@
 Frames in, frames and records out. All scores are those of the chosen explanations on the test split.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from neuroscribe.evidence.sample import SET_ASIDE_REASONS, set_aside
 from neuroscribe.measures.controls import CONTROLS, discoveries
+from neuroscribe.measures.means import mean_interval
 from neuroscribe.report.excerpts import Excerpt, excerpts, firing
 from neuroscribe.report.stability import stability_table
-from neuroscribe.study.dues import CORPUS, scorer_name
+from neuroscribe.report.twins import SideBySide
+from neuroscribe.study.dues import CORPUS, RANGES, dues, scorer_name
 from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import EXPLANATION_STATUSES
 from neuroscribe.text.corpus import TokenBytes
@@ -76,12 +77,6 @@ def _judged(
     return Judged(**{fact: row[fact] for fact in facts}, excerpts=tuple(excerpts(own, tokens)))
 
 
-DRAWS = 2000
-"""Bootstrap draws of neurons behind the interval of a mean."""
-_ENOUGH = 5
-"""Neurons from which on a mean has an interval."""
-
-
 @dataclass(frozen=True)
 class Headline:
     """The explainer and scorer by which a study is summed up; all others are listed apart."""
@@ -122,6 +117,8 @@ class Summary:
     null_reasons: pl.DataFrame
     best: tuple[Judged, ...]
     worst: tuple[Judged, ...]
+    twins: SideBySide | None
+    """The study and its random-weights twin, where the store has both."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +141,7 @@ def summary(
     *,
     calls: Mapping[int, int] | None = None,
     seconds: Mapping[int, float] | None = None,
+    twins: SideBySide | None = None,
 ) -> Summary:
     """Return the summary of a study's tables; `calls` (of an LLM) and `seconds` are known per layer."""
     headline = Headline.of(study)
@@ -152,7 +150,7 @@ def summary(
     best, worst = best_and_worst(main, results)
     return Summary(
         study=study.name,
-        subject=study.subject.model,
+        subject=study.subject.title,
         headline=headline,
         neurons=results.statistics.height,
         captured_layers=results.statistics["layer"].n_unique(),
@@ -162,12 +160,13 @@ def summary(
         clear=sum(discoveries(compared["p"].to_list())),
         compared=compared.height,
         layers=layer_table(results, headline, calls=calls or {}, seconds=seconds or {}),
-        scorers=scorer_table(results.scores),
+        scorers=scorer_table(study, results.scores),
         stability=stability_table(results.explanations, results.scores),
         statuses=status_table(results.explanations),
         null_reasons=null_reasons(results.scores),
         best=best,
         worst=worst,
+        twins=twins,
     )
 
 
@@ -193,8 +192,9 @@ def layer_table(
 
     Explained neurons (each polarity on its own), score, ceiling, control and nulls are the headline
     explainer's and scorer's, the means over explanations that have a score; tokens are those sent and
-    received for all explanations, without the simulations. The interval is the 95 % percentile bootstrap of
-    the mean over neurons, null below five. Unknown calls and seconds are null; a silent layer takes none.
+    received for all explanations, without the simulations. `score_or_0` counts undefined scores as 0 (see
+    `with_undefined`). The interval is that of the mean over neurons (`mean_interval`), null below three.
+    Unknown calls and seconds are null; a silent layer takes none.
     """
     main = main_scores(results.scores, headline)
     silent = silent_layers(results.statistics)
@@ -208,23 +208,36 @@ def layer_table(
     return pl.DataFrame(rows, schema=_LAYER_COLUMNS)
 
 
-def scorer_table(scores: pl.DataFrame) -> pl.DataFrame:
+def scorer_table(study: Study, scores: pl.DataFrame) -> pl.DataFrame:
     """Return one row per scorer, explainer and regime: numbers scored and without value, and means.
 
-    The means are over the explanations that have a value, so that score, ceiling and control compare.
+    The means are over the explanations that have a value, so that score, ceiling and control compare; beside
+    them stands that with undefined scores counted as 0, null for measures by which guessing has more than 0.
     """
     keys = ["scorer", "explainer", "regime"]
+    above_0 = [due.scorer for due in dues(study) if due.measure in _GUESSED_ABOVE_0]
     return (
         _reported(scores)
         .group_by(keys, maintain_order=True)
         .agg(
             pl.col("value").count().alias("n"),
             pl.col("value").mean().alias("score"),
+            with_undefined("value").alias("score_or_0"),
             pl.col("ceiling").filter(pl.col("value").is_not_null()).mean(),
             pl.col("control").filter(pl.col("value").is_not_null()).mean(),
             pl.col("value").null_count().alias("nulls"),
         )
+        .with_columns(pl.when(~pl.col("scorer").is_in(above_0)).then("score_or_0"))
     )
+
+
+def with_undefined(column: str) -> pl.Expr:
+    """Return the mean of scores with those that are undefined counted as 0, null where none is defined.
+
+    A score is undefined mostly because nothing is said of the neuron: the simulation is the same everywhere.
+    The mean of those that are defined leaves these out, and is too far from 0.
+    """
+    return pl.when(pl.col(column).count() > 0).then(pl.col(column).fill_null(0.0).mean())
 
 
 def status_table(explanations: pl.DataFrame) -> pl.DataFrame:
@@ -253,23 +266,12 @@ def null_reasons(scores: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def mean_interval(values: Iterable[float]) -> tuple[float | None, float | None]:
-    """Return the 95 % percentile bootstrap of a mean, (None, None) for fewer than five values.
-
-    Of two values it would be the smaller and the larger one, which says nothing.
-    """
-    sample = np.array(list(values), dtype=np.float64)
-    if len(sample) < _ENOUGH:
-        return None, None
-    drawn = np.random.default_rng(0).integers(len(sample), size=(DRAWS, len(sample)))
-    low, high = np.quantile(sample[drawn].mean(axis=1), (0.025, 0.975))
-    return float(low), float(high)
-
-
+_GUESSED_ABOVE_0 = ("balanced_accuracy", "auc")
+"""Measures that are 1/2 by guessing, so that a 0 would say more than nothing."""
 _LAYER_COLUMNS = {
     "layer": pl.Int64, "neurons": pl.Int64, "dead": pl.Int64, "explained": pl.Int64, "scored": pl.Int64,
-    "score": pl.Float64, "ci_low": pl.Float64, "ci_high": pl.Float64, "ceiling": pl.Float64,
-    "control": pl.Float64, "nulls": pl.Int64, "calls": pl.Int64, "tokens": pl.Int64, "seconds": pl.Float64,
+    "score": pl.Float64, "score_or_0": pl.Float64, "ci_low": pl.Float64, "ci_high": pl.Float64,
+    "ceiling": pl.Float64, "control": pl.Float64, "nulls": pl.Int64, "calls": pl.Int64, "tokens": pl.Int64, "seconds": pl.Float64,
 }  # fmt: skip
 
 
@@ -282,15 +284,17 @@ def _layer_row(layers: list[int], results: Results, main: pl.DataFrame, headline
     here = pl.col("layer").is_in(layers)
     captured, made = results.statistics.filter(here), results.explanations.filter(here)
     scored = main.filter(here)
-    explained = made.filter((pl.col("status") == "ok") & (pl.col("explainer") == headline.explainer))
+    explained = made.filter(status="ok", explainer=headline.explainer, draw=0)
     valued = scored.filter(pl.col("value").is_not_null())
-    low, high = mean_interval(valued["value"])
+    least, most = RANGES["correlation"]
+    low, high = mean_interval(valued["value"], least=least, most=most)
     return {
         "neurons": captured.height,
         "dead": int(captured["dead"].sum()),
         "explained": explained.select("layer", "neuron", "polarity").n_unique(),
         "scored": valued.height,
         "score": valued["value"].mean(),
+        "score_or_0": scored.select(with_undefined("value")).item(),
         "ci_low": low,
         "ci_high": high,
         "ceiling": valued["ceiling"].mean(),

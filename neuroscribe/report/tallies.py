@@ -4,7 +4,7 @@ import polars as pl
 
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.evidence.sample import SET_ASIDE_REASONS
-from neuroscribe.report.summary import Headline, main_scores
+from neuroscribe.report.summary import Headline, main_scores, with_undefined
 from neuroscribe.study.dues import dues
 from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import EXPLANATION_STATUSES, READING_STATUSES
@@ -103,13 +103,19 @@ def _tokens(calls: pl.DataFrame, *keys: str) -> dict[tuple[str, ...], int]:
 
 
 def score_tally(study: Study, scores: pl.DataFrame) -> Tally:
-    """Return how many scores there are and are not, and the headline's mean value, ceiling and control."""
+    """Return how many scores there are and are not, and the headline's mean value, ceiling and control.
+
+    The mean value stands there twice: over those defined, and with undefined ones counted as 0.
+    """
     tally: Tally = {"scores": len(scores), "unscored": scores["value"].null_count()}
-    headline = main_scores(scores, Headline.of(study)).filter(pl.col("value").is_not_null())
+    every = main_scores(scores, Headline.of(study))
+    headline = every.drop_nulls("value")
     for column in ("value", "ceiling", "control"):
         known = headline[column].drop_nulls()
         if len(known):
             tally[f"mean_{column}"] = float(known.to_numpy().mean())
+    if len(headline):
+        tally["mean_value_or_0"] = float(every.select(with_undefined("value")).item())
     return tally
 
 

@@ -10,6 +10,7 @@ from neuroscribe.glossary import WORDS
 from neuroscribe.measures.controls import CONTROLS
 from neuroscribe.report.excerpts import Excerpt
 from neuroscribe.report.summary import Judged, Summary
+from neuroscribe.report.twins import MOST_BEYOND, SideBySide
 from neuroscribe.tables.records import EXPLANATION_STATUSES
 from neuroscribe.text.escaping import escaped
 
@@ -107,6 +108,7 @@ def report_text(summary: Summary, width: int, *, next_steps: Sequence[str] = ())
             *aligned(summary.scorers, _SCORERS, width, left=_LEFT),
         ],
         _stability(summary.stability, width),
+        _twins(summary.twins, width),
         [
             *_set_aside(summary.set_aside, width),
             *_statuses(summary.statuses, width),
@@ -120,7 +122,9 @@ def report_text(summary: Summary, width: int, *, next_steps: Sequence[str] = ())
 
 
 _LEGEND = (
-    f"Interval: of the mean, 95 % percentile bootstrap over neurons, from five on."
+    f"Interval: 95 %, of the mean over neurons, from three on (the wider of t and bootstrap-t)."
+    " null=0: the mean with undefined scores (nulls) counted as 0; that without them, in the column"
+    " score, it is too far from 0, for they are mostly of explanations that say nothing."
     f" Ceiling: {WORDS['ceiling']}"
     f" Control: {WORDS['control']} Means are over scored explanations, that of the control over those that"
     " have one. Tokens: of the explanation calls."
@@ -154,6 +158,12 @@ def _interval(row: Mapping[str, Any]) -> str:
     return f"[{row['ci_low']:.2f}, {row['ci_high']:.2f}]"
 
 
+def _difference(row: Mapping[str, Any]) -> str:
+    if row["difference"] is None:
+        return NOTHING
+    return f"{row['difference']:+.2f}" + ("" if row["error"] is None else f" ± {row['error']:.2f}")
+
+
 def _number(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.2f}"
 
@@ -164,7 +174,9 @@ _LAYERS: Mapping[str, Format] = {
     "score": shown("score", "{:.2f}"),
     "interval": _interval,
     **{name: shown(name, "{:.2f}") for name in ("ceiling", "control")},
-    **{name: counted(name) for name in ("nulls", "calls", "tokens")},
+    "nulls": counted("nulls"),
+    "null=0": shown("score_or_0", "{:.2f}"),
+    **{name: counted(name) for name in ("calls", "tokens")},
     "seconds": shown("seconds", "{:,.0f}"),
 }
 _SCORERS: Mapping[str, Format] = {
@@ -173,14 +185,46 @@ _SCORERS: Mapping[str, Format] = {
     "scored": counted("n"),
     **{name: shown(name, "{:.2f}") for name in ("score", "ceiling", "control")},
     "nulls": counted("nulls"),
+    "null=0": shown("score_or_0", "{:.2f}"),
 }
 _STABILITY: Mapping[str, Format] = {
     "scorer of explainer": _SCORERS["scorer of explainer"],
     **{name: counted(name) for name in ("neurons", "texts")},
     **{name: shown(name, "{:.2f}") for name in ("similarity", "score", "change")},
 }
+_TWINS: Mapping[str, Format] = {
+    "scorer of explainer": _SCORERS["scorer of explainer"],
+    "weights": worded("weights"),
+    "scored": counted("n"),
+    **{name: shown(name, "{:.2f}") for name in ("score", "control")},
+    "score - control": _difference,
+}
 _SET_ASIDE = {"dead": "dead", "near_dead": "near-dead", "silent": "silent on the side to be explained"}
 _LEFT = {"scorer of explainer", "regime"}
+
+
+def _twins(twins: SideBySide | None, width: int) -> list[str]:
+    """Set a study and its twin side by side, and warn where the twin's explanations seem to explain."""
+    if twins is None:
+        return []
+    named = ", ".join(map(str, twins.layers))
+    beyond = [
+        f"{_SCORERS['scorer of explainer'](row)} ({_difference(row)})"
+        for row in twins.beyond.iter_rows(named=True)
+    ]
+    told = (
+        f"WARNING: with random weights the control is beaten by more than {MOST_BEYOND} by"
+        f" {', '.join(beyond)}: as much of such a score says nothing about what the subject has learned."
+        if beyond
+        else f"With random weights no mean is above its control by more than {MOST_BEYOND}."
+    )
+    return [
+        *_wrapped(
+            f"Trained ({twins.trained}) and random weights ({twins.randomised}): layers {named}", width
+        ),
+        *aligned(twins.table, _TWINS, width, left=(*_LEFT, "weights")),
+        *_wrapped(f"{told} After ±: the standard error over explanations.", width),
+    ]
 
 
 def _silent(layers: Sequence[int], width: int) -> list[str]:

@@ -10,7 +10,7 @@ import polars as pl
 
 from neuroscribe.ports.checks import Rule, Validator, Verdict
 from neuroscribe.study.dues import RANGES, dues
-from neuroscribe.study.scoring import MEASURES
+from neuroscribe.study.scoring import AGREEMENTS, SIZES
 from neuroscribe.study.spec import Study
 
 ROUNDING = 1e-9
@@ -20,13 +20,12 @@ ROUNDING = 1e-9
 def rules_for(study: Study) -> tuple[Rule, ...]:
     """Return the rules of a study's scores."""
     limit = study.scoring.max_unscored_share
-    shares = Rule(
-        "share_in_range", "within", ("value",),
-        "A balanced accuracy, or AUC, is from 0 to 1.",
-        low=-ROUNDING, high=1 + ROUNDING, frame="shares",
-    )  # fmt: skip
     return (
-        *((shares,) if study.judging else ()),
+        Rule(
+            "share_in_range", "within", ("value",),
+            "A share (F1, IoU, AUPRC, balanced accuracy, AUC) is from 0 to 1.",
+            low=-ROUNDING, high=1 + ROUNDING, frame="shares",
+        ),
         Rule(
             "one_row_each", "unique", ("explanation_id", "scorer", "split", "regime"),
             "An explanation has one row per scorer, split and regime.",
@@ -38,7 +37,7 @@ def rules_for(study: Study) -> tuple[Rule, ...]:
         ),
         Rule(
             "value_in_range", "within", ("value",),
-            "A correlation, or contrast, is from -1 to 1.",
+            "A correlation, or cosine, is from -1 to 1.",
             low=-1 - ROUNDING, high=1 + ROUNDING, frame="correlations",
         ),
         Rule(
@@ -61,20 +60,19 @@ def rules_for(study: Study) -> tuple[Rule, ...]:
             low=1.0, frame="simulated",
         ),
         Rule(
-            "interval_ordered", "difference", ("ci_high", "ci_low"),
-            "The lower bound of an interval is not above its upper bound.",
-            low=0.0,
-        ),
-        # A percentile bootstrap does not promise to hold the estimate, so these two only warn.
-        Rule(
-            "interval_not_above_value", "difference", ("value", "ci_low"),
-            "An interval does not lie above its score.",
-            low=-ROUNDING, severity="warn",
+            "interval_has_width", "difference", ("ci_high", "ci_low"),
+            "The upper bound of an interval is above its lower bound: no score of a sample is certain.",
+            low=ROUNDING,
         ),
         Rule(
-            "interval_not_below_value", "difference", ("ci_high", "value"),
-            "An interval does not lie below its score.",
-            low=-ROUNDING, severity="warn",
+            "interval_reaches_down_to_value", "difference", ("value", "ci_low"),
+            "A score is not below its interval.",
+            low=-ROUNDING,
+        ),
+        Rule(
+            "interval_reaches_up_to_value", "difference", ("ci_high", "value"),
+            "A score is not above its interval.",
+            low=-ROUNDING,
         ),
         Rule(
             "value_above_control", "mean_difference", ("value", "control"),
@@ -85,11 +83,14 @@ def rules_for(study: Study) -> tuple[Rule, ...]:
 
 
 def coverage(scores: pl.DataFrame, explanations: pl.DataFrame, study: Study) -> pl.DataFrame:
-    """Return how many `rows` of scores each explanation with text has, per assigned scorer and regime."""
+    """Return how many `rows` of scores each explanation with text has, per assigned scorer and regime.
+
+    Those from further draws of exemplars are not due any.
+    """
     key = ["explanation_id", "scorer", "regime"]
     counted = scores.group_by(key).agg(rows=pl.len().cast(pl.Int64))
     return (
-        explanations.filter(pl.col("status") == "ok")
+        explanations.filter(pl.col("status") == "ok", pl.col("draw") == 0)
         .select("explanation_id", "layer", "neuron", "polarity", "explainer")
         .join(_assigned(study), on="explainer", maintain_order="left_right")
         .join(counted, on=key, how="left", maintain_order="left")
@@ -124,8 +125,8 @@ def _frames(scores: pl.DataFrame, study: Study) -> dict[str, pl.DataFrame]:
 
     return {
         "scores": scores,
-        "simulated": of(MEASURES),
-        "due": of(set(RANGES) - {"auc", "contrast"}),
+        "simulated": of((*AGREEMENTS, *SIZES)),
+        "due": of(set(RANGES) - {"auc"}),
         "correlations": within(-1.0, 1.0),
         "explained": within(None, 1.0),
         "shares": within(0.0, 1.0),

@@ -49,6 +49,11 @@ class ExplainerSpec(KindSpec):
         """How many excerpts of a neuron it needs, each of another training exemplar."""
         return 0
 
+    @property
+    def draws(self) -> int:
+        """How many draws of exemplars it can explain a neuron from; see `scoring.stability_neurons`."""
+        return 1
+
 
 class SimulatorSpec(KindSpec):
     """Predicts activations from the explanations of some explainers."""

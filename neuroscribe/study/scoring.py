@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from neuroscribe.study.sections import Positive, Section
+from neuroscribe.study.sections import MOST, Positive, Section
 
 Calibration = Literal["none", "linear", "percentile"]
 AGREEMENTS = ("correlation", "cosine", "f1", "iou", "auprc")
@@ -43,6 +43,11 @@ class ScoringSpec(Section):
     )
     bootstrap_samples: Annotated[int, Field(gt=0, le=100_000)] = Field(
         default=1000, description="of studies from before, and without effect: intervals are computed"
+    )
+    stability_neurons: Annotated[int, Field(ge=0, le=MOST)] = Field(
+        default=1,
+        description="sides of neurons per layer that are explained twice more, from other exemplars, by"
+        " explainers that show such and write one text: two calls each, and those that simulate the texts",
     )
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     max_unscored_share: Annotated[float, Field(ge=0, le=1)] = 0.5

@@ -32,6 +32,8 @@ MOST_LAYERS, MOST_NEURONS = 10_000, 10**7
 """Beyond any model; each layer is a partition that Dagster lists before a model that could tell is loaded."""
 MOST_KEPT = 10**6
 """Sequences kept of a kind."""
+RANDOMISED = "randomised, seed 0"
+"""Said of a subject that has its architecture's random initialisation instead of its weights."""
 
 
 class SubjectSpec(ModelSpec):
@@ -53,6 +55,11 @@ class SubjectSpec(ModelSpec):
         description="compile the forward pass with the capture inside it: other in the last bits; on a CPU it"
         " needs a C++ compiler",
     )
+    randomised: bool = Field(
+        default=False,
+        description="leave the model's weights out and study its random initialisation (seed 0): the twin of"
+        " a study, none of whose explanations should be better than a control",
+    )
     units: Name = Field(
         default="mlp_neurons",
         description="what a neuron is: a kind listed in neuroscribe/subject/units/kinds.py; layers and"
@@ -67,7 +74,19 @@ class SubjectSpec(ModelSpec):
     @property
     def identifying(self) -> dict[str, Any]:
         """The settings, later ones only where they are not the default: identities from before hold."""
-        return self.model_dump(exclude={name for name in ("compiled", "units") if self._is_default(name)})
+        later = ("compiled", "randomised", "units")
+        return self.model_dump(exclude={name for name in later if self._is_default(name)})
+
+    @property
+    def title(self) -> str:
+        """The model, and that it is no trained one where it is not."""
+        return f"{self.model}, randomised" if self.randomised else self.model
+
+    @property
+    def copy_of_weights(self) -> str:
+        """Which weights they are, in the words of cards and files."""
+        copy = self.artefact or self.revision or "unpinned"
+        return f"{copy}, {RANDOMISED}" if self.randomised else copy
 
     def _is_default(self, name: str) -> bool:
         return getattr(self, name) == type(self).model_fields[name].default

@@ -61,7 +61,11 @@ def _sampled(study: Study) -> Settings:
 
 
 def _explained(study: Study) -> Settings:
+    redrawn = study.scoring.stability_neurons and any(spec.draws > 1 for spec in study.explainers.values())
+    # The first encoder tells how much explanations from other exemplars are alike.
+    stability = [study.scoring.stability_neurons, study.distinct_encoders[:1]]
     return {
+        **({"stability": stability} if redrawn else {}),
         "llm": _llm(study.llm),
         "explainers": study.explainers,
         "wording": _wording(study.explainers.values()),
@@ -162,7 +166,7 @@ STAGES: Mapping[str, Stage] = {
             reads=("corpus", "sampled_activations"), tables=(records.TOKEN_LOOKUP,),
         ),
         Stage(
-            "explanations", 4, "explain", _explained, asks="explanation",
+            "explanations", 5, "explain", _explained, asks="explanation",
             reads=("corpus", "activations", "neuron_records", "token_lookup", "connections"),
             tables=(records.EXPLANATIONS,),
         ),
@@ -244,7 +248,7 @@ def provenance(study: Study, stage: str) -> dict[str, Any]:
         "identity": stage_identity(study, stage),
         "code_version": f"{__version__}+{stage}.{declared.version}",
         "subject": study.subject.model,
-        "subject_revision": study.subject.revision or study.subject.artefact or "unpinned",
+        "subject_revision": study.subject.copy_of_weights,
         "dtype": study.subject.dtype,
         "corpus": study.corpus.artefact or study.corpus.files,
         "corpus_seed": study.corpus.seed,

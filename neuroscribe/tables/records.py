@@ -163,8 +163,8 @@ NEURON_RECORDS = Table(
 
 SAMPLED_ACTIVATIONS = Table(
     "sampled_activations",
-    "Every activation of the sampled neurons, on all sequences or on a seeded draw of them (sample.sequences);"
-    " both polarities of a neuron share a row.",
+    "Every activation of the sampled neurons, on all sequences or on a seeded draw of them"
+    " (sample.sequences); both polarities of a neuron share a row.",
     ("layer", "neuron", "sequence_id"),
     (
         LAYER,
@@ -242,6 +242,16 @@ EXPLANATIONS = Table(
         Column("model", pl.String(), "model and revision; `none` for explainers without an LLM"),
         Column("prompt_sha256", pl.String(), "hash of the prompt, which lies in the call store"),
         Column("sample_index", pl.Int32(), "candidate number, from 0"),
+        Column(
+            "draw", pl.Int32(), "draw of exemplars, from 0; others than 0 show how stable explanations are"
+        ),
+        Column(
+            "similarity",
+            pl.Float64(),
+            "cosine of the text to that of draw 0, by the study's first sentence encoder; null for draw 0,"
+            " and where a text or an encoder is missing",
+            nullable=True,
+        ),
         Column("sequence_ids", pl.List(pl.UInt32()), "sequences the explainer saw").made_from(
             ("neuron_records", "sequence_id")
         ),

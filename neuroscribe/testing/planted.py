@@ -166,13 +166,13 @@ def planted_subject() -> "GPT2LMHeadModel":
     return model
 
 
-def planted_tokenizer() -> "PreTrainedTokenizerFast":
+def planted_tokenizer(whole_tokens: Sequence[str] = WHOLE_TOKENS) -> "PreTrainedTokenizerFast":
     """Return a byte-level tokenizer with whole words in its vocabulary; it gives every text back exactly."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    entries = [*sorted(byte_level.alphabet()), *(spelled(token) for token in WHOLE_TOKENS)]
+    entries = [*sorted(byte_level.alphabet()), *(spelled(token) for token in whole_tokens)]
     vocabulary = {entry: index for index, entry in enumerate(dict.fromkeys(entries))}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], ignore_merges=True))
     words = Regex(r"<script>| ?\p{L}+| ?\p{N}+|[^\p{L}\p{N}]")

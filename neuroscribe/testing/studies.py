@@ -9,8 +9,8 @@ from neuroscribe.study.spec import Study
 def tiny_study(**given: Any) -> Study:
     """Return a study of one layer of 8 neurons with the sections given.
 
-    Settings of `subject`, `corpus` and `llm` go over the usual ones; any other section is taken whole. The
-    usual simulator, all at once, reads every explainer.
+    Settings of `subject`, `corpus`, `llm` and `scoring` go over the usual ones; any other section is taken
+    whole. The usual simulator, all at once, reads every explainer, and each neuron is explained once.
     """
     explainers = given.get("explainers", {"token_pairs": {}})
     usual = {
@@ -23,6 +23,7 @@ def tiny_study(**given: Any) -> Study:
         "subject": {"model": "m", "layers": 1, "neurons_per_layer": 8},
         "corpus": {"files": "x", "sequences": 100},
         "llm": {"model": "m"},
+        "scoring": {"stability_neurons": 0},
     }
     merged = {name: section | given.get(name, {}) for name, section in sections.items()}
     return KnownStudy.model_validate(usual | given | merged)

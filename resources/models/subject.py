@@ -9,13 +9,14 @@ from pydantic import Field
 
 from neuroscribe.errors import SubjectError
 from neuroscribe.ports.stores import Progress
-from neuroscribe.study.spec import SubjectSpec
+from neuroscribe.study.spec import RANDOMISED, SubjectSpec
 from neuroscribe.subject.subject import Subject
 from neuroscribe.subject.units.kinds import UNIT_KINDS, chosen_units
 from neuroscribe.subject.units.unit import UnitKind
 from neuroscribe.text.token_bytes import TokenizerFacts
 from resources.models.artefacts import Artefacts
 from resources.models.faults import explained
+from resources.models.randomised import load_randomised
 from resources.models.weights import Warm, chosen_device, load_causal_lm, load_tokenizer, revision_of
 
 _SUBJECT: Warm[Subject] = Warm()
@@ -59,17 +60,19 @@ class SubjectModels(dg.ConfigurableResource):
         artefacts = self._artefacts(progress)
         tokenizer = self.tokenizer(spec, progress=progress)
         prefix = prefix_ids(spec, tokenizer)
-        model = load_causal_lm(spec, artefacts=artefacts, device=device)
+        load = load_randomised if spec.randomised else load_causal_lm
+        model = load(spec, artefacts=artefacts, device=device)
         if spec.fused_gelu and not fuse_gelu(model):
             raise SubjectError(
                 f"{spec.model} has no activation function that can be fused (GPT-2's tanh form of GELU);"
                 " remove subject.fused_gelu"
             )
+        revision = revision_of(model, spec, artefacts=artefacts)
         return Subject(
             model=model,
             tokenizer=tokenizer,
             name=spec.model,
-            revision=revision_of(model, spec, artefacts=artefacts),
+            revision=f"{revision}, {RANDOMISED}" if spec.randomised else revision,
             dtype=model.dtype,
             device=device,
             prefix_ids=prefix,

@@ -5,8 +5,8 @@ its progress bars and advice to itself.
 """
 
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -135,7 +135,7 @@ def load_causal_lm(spec: ModelSpec, *, artefacts: Artefacts, device: "torch.devi
     location = located(spec, artefacts=artefacts)
     dtype = computing_dtype(getattr(torch, spec.dtype), device)
     with location.explained(spec.model, "model"):
-        model = filled(AutoModelForCausalLM, spec, location, dtype, check=_check_kind)
+        model = filled(AutoModelForCausalLM, spec, location, dtype, check=check_kind)
         return model.to(device).eval().requires_grad_(False)
 
 
@@ -152,18 +152,7 @@ def filled(
 
     Raises SubjectError otherwise, and what `check` does for a configuration.
     """
-    from transformers import AutoConfig
-
-    table, weights = {}, UNKNOWN
-    if location.local:
-        folder = Path(location.path)
-        table = check_folder(spec.model, folder)
-        weights = weights_of(spec.model, folder, table)
-    elif (file := location.file("config.json")) is not None:
-        table = read_table(spec.model, file)
-        check_layers(spec.model, table, weights)
-    check(spec, AutoConfig.from_pretrained(location.path, **location.options))
-    with bounded(spec.model, weights, packed="quantization_config" in table):
+    with building(spec, location, check):
         loaded: Any = family.from_pretrained(
             location.path, dtype=dtype, output_loading_info=True, **location.options
         )
@@ -182,7 +171,29 @@ def filled(
     return model
 
 
-def _check_kind(spec: ModelSpec, config: Any) -> None:
+@contextmanager
+def building(spec: ModelSpec, location: Location, check: Callable[[ModelSpec, Any], None]) -> Iterator[Any]:
+    """Give a model's configuration, and bound what is built of it meanwhile by its weights' headers.
+
+    Raises SubjectError for what no model can be, and what `check` does for the configuration.
+    """
+    from transformers import AutoConfig
+
+    table, weights = {}, UNKNOWN
+    if location.local:
+        folder = Path(location.path)
+        table = check_folder(spec.model, folder)
+        weights = weights_of(spec.model, folder, table)
+    elif (file := location.file("config.json")) is not None:
+        table = read_table(spec.model, file)
+        check_layers(spec.model, table, weights)
+    config = AutoConfig.from_pretrained(location.path, **location.options)
+    check(spec, config)
+    with bounded(spec.model, weights, packed="quantization_config" in table):
+        yield config
+
+
+def check_kind(spec: ModelSpec, config: Any) -> None:
     """Raise SubjectError for a kind of model that is no causal LM over text, by its configuration."""
     from neuroscribe.subject.architectures import why_not_studied
 

@@ -45,7 +45,7 @@ def neurons(verdict: Verdict) -> list[object]:
 
 
 def test_sound_scores_pass_every_rule():
-    found = verdicts_on([row(0), row(1, **UNSCORED), row(2, value=1.0, ci_low=1.0, ci_high=1.0)])
+    found = verdicts_on([row(0), row(1, **UNSCORED), row(2, value=1.0, ci_low=0.9, ci_high=1.0)])
     assert [verdict.rule for verdict in found.values() if not verdict.passed] == []
     assert found["value_in_range"].observed == "0 of 3 rows"
     assert found["value_above_control"].measure == pytest.approx((0.4 + 0.9) / 2)
@@ -61,9 +61,10 @@ def test_sound_scores_pass_every_rule():
         ("value_or_reason", row(7, value=None)),
         ("value_or_reason", row(7, null_reason="constant truth")),
         ("tokens_scored", row(7, n_tokens=0)),
-        ("interval_ordered", row(7, ci_low=0.8, ci_high=0.3)),
-        ("interval_not_above_value", row(7, ci_low=0.6)),
-        ("interval_not_below_value", row(7, ci_high=0.4)),
+        ("interval_has_width", row(7, ci_low=0.5, ci_high=0.5)),
+        ("interval_has_width", row(7, ci_low=0.8, ci_high=0.3)),
+        ("interval_reaches_down_to_value", row(7, ci_low=0.6)),
+        ("interval_reaches_up_to_value", row(7, ci_high=0.4)),
     ],
 )
 def test_a_broken_rule_names_the_neuron(rule: str, bad: dict[str, object]):
@@ -120,7 +121,7 @@ def test_a_layer_without_explanations_passes_and_says_so():
 
 def test_rows_without_intervals_and_controls_pass_their_rules():
     found = verdicts_on([row(1, ci_low=None, ci_high=None, control=None)])
-    assert found["interval_ordered"].passed
+    assert found["interval_has_width"].passed
     assert found["value_above_control"].observed == "nothing to examine"
 
 

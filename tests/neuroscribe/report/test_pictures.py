@@ -109,6 +109,12 @@ def test_a_chart_marks_the_mean_ceiling_and_control():
         assert min(sum(abs(a - b) for a, b in zip(wanted, colour, strict=True)) for colour in found) < 30
 
 
+def test_a_charts_marks_are_means_over_explanations_that_have_a_score():
+    scored = {"value": 0.4, "ceiling": 0.7, "control": -0.2}
+    one = score_histogram_png(scores(scored, {"value": None, "ceiling": None, "control": None}))
+    assert score_histogram_png(scores(scored, {"value": None, "ceiling": 0.1, "control": 0.9})) == one
+
+
 def test_an_image_travels_inside_the_markdown():
     markdown = data_uri_markdown(b"\x89PNG", "scores of [layer] 3")
     encoded = base64.b64encode(b"\x89PNG").decode()

@@ -12,7 +12,7 @@ from neuroscribe.report.summary import (
     best_and_worst,
     layer_table,
     main_scores,
-    mean_interval,
+    scorer_table,
     summary,
 )
 from neuroscribe.report.text import report_text
@@ -120,32 +120,48 @@ def test_the_headline_is_the_first_simulator_with_its_first_explainer():
 def test_each_explained_layer_has_a_row_and_the_last_row_is_for_all_of_them(summed: Summary):
     assert summed.layers.drop("ci_low", "ci_high").to_dicts() == [
         {"layer": 0, "neurons": 3, "dead": 0, "explained": 2, "scored": 2, "score": 0.4, "ceiling": 0.6}
-        | {"control": 0.05, "nulls": 0, "calls": 40, "tokens": 220, "seconds": 61.5},
+        | {"score_or_0": 0.4, "control": 0.05, "nulls": 0, "calls": 40, "tokens": 220, "seconds": 61.5},
         {"layer": 3, "neurons": 3, "dead": 1, "explained": 1, "scored": 1, "score": 0.9}
-        | {"ceiling": pytest.approx(0.8), "control": None}
+        | {"score_or_0": 0.45, "ceiling": pytest.approx(0.8), "control": None}
         | {"nulls": 1, "calls": 20, "tokens": 220, "seconds": None},
         {"layer": None, "neurons": 6, "dead": 1, "explained": 3, "scored": 3}
-        | {"score": pytest.approx(1.7 / 3), "ceiling": pytest.approx(2 / 3), "control": 0.05}
+        | {
+            "score": pytest.approx(1.7 / 3),
+            "score_or_0": pytest.approx(1.7 / 4),
+            "ceiling": pytest.approx(2 / 3),
+            "control": 0.05,
+        }
         | {"nulls": 1, "calls": 60, "tokens": 440, "seconds": None},
     ]
 
 
-def test_the_interval_of_a_mean_needs_five_values():
-    assert mean_interval([0.2, 0.6, 0.3, 0.4]) == (None, None)
-    assert mean_interval([0.5] * 5) == (0.5, 0.5)
-    low, high = mean_interval([0.0, 1.0] * 50)
-    assert low == pytest.approx(0.5 - 1.96 * 0.05, abs=0.015)
-    assert high == pytest.approx(0.5 + 1.96 * 0.05, abs=0.015)
-
-
-def test_the_layer_table_holds_the_intervals_of_five_neurons_and_more(summed: Summary):
+def test_the_layer_table_holds_the_intervals_of_three_neurons_and_more(summed: Summary):
     assert summed.layers.select("ci_low", "ci_high").rows()[:2] == [(None, None), (None, None)]
     found = results()
-    more = table("scores", *(scored(f"m{n}", 3, n + 2, 0.9) for n in range(4)))
+    more = table("scores", *(scored(f"m{n}", 3, n + 2, value) for n, value in enumerate([0.8, 0.7])))
     enough = replace(found, scores=pl.concat([found.scores, more]))
     layers = layer_table(enough, Headline.of(STUDY), calls={}, seconds={})
-    rows = layers.select("ci_low", "ci_high").rows()
-    assert rows[:2] == [(None, None), (pytest.approx(0.9), pytest.approx(0.9))]
+    # Of .9, .8 and .7 by Student's t: 4.303 times .1 over the root of 3, and no correlation is above 1
+    assert layers.select("ci_low", "ci_high").row(1) == (pytest.approx(0.552, abs=1e-3), 1.0)
+
+
+def test_beside_the_mean_of_defined_scores_stands_that_with_the_others_as_0(summed: Summary):
+    means = summed.scorers.select("regime", "score", "score_or_0").rows()[:2]
+    assert means == [
+        ("top_and_random", pytest.approx(1.7 / 3), pytest.approx(1.7 / 4)),
+        ("random_only", 0.1, 0.1),
+    ]
+    text = report_text(summed, 200)
+    assert "null=0" in text
+    assert "it is too far from 0" in " ".join(text.split())
+
+
+def test_what_guessing_scores_above_0_has_no_mean_with_undefined_ones_as_0():
+    judged = KnownStudy.model_validate(
+        STUDY.model_dump() | {"scorers": {"detection": {"explainers": ["token_pairs"]}}}
+    )
+    scores = table("scores", *(scored("a", 0, 0, value, scorer="detection_auc") for value in (0.8, None)))
+    assert scorer_table(judged, scores).select("score", "score_or_0").rows() == [(0.8, None)]
 
 
 def test_other_scorers_explainers_and_regimes_are_listed_apart(summed: Summary):
@@ -205,18 +221,21 @@ def test_best_and_worst_come_with_their_evidence_and_none_comes_twice(summed: Su
     assert [e.activation for e in shown] == [4.0, 3.0]
 
 
+BEGINNING = """\
+Study toy: toy/subject
+9 neurons captured (3 layers), 1 dead
+
+Layers: correlation_all_at_once of token_pairs, test split, top and random
+layer neurons dead explained scored score      interval ceiling control nulls null=0 calls tokens seconds
+    0       3    0         2      2  0.40             -    0.60    0.05     0   0.40    40    220      62
+    3       3    1         1      1  0.90             -    0.80       -     1   0.45    20    220       -
+  all       6    1         3      3  0.57 [-0.31, 1.00]    0.67    0.05     1   0.43    60    440       -
+"""
+
+
 def test_the_report_reads_like_this(summed: Summary):
-    lines = report_text(summed, 100, next_steps=["make ui    look at the graph"]).splitlines()
-    assert lines[:8] == [
-        "Study toy: toy/subject",
-        "9 neurons captured (3 layers), 1 dead",
-        "",
-        "Layers: correlation_all_at_once of token_pairs, test split, top and random",
-        "layer neurons dead explained scored score interval ceiling control nulls calls tokens seconds",
-        "    0       3    0         2      2  0.40        -    0.60    0.05     0    40    220      62",
-        "    3       3    1         1      1  0.90        -    0.80       -     1    20    220       -",
-        "  all       6    1         3      3  0.57        -    0.67    0.05     1    60    440       -",
-    ]
+    lines = report_text(summed, 110, next_steps=["make ui    look at the graph"]).splitlines()
+    assert lines[:8] == BEGINNING.splitlines()
     assert lines[-2:] == ["What to type next", "  make ui    look at the graph"]
     for line in (
         "Set aside before any call: 1 dead, 1 near-dead, 1 silent on the side to be explained",
@@ -262,13 +281,11 @@ def test_a_layer_whose_neurons_are_all_dead_or_nearly_is_listed_as_such():
     with_silent = Results(**{**vars(found), "statistics": pl.concat([found.statistics, silent])})
     summed = summary(STUDY, with_silent, calls={0: 40, 3: 20}, seconds={0: 61.5, 3: 2.0})
     assert summed.silent_layers == (2,)
-    lines = report_text(summed, 100).splitlines()
+    lines = report_text(summed, 110).splitlines()
     start = lines.index("Layers: correlation_all_at_once of token_pairs, test split, top and random")
-    assert lines[start + 3 : start + 6] == [
-        "    2       3    2         0      0     -        -       -       -     0     0      0       0",
-        "    3       3    1         1      1  0.90        -    0.80       -     1    20    220       2",
-        "  all       9    3         3      3  0.57        -    0.67    0.05     1    60    440      64",
-    ]
+    assert lines[start + 3].split() == ["2", "3", "2", "0", "0", *"----", "0", "-", "0", "0", "0"]
+    assert lines[start + 4].split()[-2:] == ["220", "2"]
+    assert lines[start + 5].split()[-2:] == ["440", "64"]
     assert lines[start + 6] == "All neurons of layer 2 are dead or near-dead: none can be explained."
 
 

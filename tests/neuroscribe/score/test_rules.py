@@ -62,11 +62,7 @@ class Accepting:
 def test_rule_names_are_unique_and_only_statistical_rules_warn():
     rules = rules_for(STUDY)
     assert len({rule.name for rule in rules}) == len(rules)
-    assert [rule.name for rule in rules if rule.severity == "warn"] == [
-        "interval_not_above_value",
-        "interval_not_below_value",
-        "value_above_control",
-    ]
+    assert [rule.name for rule in rules if rule.severity == "warn"] == ["value_above_control"]
 
 
 def test_the_studys_limit_is_the_rules_bound():

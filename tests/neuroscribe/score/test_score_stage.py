@@ -79,7 +79,9 @@ def scores(
         "explanations": EXPLANATIONS.frame(explanations),
         "simulations": SIMULATIONS.frame(simulations),
         "neuron_records": records(truth),
-        "sampled_activations": sampled_table(means and dict.fromkeys(range(7), list(means.values()))),
+        "sampled_activations": sampled_table(
+            means and {sequence: list(means.values()) for sequence in range(7)}
+        ),
         "corpus/sequences": sequence_table([[0, 1, 2]] * 7),
         "corpus/vocabulary": vocabulary_table([b"a", b"b", b"c"]),
     }

@@ -10,7 +10,7 @@ from neuroscribe.judge.prompts import prompt_identity
 from neuroscribe.judge.questions import Question
 from neuroscribe.kinds import KnownStudy
 from neuroscribe.study.spec import Study
-from neuroscribe.study.stages import STAGES, TABLES, stages_of, upstream_of
+from neuroscribe.study.stages import STAGES, TABLES, stage_version, stages_of, upstream_of
 
 JUDGES = [kind for kind in KnownStudy.known_kinds("scorers").values() if issubclass(kind, Judging)]
 
@@ -42,8 +42,10 @@ def test_layers_are_captured_together_and_explained_one_by_one():
     layered = {stage.name: stage.phase for stage in STAGES.values() if stage.per_layer}
     assert set(STAGES) - set(layered) == {"corpus", "encoded_corpus", "neuron_dataset"}
     assert [name for name, phase in layered.items() if phase == "capture"] == [
-        "activations", "neuron_records", "token_lookup", "connections",
+        "activations", "neuron_records", "connections",
     ]  # fmt: skip
+    sampled = [name for name, phase in layered.items() if phase == "sample"]
+    assert sampled == ["sampled_activations", "token_lookup"]
     assert [name for name, phase in layered.items() if phase == "explain"] == [
         "explanations", "simulations", "judgements", "ablations", "scores",
     ]  # fmt: skip
@@ -132,3 +134,28 @@ def test_a_new_kind_of_judge_cannot_leave_its_prompts_out_of_the_identity():
     third = study("detection").model_copy(update={"scorers": {"third": Third(explainers=("token_list",))}})
     with pytest.raises(KeyError, match="third"):
         STAGES["judgements"].settings(third)
+
+
+def test_sample_and_random_exemplars_do_not_capture_anew():
+    own = study()
+    capture, sample = own.capture, own.sample
+    changed = {
+        "random_exemplars": own.model_copy(
+            update={"capture": capture.model_copy(update={"random_exemplars": 12})}
+        ),
+        "sample": own.model_copy(update={"sample": sample.model_copy(update={"neurons_per_layer": 3})}),
+        "sequences": own.model_copy(update={"sample": sample.model_copy(update={"sequences": 50})}),
+        "lookup_gib": own.model_copy(update={"capture": capture.model_copy(update={"lookup_gib": 9.0})}),
+        "top_k": own.model_copy(update={"capture": capture.model_copy(update={"top_k": 12})}),
+    }
+    anew = {
+        name: [stage for stage in STAGES if stage_version(other, stage) != stage_version(own, stage)]
+        for name, other in changed.items()
+    }
+    assert anew == {
+        "random_exemplars": ["neuron_records"],
+        "sample": ["sampled_activations"],
+        "sequences": ["sampled_activations"],
+        "lookup_gib": [],
+        "top_k": ["activations"],
+    }
