@@ -10,9 +10,9 @@ from benchmarks.labels import LABELS, Label, Tokens, simulated
 from benchmarks.whole_corpus import TOP_K, TrueNeuron
 from neuroscribe.capture.neuron_records import TOP_SPLITS
 from neuroscribe.evidence.drawn import STRATA, drawn
+from neuroscribe.measures.agreement import correlations
 from neuroscribe.measures.draws import Draws
 from neuroscribe.measures.estimate import Estimate
-from neuroscribe.measures.agreement import correlations
 
 PER_KIND = 5
 """Top sequences, and random ones, of the paper's score."""
@@ -45,7 +45,12 @@ class Population:
         return self.truth.max(axis=1)
 
     def sampled(
-        self, count: int, repeats: int, *, seed: Sequence[int], covered: Bool[np.ndarray, " sequence"] | None = None
+        self,
+        count: int,
+        repeats: int,
+        *,
+        seed: Sequence[int],
+        covered: Bool[np.ndarray, " sequence"] | None = None,
     ) -> tuple[Int[np.ndarray, "repeat drawn"], Draws]:
         """Draw as the product does, again and again; with `covered`, an encoder points at these sequences."""
         generator = np.random.default_rng(seed)
@@ -82,7 +87,13 @@ class Trial:
 
 
 def trials(
-    neurons: Sequence[TrueNeuron], tokens: Tokens, documents: Sequences, *, count: int, repeats: int, near: bool = False
+    neurons: Sequence[TrueNeuron],
+    tokens: Tokens,
+    documents: Sequences,
+    *,
+    count: int,
+    repeats: int,
+    near: bool = False,
 ) -> Iterator[Trial]:
     """Yield every label of every neuron, scored from `count` draws `repeats` times.
 
@@ -121,7 +132,10 @@ def agreement(truth: Float[np.ndarray, "sequence token"], read: Label) -> float:
 
 
 def bootstrapped(
-    truth: Float[np.ndarray, "repeat drawn token"], read: Float[np.ndarray, "repeat drawn token"], *, seed: int
+    truth: Float[np.ndarray, "repeat drawn token"],
+    read: Float[np.ndarray, "repeat drawn token"],
+    *,
+    seed: int,
 ) -> list[Estimate]:
     """Return unweighted correlations over all tokens, each with the middle 95 % of resampled sequences."""
     units = truth.shape[1]

@@ -15,7 +15,6 @@ from scipy.special import stdtrit
 from neuroscribe.measures.draws import Draws
 from neuroscribe.measures.estimate import Estimate
 
-
 Influence = Float[np.ndarray, "neuron sequence"]
 """Derivative of each neuron's value by the weight of each sequence."""
 PerNeuron = Float[np.ndarray, " neuron"]

@@ -12,10 +12,10 @@ from jaxtyping import Float
 from neuroscribe.evidence.controls import held_controls
 from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
+from neuroscribe.measures.agreement import ratios_explained
 from neuroscribe.measures.controls import chance
 from neuroscribe.measures.draws import Draws
 from neuroscribe.measures.estimate import Estimate
-from neuroscribe.measures.agreement import ratios_explained
 from neuroscribe.score.rows import Basis, Marks, score_row
 from neuroscribe.study.dues import PAPER, Due
 from neuroscribe.tables.records import ABLATIONS

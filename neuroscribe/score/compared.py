@@ -7,9 +7,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from neuroscribe.measures.controls import chance
-from neuroscribe.measures.draws import Draws
-from neuroscribe.measures.estimate import Estimate
 from neuroscribe.measures.agreement import (
     auprcs,
     correlations,
@@ -19,6 +16,9 @@ from neuroscribe.measures.agreement import (
     ious,
     variances_explained,
 )
+from neuroscribe.measures.controls import chance
+from neuroscribe.measures.draws import Draws
+from neuroscribe.measures.estimate import Estimate
 from neuroscribe.score.rows import Marks
 from neuroscribe.study.scoring import SIMULATED_FIRING
 

@@ -19,8 +19,8 @@ from jaxtyping import Bool, Float, Integer
 from neuroscribe.evidence.controls import held_controls
 from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
-from neuroscribe.measures.estimate import Estimate
 from neuroscribe.measures.controls import chance
+from neuroscribe.measures.estimate import Estimate
 from neuroscribe.measures.shares import auc, balanced_accuracy
 from neuroscribe.score.rows import Basis, Marks, score_row
 from neuroscribe.study.dues import PAPER, Due

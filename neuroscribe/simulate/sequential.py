@@ -17,8 +17,8 @@ from neuroscribe.evidence.drawn import STRATA
 from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.llm.calls import worked_through
-from neuroscribe.measures.draws import Draws
 from neuroscribe.measures.agreement import correlations
+from neuroscribe.measures.draws import Draws
 from neuroscribe.ports.replies import Simulated
 from neuroscribe.simulate.questions import Task
 from neuroscribe.study.scoring import FEWEST_SEQUENCES

@@ -7,8 +7,8 @@ import numpy as np
 
 from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
-from neuroscribe.measures.controls import beaten
 from neuroscribe.measures.agreement import correlations
+from neuroscribe.measures.controls import beaten
 from neuroscribe.simulate.questions import Task
 from neuroscribe.simulate.sequential import Reading
 

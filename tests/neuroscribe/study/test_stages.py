@@ -10,7 +10,7 @@ from neuroscribe.judge.prompts import prompt_identity
 from neuroscribe.judge.questions import Question
 from neuroscribe.kinds import KnownStudy
 from neuroscribe.study.spec import Study
-from neuroscribe.study.stages import STAGES, TABLES, stages_of, upstream_of
+from neuroscribe.study.stages import STAGES, TABLES, stage_version, stages_of, upstream_of
 
 JUDGES = [kind for kind in KnownStudy.known_kinds("scorers").values() if issubclass(kind, Judging)]
 
@@ -132,3 +132,15 @@ def test_a_new_kind_of_judge_cannot_leave_its_prompts_out_of_the_identity():
     third = study("detection").model_copy(update={"scorers": {"third": Third(explainers=("token_list",))}})
     with pytest.raises(KeyError, match="third"):
         STAGES["judgements"].settings(third)
+
+
+def test_another_llm_changes_only_what_asks_it():
+    def versions(model: str, *scorers: str) -> list[str]:
+        named = study(*scorers).model_dump() | {"llm": {"model": model}}
+        changed = KnownStudy.model_validate(named)
+        return [stage_version(changed, stage) for stage in ("simulations", "judgements")]
+
+    assert versions("m", "retrieval") == versions("n", "retrieval")
+    simulated, judged = zip(*(versions(model, "detection") for model in "mn"), strict=True)
+    assert simulated[0] == simulated[1], "the simulator is an encoder"
+    assert judged[0] != judged[1]

@@ -14,7 +14,6 @@ from neuroscribe.text.corpus import (
     Corpus,
     TokenBytes,
     check_documents,
-    distinct_tokens,
     token_matrix,
     tokenised,
     vocabulary,
