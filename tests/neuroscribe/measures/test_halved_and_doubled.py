@@ -40,9 +40,7 @@ def test_half_or_twice_the_tokens_of_a_right_label_score_less_on_the_whole_corpu
 
 @pytest.mark.parametrize("measure", MEASURES)
 @pytest.mark.parametrize("worse", [HALF, TWICE], ids=["half", "twice"])
-def test_so_they_do_on_draws_of_twenty_with_sequences_near_the_label(
-    measure: str, worse: np.ndarray
-) -> None:
+def test_so_they_do_on_draws_of_twenty_with_sequences_near_the_label(measure: str, worse: np.ndarray) -> None:
     generator = np.random.default_rng(0)
     nearness = (worse > 0).any(1) + 0.1 * generator.random(SEQUENCES)
     scores: list[tuple[float, float]] = []
