@@ -71,8 +71,8 @@ def _looped(
     variance = 0.0
     for label, (count, size) in enumerate(zip(DRAWN, SIZES, strict=True)):
         left_out = []
-        for gone in np.flatnonzero(STRATUM == label):
-            rest = np.where(STRATUM == label, weights * count / (count - 1), weights)
+        for gone in np.flatnonzero(label == STRATUM):
+            rest = np.where(label == STRATUM, weights * count / (count - 1), weights)
             rest[gone] = 0.0
             left_out.append(_correlation(truth, simulated, rest))
         variance += (1 - count / size) * (count - 1) * float(np.var(left_out))

@@ -3,16 +3,12 @@
 from collections.abc import Sequence
 
 import numpy as np
-from neuroscribe.measures.weighted import correlations
 
 from benchmarks.labels import Label, broad_by_words, exact, simulated
 from benchmarks.validity_trials import Population
 from benchmarks.whole_corpus import Text, TrueNeuron
-from neuroscribe.measures.controls import CONTROLS, chance, discoveries
-<<<<<<< HEAD
 from neuroscribe.measures.agreement import correlations
-=======
->>>>>>> h16-lead
+from neuroscribe.measures.controls import CONTROLS, chance, discoveries
 
 ROUNDS = 30
 """Studies that are made: each gives every neuron another explanation, and draws anew."""

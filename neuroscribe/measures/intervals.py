@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.special import stdtrit
+from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
 
 from neuroscribe.measures.draws import Draws
 from neuroscribe.measures.estimate import Estimate
@@ -49,7 +49,9 @@ def estimated(
     # A bound on another scale may miss the value by a rounding.
     low, high = np.minimum(low, values), np.maximum(high, values)
     return [
-        Estimate.missing(reason) if reason is not None else _estimate(*map(float, bounds), several=bool(several))
+        Estimate.missing(reason)
+        if reason is not None
+        else _estimate(*map(float, bounds), several=bool(several))
         for reason, several, *bounds in zip(reasons, degrees > 0, values, low, high, strict=True)
     ]
 

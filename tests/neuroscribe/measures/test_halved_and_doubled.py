@@ -1,4 +1,4 @@
-"""The sanity tests of NeuronEval: a label that covers half or twice the tokens must score less than the right one.
+"""The sanity tests of NeuronEval: a label that covers half or twice the tokens scores less than the right one.
 
 A planted neuron fires at one rare word; labels cover its tokens, half of these, or as many tokens of another
 rare word as well. The corpus is known whole, and drawn from as the product does.
@@ -40,9 +40,7 @@ def test_half_or_twice_the_tokens_of_a_right_label_score_less_on_the_whole_corpu
 
 @pytest.mark.parametrize("measure", MEASURES)
 @pytest.mark.parametrize("worse", [HALF, TWICE], ids=["half", "twice"])
-def test_so_they_do_on_draws_of_twenty_with_sequences_near_the_label(
-    measure: str, worse: np.ndarray
-) -> None:
+def test_so_they_do_on_draws_of_twenty_with_sequences_near_the_label(measure: str, worse: np.ndarray) -> None:
     generator = np.random.default_rng(0)
     nearness = (worse > 0).any(1) + 0.1 * generator.random(SEQUENCES)
     scores: list[tuple[float, float]] = []

@@ -103,7 +103,11 @@ def test_silence_has_no_measure_and_says_why(measure) -> None:
     found = measure(truth, np.arange(6.0).reshape(1, 2, 3), ALL)[0]
 
     assert found.value is None
-    assert found.null_reason in ("constant truth", "truth is 0 at every token", "the neuron fires at no token")
+    assert found.null_reason in (
+        "constant truth",
+        "truth is 0 at every token",
+        "the neuron fires at no token",
+    )
 
 
 @pytest.mark.parametrize("measure", [*OF_SIZES, *OF_FIRING])
