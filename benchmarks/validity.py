@@ -1,7 +1,7 @@
 """Whether scores mean what they say: held against the whole corpus, on neurons that nothing was tuned on.
 
-All activations of three layers of the default study's subject are captured, so that the agreement on the whole
-corpus is known and not estimated; thirty ordinary and thirty sparse neurons each get seven labels of known
+All activations of three layers of the default study's subject are captured, so that the agreement on the
+whole corpus is known and not estimated; thirty ordinary and thirty sparse neurons each get seven labels of known
 worth (`labels.py`). The product's draws and measures are what runs; `paper` is top and random with a
 percentile bootstrap, for comparison.
 """
@@ -100,7 +100,7 @@ def _design_figures(kind: str, neurons: Sequence[TrueNeuron], text: Text) -> Ite
 
 
 def _control_figures(neurons: Mapping[str, Sequence[TrueNeuron]], text: Text) -> Iterator[Figure]:
-    """Yield how often an unrelated explanation is called clearly better than controls, and how often its own."""
+    """Yield how often an unrelated explanation is called clearly better, and how often the right one."""
     together = [neuron for each in neurons.values() for neuron in each]
     for name, related in (("false_better", False), ("true_better", True)):
         called = better(together, text, count=COUNT, related=related, seed=SEED)
@@ -118,7 +118,7 @@ def worth(tried: Sequence[Trial], which: str) -> tuple[float, float, float]:
 
 
 def ordered(tried: Sequence[Trial], which: str) -> tuple[float, int]:
-    """Return how often the better of two clearly different labels of a neuron scores higher; how many pairs."""
+    """Return how often the better of two clearly different labels of a neuron scores higher, of how many."""
     by_neuron: dict[int, list[Trial]] = {}
     for trial in tried:
         by_neuron.setdefault(trial.neuron, []).append(trial)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchmarks.labels import Label, broad_by_words, exact, simulated
+from benchmarks.labels import Given, Label, broad_by_words, exact, simulated
 from benchmarks.validity_trials import Population
 from benchmarks.whole_corpus import Text, TrueNeuron
 from neuroscribe.measures.agreement import correlations
@@ -25,7 +25,9 @@ def better(neurons: Sequence[TrueNeuron], text: Text, *, count: int, related: bo
     generator = np.random.default_rng(seed)
     called: list[bool] = []
     for kind in (exact, broad_by_words):
-        read = [simulated(kind(each, text.tokens, generator), text.tokens, generator) for each in neurons]
+        read = [
+            simulated(kind(Given(each, text.tokens, generator)), text.tokens, generator) for each in neurons
+        ]
         for _ in range(ROUNDS):
             chances: list[float] = []
             for place, population in enumerate(populations):

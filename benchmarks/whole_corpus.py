@@ -1,4 +1,4 @@
-"""True activations of chosen neurons at every token of the default study's corpus: what estimates are held to.
+"""True activations of chosen neurons at every token of the default study's corpus, to hold estimates to.
 
 Neurons come in two kinds: `ordinary`, a seeded draw among those that fire in at least one of a hundred
 sequences, and `sparse`, those of them that fire in the fewest. Each is read on its stronger side, the other

@@ -1,4 +1,4 @@
-"""How far simulated activations agree with true ones over a population of sequences, of which some were drawn.
+"""How far simulated activations agree with true ones over a population of sequences, some of them drawn.
 
 With a the true and s the simulated activation at a token, over all tokens of all drawn sequences together,
 each weighted by how many sequences of the population its own stands for (`Draws`):
@@ -171,7 +171,7 @@ def _scaled(values: Activations) -> Activations:
 
 
 def _centred(values: Activations, draws: Draws) -> Activations:
-    """Return values about each neuron's weighted mean: sums of their squares lose nothing to a large offset."""
+    """Return values about each neuron's weighted mean: their squares' sums lose nothing to a large offset."""
     known = _readable(values)
     if not known.size:
         return known

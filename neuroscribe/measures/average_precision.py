@@ -2,7 +2,7 @@
 
 With y whether the neuron fires at a token, w the token's weight and s the simulated value, TP(v) and N(v) the
 weights of firing and of all tokens with s >= v, and π = TP / N the precision there, average precision is
-Σ w y π(s) / Σ w y: the area under the steps of the precision-recall curve. Tokens with equal s come in at once.
+Σ w y π(s) / Σ w y: the area under the steps of the precision-recall curve. Equal s are one threshold.
 """
 
 import numpy as np
