@@ -31,6 +31,7 @@ def activations(study: Study) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:
         from neuroscribe.capture.stage import captured
         from neuroscribe.report.pictures import activation_statistics_png, data_uri_markdown
+        from neuroscribe.subject.made_by import made_by
 
         model = subject.open(study.subject, progress=progress)
         done = captured(
@@ -41,6 +42,7 @@ def activations(study: Study) -> dg.AssetsDefinition:
             store=tensors,
             progress=progress,
         )
+        made = made_by(model, earlier_layers=done.before)
         everything = pl.concat(done.statistics.values())
         picture = activation_statistics_png(everything)
         return dg.MaterializeResult(
@@ -50,9 +52,11 @@ def activations(study: Study) -> dg.AssetsDefinition:
                 "dead": int(everything["dead"].sum()),
                 "near_dead": int(everything["near_dead"].sum()),
                 "tokens_per_neuron": int(everything["n_tokens"][0]),
-                "reused_finished_capture": done.reused,
+                "reused_finished_capture": len(done.before) == len(done.statistics),
                 "layers_captured_anew": list(done.anew),
                 "subject": f"{model.name}@{model.revision}",
+                "made_by": str(made),
+                "neuroscribe/provenance": {"made_by": vars(made)},
                 "device": str(model.device),
                 "dtype": str(model.dtype),
                 "batch_tokens": model.batch_tokens,

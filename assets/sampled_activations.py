@@ -29,8 +29,10 @@ def sampled_activations(study: Study) -> dg.AssetsDefinition:
         progress: dg.ResourceParam[Progress],
     ) -> dg.MaterializeResult:
         from neuroscribe.capture.sampled import sampled_activations as kept
+        from neuroscribe.subject.made_by import made_by
 
         model = subject.open(study.subject, progress=progress)
+        made = made_by(model)
         statistics = {layer: activations[layer_key(layer)] for layer in selected_layers(context)}
         frames = kept(study, model, corpus["corpus/sequences"], statistics, progress=progress)
         return dg.MaterializeResult(
@@ -39,6 +41,8 @@ def sampled_activations(study: Study) -> dg.AssetsDefinition:
                 "neurons": sum(frame["neuron"].n_unique() for frame in frames.values()),
                 "sequences": max(frame["sequence_id"].n_unique() for frame in frames.values()),
                 "subject": f"{model.name}@{model.revision}",
+                "made_by": str(made),
+                "neuroscribe/provenance": {"made_by": vars(made)},
                 "device": str(model.device),
                 "dtype": str(model.dtype),
             },

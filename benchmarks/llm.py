@@ -61,7 +61,12 @@ def llm_figures() -> Iterator[Figure]:
         growth = json.loads(printed_apart("benchmarks.llm", "memory", url))
         yield figure("llm.memory_growth", [growth], f"x of {SETTLED:,} calls", n=MANY_CALLS)
     yield figure("llm.rate_limit_used", [limit_used()], "of the limit, in virtual time", n=PER_MINUTE)
-    yield figure("llm.repeated_calls_after_kill", [repeated_calls()], "calls beyond those in flight", n=KILLS)
+    stored, in_flight = repeated_calls()
+    yield figure("llm.repeated_calls_after_kill", [stored], "stored answers asked for again", n=KILLS)
+    yield figure(
+        "llm.calls_in_flight_repeated_per_kill", [in_flight], "calls a kill", n=KILLS,
+        detail=f", of at most {RUN_AT_ONCE} at once",
+    )  # fmt: skip
 
 
 def throughput(url: str) -> Iterator[Figure]:
@@ -137,7 +142,7 @@ def _ours(url: str, at_once: int, calls: CallStore) -> Work:
             assert reply.text, reply.raw
             return reply
 
-        await once.answer(fingerprint("benchmark", seed), call, form)
+        await once.answer(_key(seed), call, form)
 
     return ask
 
@@ -167,11 +172,13 @@ def limit_used() -> float:
     return sum(arrival < WINDOW_S for arrival in arrivals) / (PER_MINUTE * WINDOW_S / 60)
 
 
-def repeated_calls() -> int:
-    """Return how many calls of a run that is killed again and again are made twice, less those in flight.
+def repeated_calls() -> tuple[int, float]:
+    """Return how often a run that is killed again and again asks for stored answers, and for others a kill.
 
-    At every kill each of the run's workers has one call in flight: it asks, or stores the answer.
+    A kill loses what each of the run's workers has in flight, one call: it asks, or stores the answer. What
+    had been stored by then must never be asked for again.
     """
+    settled: list[dict[str, int]] = []
     generator = random.Random(0)  # noqa: S311 - moments of kills
     with serving(delay_ms=40) as url, tempfile.TemporaryDirectory() as folder:
         for _ in range(KILLS):
@@ -182,14 +189,25 @@ def repeated_calls() -> int:
                     time.sleep(0.01)
                 time.sleep(generator.uniform(0.0, 0.05))
                 os.kill(child.pid, signal.SIGKILL)
+            kept, before = set(FolderCalls(folder).keys()), _asked_by_seed(url)
+            settled.append({seed: count for seed, count in before.items() if _key(int(seed)) in kept})
         printed_apart("benchmarks.llm", "run", url, folder)
-        asked = _asked(url)
-    print(f"{asked} calls for {RUN_CALLS} questions and {KILLS} kills", flush=True)
-    return asked - RUN_CALLS - KILLS * RUN_AT_ONCE
+        after = _asked_by_seed(url)
+    stored_again = len({seed for kept in settled for seed, count in kept.items() if after[seed] > count})
+    print(f"{sum(after.values())} calls for {RUN_CALLS} questions and {KILLS} kills", flush=True)
+    return stored_again, (sum(after.values()) - RUN_CALLS) / KILLS
+
+
+def _key(seed: int) -> str:
+    return fingerprint("benchmark", seed)
 
 
 def _asked(url: str) -> int:
-    return int(urlopen(url.removesuffix("/v1")).read())  # noqa: S310 - our own server
+    return sum(_asked_by_seed(url).values())
+
+
+def _asked_by_seed(url: str) -> dict[str, int]:
+    return json.loads(urlopen(url.removesuffix("/v1")).read())  # noqa: S310 - our own server
 
 
 @contextmanager

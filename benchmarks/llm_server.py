@@ -1,11 +1,14 @@
 """An LLM server that answers at once, or after some milliseconds, at little cost.
 
-`python -m benchmarks.llm_server MILLISECONDS` prints its port. `GET /` tells how many questions it was asked.
+`python -m benchmarks.llm_server MILLISECONDS` prints its port. `GET /` tells how often it was asked with each
+seed, as JSON.
 """
 
 import asyncio
 import json
+import re
 import sys
+from collections import Counter
 
 ANSWER = {
     "object": "chat.completion",
@@ -13,6 +16,7 @@ ANSWER = {
     "usage": {"prompt_tokens": 900, "completion_tokens": 2, "total_tokens": 902},
 }
 BODY = json.dumps(ANSWER).encode()
+_SEED = re.compile(rb'"seed": ?([0-9]+)')
 
 
 def response(body: bytes) -> bytes:
@@ -22,9 +26,9 @@ def response(body: bytes) -> bytes:
 
 
 class Answering(asyncio.Protocol):
-    """One connection; `asked` counts the questions of all."""
+    """One connection; `asked` counts the questions of all by their seed."""
 
-    asked = 0
+    asked: Counter[str] = Counter()
     delay_s = 0.0
     whole = response(BODY)
 
@@ -42,14 +46,15 @@ class Answering(asyncio.Protocol):
             whole = end + 4 + (int(length.split(b"\r\n", 1)[0]) if named else 0)
             if len(self._read) < whole:
                 return
-            self._read = self._read[whole:]
-            self._answer(counted=head.startswith(b"get"))
+            body, self._read = self._read[end + 4 : whole], self._read[whole:]
+            if head.startswith(b"get"):
+                self._transport.write(response(json.dumps(Answering.asked).encode()))
+            else:
+                self._answer(body)
 
-    def _answer(self, *, counted: bool) -> None:
-        if counted:
-            self._transport.write(response(str(Answering.asked).encode()))
-            return
-        Answering.asked += 1
+    def _answer(self, body: bytes) -> None:
+        seed = _SEED.search(body)
+        Answering.asked[seed[1].decode() if seed else ""] += 1
         if self.delay_s:
             asyncio.get_running_loop().call_later(self.delay_s, self._transport.write, self.whole)
         else:

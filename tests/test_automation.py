@@ -166,7 +166,7 @@ def test_the_nightly_explanation_takes_captured_layers_of_the_sample_that_lack_s
 
 
 def test_a_layer_whose_scores_a_check_blocks_is_not_up_to_date_until_it_passes(bench: Bench) -> None:
-    bench.done(CAPTURED + EXPLAINED, [6, 12])
+    bench.done(CAPTURED + SAMPLED + EXPLAINED, [6, 12])
     bench.checked(6, passed=False)
     bench.checked(12, passed=True)
     assert bench.freshness.explained() == {12}
@@ -176,7 +176,7 @@ def test_a_layer_whose_scores_a_check_blocks_is_not_up_to_date_until_it_passes(b
 
 
 def test_a_layer_with_a_failed_call_is_asked_again_and_a_baseline_without_tokens_is_not(bench: Bench) -> None:
-    bench.done(CAPTURED, [0, 6, 12])
+    bench.done(CAPTURED + SAMPLED, [0, 6, 12])
     bench.explained(6, status="failed", model="qwen")
     bench.explained(12, status="failed", model="none")
     bench.done(EXPLAINED, [0])
@@ -189,7 +189,7 @@ def test_a_layer_with_a_failed_call_is_asked_again_and_a_baseline_without_tokens
 
 
 def test_a_layer_with_a_failed_simulation_is_asked_again(bench: Bench) -> None:
-    bench.done(CAPTURED, [0, 6])
+    bench.done(CAPTURED + SAMPLED, [0, 6])
     bench.done(EXPLAINED[:2], [0, 6])
     bench.simulated(0, status="ok")
     bench.simulated(6, status="failed")
@@ -199,7 +199,7 @@ def test_a_layer_with_a_failed_simulation_is_asked_again(bench: Bench) -> None:
 
 
 def test_scores_of_explanations_that_were_made_anew_are_not_up_to_date(bench: Bench) -> None:
-    bench.done(CAPTURED + EXPLAINED, [0, 6])
+    bench.done(CAPTURED + SAMPLED + EXPLAINED, [0, 6])
     bench.explained(6, status="ok", model="none")
 
     assert bench.freshness.explained() == {0}
@@ -207,7 +207,7 @@ def test_scores_of_explanations_that_were_made_anew_are_not_up_to_date(bench: Be
 
 
 def test_a_corpus_that_is_gone_or_has_changed_leaves_nothing_up_to_date(bench: Bench) -> None:
-    bench.done(CAPTURED + EXPLAINED, [0])
+    bench.done(CAPTURED + SAMPLED + EXPLAINED, [0])
     assert bench.freshness.captured() == bench.freshness.explained() == {0}
 
     path = bench.tables.path(STUDY.name, "corpus/sequences")

@@ -9,6 +9,7 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 import pytest
+import torch
 
 from assets.stage import key
 from dagster_project.build import build_defs
@@ -263,6 +264,17 @@ def test_the_scales_of_histograms_and_quantiles_are_in_the_files_and_the_manifes
         assert json.loads(stored["neuroscribe.quantile_levels"]) == manifest["quantile_levels"]
     assert len(manifest["histogram_edges"]) == len(statistics["histogram"][0]) + 1
     assert len(manifest["quantile_levels"]) == len(statistics["quantiles"][0])
+
+
+def test_files_and_manifest_say_by_what_the_activations_were_made(right: Pipeline) -> None:
+    dataset = Path(right.environment.store) / "planted" / "neuron_dataset"
+    manifest = json.loads((dataset / "manifest.json").read_text(encoding="utf-8"))["provenance"]
+    (made,) = manifest["made_by"]
+    assert (made["device"], made["dtype"]) == ("cpu", "float32")
+    assert made["libraries"]["torch"] == torch.__version__.partition("+")[0]
+    assert made["weights"].startswith("sha256:")
+    own = right.tables.path("planted", "activations/statistics", 0)
+    assert json.loads(pl.read_parquet_metadata(str(own))["neuroscribe.made_by"]) == made
 
 
 def test_running_again_makes_no_call_and_the_same_tables(right: Pipeline) -> None:

@@ -30,8 +30,8 @@ class Captured:
 
     statistics: dict[int, pl.DataFrame]
     """STATISTICS per layer."""
-    reused: bool
-    """Whether finished states of the same capture were there already."""
+    before: tuple[int, ...]
+    """Layers whose finished states of the same capture were there already."""
     anew: tuple[int, ...] = ()
     """Layers captured from the beginning, or some of their shards, since whole activations of what had been
     captured were missing."""
@@ -58,7 +58,7 @@ def captured(
     files = _files(study, subject, sequences, store)
     whole = _whole(study, files)
     anew = dropped_without_blocks(files, layers, whole, sequences=len(sequences), progress=progress)
-    reused = all(files.is_finished(layer) for layer in layers)
+    before = tuple(layer for layer in layers if files.is_finished(layer))
     states: dict[int, LayerState] = {}
     # Layers that runs before have cut differently go in passes of their own, so that no work is thrown away.
     for shards, alike in files.shards(layers).items():
@@ -76,7 +76,7 @@ def captured(
         layer: layer_statistics(states[layer], layer, polarities=study.polarities, top_k=study.capture.top_k)
         for layer in sorted(states)
     }
-    return Captured(statistics, reused, anew)
+    return Captured(statistics, before, anew)
 
 
 def captured_shard(

@@ -10,10 +10,11 @@ from neuroscribe.judge.judges import Judge, Judgement, gives_first_tokens
 from neuroscribe.judge.judging import Judging
 from neuroscribe.judge.questions import Question, questions
 from neuroscribe.llm.calls import worked_through
-from neuroscribe.llm.capabilities import LLM_NEEDS, samples
+from neuroscribe.llm.capabilities import samples
 from neuroscribe.ports.models import LLM
 from neuroscribe.ports.sources import EncoderSource, LLMSource, Models
 from neuroscribe.ports.stores import CallStore, Progress
+from neuroscribe.study.sections import LLM_NEEDS
 from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import JUDGEMENTS
 

@@ -9,7 +9,7 @@ from neuroscribe.llm.local import LocalLLM
 from neuroscribe.ports.models import LLM, NextTokenScorer, PromptScorer
 from neuroscribe.ports.samples import A_DIGIT, Sample, distinct
 from neuroscribe.study.kinds import KindSpec
-from neuroscribe.study.sections import Capability
+from neuroscribe.study.sections import LLM_NEEDS, Capability
 from neuroscribe.study.spec import Study
 
 
@@ -71,10 +71,6 @@ def samples(specs: Iterable[KindSpec], tokens: int, need: Capability = "reply") 
     """Return a sample of each form in which those of `specs` ask that need this of the model."""
     asking = [spec for spec in specs if isinstance(spec, Sampled) and spec.needs == need]
     return distinct([sample for spec in asking for sample in spec.samples(tokens)])
-
-
-LLM_NEEDS: frozenset[Capability] = frozenset({"reply", "prompt_logprobs", "next_token"})
-"""What only a language model fulfils."""
 
 
 async def check_llm(

@@ -1,6 +1,7 @@
 """Gathers a study's tables into its dataset, and refuses while any layer's scores break a rule."""
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 
 from neuroscribe.errors import StoreError
@@ -36,11 +37,12 @@ def publish(
     a rule, and when nothing is scored.
     """
     chosen = chosen_layouts(study, layouts)
+    places = tuple(_places(study, tables))
     published = PublishedTables(
         study,
-        _places(study, tables),
+        places,
         partial(tables.read, study.name),
-        provenance=provenance(study, "neuron_dataset"),
+        provenance=provenance(study, "neuron_dataset") | {"made_by": _made_by(study, tables, places)},
     )
     layers = published.layers("scores")
     if not layers:
@@ -57,6 +59,12 @@ def publish(
         licences=licences,
         units=units,
     )
+
+
+def _made_by(study: Study, tables: TableReader, places: Iterable[Place]) -> list[object]:
+    """Return by which weights, machines and libraries the published tables were made, each once."""
+    stamps = [tables.stamp(study.name, table, layer) for table, layer in places]
+    return [json.loads(made) for made in dict.fromkeys(stamp.made_by for stamp in stamps if stamp) if made]
 
 
 def _check(study: Study, layer: int, tables: TableReader, expectations: Validator) -> None:

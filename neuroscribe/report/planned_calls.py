@@ -14,12 +14,12 @@ from neuroscribe.explain.stage import Question as ExplanationQuestion
 from neuroscribe.explain.stage import questions as explanation_questions
 from neuroscribe.judge.questions import questions as judgement_questions
 from neuroscribe.llm.calls import Question, Request
-from neuroscribe.llm.capabilities import LLM_NEEDS
 from neuroscribe.ports.replies import Usage
 from neuroscribe.ports.stores import CallStore
 from neuroscribe.report.likely import likely_explanations, likely_statistics, likely_tables
 from neuroscribe.simulate.questions import questions as simulation_questions
 from neuroscribe.study.kinds import KindSpec
+from neuroscribe.study.sections import LLM_NEEDS
 from neuroscribe.study.spec import Study
 
 _LOOKED_AT = 32

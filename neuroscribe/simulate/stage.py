@@ -10,7 +10,7 @@ import polars as pl
 from neuroscribe.errors import LLMError
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.llm.calls import Form, Once, worked_through
-from neuroscribe.llm.capabilities import LLM_NEEDS, check_llm
+from neuroscribe.llm.capabilities import check_llm
 from neuroscribe.measures.controls import FIRST
 from neuroscribe.ports.models import LLM, Simulator
 from neuroscribe.ports.replies import Simulated, Usage
@@ -21,7 +21,7 @@ from neuroscribe.simulate.sequential import Reading, Sequentially, in_pieces
 from neuroscribe.simulate.simulator import Simulating
 from neuroscribe.simulate.standing import Standing
 from neuroscribe.simulate.whole import nearness
-from neuroscribe.study.sections import Capability
+from neuroscribe.study.sections import LLM_NEEDS, Capability
 from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import SIMULATIONS
 

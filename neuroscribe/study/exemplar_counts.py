@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 
 _TOP_STRIDE, _RANDOM_STRIDE = 4, 3
-"""Of so many exemplars one is in `test`, of the top ones also one in `train`: `neuroscribe/capture/splits.py`."""
+"""Of so many exemplars one is in `test`, of top ones one in `train`: `neuroscribe/capture/splits.py`."""
 
 
 def check_counts(*, top: int, random: int, scored: int, shown: Mapping[str, int]) -> None:

@@ -21,6 +21,8 @@ _COMMIT = re.compile("[0-9a-f]{40}")
 Capability = Literal["reply", "prompt_logprobs", "next_token", "encoder", "subject"]
 """What an explainer, simulator or scorer may need: an LLM's answers, a prompt echoed with log-probabilities,
 the log-probabilities of an answer's first token, a sentence encoder, the subject itself."""
+LLM_NEEDS: frozenset[Capability] = frozenset({"reply", "prompt_logprobs", "next_token"})
+"""What only a language model fulfils."""
 
 
 class Section(BaseModel):

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from neuroscribe import __version__
 from neuroscribe.fingerprint import fingerprint
 from neuroscribe.study.kinds import KindSpec
+from neuroscribe.study.sections import LLM_NEEDS
 from neuroscribe.study.spec import LLMSpec, Study
 from neuroscribe.tables import records
 from neuroscribe.tables.columns import Table
@@ -82,7 +83,7 @@ def _simulated(study: Study) -> Settings:
     }
     return {
         "simulators": study.simulators,
-        "llm": _llm(study.simulating_llm),
+        **_asked(study, study.simulators.values()),
         "prompts": list(_wording(study.simulators.values()).values()),
         "per_split": scoring.sequences_per_split,
         "drawn": [scoring.sequences, scoring.seed],
@@ -92,11 +93,12 @@ def _simulated(study: Study) -> Settings:
 
 def _judged(study: Study) -> Settings:
     # Batch jobs give answers without the log-probabilities by which a judge says how sure it is.
-    batched = {"batch": True} if study.simulating_llm.batch else {}
+    asked = _asked(study, study.judging.values())
+    batched = {"batch": True} if asked and study.simulating_llm.batch else {}
     return {
         **batched,
         "scorers": study.judging,
-        "llm": _llm(study.simulating_llm),
+        **asked,
         "prompts": list(_wording(study.judging.values()).values()),
         "per_split": study.scoring.sequences_per_split,
         "seed": study.scoring.seed,
@@ -111,6 +113,12 @@ def _ablated(study: Study) -> Settings:
 def _published(study: Study) -> Settings:
     layouts = {"layouts": study.publish.added} if study.publish.added else {}
     return {"description": study.description, "licences": study.corpus.artefact, **layouts}
+
+
+def _asked(study: Study, specs: Iterable[KindSpec]) -> Settings:
+    """Return the model that simulates and judges, where some of these simulators or scorers ask one."""
+    asks = any(spec.needs in LLM_NEEDS for spec in specs)
+    return {"llm": _llm(study.simulating_llm)} if asks else {}
 
 
 def _llm(spec: LLMSpec) -> Settings:

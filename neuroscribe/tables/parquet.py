@@ -38,6 +38,8 @@ class Stamp:
     """Hash of its rows."""
     inputs: str
     """Hash of the tables it was made from (see `neuroscribe.study.lineage`)."""
+    made_by: str = ""
+    """Weights, machine and libraries, as JSON, where a model of this process made its rows."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ def stamp_of(file: Any, belongs: TablePlace) -> Stamp:
     """
     stored = provenance_of(file)
     belongs.check(stored)
-    return Stamp(*(stored.get(name, "") for name in ("identity", "content", "inputs")))
+    return Stamp(*(stored.get(name, "") for name in ("identity", "content", "inputs", "made_by")))
 
 
 def _content(rows: pl.DataFrame) -> str:

@@ -47,7 +47,7 @@ def capture(
 ) -> tuple[bool, tuple[int, ...]]:
     progress = progress or SilentProgress()
     done = captured(*run, layers=[0, 1], store=store, progress=progress)
-    return done.reused, done.anew
+    return done.before == (0, 1), done.anew
 
 
 def shard(run: Run, store: MemoryTensors, number: int, progress: SilentProgress | None = None) -> None:

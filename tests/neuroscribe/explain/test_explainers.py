@@ -144,7 +144,7 @@ def test_the_negative_side_is_shown_by_its_own_maximum() -> None:
 
 
 def test_fewer_training_exemplars_than_asked_for_are_all_shown() -> None:
-    assert question((5, 1), TokenPairs(excerpts=9)).sequence_ids == (1, 4)
+    assert question((5, 1), TokenPairs(excerpts=5)).sequence_ids == (1, 4)
 
 
 def test_highlighted_excerpts_end_with_the_strongest() -> None:

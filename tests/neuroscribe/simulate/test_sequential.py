@@ -63,7 +63,10 @@ class Noisy:
 
 
 def study(width: float | None = 0.12) -> Study:
-    return tiny_study(scoring={"bootstrap_samples": 100, "stop_width": width, "sequences_per_split": 10})
+    return tiny_study(
+        capture={"top_k": 40, "random_exemplars": 30},
+        scoring={"bootstrap_samples": 100, "stop_width": width, "sequences_per_split": 10},
+    )
 
 
 def tasks(text: str, name: str = "e1", *, is_control: bool = False) -> list[Task]:

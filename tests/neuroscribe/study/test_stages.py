@@ -159,3 +159,15 @@ def test_sample_and_random_exemplars_do_not_capture_anew():
         "lookup_gib": [],
         "top_k": ["activations"],
     }
+
+
+def test_another_llm_changes_only_what_asks_it():
+    def versions(model: str, *scorers: str) -> list[str]:
+        named = study(*scorers).model_dump() | {"llm": {"model": model}}
+        changed = KnownStudy.model_validate(named)
+        return [stage_version(changed, stage) for stage in ("simulations", "judgements")]
+
+    assert versions("m", "retrieval") == versions("n", "retrieval")
+    simulated, judged = zip(*(versions(model, "detection") for model in "mn"), strict=True)
+    assert simulated[0] == simulated[1], "the simulator is an encoder"
+    assert judged[0] != judged[1]
