@@ -1,8 +1,8 @@
 """Whether scores mean what they say: held against the whole corpus, on neurons that nothing was tuned on.
 
 All activations of three layers of the default study's subject are captured, so that the agreement on the
-whole corpus is known and not estimated; thirty ordinary and thirty sparse neurons each get seven labels of known
-worth (`labels.py`). The product's draws and measures are what runs; `paper` is top and random with a
+whole corpus is known and not estimated; thirty ordinary and thirty sparse neurons each get seven labels of
+known worth (`labels.py`). The product's draws and measures are what runs; `paper` is top and random with a
 percentile bootstrap, for comparison.
 """
 

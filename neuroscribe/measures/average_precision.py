@@ -37,7 +37,7 @@ def average_precision(
 
 def _ties(score: Tokens) -> tuple[Int[np.ndarray, "neuron token"], Int[np.ndarray, "neuron token"]]:
     """Return the first and the last place of the tokens with the same score, in sorted rows."""
-    places = np.arange(score.shape[1])[None]
+    places: Int[np.ndarray, "1 token"] = np.arange(score.shape[1], dtype=np.int64)[None]
     changes = score[:, 1:] != score[:, :-1]
     edge = np.ones((len(score), min(1, score.shape[1])), dtype=bool)
     starts, ends = np.concatenate([edge, changes], 1), np.concatenate([changes, edge], 1)
