@@ -75,13 +75,18 @@ def scores(
     means: dict[int, float] | None = None,
 ) -> pl.DataFrame:
     """Scores where token 0 stands first, token 1 second, and 2 third in every sequence."""
+    by_sequence = means and {sequence: list(means.values()) for sequence in range(7)}
     tables = {
         "explanations": EXPLANATIONS.frame(explanations),
         "simulations": SIMULATIONS.frame(simulations),
         "neuron_records": records(truth),
+<<<<<<< HEAD
         "sampled_activations": sampled_table(
             means and {sequence: list(means.values()) for sequence in range(7)}
         ),
+=======
+        "sampled_activations": sampled_table(by_sequence),
+>>>>>>> h16-w3
         "corpus/sequences": sequence_table([[0, 1, 2]] * 7),
         "corpus/vocabulary": vocabulary_table([b"a", b"b", b"c"]),
     }
