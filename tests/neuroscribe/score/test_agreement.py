@@ -61,13 +61,7 @@ def table(
         "explanations": EXPLANATIONS.frame([explanation_row(int(name[1]), int(name[2])) for name in names]),
         "simulations": SIMULATIONS.frame(simulations),
         "neuron_records": NEURON_RECORDS.frame(records),
-<<<<<<< HEAD
-        "sampled_activations": sampled_table(
-            means and {sequence: list(means.values()) for sequence in range(7)}
-        ),
-=======
         "sampled_activations": sampled_table(by_sequence),
->>>>>>> h16-w3
         "corpus/sequences": sequence_table([[0, 1, 2]] * 7),
         "corpus/vocabulary": vocabulary_table([b"a", b"b", b"c"]),
     }

@@ -80,13 +80,7 @@ def scores(
         "explanations": EXPLANATIONS.frame(explanations),
         "simulations": SIMULATIONS.frame(simulations),
         "neuron_records": records(truth),
-<<<<<<< HEAD
-        "sampled_activations": sampled_table(
-            means and {sequence: list(means.values()) for sequence in range(7)}
-        ),
-=======
         "sampled_activations": sampled_table(by_sequence),
->>>>>>> h16-w3
         "corpus/sequences": sequence_table([[0, 1, 2]] * 7),
         "corpus/vocabulary": vocabulary_table([b"a", b"b", b"c"]),
     }
