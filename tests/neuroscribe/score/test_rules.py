@@ -159,8 +159,8 @@ def test_every_rule_is_examined_once_on_its_own_frame():
     found = verdicts(validator, scores=scores, explanations=explanations, study=STUDY, name="tiny layer_00")
     assert sorted(verdict.rule for verdict in found) == sorted(rule.name for rule in rules_for(STUDY))
     assert {name: rows for name, _, rows in validator.asked} == {
-        "tiny layer_00 scores": 3, "tiny layer_00 simulated": 3, "tiny layer_00 due": 3, "tiny layer_00 shares": 0,
-        "tiny layer_00 correlations": 3, "tiny layer_00 explained": 0,
+        "tiny layer_00 scores": 3, "tiny layer_00 simulated": 3, "tiny layer_00 due": 3,
+        "tiny layer_00 shares": 0, "tiny layer_00 correlations": 3, "tiny layer_00 explained": 0,
         "tiny layer_00 coverage": len(REGIMES) + len(AGREEMENTS) - 1,
     }  # fmt: skip
     assert validator.asked[-1][1] == ["every_explanation_scored"]
