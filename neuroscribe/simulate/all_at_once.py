@@ -169,9 +169,9 @@ class Asked:
     """The text once, then a question about each distinct token or place; questions do not see each other.
 
     Questions about tokens repeat the token alone. One that recurs would be answered alike each time, and so
-    is asked about once: no explanation can then reach more than .997, .942 and .896 (correlation; layers 0, 10
-    and 20 of SmolLM2, top and random sequences of 64 tokens). Questions about places repeat the tokens before
-    it, too, as many as tell it from others (BEFORE to MOST_BEFORE), and have no such limit, at more
+    is asked about once: no explanation can then reach more than .997, .942 and .896 (correlation; layers 0,
+    10 and 20 of SmolLM2, top and random sequences of 64 tokens). Questions about places repeat the tokens
+    before it, too, as many as tell it from others (BEFORE to MOST_BEFORE), and have no such limit, at more
     than twice the price: 384 tokens a sequence of 64 instead of 168 (Qwen2.5, English Wikipedia).
     """
 
