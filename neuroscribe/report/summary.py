@@ -271,7 +271,8 @@ _GUESSED_ABOVE_0 = ("balanced_accuracy", "auc")
 _LAYER_COLUMNS = {
     "layer": pl.Int64, "neurons": pl.Int64, "dead": pl.Int64, "explained": pl.Int64, "scored": pl.Int64,
     "score": pl.Float64, "score_or_0": pl.Float64, "ci_low": pl.Float64, "ci_high": pl.Float64,
-    "ceiling": pl.Float64, "control": pl.Float64, "nulls": pl.Int64, "calls": pl.Int64, "tokens": pl.Int64, "seconds": pl.Float64,
+    "ceiling": pl.Float64, "control": pl.Float64, "nulls": pl.Int64, "calls": pl.Int64,
+    "tokens": pl.Int64, "seconds": pl.Float64,
 }  # fmt: skip
 
 

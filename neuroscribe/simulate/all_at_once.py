@@ -71,8 +71,8 @@ class AllAtOnce(Simulating):
         default="tokens",
         # Left out where it is the default, so that identities from before it hold.
         exclude_if=lambda chosen: chosen == "tokens",
-        description="what a model in this process is asked about in the layout asked: tokens (each distinct token"
-        " of a sequence once, so that equal ones get one value) or places (each token where it stands)",
+        description="what a model in this process is asked about in the layout asked: tokens (each distinct"
+        " token of a sequence once, so that equal ones get one value) or places (each token where it stands)",
     )
 
     @model_validator(mode="after")
@@ -168,10 +168,10 @@ Encode = Callable[[str], list[int]]
 class Asked:
     """The text once, then a question about each distinct token or place; questions do not see each other.
 
-    Questions about tokens repeat the token alone. One that recurs would be answered alike each time, and so is
-    asked about once: no explanation can then reach more than .997, .942 and .896 (correlation; layers 0, 10
-    and 20 of SmolLM2, top and random sequences of 64 tokens). Questions about places repeat the tokens before
-    it, too, as many as tell it from others (BEFORE to MOST_BEFORE), and have no such limit, at more
+    Questions about tokens repeat the token alone. One that recurs would be answered alike each time, and so
+    is asked about once: no explanation can then reach more than .997, .942 and .896 (correlation; layers 0,
+    10 and 20 of SmolLM2, top and random sequences of 64 tokens). Questions about places repeat the tokens
+    before it, too, as many as tell it from others (BEFORE to MOST_BEFORE), and have no such limit, at more
     than twice the price: 384 tokens a sequence of 64 instead of 168 (Qwen2.5, English Wikipedia).
     """
 

@@ -76,7 +76,7 @@ def hidden_opening(explanation: str) -> str:
 
 
 def asked_beginning(layout: str = "asked") -> str:
-    """Return the instruction and worked examples that all prompts of a layout, asked or places, begin with."""
+    """Return the instruction and worked examples that all prompts begin with, asked or of places."""
     data = wording(layout)
     blocks = [
         asked_opening(example["explanation"])
