@@ -47,7 +47,11 @@ class Launcher:
         for first, last in spans(missing):
             self._run("capture", tags=span_tags(first, last))
         if not missing and (stale := self._freshness.stale_texts()):
-            self._run("capture", only=stale)
+            self.capture_texts(stale)
+
+    def capture_texts(self, stages: Sequence[str]) -> None:
+        """Make these stages of the capture, none of which is of single layers, and nothing else."""
+        self._run("capture", only=stages)
 
     def explain(self, layer: int) -> None:
         """Explain, simulate, score and check one layer, unless that is up to date."""

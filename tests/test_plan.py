@@ -297,7 +297,8 @@ def test_tokens_and_money_are_at_most_what_is_said(tables: Tables) -> None:
     assert pairs["neurons"] == neurons
     assert pairs["calls"] == 2 * neurons
     assert pairs["completion_tokens"] == 2 * neurons * 60
-    assert plan["explanation long"]["completion_tokens"] == neurons * 800
+    # One neuron is explained from two more draws of exemplars by the explainer that writes one text.
+    assert plan["explanation long"]["completion_tokens"] == (neurons + 2) * 800
     assert pairs["cost_usd"] == pairs["prompt_tokens"] + 100 * pairs["completion_tokens"]
     assert pairs["set_aside"] == len(set_aside(EVERY, LAYER, facts))
     assert 0.3 < pairs["shared"] < 1
