@@ -46,8 +46,10 @@ _SHARES = {
     **dict.fromkeys(OTHER_RARE, 0.00125),
     **dict.fromkeys(WORDS, 0.02),
 }
-"""Share of all tokens; the plain words have the rest. The rare word is in one to two of 100 sequences, the others
-like it together in four to five times as many."""
+"""Share of all tokens; the plain words have the rest.
+
+The rare word is in one to two of 100 sequences, the others like it together in about four times as many.
+"""
 _OF_AFTER_ONE = 0.5
 """Share of `one` that `of` follows beside those that it follows by chance."""
 
