@@ -58,16 +58,17 @@ def drawn(
     taken[list(without)] = True
     preferred = np.zeros(len(peaks), dtype=bool)
     preferred[list(first)] = True
-    queues = {
-        name: _queue(np.flatnonzero((of == index) & ~taken), peaks, order, preferred, is_top=name == "top")
-        for index, name in enumerate(STRATA)
-    }
+    queues = {name: np.flatnonzero((of == index) & ~taken) for index, name in enumerate(STRATA)}
     shares = _BY_PEAK if nearness is None else _WITH_NEAR
     counts = _allotted({name: len(queue) for name, queue in queues.items()}, shares, count)
+    chosen = {
+        name: queue[np.argsort(order[queue], kind="stable")][: counts[name]] for name, queue in queues.items()
+    }
+    chosen["top"] = _of_the_top(queues["top"], counts["top"], peaks, order, preferred)
     rows = [
         ((place + 0.5) / counts[name], index, int(sequence))
         for index, name in enumerate(STRATA)
-        for place, sequence in enumerate(_spread(queues[name], counts[name], is_top=name == "top"))
+        for place, sequence in enumerate(chosen[name])
     ]
     rows.sort()
     names = tuple(STRATA[index] for _, index, _ in rows)
@@ -100,26 +101,23 @@ def strata(
     return of
 
 
-def _queue(
+def _of_the_top(
     places: Int[np.ndarray, " place"],
+    count: int,
     peaks: Float[np.ndarray, " sequence"],
     order: Int[np.ndarray, " sequence"],
     preferred: Bool[np.ndarray, " sequence"],
-    *,
-    is_top: bool,
-) -> Int[np.ndarray, " queued"]:
-    """Return the sequences of a stratum in the order in which they are drawn."""
-    if is_top and preferred[places].any():
-        places = places[preferred[places]]
-    keys = (order[places], -peaks[places]) if is_top else (order[places],)
-    return places[np.lexsort(keys)]
+) -> Int[np.ndarray, " drawn"]:
+    """Return `count` of the top, preferred ones before others, either at even distances over the ranks."""
+    ranked = places[np.lexsort((order[places], -peaks[places]))]
+    first = _spread(ranked[preferred[ranked]], count)
+    return np.concatenate([first, _spread(ranked[~preferred[ranked]], count - len(first))])
 
 
-def _spread(queue: Int[np.ndarray, " queued"], count: int, *, is_top: bool) -> Int[np.ndarray, " drawn"]:
-    """Return `count` of a queue: the top at even distances over the ranks, the others from the beginning."""
-    if not is_top or count >= len(queue):
-        return queue[:count]
-    return queue[((np.arange(count) + 0.5) * len(queue) / count).astype(np.int64)]
+def _spread(ranked: Int[np.ndarray, " ranked"], count: int) -> Int[np.ndarray, " drawn"]:
+    if count >= len(ranked):
+        return ranked
+    return ranked[((np.arange(count) + 0.5) * len(ranked) / max(count, 1)).astype(np.int64)]
 
 
 def _allotted(room: dict[str, int], shares: dict[str, float], count: int) -> dict[str, int]:

@@ -37,7 +37,7 @@ class Compared:
     firing: float
     """Activation from which on the neuron fires."""
     n_unreadable: int = 0
-    """Sequences that were left out, since there is no value at some of their tokens."""
+    """Sequences without a value at some of their tokens; left out, unless too little would be left."""
 
 
 def in_simulated_units(activations: Values, firing: float) -> Values:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 
 from neuroscribe.evidence.drawn import STRATA
 from neuroscribe.evidence.exemplars import Exemplars, Neuron
@@ -64,14 +64,13 @@ class CorpusScores:
         values = self._evidence.simulations.values(place, tuple(strata))
         if not strata or values is None:
             return None
+        labels = np.array([STRATA.index(name) for name, _ in strata.values()])
+        sizes = np.array([size for _, size in strata.values()], dtype=np.float64)
+        truth = population.truth[population.places(tuple(strata))]
         readable: Bool[np.ndarray, " sequence"] = np.array(np.isfinite(values).all(axis=1))
-        # What cannot be read is left out of its stratum, unless that leaves too little to stand for the rest.
-        keep = readable if 2 * readable.sum() >= len(readable) else np.ones(len(readable), dtype=bool)
-        labels = np.array([STRATA.index(name) for name, _ in strata.values()])[keep]
-        sizes = np.array([size for _, size in strata.values()], dtype=np.float64)[keep]
-        truth = population.truth[population.places(tuple(strata))][keep]
-        draws = Draws(labels[None], sizes[None])
-        return Compared(truth, values[keep], draws, self._evidence.firing(neuron), int((~keep).sum()))
+        keep = _kept(readable, labels)
+        draws, unreadable = Draws(labels[keep][None], sizes[keep][None]), int((~readable).sum())
+        return Compared(truth[keep], values[keep], draws, self._evidence.firing(neuron), unreadable)
 
     def _all_read(self, text: str, simulator: str, population: Population, neuron: Neuron) -> Compared:
         kept = self._evidence.truth(neuron).sequence_ids
@@ -103,6 +102,17 @@ class CorpusScores:
         if explainer not in self._controls:
             self._controls[explainer] = self._evidence.controls(explainer, count=CONTROLS)
         return self._controls[explainer]
+
+
+def _kept(
+    readable: Bool[np.ndarray, " sequence"], labels: Int[np.ndarray, " sequence"]
+) -> Bool[np.ndarray, " sequence"]:
+    """Return which draws are scored: what can be read, the others of its stratum standing for the rest.
+
+    All, and so no score, where that is less than half, or a stratum would have none that stands for it.
+    """
+    enough = 2 * readable.sum() >= len(readable) and set(labels[readable]) == set(labels)
+    return readable if enough else np.ones(len(readable), dtype=bool)
 
 
 def held(

@@ -42,7 +42,7 @@ def test_with_an_encoder_sequences_near_the_label_are_a_stratum(count: int, shar
 
 @pytest.mark.parametrize("nearness", [None, NEARNESS])
 def test_the_strata_part_the_population_without_rest(nearness: np.ndarray | None) -> None:
-    of = strata(PEAKS, ORDER, top=20, nearness=nearness)
+    of = strata(PEAKS, top=20, nearness=nearness)
     draws = drawn(PEAKS, ORDER, count=20, top=20, nearness=nearness)
     sizes = dict(zip(draws.strata, draws.sizes, strict=True))
     assert sum(sizes.values()) == len(PEAKS)
@@ -51,7 +51,7 @@ def test_the_strata_part_the_population_without_rest(nearness: np.ndarray | None
 
 
 def test_the_strata_by_peak_end_at_a_tenth_and_at_the_half() -> None:
-    of = strata(PEAKS, ORDER, top=20)
+    of = strata(PEAKS, top=20)
     ranked = [STRATA[index] for index in of[BY_RANK]]
     assert ranked == ["top"] * 20 + ["high"] * (154 - 20) + ["middle"] * (766 - 154) + ["low"] * (1531 - 766)
 
@@ -62,6 +62,14 @@ def test_top_exemplars_that_are_shown_anyway_are_drawn_first() -> None:
     assert {place for place, name in zip(draws.places, draws.strata, strict=True) if name == "top"} == set(
         shown
     )
+
+
+def test_where_fewer_are_shown_than_the_top_has_draws_others_of_it_follow() -> None:
+    shown = [int(BY_RANK[rank]) for rank in (3, 7)]
+    draws = drawn(PEAKS, ORDER, count=20, top=20, first=shown)
+    tops = [int(place) for place, name in zip(draws.places, draws.strata, strict=True) if name == "top"]
+    others = np.delete(BY_RANK[:20], (3, 7))
+    assert tops == [*shown, *others[[3, 9, 15]]]
 
 
 def test_every_beginning_of_the_draws_is_spread_over_the_strata() -> None:
