@@ -167,12 +167,21 @@ class LayerEvidence:
     def paper_exemplars(self, explanation: Mapping[str, Any], split: str) -> Exemplars:
         """Return top and random exemplars, as in Bills et al. 2023, that the explainer saw nothing of.
 
-        For an explainer that was shown a token table they are drawn from the held-out documents.
+        For an explainer that was shown a token table they are drawn from the held-out documents, those of
+        two splits from different ones.
         """
-        if self.study.explainers[explanation["explainer"]].reads_table:
-            population = self.population(explanation, split)
-            return population.top_and_random(self.study.scoring.sequences_per_split)
-        return self.exemplars((explanation["neuron"], explanation["polarity"]), split)
+        explainer, per_kind = explanation["explainer"], self.study.scoring.sequences_per_split
+        if not self.study.explainers[explainer].reads_table:
+            return self.exemplars((explanation["neuron"], explanation["polarity"]), split)
+        population = self.population(explanation, split)
+        if split not in self.study.scored_splits(explainer):
+            # Values are fitted on this split, and its population is that of the other one.
+            scored = list(self.paper_exemplars(explanation, "test").sequence_ids)
+            documents = self._corpus.documents
+            population = population.of(
+                ~np.isin(documents[population.sequence_ids], documents[scored])
+            )
+        return population.top_and_random(per_kind)
 
     def draws(
         self,

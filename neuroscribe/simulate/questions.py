@@ -99,8 +99,7 @@ def simulation_tasks(evidence: LayerEvidence, simulator: str, near: Near | None 
     tasks: list[Task] = []
     for explainer in evidence.study.simulators[simulator].explainers:
         for explanation in evidence.usable(explainer):
-            for split in evidence.study.simulated_splits(explainer, simulator):
-                tasks += _own_tasks(evidence, simulator, explanation, split, near)
+            tasks += _own_tasks(evidence, simulator, explanation, near)
         for explanation in evidence.redrawn(explainer):
             tasks += _drawn_tasks(evidence, simulator, explanation, "test", near, shown=())
         tasks += _control_tasks(evidence, explainer)
@@ -109,15 +108,30 @@ def simulation_tasks(evidence: LayerEvidence, simulator: str, near: Near | None 
 
 
 def _own_tasks(
-    evidence: LayerEvidence, simulator: str, explanation: Mapping[str, Any], split: str, near: Near | None
+    evidence: LayerEvidence, simulator: str, explanation: Mapping[str, Any], near: Near | None
 ) -> list[Task]:
-    """Return an explanation on its neuron's exemplars, then on the draws that are not among them."""
-    shown = evidence.paper_exemplars(explanation, split)
-    drawn: list[Task] = []
-    if split in evidence.study.scored_splits(explanation["explainer"]):
-        drawn = _drawn_tasks(evidence, simulator, explanation, split, near, shown=shown.sequence_ids)
-    strata: Mapping[int, tuple[str, int]] = drawn[0].strata if drawn else {}
-    plain = [_task(explanation, split, ids, strata=strata) for ids in _units(shown)]
+    """Return an explanation on its neuron's exemplars, then on the draws that are not among them.
+
+    Where `valid` serves to fit values alone, its exemplars may be draws for `test`, and count as that.
+    """
+    study, explainer = evidence.study, explanation["explainer"]
+    splits, scored = study.simulated_splits(explainer, simulator), study.scored_splits(explainer)
+    shown = {split: evidence.paper_exemplars(explanation, split) for split in splits}
+    asked = [sequence for exemplars in shown.values() for sequence in exemplars.sequence_ids]
+    drawn = [
+        task
+        for split in scored
+        for task in _drawn_tasks(evidence, simulator, explanation, split, near, shown=asked)
+    ]
+    strata = {task.split: task.strata for task in drawn}
+    home = {sequence: split for split, own in strata.items() for sequence in own}
+    units = [(split, ids) for split, exemplars in shown.items() for ids in _units(exemplars)]
+    parts = [
+        (place, tuple(sequence for sequence in ids if home.get(sequence, split) == place))
+        for split, ids in units
+        for place in splits
+    ]
+    plain = [_task(explanation, place, ids, strata=strata.get(place, {})) for place, ids in parts if ids]
     return [*plain, *(task for task in drawn if task.sequence_ids)]
 
 

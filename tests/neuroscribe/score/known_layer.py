@@ -90,11 +90,11 @@ class Reading:
 
 
 def read(explanation: str, sequence: int) -> np.ndarray:
-    """What `neuron noise` lets one read: 1.2 times the activation and noise; of `-1`, the opposite of neuron 1."""
+    """What `neuron noise` lets one read: 0.6 of the activation and noise; of `-1`, the opposite of neuron 1."""
     neuron, noise = explanation.split()
     own = truth(abs(int(neuron)))[sequence] * np.sign(int(neuron))
     random = np.random.default_rng([sequence, *explanation.encode()]).random(4)
-    return own * 1.2 + float(noise) * random
+    return own * 0.6 + float(noise) * random
 
 
 class NoEncoder:

@@ -25,7 +25,7 @@ from tests.neuroscribe.score.known_layer import (
     unseen,
 )
 
-OWN = explained(1, "1 4.0")
+OWN = explained(1, "1 2.0")
 LAYER = Layer([OWN])
 
 
@@ -69,7 +69,7 @@ def test_a_score_is_pearsons_with_the_weights_of_the_draws() -> None:
     assert row["value"] == pytest.approx(weighted(drawn(simulations)))
     assert (row["n_sequences"], row["n_tokens"], row["n_unreadable"]) == (20, 80, 0)
     population = unseen(OWN)
-    whole = pearson(truth(1)[population], np.array([read("1 4.0", own) for own in population]))
+    whole = pearson(truth(1)[population], np.array([read("1 2.0", own) for own in population]))
     assert row["ci_low"] < whole < row["ci_high"]
     assert 0.02 < row["ci_high"] - row["ci_low"] < 0.9
 
@@ -139,7 +139,7 @@ def test_the_papers_regimes_are_plain_correlations_without_an_interval() -> None
     scores = LAYER.scores()
     for regime, kinds in (("top_and_random", ("top", "random")), ("random_only", ("random",))):
         row, ids = only(scores, "e10", regime=regime), paper(kinds=kinds)
-        plain = np.corrcoef(truth(1)[ids].ravel(), np.array([read("1 4.0", own) for own in ids]).ravel())
+        plain = np.corrcoef(truth(1)[ids].ravel(), np.array([read("1 2.0", own) for own in ids]).ravel())
         assert row["value"] == pytest.approx(plain[0, 1])
         assert (row["ci_low"], row["ci_high"], row["n_sequences"]) == (None, None, len(ids))
 

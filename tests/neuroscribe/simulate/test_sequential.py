@@ -1,139 +1,122 @@
-import asyncio
-from collections.abc import Sequence
-from typing import Any
+"""A study with a `stop_width` simulates draws until the interval of the score is narrow."""
+
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 import pytest
 
-from neuroscribe.evidence.exemplars import Neuron
-from neuroscribe.evidence.layer import LayerEvidence
-from neuroscribe.measures.agreement import correlation
-from neuroscribe.ports.replies import Simulated
-from neuroscribe.simulate.questions import Task
-from neuroscribe.simulate.stage import simulated
-from neuroscribe.study.spec import Study
-from neuroscribe.tables.records import NEURON_RECORDS
-from neuroscribe.testing.rows import exemplar_row, sequence_table, vocabulary_table
+from neuroscribe.evidence.drawn import STRATA
+from neuroscribe.measures.agreement import correlations
+from neuroscribe.measures.draws import Draws
 from neuroscribe.testing.stores import Interrupted, MemoryCalls, SilentProgress
-from neuroscribe.testing.studies import tiny_study
+from tests.neuroscribe.score.known_layer import Layer, Reading, explained, known_study, only, truth, unseen
 
-TOP, RANDOM = tuple(range(10, 20)), tuple(range(50, 60))
-TURNS = tuple(sequence for pair in zip(TOP, RANDOM, strict=True) for sequence in pair)
-ONE, OTHER = (1, 1), (2, 1)
-
-
-def truth(neuron: Neuron, sequence: int) -> np.ndarray:
-    return np.random.default_rng([*neuron, sequence]).random(6)
+WIDTH = 0.2
+SCORING = {"stop_width": WIDTH, "sequences": 60}
+SURE, UNSURE, HOPELESS = (explained(neuron, f"{neuron} {noise}") for neuron, noise in ((1, 0.0), (1, 2.5), (1, 40)))
 
 
-EXEMPLARS = [
-    exemplar_row(neuron[0], sequence, truth(neuron, sequence).tolist(), kind=kind, rank=sequence)
-    for neuron in (ONE, OTHER)
-    for kind, ids in (("top", TOP), ("random", RANDOM))
-    for sequence in ids
-]
-SPELLED = [f"{sequence} {place}".encode() for sequence in range(60) for place in range(6)]
-"""Every token of a sequence names it."""
-TABLES = {
-    "corpus/sequences": sequence_table([range(6 * sequence, 6 * sequence + 6) for sequence in range(60)]),
-    "corpus/vocabulary": vocabulary_table(SPELLED),
-    "neuron_records": NEURON_RECORDS.frame(EXEMPLARS),
-}
+def layer(*rows: dict[str, object], width: float | None = WIDTH, per_call: int = 1) -> Layer:
+    simulator = Reading()
+    simulator.sequences_per_call = per_call
+    study = known_study(scoring=SCORING | {"stop_width": width})
+    return Layer(rows, study, {"all_at_once": simulator})
 
 
-class Noisy:
-    """Simulates the truth of neuron 1 with as much noise as the explanation says."""
-
-    identity, calls_at_once, keeps_calls = "noisy", 3, False
-
-    def __init__(self, per_call: int = 1) -> None:
-        self.sequences_per_call = per_call
-        self.asked: list[tuple[str, int]] = []
-
-    async def simulate(self, explanation: str, sequences: Sequence[Sequence[bytes]]) -> list[Simulated]:
-        await asyncio.sleep(0)
-        readings: list[Simulated] = []
-        for tokens in sequences:
-            sequence = int(tokens[0].split()[0])
-            self.asked.append((explanation, sequence))
-            noise = np.random.default_rng(sequence).random(6) * float(explanation)
-            readings.append(Simulated(tuple((truth(ONE, sequence) + noise).tolist()), 1.0))
-        return readings
-
-
-def study(width: float | None = 0.12) -> Study:
-    return tiny_study(
-        capture={"top_k": 40, "random_exemplars": 30},
-        scoring={"bootstrap_samples": 100, "stop_width": width, "sequences_per_split": 10},
-    )
-
-
-def tasks(text: str, name: str = "e1", *, is_control: bool = False) -> list[Task]:
-    return [Task(name, text, ONE, "test", ids, is_control) for ids in (TOP, RANDOM)]
-
-
-def table(own: list[Task], simulator: Noisy | None = None, **given: Any) -> pl.DataFrame:
-    return asyncio.run(
-        simulated(
-            LayerEvidence(given.get("study", study()), 0, TABLES),
-            {"all_at_once": own},
-            simulators={"all_at_once": simulator or Noisy()},
-            calls=given.get("calls", MemoryCalls()),
-            progress=given.get("progress", SilentProgress()),
-        )
-    )
+def asked(own: Layer) -> list[tuple[str, int]]:
+    simulator = own.simulators["all_at_once"]
+    assert isinstance(simulator, Reading)
+    return simulator.asked
 
 
 def width(rows: pl.DataFrame) -> float:
-    own = np.stack([truth(ONE, sequence) for sequence in rows["sequence_id"]])
-    found = correlation(own, np.array(rows["simulated"].to_list()), samples=100, seed=0)
+    """The width of the interval of the score that these draws give."""
+    truths = truth(1)[rows["sequence_id"].to_list()]
+    strata = np.array([[STRATA.index(name) for name in rows["stratum"]]])
+    draws = Draws(strata, rows["stratum_size"].to_numpy()[None].astype(float))
+    (found,) = correlations(truths[None], np.array(rows["simulated"].to_list())[None], draws)
+    assert found.ci_low is not None and found.ci_high is not None
     return found.ci_high - found.ci_low
 
 
-def test_a_sure_score_takes_four_sequences_top_and_random_in_turn() -> None:
-    assert table(tasks("0"))["sequence_id"].to_list() == list(TURNS[:4])
+def in_order(own: Layer) -> list[int]:
+    """All draws, the paper's exemplars among them first."""
+    evidence, row = own.evidence(), own.explanations[0]
+    shown = evidence.paper_exemplars(row, "test").sequence_ids
+    ids = evidence.population(row, "test").sequence_ids[evidence.draws(row, "test").places].tolist()
+    return [*(sequence for sequence in shown if sequence in ids), *(own for own in ids if own not in shown)]
+
+
+def drawn(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.drop_nulls("stratum")
+
+
+def test_a_sure_score_takes_ten_draws_spread_over_all_strata() -> None:
+    own = layer(SURE)
+    rows = drawn(own.simulated())
+    assert rows["sequence_id"].to_list() == in_order(own)[:10]
+    assert set(rows["stratum"]) == {"top", "high", "middle", "low"}
+    assert width(rows) < WIDTH
 
 
 def test_an_unsure_one_takes_more_until_its_interval_is_narrow_enough() -> None:
-    rows = table(tasks("1.0"))
-    assert 4 < len(rows) < 20
-    assert rows["sequence_id"].to_list() == list(TURNS[: len(rows)])
-    assert width(rows) < 0.12
-    assert width(rows[:-2]) >= 0.12
+    own = layer(UNSURE)
+    rows = drawn(own.simulated())
+    assert 10 < len(rows) < 60
+    assert rows["sequence_id"].to_list() == in_order(own)[: len(rows)]
+    assert width(rows) < WIDTH <= width(rows[:-2])
 
 
 def test_one_that_never_gets_narrow_takes_all() -> None:
-    assert set(table(tasks("50"))["sequence_id"]) == set(TURNS)
+    own = layer(HOPELESS, width=0.01)
+    assert drawn(own.simulated())["sequence_id"].to_list() == in_order(own)
+    assert len(in_order(own)) == 60
 
 
-def test_without_a_width_all_sequences_are_simulated_in_their_order() -> None:
-    rows = table(tasks("0"), study=study(None))
-    assert rows["sequence_id"].to_list() == [*TOP, *RANDOM]
+def test_without_a_width_all_draws_are_simulated() -> None:
+    own = layer(SURE, width=None)
+    assert drawn(own.simulated())["sequence_id"].to_list() == in_order(own)
 
 
-def test_a_control_is_simulated_on_what_its_neuron_was_scored_on() -> None:
-    own = [*tasks("0"), *tasks("1.0", "e2"), *tasks("9", "e3", is_control=True)]
-    rows = table(own)
-    used = {name: rows.filter(explanation_id=name)["sequence_id"].to_list() for name in ("e1", "e2", "e3")}
-    assert len(used["e1"]) == 4 < len(used["e2"])
-    assert used["e3"] == used["e2"]
+def test_the_papers_exemplars_and_controls_are_simulated_whatever_is_stopped() -> None:
+    own = layer(SURE, explained(2, "2 0.0"))
+    rows, evidence = own.simulated(), own.evidence()
+    for row in own.explanations:
+        shown = evidence.paper_exemplars(row, "test").sequence_ids
+        mine = rows.filter(explanation_id=row["explanation_id"], neuron=row["neuron"])
+        assert set(shown) <= set(mine["sequence_id"])
+        others = rows.filter(pl.col("explanation_id") != row["explanation_id"], neuron=row["neuron"])
+        assert others["sequence_id"].to_list() == list(evidence.control_exemplars(row).sequence_ids)
+
+
+def test_a_stopped_score_says_on_how_many_sequences_it_rests_and_stands_for_the_same_population() -> None:
+    own = layer(UNSURE)
+    rows = own.simulated()
+    score = only(own.scores(rows), "e10")
+    taken = drawn(rows)
+    assert (score["n_sequences"], score["n_tokens"]) == (len(taken), 4 * len(taken))
+    assert score["ci_high"] - score["ci_low"] == pytest.approx(width(taken))
+    sizes = taken.group_by("stratum").agg(pl.col("stratum_size").first())["stratum_size"].sum()
+    assert sizes == len(unseen(UNSURE))
 
 
 @pytest.mark.parametrize("per_call", [1, 3])
 def test_a_killed_run_reads_the_same_sequences_and_asks_only_for_what_is_missing(per_call: int) -> None:
-    calls, simulator = MemoryCalls(), Noisy(per_call)
-    own = [*tasks("1.0"), *tasks("9", "e3", is_control=True)]
-    whole = table(own, Noisy(per_call))
+    rows = (UNSURE, explained(2, "2 1.0"))
+    whole = layer(*rows, per_call=per_call).simulated()
+    calls, own = MemoryCalls(), layer(*rows, per_call=per_call)
     with pytest.raises(Interrupted):
-        table(own, simulator, calls=calls, progress=SilentProgress(fail_at=4))
-    assert table(own, simulator, calls=calls).equals(whole)
-    assert len(simulator.asked) <= len(whole) + 3 * per_call
+        own.simulated(calls, SilentProgress(fail_at=9))
+    before = len(asked(own))
+    continued = replace(own)
+    assert continued.simulated(calls).equals(whole)
+    assert before < len(asked(own)) <= len(whole) + 3 * per_call
 
 
 def test_what_was_spared_counts_as_done_and_is_noted() -> None:
     progress = SilentProgress()
-    table(tasks("0"), progress=progress)
+    rows = layer(SURE).simulated(progress=progress)
     label = "simulate s with all_at_once"
-    assert progress.done[label] == progress.totals[label] == 20
+    assert progress.done[label] == progress.totals[label] > len(rows)
     assert "stopped early" in progress.notes

@@ -1,139 +1,138 @@
 import asyncio
 from collections.abc import Sequence
-from typing import Any
 
 import polars as pl
 import pytest
 
 from neuroscribe.errors import LLMError
-from neuroscribe.evidence.controls import controls
-from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.ports.replies import ReadingStatus, Simulated, Usage
 from neuroscribe.simulate.questions import Task, simulation_tasks
 from neuroscribe.simulate.stage import simulated
 from neuroscribe.study.spec import Study
-from neuroscribe.tables.records import EXPLANATIONS, NEURON_RECORDS
-from neuroscribe.testing.rows import exemplar_row, explanation_row, sequence_table, vocabulary_table
+from neuroscribe.tables.records import EXPLANATIONS, SIMULATIONS
+from neuroscribe.testing.rows import explanation_row, sequence_table, vocabulary_table
 from neuroscribe.testing.stores import Interrupted, MemoryCalls, SilentProgress
 from neuroscribe.testing.studies import tiny_study
+from tests.neuroscribe.score.known_layer import DOCUMENTS, HELD_OUT, Layer, explained, known_study
 
-TOP = {"train": (10, 14), "valid": (11, 12), "test": (13,)}
-RANDOM = {"valid": (20, 21), "test": (22,)}
-"""Sequences of every neuron by split; those of neuron n are 100 n higher, but for the shared random ones."""
-CORPUS = {
-    "corpus/sequences": sequence_table([(0, 1, 2 + sequence) for sequence in range(1000)]),
-    "corpus/vocabulary": vocabulary_table([b"a", b"b", *(str(own).encode() for own in range(1000))]),
-}
+ALPHA, BETA, GAMMA = (explained(neuron, f"{neuron} 0.0") for neuron in (1, 2, 3))
 
 
-def exemplar(neuron: Neuron, kind: str, split: str, rank: int, sequence: int) -> dict[str, Any]:
-    values, given = [1.0 * neuron[1], 0.0, 0.0], {"kind": kind, "split": split, "rank": rank}
-    return exemplar_row(neuron[0], sequence, values, polarity=neuron[1], **given)
+def tasks(*rows: dict[str, object], study: Study | None = None) -> list[Task]:
+    return simulation_tasks(Layer(rows, study or known_study()).evidence(), "all_at_once")
 
 
-def records(neurons: Sequence[Neuron]) -> pl.DataFrame:
-    rows: list[dict[str, Any]] = []
-    for neuron in neurons:
-        for kind, splits, shift in (("top", TOP, 100 * neuron[0]), ("random", RANDOM, 0)):
-            pairs = [(split, sequence + shift) for split, ids in splits.items() for sequence in ids]
-            rows += [exemplar(neuron, kind, split, rank, own) for rank, (split, own) in enumerate(pairs)]
-    return NEURON_RECORDS.frame(rows)
+def own(found: list[Task], of: str = "e10", split: str = "test") -> list[Task]:
+    return [task for task in found if (task.explanation_id, task.split, task.turn) == (of, split, None)]
 
 
-def explanation(neuron: Neuron, text: str | None, *, index: int = 0, status: str = "ok") -> dict[str, Any]:
-    name, seen = f"e{neuron[0]}{neuron[1]:+}{index}", {"sequence_ids": [10, 14], "status": status}
-    return explanation_row(neuron[0], index, explanation_id=name, polarity=neuron[1], text=text, **seen)
+def test_an_explanation_is_simulated_on_the_papers_exemplars_then_on_the_draws_that_are_left() -> None:
+    evidence = Layer([ALPHA]).evidence()
+    shown, draws = evidence.paper_exemplars(ALPHA, "test"), evidence.draws(ALPHA, "test")
+    drawn = evidence.population(ALPHA, "test").sequence_ids[draws.places].tolist()
+    top, random, rest = tasks(ALPHA)
+    assert (top.sequence_ids, random.sequence_ids) == (shown.sequence_ids[:2], shown.sequence_ids[2:])
+    assert rest.sequence_ids == tuple(sequence for sequence in drawn if sequence not in shown.sequence_ids)
+    assert [task.is_drawn for task in (top, random, rest)] == [False, False, True]
+    # Exemplars that were drawn serve both; the top ones are drawn before others.
+    assert len(drawn) == 20 > len(rest.sequence_ids)
+    assert set(top.sequence_ids) <= set(drawn) == top.strata.keys()
+    assert rest.strata == dict(zip(drawn, zip(draws.strata, draws.sizes, strict=True), strict=True))
 
 
-def study(candidates: int = 1) -> Study:
-    explainers = {"token_pairs": {"candidates": candidates}}
-    return tiny_study(capture={"polarities": "both"}, explainers=explainers)
-
-
-def tasks(rows: list[dict[str, Any]], candidates: int = 1) -> list[Task]:
-    neurons = list(dict.fromkeys((row["neuron"], row["polarity"]) for row in rows))
-    tables = {"explanations": EXPLANATIONS.frame(rows), "neuron_records": records(neurons)}
-    return simulation_tasks(LayerEvidence(study(candidates), 0, tables), "all_at_once")
-
-
-def controlled(
-    rows: list[dict[str, Any]], tested: dict[Neuron, list[int]] | None = None
-) -> dict[Neuron, str]:
-    """Return the control of each neuron by name; neurons are tested on nothing unless it is said."""
-    own = LayerEvidence(study(), 0, {"explanations": EXPLANATIONS.frame(rows)}).usable("token_pairs")
-    everywhere = {(row["neuron"], row["polarity"]): list[int]() for row in own} | (tested or {})
-    return {neuron: control["explanation_id"] for neuron, control in controls(own, everywhere).items()}
-
-
-ALPHA, BETA, GAMMA = (explanation((n, 1), text) for n, text in ((1, "alpha"), (2, "beta"), (3, "gamma")))
-
-
-def test_an_explanation_is_simulated_on_its_test_sequences_and_on_its_controls() -> None:
-    found = [
-        (task.explanation_id, task.neuron, task.split, task.sequence_ids) for task in tasks([ALPHA, BETA])
+def test_a_simulator_that_costs_nothing_is_asked_about_the_papers_exemplars_alone() -> None:
+    study = known_study(simulators={"token_match": {"explainers": ["token_pairs"]}})
+    evidence = Layer([ALPHA], study).evidence()
+    found = simulation_tasks(evidence, "token_match")
+    assert [task.sequence_ids for task in found] == [
+        evidence.paper_exemplars(ALPHA, "test").sequence_ids[part] for part in (slice(2), slice(2, 4))
     ]
-    assert found == [
-        ("e1+10", (1, 1), "test", (113,)),
-        ("e1+10", (1, 1), "test", (22,)),
-        ("e1+10", (2, 1), "test", (213,)),
-        ("e1+10", (2, 1), "test", (22,)),
-        ("e2+10", (2, 1), "test", (213,)),
-        ("e2+10", (2, 1), "test", (22,)),
-        ("e2+10", (1, 1), "test", (113,)),
-        ("e2+10", (1, 1), "test", (22,)),
-    ]
+    assert not any(task.strata for task in found)
 
 
-def test_candidates_are_simulated_on_valid_too_and_the_control_is_not() -> None:
-    rows = [ALPHA, explanation((1, 1), "alpha two", index=1), BETA]
-    found = tasks(rows, candidates=2)
-    valid = {(task.explanation_id, task.sequence_ids) for task in found if task.split == "valid"}
-    assert valid == {
-        (name, ids)
-        for name, first in (("e1+10", 100), ("e1+11", 100), ("e2+10", 200))
-        for ids in ((11 + first, 12 + first), (20, 21))
-    }
+def test_candidates_are_simulated_on_valid_too_and_the_controls_are_not() -> None:
+    study = known_study(explainers={"token_pairs": {"candidates": 2}})
+    found = tasks(ALPHA, explained(1, "1 1.0", 1), BETA, study=study)
+    for name in ("e10", "e11", "e20"):
+        assert [task.is_drawn for task in own(found, name, "valid")] == [False, False, True]
+    assert {task.split for task in found if task.turn is not None} == {"test"}
 
 
-def test_no_training_sequence_is_ever_simulated() -> None:
-    seen = BETA | {"sequence_ids": [210, 113]}  # of which 113 tests neuron 1
-    found = tasks([ALPHA, seen, GAMMA, explanation((3, 1), "delta", index=1)], candidates=2)
-    training = {sequence + 100 * neuron for neuron in (1, 2, 3) for sequence in TOP["train"]}
-    assert training.isdisjoint({sequence for task in found for sequence in task.sequence_ids})
-    assert 113 not in {s for task in found if task.explanation_id == "e2+10" for s in task.sequence_ids}
+@pytest.mark.parametrize("candidates", [1, 2])
+def test_where_values_are_fitted_on_valid_each_sequence_is_still_asked_about_once(candidates: int) -> None:
+    study = known_study(
+        scoring={"calibration": "linear", "sequences": 100},
+        explainers={"token_pairs": {"candidates": candidates}},
+    )
+    layer = Layer([ALPHA], study)
+    shown = layer.evidence().paper_exemplars(ALPHA, "valid").sequence_ids
+    rows = layer.simulated()
+    assert set(shown) <= set(rows["sequence_id"])
+    assert SIMULATIONS.checked(rows)["sequence_id"].is_unique().all()
+    assert rows.filter(split="test")["stratum"].drop_nulls().len() == 100
+
+
+def test_a_table_explainers_values_are_fitted_on_other_documents_than_they_are_scored_on() -> None:
+    explainers = {"token_list": {}}
+    study = known_study(scoring={"calibration": "linear"}, explainers=explainers)
+    row = explained(1, "1 0.0", explainer="token_list", sequence_ids=[])
+    layer = Layer([row], study)
+    valid, test = (layer.evidence().paper_exemplars(row, split).sequence_ids for split in ("valid", "test"))
+    documents = [{DOCUMENTS[sequence] for sequence in ids} for ids in (valid, test)]
+    assert (len(valid), len(test)) == (4, 4)
+    assert documents[0].isdisjoint(documents[1])
+    assert documents[0] | documents[1] <= HELD_OUT
+    assert layer.simulated()["sequence_id"].is_unique().all()
+
+
+def test_nothing_is_simulated_of_a_document_that_the_explainer_saw() -> None:
+    found = tasks(ALPHA, BETA, GAMMA, study=known_study(explainers={"token_pairs": {"candidates": 2}}))
+    assert {task.turn for task in found} == {None, 0, 1}
+    for row in (ALPHA, BETA, GAMMA):
+        simulated = {
+            DOCUMENTS[sequence]
+            for task in found
+            if task.explanation_id == row["explanation_id"]
+            for sequence in task.sequence_ids
+        }
+        assert simulated.isdisjoint(DOCUMENTS[sequence] for sequence in row["sequence_ids"])
+
+
+def test_a_further_draw_of_exemplars_is_simulated_on_its_own_draws_alone() -> None:
+    again = explained(1, "1 1.0", explanation_id="again", draw=1)
+    (task,) = own(tasks(ALPHA, again), "again")
+    assert (task.is_drawn, len(task.sequence_ids)) == (True, 20)
 
 
 def test_explanations_without_a_text_are_not_simulated() -> None:
-    refused = explanation((2, 1), None, status="refused")
-    assert {task.explanation_id for task in tasks([ALPHA, refused])} == {"e1+10"}
+    refused = explained(2, "", status="refused") | {"text": None}
+    assert {task.explanation_id for task in tasks(ALPHA, refused)} == {"e10"}
 
 
-def test_a_control_is_the_next_neuron_whose_text_differs() -> None:
-    again = explanation((2, 1), "alpha")
-    pairs = controlled([ALPHA, again, GAMMA])
-    assert pairs == {(1, 1): "e3+10", (2, 1): "e3+10", (3, 1): "e1+10"}
+def test_sequences_near_a_label_are_a_stratum_where_something_tells_which_they_are() -> None:
+    evidence = Layer([ALPHA]).evidence()
+    kept = evidence.truth((1, 1)).sequence_ids
+    near = (kept % 10 == 3).astype(float)
+    found = simulation_tasks(evidence, "all_at_once", lambda text: near if text == "1 0.0" else 0 * near)
+    strata = own(found)[0].strata
+    assert {name for name, _ in strata.values()} == {"top", "near", "high", "low"}
+    chosen = [sequence for sequence, (name, _) in strata.items() if name == "near"]
+    assert len(chosen) == 6
+    assert all(sequence % 10 == 3 for sequence in chosen)
 
 
-def test_a_control_is_never_the_other_side_of_the_same_neuron() -> None:
-    pairs = controlled([ALPHA, explanation((1, -1), "minus"), BETA])
-    assert pairs == {(1, -1): "e2+10", (1, 1): "e2+10", (2, 1): "e1-10"}
+def test_tasks_of_one_text_adjoin_even_where_several_neurons_are_explained_by_it() -> None:
+    texts = [task.text for task in tasks(ALPHA, BETA, explained(3, "1 0.0"))]
+    assert texts == sorted(texts)
+    assert texts.count("1 0.0") > 5
 
 
-def test_a_control_is_the_first_candidate_of_the_other_neuron() -> None:
-    assert controlled([ALPHA, explanation((1, 1), "more", index=1), BETA])[2, 1] == "e1+10"
-
-
-def test_a_control_has_seen_none_of_the_sequences_on_which_it_is_simulated() -> None:
-    seen = BETA | {"sequence_ids": [210, 22]}
-    tested = {(1, 1): [113, 22]}
-    assert controlled([ALPHA, seen, GAMMA], tested)[1, 1] == "e3+10"
-    assert list(controlled([ALPHA, seen], tested)) == [(2, 1)]
-
-
-def test_neurons_with_one_text_between_them_have_no_control() -> None:
-    assert controlled([ALPHA, explanation((2, 1), "alpha")]) == {}
-    assert controlled([]) == {}
+CORPUS = {
+    "corpus/sequences": sequence_table([(0, 1, 2 + sequence) for sequence in range(100)]),
+    "corpus/vocabulary": vocabulary_table([b"a", b"b", *(str(own).encode() for own in range(100))]),
+    "explanations": EXPLANATIONS.frame([explanation_row(n, explanation_id=f"e{n}") for n in (1, 2)]),
+}
 
 
 class Lengths:
@@ -164,7 +163,7 @@ def simulations(
 ) -> pl.DataFrame:
     return asyncio.run(
         simulated(
-            LayerEvidence(study(), 0, CORPUS),
+            LayerEvidence(tiny_study(), 0, CORPUS),
             {"all_at_once": own},
             simulators={"all_at_once": simulator},
             calls=calls or MemoryCalls(),
@@ -253,14 +252,6 @@ def test_only_what_failed_is_asked_again(status: ReadingStatus, times: int) -> N
 
     assert first["status"].to_list() == second["status"].to_list() == [status]
     assert len(simulator.asked) == times
-
-
-def test_tasks_of_one_text_adjoin_even_where_several_neurons_are_explained_by_it() -> None:
-    again = explanation((3, 1), "alpha")
-    texts = [task.text for task in tasks([ALPHA, BETA, again])]
-
-    assert texts == sorted(texts)
-    assert texts.count("alpha") > 4
 
 
 def test_the_sequences_of_an_explanation_are_asked_about_one_after_the_other() -> None:
