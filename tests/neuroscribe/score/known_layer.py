@@ -12,7 +12,6 @@ import polars as pl
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.ports.models import Simulator, TextEncoder
 from neuroscribe.ports.replies import Simulated
-from neuroscribe.ports.sources import EncoderSource
 from neuroscribe.score.stage import scored_layer
 from neuroscribe.simulate.questions import simulation_tasks
 from neuroscribe.simulate.stage import simulated
@@ -108,16 +107,14 @@ class Layer:
     explanations: Sequence[Mapping[str, Any]]
     study: Study = field(default_factory=lambda: known_study())
     simulators: Mapping[str, Simulator] = field(default_factory=dict[str, Simulator])
-    neurons: Sequence[int] = range(NEURONS)
-    encoders: EncoderSource = field(default_factory=NoEncoder)
+    tables: Mapping[str, pl.DataFrame] = field(default_factory=dict[str, pl.DataFrame])
+    """In the place of the usual ones."""
 
     def evidence(self, **tables: pl.DataFrame) -> LayerEvidence:
         """The layer's evidence, with further tables."""
-        return LayerEvidence(self.study, 0, {**base_tables(tuple(self.neurons)), **self.own, **tables})
-
-    @property
-    def own(self) -> dict[str, pl.DataFrame]:
-        return {"explanations": EXPLANATIONS.frame([dict(row) for row in self.explanations])}
+        explanations = EXPLANATIONS.frame([dict(row) for row in self.explanations])
+        usual = {**base_tables(tuple(range(NEURONS))), "explanations": explanations}
+        return LayerEvidence(self.study, 0, {**usual, **self.tables, **tables})
 
     def simulated(self, calls: MemoryCalls | None = None, progress: SilentProgress | None = None) -> pl.DataFrame:
         """The table of simulations; letters are matched, everything else is read by `Reading`."""
@@ -138,7 +135,7 @@ class Layer:
         """The table of scores, of other simulations where they are given."""
         made = self.simulated() if simulations is None else simulations
         evidence = self.evidence(simulations=made)
-        return scored_layer(evidence, encoders=self.encoders, progress=SilentProgress())
+        return scored_layer(evidence, encoders=NoEncoder(), progress=SilentProgress())
 
 
 def known_study(**given: Any) -> Study:
@@ -147,7 +144,6 @@ def known_study(**given: Any) -> Study:
     return tiny_study(
         subject={"neurons_per_layer": NEURONS},
         corpus={"sequences": SEQUENCES},
-        capture={"random_exemplars": 15},
         scoring=scoring,
         **given,
     )
