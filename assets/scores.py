@@ -17,8 +17,8 @@ def scores(study: Study) -> dg.AssetsDefinition:
         study,
         "scores",
         description="Agreement of simulation and truth, estimated for the whole corpus, and what the study's"
-        " other scorers found, per explanation, scorer, split and regime, with interval, ceiling and controls;"
-        " undefined scores are null with their reason.",
+        " other scorers found, per explanation, scorer, split and regime, with interval, ceiling and"
+        " controls; undefined scores are null with their reason.",
         kinds={"polars", "parquet"},
     )
     def asset(

@@ -5,6 +5,7 @@ ones, three too broad, two too narrow. A simulator reads it with an offset and a
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -16,53 +17,62 @@ Where = Bool[np.ndarray, "sequence token"]
 Label = Float[np.ndarray, "sequence token"]
 
 BROAD = 5
-"""How many times as many tokens as the neuron fires on a too broad label covers; a too narrow one, a fifth."""
+"""How many times the tokens that the neuron fires on a too broad label covers; a too narrow one, a fifth."""
 
 
-def exact(neuron: TrueNeuron, tokens: Tokens, generator: np.random.Generator) -> Label:
+@dataclass(frozen=True)
+class Given:
+    """What a label is made from."""
+
+    neuron: TrueNeuron
+    tokens: Tokens
+    generator: np.random.Generator
+
+
+def exact(given: Given) -> Label:
     """Return 10 where the neuron fires."""
-    return 10.0 * fires(neuron)
+    return 10.0 * fires(given.neuron)
 
 
-def graded(neuron: TrueNeuron, tokens: Tokens, generator: np.random.Generator) -> Label:
+def graded(given: Given) -> Label:
     """Return the activation itself on the 0..10 scale."""
-    return 10 * neuron.values / neuron.values.max()
+    return 10 * given.neuron.values / given.neuron.values.max()
 
 
-def broad_by_types(neuron: TrueNeuron, tokens: Tokens, generator: np.random.Generator) -> Label:
+def broad_by_types(given: Given) -> Label:
     """Return 10 where the neuron fires and at every occurrence of random token types, five times as many."""
-    firing = fires(neuron)
-    types, counts = np.unique(tokens[~firing], return_counts=True)
-    order = generator.permutation(len(types))
+    firing = fires(given.neuron)
+    types, counts = np.unique(given.tokens[~firing], return_counts=True)
+    order = given.generator.permutation(len(types))
     enough = np.searchsorted(counts[order].cumsum(), (BROAD - 1) * firing.sum()) + 1
-    return 10.0 * (firing | np.isin(tokens, types[order[:enough]]))
+    return 10.0 * (firing | np.isin(given.tokens, types[order[:enough]]))
 
 
-def broad_by_level(neuron: TrueNeuron, tokens: Tokens, generator: np.random.Generator) -> Label:
+def broad_by_level(given: Given) -> Label:
     """Return 10 at the strongest activations, five times as many as where the neuron fires."""
-    return 10.0 * _strongest(neuron.values, BROAD * int(fires(neuron).sum()))
+    return 10.0 * _strongest(given.neuron.values, BROAD * int(fires(given.neuron).sum()))
 
 
-def broad_by_words(neuron: TrueNeuron, tokens: Tokens, generator: np.random.Generator) -> Label:
+def broad_by_words(given: Given) -> Label:
     """Return 10 at every occurrence of the token types that the neuron fires on."""
-    return 10.0 * np.isin(tokens, tokens[fires(neuron)])
+    return 10.0 * np.isin(given.tokens, given.tokens[fires(given.neuron)])
 
 
-def narrow_by_level(neuron: TrueNeuron, tokens: Tokens, generator: np.random.Generator) -> Label:
+def narrow_by_level(given: Given) -> Label:
     """Return 10 at the strongest fifth of where the neuron fires."""
-    return 10.0 * _strongest(neuron.values, max(1, int(fires(neuron).sum()) // BROAD))
+    return 10.0 * _strongest(given.neuron.values, max(1, int(fires(given.neuron).sum()) // BROAD))
 
 
-def narrow_by_types(neuron: TrueNeuron, tokens: Tokens, generator: np.random.Generator) -> Label:
+def narrow_by_types(given: Given) -> Label:
     """Return 10 at a fifth of where the neuron fires: all its firings on some token types."""
-    firing = fires(neuron)
-    types, counts = np.unique(tokens[firing], return_counts=True)
-    order = generator.permutation(len(types))
+    firing = fires(given.neuron)
+    types, counts = np.unique(given.tokens[firing], return_counts=True)
+    order = given.generator.permutation(len(types))
     enough = np.searchsorted(counts[order].cumsum(), firing.sum() / BROAD) + 1
-    return 10.0 * (firing & np.isin(tokens, types[order[:enough]]))
+    return 10.0 * (firing & np.isin(given.tokens, types[order[:enough]]))
 
 
-LABELS: dict[str, Callable[[TrueNeuron, Tokens, np.random.Generator], Label]] = {
+LABELS: dict[str, Callable[[Given], Label]] = {
     "exact": exact,
     "graded": graded,
     "broad, other words": broad_by_types,

@@ -9,6 +9,7 @@ import json
 import re
 import sys
 from collections import Counter
+from typing import ClassVar
 
 ANSWER = {
     "object": "chat.completion",
@@ -28,7 +29,7 @@ def response(body: bytes) -> bytes:
 class Answering(asyncio.Protocol):
     """One connection; `asked` counts the questions of all by their seed."""
 
-    asked: Counter[str] = Counter()
+    asked: ClassVar[Counter[str]] = Counter()
     delay_s = 0.0
     whole = response(BODY)
 

@@ -3,16 +3,12 @@
 from collections.abc import Sequence
 
 import numpy as np
-from neuroscribe.measures.weighted import correlations
 
-from benchmarks.labels import Label, broad_by_words, exact, simulated
+from benchmarks.labels import Given, Label, broad_by_words, exact, simulated
 from benchmarks.validity_trials import Population
 from benchmarks.whole_corpus import Text, TrueNeuron
-from neuroscribe.measures.controls import CONTROLS, chance, discoveries
-<<<<<<< HEAD
 from neuroscribe.measures.agreement import correlations
-=======
->>>>>>> h16-lead
+from neuroscribe.measures.controls import CONTROLS, chance, discoveries
 
 ROUNDS = 30
 """Studies that are made: each gives every neuron another explanation, and draws anew."""
@@ -29,7 +25,9 @@ def better(neurons: Sequence[TrueNeuron], text: Text, *, count: int, related: bo
     generator = np.random.default_rng(seed)
     called: list[bool] = []
     for kind in (exact, broad_by_words):
-        read = [simulated(kind(each, text.tokens, generator), text.tokens, generator) for each in neurons]
+        read = [
+            simulated(kind(Given(each, text.tokens, generator)), text.tokens, generator) for each in neurons
+        ]
         for _ in range(ROUNDS):
             chances: list[float] = []
             for place, population in enumerate(populations):

@@ -1,4 +1,4 @@
-"""Scores labels of known worth many times over, by the product's draws and by the paper's, beside the truth."""
+"""Scores labels of known worth many times over, by the product's draws and by the paper's."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from benchmarks.labels import LABELS, Label, Tokens, simulated
+from benchmarks.labels import LABELS, Given, Label, Tokens, simulated
 from benchmarks.whole_corpus import TOP_K, TrueNeuron
 from neuroscribe.capture.neuron_records import TOP_SPLITS
 from neuroscribe.evidence.drawn import STRATA, drawn
@@ -122,8 +122,9 @@ def trials(
 def readings(neuron: TrueNeuron, tokens: Tokens, *, seed: Sequence[int]) -> Iterator[tuple[str, Label]]:
     """Yield each label's name and what a simulator makes of it."""
     generator = np.random.default_rng(seed)
+    given = Given(neuron, tokens, generator)
     for name, label in LABELS.items():
-        yield name, simulated(label(neuron, tokens, generator), tokens, generator)
+        yield name, simulated(label(given), tokens, generator)
 
 
 def agreement(truth: Float[np.ndarray, "sequence token"], read: Label) -> float:

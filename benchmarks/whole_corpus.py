@@ -1,4 +1,4 @@
-"""True activations of chosen neurons at every token of the default study's corpus: what estimates are held to.
+"""True activations of chosen neurons at every token of the default study's corpus, to hold estimates to.
 
 Neurons come in two kinds: `ordinary`, a seeded draw among those that fire in at least one of a hundred
 sequences, and `sparse`, those of them that fire in the fewest. Each is read on its stronger side, the other
@@ -6,8 +6,7 @@ side as 0.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -75,18 +74,10 @@ def default_text(study: Study, environment: Environment) -> Text:
     return Text(made.sequences, token_matrix(made.sequences).numpy(), made.vocabulary)
 
 
-def opened_subject(study: Study, environment: Environment) -> Subject:
-    """Return the study's subject."""
-    return SubjectModels(cache_dir=environment.cache).open(study.subject)
-
-
-def randomised(subject: Subject, *, seed: int = 0) -> Subject:
-    """Return a subject of the same shape whose weights are as they were before training."""
-    from transformers import AutoModelForCausalLM
-
-    torch.manual_seed(seed)
-    model: Any = AutoModelForCausalLM.from_config(subject.model.config)
-    return replace(subject, model=model.to(subject.dtype).eval(), revision=f"initialised, seed {seed}")
+def opened_subject(study: Study, environment: Environment, *, randomised: bool = False) -> Subject:
+    """Return the study's subject, or its random-weights twin."""
+    spec = study.subject.model_copy(update={"randomised": randomised})
+    return SubjectModels(cache_dir=environment.cache).open(spec)
 
 
 def whole_layers(

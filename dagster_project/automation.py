@@ -16,9 +16,13 @@ def nightly(study: Study, jobs: Mapping[str, AssetJob]) -> list[dg.ScheduleDefin
 
     They capture at 1, sample at half past 1 and explain at 2 o'clock.
     """
+    each = {"capture": _capture, "sample": _sample, "explain": _explain}
+    return [schedule(study, jobs[name]) for name, schedule in each.items()]
 
+
+def _capture(study: Study, job: AssetJob) -> dg.ScheduleDefinition:
     @dg.schedule(
-        job=jobs["capture"],
+        job=job,
         name=f"{study.name}_capture_nightly",
         cron_schedule="0 1 * * *",
         description="Captures layers that are missing or of an older study, each contiguous span in one run.",
@@ -37,8 +41,12 @@ def nightly(study: Study, jobs: Mapping[str, AssetJob]) -> list[dg.ScheduleDefin
         for first, last in spans(missing):
             yield dg.RunRequest(run_key=_run_key(context, f"{first}-{last}"), tags=span_tags(first, last))
 
+    return capture
+
+
+def _sample(study: Study, job: AssetJob) -> dg.ScheduleDefinition:
     @dg.schedule(
-        job=jobs["sample"],
+        job=job,
         name=f"{study.name}_sample_nightly",
         cron_schedule="30 1 * * *",
         description="Keeps the sampled neurons' activations of captured layers, each span in one run.",
@@ -55,8 +63,12 @@ def nightly(study: Study, jobs: Mapping[str, AssetJob]) -> list[dg.ScheduleDefin
         for first, last in spans(missing, across=captured):
             yield dg.RunRequest(run_key=_run_key(context, f"{first}-{last}"), tags=span_tags(first, last))
 
+    return sample
+
+
+def _explain(study: Study, job: AssetJob) -> dg.ScheduleDefinition:
     @dg.schedule(
-        job=jobs["explain"],
+        job=job,
         name=f"{study.name}_explain_nightly",
         cron_schedule="0 2 * * *",
         description="Explains and scores every layer of the sample whose activations are there, a run each.",
@@ -72,7 +84,7 @@ def nightly(study: Study, jobs: Mapping[str, AssetJob]) -> list[dg.ScheduleDefin
         for layer in missing:
             yield dg.RunRequest(run_key=_run_key(context, str(layer)), partition_key=layer_key(layer))
 
-    return [capture, sample, explain]
+    return explain
 
 
 def spans(layers: Sequence[int], *, across: Container[int] = ()) -> list[tuple[int, int]]:

@@ -6,8 +6,8 @@ WORDS: dict[str, str] = {
     "layer": "Index of a transformer block, from 0.",
     "neuron": "Index of one input channel of a block's MLP down-projection, from 0.",
     "sequence": "One fixed-length window of tokens that never crosses a document.",
-    "folded": "Left out as a copy: a document whose text was there before, or a window that shares 13 tokens in"
-    " a row with one that was taken.",
+    "folded": "Left out as a copy: a document whose text was there before, or a window that shares 13 tokens"
+    " in a row with one that was taken.",
     "activation": "The neuron's value at one token of one sequence.",
     "peak": "The largest activation in a sequence (the smallest, for polarity -1).",
     "polarity": "+1 or -1: which sign of the neuron is explained.",
@@ -16,43 +16,44 @@ WORDS: dict[str, str] = {
     " is in two of a neuron's.",
     "explanation": "A text by an explainer about one neuron and polarity.",
     "simulation": "Activations predicted from an explanation alone, on a scale from 0 to 10.",
-    "held out": "Never shown to the explainer: no sequence of a document of its exemplars, and for one that is"
-    " shown a token table, only the quarter of the documents that no table is learned from.",
+    "held out": "Never shown to the explainer: no sequence of a document of its exemplars, and for one that"
+    " is shown a token table, only the quarter of the documents that no table is learned from.",
     "population": "The sequences that a score speaks of: all that are held out from its explanation.",
-    "regime": "corpus (the score for the population), top_and_random or random_only (the paper's, Bills et al."
-    " 2023: a few top exemplars and as many random ones, weighted alike; no estimate for ordinary text).",
+    "regime": "corpus (the score for the population), top_and_random or random_only (the paper's, Bills et"
+    " al. 2023: a few top exemplars and as many random ones, weighted alike; no estimate for ordinary"
+    " text).",
     "stratum": "Sequences of a population with similar peaks, or near the explanation's words; how many each"
     " holds is known, so that a few draws stand for all.",
     "score": "How far an explanation can be trusted, by a named measure, on a split and regime.",
-    "estimate": "A score over the corpus from about twenty drawn sequences, each weighted by the share of its"
-    " stratum; simulators that cost nothing read every sequence instead.",
-    "interval": "From ci_low to ci_high, 95 %: where the score of all sequences lies, by sampling theory; where"
-    " all were read, that of other text of the same kind.",
+    "estimate": "A score over the corpus from about twenty drawn sequences, each weighted by the share of"
+    " its stratum; simulators that cost nothing read every sequence instead.",
+    "interval": "From ci_low to ci_high, 95 %: where the score of all sequences lies, by sampling theory;"
+    " where all were read, that of other text of the same kind.",
     "correlation": "Pearson correlation of simulated and true activations over all tokens, from -1 to 1.",
     "cosine": "The same without subtracting the means, from -1 to 1.",
     "fires": "Said of a token where a neuron's activation is at least 35 % of the smallest peak of its top"
     " exemplars; a simulation says so from 5 of 10 on.",
     "F1": "Of the tokens where neuron or simulation fire, twice those where both do over the sum of each.",
     "IoU": "Tokens where neuron and simulation both fire over those where either does.",
-    "AUPRC": "Average precision of the simulated values in finding the tokens where the neuron fires; the share"
-    " of such tokens by guessing.",
+    "AUPRC": "Average precision of the simulated values in finding the tokens where the neuron fires; the"
+    " share of such tokens by guessing.",
     "r2": "Share of the variance that calibrated simulated activations explain, at most 1; only where a"
     " calibration is fitted.",
     "deviation": "Share of the absolute deviation from 0 that they explain, at most 1; likewise.",
-    "balanced accuracy": "Mean of the shares of firing and of silent excerpts that a judge told rightly;"
-    " one half by guessing.",
+    "balanced accuracy": "Mean of the shares of firing and of silent excerpts that a judge told rightly; one"
+    " half by guessing.",
     "AUC": "Chance that a firing excerpt is held likelier than a silent one; one half by guessing.",
     "ablation": "Share of what replacing the neuron by its mean does to the subject's predictions that its"
     " simulation avoids, at most 1.",
-    "ceiling": "The score of the tokens alone: each predicted by its mean activation in all other documents. A"
-    " mark to compare with, which a score may pass.",
+    "ceiling": "The score of the tokens alone: each predicted by its mean activation in all other documents."
+    " A mark to compare with, which a score may pass.",
     "control": "Mean score of up to ten other neurons' explanations on this neuron, from the same layer and"
     " explainer, which never saw the text: what any text would score.",
     "p": "How likely another neuron's explanation does as well as this one.",
-    "clearly better": "Above all ten controls, and by so much that of all explanations so called one in twenty"
-    " is wrongly called so (Benjamini and Hochberg).",
-    "twin": "The same study of the same network with random weights: what of a score is no knowledge about the"
-    " model.",
+    "clearly better": "Above all ten controls, and by so much that of all explanations so called one in"
+    " twenty is wrongly called so (Benjamini and Hochberg).",
+    "twin": "The same study of the same network with random weights: what of a score is no knowledge about"
+    " the model.",
 }
 """`neuron` is said of MLP neurons; a dataset of another kind of unit has that kind's sentence there."""
 

@@ -35,10 +35,11 @@ def sampled_activations(
 ) -> dict[int, pl.DataFrame]:
     """Return the SAMPLED_ACTIVATIONS of the layers whose `statistics` are given.
 
-    One pass is made, up to the deepest of them. Memory is that of the tables: 4 bytes for each layer, sampled neuron, sequence and token, and 2 or 4 more
-    while the pass goes on. A batch for which memory does not suffice is halved. Raises StudyError and
-    SubjectError where study, corpus and subject do not fit, and CaptureError for NaN and inf, naming layer,
-    neuron, sequence and position, and where memory does not suffice for one sequence.
+    One pass is made, up to the deepest of them. Memory is that of the tables: 4 bytes for each layer, sampled
+    neuron, sequence and token, and 2 or 4 more while the pass goes on. A batch for which memory does not
+    suffice is halved. Raises StudyError and SubjectError where study, corpus and subject do not fit, and
+    CaptureError for NaN and inf, naming layer, neuron, sequence and position, and where memory does not
+    suffice for one sequence.
     """
     check_size(study, subject)
     tokens = token_matrix(sequences)

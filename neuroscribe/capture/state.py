@@ -2,7 +2,8 @@
 
 The state's size does not depend on the number of sequences. Nothing in it depends on how sequences were cut
 into batches or shards: ties go to the smaller sequence id, counts are integers, and power sums are added in
-order within a block of sequences and exactly between blocks (`neuroscribe.capture.exact`). On a GPU alone the last bits of a block's power sums depend on the batch (`neuroscribe.capture.batched`).
+order within a block of sequences and exactly between blocks (`neuroscribe.capture.exact`). On a GPU alone the
+last bits of a block's power sums depend on the batch (`neuroscribe.capture.batched`).
 """
 
 from collections.abc import Callable, Mapping

@@ -49,7 +49,7 @@ class Simulations:
         return self._values[[rows[sequence] for sequence in sequence_ids]]
 
     def strata(self, place: Place, split: str) -> dict[int, tuple[str, int]]:
-        """Return the stratum, and its size, of each sequence of a split that serves the estimate over the corpus."""
+        """Return stratum and size of stratum of each sequence of a split that the estimate rests on."""
         return self._strata.get((place, split), {})
 
     def controls(self, explainer: str, simulator: str, neuron: Neuron) -> list[Place]:

@@ -1,4 +1,4 @@
-"""How far simulated activations agree with true ones over a population of sequences, of which some were drawn.
+"""How far simulated activations agree with true ones over a population of sequences, some of them drawn.
 
 With a the true and s the simulated activation at a token, over all tokens of all drawn sequences together,
 each weighted by how many sequences of the population its own stands for (`Draws`):
@@ -104,8 +104,8 @@ def deviations_explained(truth: Activations, calibrated: Activations, draws: Dra
 def ratios_explained(sums: Float[np.ndarray, "neuron sequence 2"], draws: Draws) -> list[Estimate]:
     """Return 1 - (second sum) / (first sum); undefined where the first is 0."""
     whole, rest = np.moveaxis(sums, -1, 0)
-    none = [None if each else "nothing to explain" for each in _total(whole, draws) > 0]
-    reasons = none if sums.shape[1] else ["no sequences to score on"] * len(sums)
+    none = "nothing to explain" if sums.shape[1] else "no sequences to score on"
+    reasons = [None if each else none for each in _total(whole, draws) > 0]
     return _explained(whole, rest, draws, reasons)
 
 
@@ -155,7 +155,7 @@ def _reasons(
 
 
 def _unfiring(fires: Firing, simulated: Activations) -> list[str | None]:
-    return _reasons(fires, simulated, {"the neuron fires at no token": ~fires.any((1, 2))})
+    return _reasons(fires, simulated, {"the neuron fires at no token": np.logical_not(fires.any((1, 2)))})
 
 
 def _constant(values: Activations) -> Bool[np.ndarray, " neuron"]:
@@ -171,7 +171,7 @@ def _scaled(values: Activations) -> Activations:
 
 
 def _centred(values: Activations, draws: Draws) -> Activations:
-    """Return values about each neuron's weighted mean: sums of their squares lose nothing to a large offset."""
+    """Return values about each neuron's weighted mean: their squares' sums lose nothing to a large offset."""
     known = _readable(values)
     if not known.size:
         return known

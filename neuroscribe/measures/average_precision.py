@@ -2,7 +2,7 @@
 
 With y whether the neuron fires at a token, w the token's weight and s the simulated value, TP(v) and N(v) the
 weights of firing and of all tokens with s >= v, and π = TP / N the precision there, average precision is
-Σ w y π(s) / Σ w y: the area under the steps of the precision-recall curve. Tokens with equal s come in at once.
+Σ w y π(s) / Σ w y: the area under the steps of the precision-recall curve. Equal s are one threshold.
 """
 
 import numpy as np
@@ -37,7 +37,7 @@ def average_precision(
 
 def _ties(score: Tokens) -> tuple[Int[np.ndarray, "neuron token"], Int[np.ndarray, "neuron token"]]:
     """Return the first and the last place of the tokens with the same score, in sorted rows."""
-    places = np.broadcast_to(np.arange(score.shape[1]), score.shape)
+    places: Int[np.ndarray, "1 token"] = np.arange(score.shape[1], dtype=np.int64)[None]
     changes = score[:, 1:] != score[:, :-1]
     edge = np.ones((len(score), min(1, score.shape[1])), dtype=bool)
     starts, ends = np.concatenate([edge, changes], 1), np.concatenate([changes, edge], 1)

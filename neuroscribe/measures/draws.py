@@ -24,7 +24,7 @@ class Draws:
 
     @classmethod
     def alike(cls, kinds: Int[np.ndarray, "neuron sequence"]) -> "Draws":
-        """Return equal weights for sequences of some kinds, taken as a sample of endless text of each kind."""
+        """Return equal weights for sequences of some kinds, a sample of endless text of each kind."""
         return cls(kinds, _counts(kinds).astype(np.float64), finite=False)
 
     @classmethod

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.special import stdtrit
+from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
 
 from neuroscribe.measures.draws import Draws
 from neuroscribe.measures.estimate import Estimate
@@ -22,11 +22,11 @@ Scale = Callable[[PerNeuron, PerNeuron, PerNeuron], tuple[PerNeuron, PerNeuron]]
 """From values, standard errors and reaches (in standard errors) to lower and upper bounds."""
 
 UNSEEN = 0.3
-"""What draws that are alike cannot show, rare sequences of another kind, as a half-width on Fisher's scale: of a
-single sequence, less by the root of how many there are.
+"""What draws that are alike cannot show, rare sequences of another kind, as a half-width on Fisher's scale:
+of a single sequence, less by the root of how many there are.
 
-This and UNSEEN_SHARE were chosen on layers 0, 10 and 20 of the default study's subject so that intervals of 10
-and of 20 draws hold the corpus's value in about 95 % of cases, and are tried on other layers and neurons by
+This and UNSEEN_SHARE were chosen on layers 0, 10 and 20 of the default study's subject so that intervals of
+10 and of 20 draws hold the corpus's value in about 95 % of cases, and are tried on other layers by
 `make bench PARTS=validity`.
 """
 UNSEEN_SHARE = 1.0

@@ -124,8 +124,8 @@ def _making(study: Study) -> list[str]:
         f" polarity {study.sample.polarity}, seed {study.sample.seed}.",
         f"Language model: {study.llm.model} ({study.llm.provider}).",
         *(f"{word}: {names}." for word, names in named.items() if names),
-        f"Scored over the corpus from {study.scoring.sequences} drawn sequences each, weighted by their strata"
-        " (simulators that cost nothing: from all); beside it the regimes of Bills et al. 2023, from"
+        f"Scored over the corpus from {study.scoring.sequences} drawn sequences each, weighted by their"
+        " strata (simulators that cost nothing: from all); beside it the regimes of Bills et al. 2023, from"
         f" {study.scoring.sequences_per_split} top and as many random sequences.",
         f"Calibration of simulated values: {study.scoring.calibration} (without one there is no r2 and no"
         " deviation).",

@@ -136,7 +136,7 @@ _LEGEND = (
 def _compared(summary: Summary) -> str:
     if not summary.compared:
         return (
-            f"Clearly better than other neurons' explanations: unknown, for no explanation has {CONTROLS} controls"
+            f"Clearly better than other neurons' explanations: unknown, for none has {CONTROLS} controls"
             f" (a layer needs {CONTROLS + 1} explained neurons or more)."
         )
     return (

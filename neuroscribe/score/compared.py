@@ -1,4 +1,4 @@
-"""Simulated activations beside true ones, by every measure, with what other texts and the tokens alone give."""
+"""Simulated activations beside true ones by every measure, and what other texts and the tokens alone give."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from neuroscribe.measures.agreement import (
+    SAYS_FIRES,
     auprcs,
     correlations,
     cosines,
@@ -20,7 +21,6 @@ from neuroscribe.measures.controls import chance
 from neuroscribe.measures.draws import Draws
 from neuroscribe.measures.estimate import Estimate
 from neuroscribe.score.rows import Marks
-from neuroscribe.study.scoring import SIMULATED_FIRING
 
 Values = Float[np.ndarray, "sequence token"]
 
@@ -42,7 +42,7 @@ class Compared:
 
 def in_simulated_units(activations: Values, firing: float) -> Values:
     """Return activations on a scale on which those that fire are those that a simulation calls so."""
-    return activations * (SIMULATED_FIRING / firing) if firing > 0 else activations
+    return activations * (SAYS_FIRES / firing) if firing > 0 else activations
 
 
 def estimate(measure: str, compared: Compared) -> Estimate:

@@ -1,12 +1,13 @@
-"""The simulation prompts, in two layouts for two ways of reading all tokens at once.
+"""The simulation prompts, in three layouts for two ways of reading all tokens at once.
 
 *Hidden* (Bills et al. 2023, all at once), for servers that echo log-probabilities: one line per token whose
 value is hidden; worked examples hide values up to a point, so that the model puts digits at hidden places.
 *Asked*, for a model in this process: the text once, then a line for each token that asks for its value; an
 attention mask keeps the lines from seeing each other, so that one pass answers every question by itself.
+*Places*: as asked, but a line gives the words that end at a place, so that one token may get several values.
 
 Values run from 0 to 9, because many tokenizers split "10" and its "1" would be taken for a 1; readings are
-stretched to 0..10. Wording and examples are data: `few_shot.toml` for these two, a file of its own name for
+stretched to 0..10. Wording and examples are data: `few_shot.toml` for these three, a file of its own name for
 every other layout.
 """
 
@@ -44,7 +45,7 @@ def prompt_identity(layout: str) -> str:
 @cache
 def wording(layout: str) -> dict[str, Any]:
     """Return the data file of a layout, with a `version`."""
-    shared = layout in ("hidden", "asked")
+    shared = layout in ("hidden", "asked", "places")
     file = files("neuroscribe.simulate").joinpath("few_shot.toml" if shared else f"{layout}.toml")
     data = tomllib.loads(file.read_text(encoding="utf-8"))
     return data[layout] if shared else data
@@ -74,9 +75,9 @@ def hidden_opening(explanation: str) -> str:
     return f"Explanation: {explanation}\nTokens:\n"
 
 
-def asked_beginning() -> str:
-    """Return the instruction and worked examples that all asked prompts begin with."""
-    data = wording("asked")
+def asked_beginning(layout: str = "asked") -> str:
+    """Return the instruction and worked examples that all prompts begin with, asked or of places."""
+    data = wording(layout)
     blocks = [
         asked_opening(example["explanation"])
         + example["text"]

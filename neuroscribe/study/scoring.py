@@ -14,8 +14,6 @@ SIZES = ("r2", "deviation")
 MEASURES = (*AGREEMENTS, *SIZES)
 FIRING_SHARE = 0.35
 """A neuron fires where its activation is at least this share of the smallest peak of its top exemplars."""
-SIMULATED_FIRING = 5.0
-"""A simulation, from 0 to 10, says that the neuron fires where it is at least this."""
 FEWEST_SEQUENCES = 10
 """Draws of which each stratum has at least two."""
 

@@ -1,8 +1,8 @@
 """Concepts that no single token shows, labels of them that are right and wrong, and texts that hold them.
 
 A bigram, a position, two senses of unlike strength and a rare token; further neurons follow one word each.
-What a neuron does is a function of a token, the one before it and its place (`concepts_subject.py` is the model
-that does it), so the true correlation of a label over a whole corpus is known.
+What a neuron does is a function of a token, the one before it and its place (`concepts_subject.py` holds the
+model that does it), so the true correlation of a label over a whole corpus is known.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -43,10 +43,13 @@ GROUPS: tuple[tuple[str, ...], ...] = (
 WHOLE_TOKENS = tuple(token for group in GROUPS for token in group)
 _SHARES = {
     **{ONE: 0.012, OF: 0.05, COMMA: 0.05, SENSE: 0.004, OTHER_SENSE: 0.064, RARE: 0.001},
-    **dict.fromkeys(OTHER_RARE, 0.001),
+    **dict.fromkeys(OTHER_RARE, 0.00125),
     **dict.fromkeys(WORDS, 0.02),
 }
-"""Share of all tokens; the plain words have the rest. The rare word is in one to two of 100 sequences."""
+"""Share of all tokens; the plain words have the rest.
+
+The rare word is in one to two of 100 sequences, the others like it together in about four times as many.
+"""
 _OF_AFTER_ONE = 0.5
 """Share of `one` that `of` follows beside those that it follows by chance."""
 

@@ -9,6 +9,7 @@ import pytest
 
 from neuroscribe.ports.checks import Rule, Validator, Verdict
 from neuroscribe.score.rules import coverage, rules_for
+from neuroscribe.study.dues import REGIMES
 from neuroscribe.tables.records import SCORES
 from neuroscribe.testing.rows import row as any_row
 from neuroscribe.testing.studies import tiny_study
@@ -96,7 +97,7 @@ def test_scores_no_better_than_their_control_warn():
 
 
 def test_an_explanation_without_a_row_is_named():
-    scores = SCORES.frame([row(1), row(1, regime="random_only"), row(7)])
+    scores = SCORES.frame([*(row(1, regime=regime) for regime in REGIMES), row(7, regime="corpus")])
     explanations = pl.DataFrame(
         {
             "explanation_id": ["e1", "e7"],
@@ -110,7 +111,7 @@ def test_an_explanation_without_a_row_is_named():
     rules = [rule for rule in rules_for(STUDY) if rule.frame == "coverage"]
     covered = coverage(scores, explanations, STUDY).filter(scorer="correlation_embedding")
     (verdict,) = Expectations().validate(covered, rules, name="coverage")
-    assert (verdict.rule, verdict.passed, neurons(verdict)) == ("every_explanation_scored", False, [7])
+    assert (verdict.rule, verdict.passed, neurons(verdict)) == ("every_explanation_scored", False, [7, 7])
 
 
 def test_a_layer_without_explanations_passes_and_says_so():

@@ -45,7 +45,7 @@ def run(
     model: Any, tokens: torch.Tensor, *, prefix_ids: tuple[int, ...] = (), kernel: Any = "compiled"
 ) -> None:
     own = subject(model, prefix_ids=prefix_ids)
-    kept = plan(neurons=(0,))
+    kept = plan()
     capture(own, tokens, plan=kept, layers=[0, 1], progress=SilentProgress(), kernel_name=kernel)
 
 

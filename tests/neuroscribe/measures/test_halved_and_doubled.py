@@ -1,4 +1,4 @@
-"""The sanity tests of NeuronEval: a label that covers half or twice the tokens must score less than the right one.
+"""The sanity tests of NeuronEval: a label that covers half or twice the tokens scores less than a right one.
 
 A planted neuron fires at one rare word; labels cover its tokens, half of these, or as many tokens of another
 rare word as well. The corpus is known whole, and drawn from as the product does.

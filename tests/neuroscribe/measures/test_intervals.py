@@ -1,4 +1,4 @@
-"""Standard errors worked by hand, their parts against derivatives taken by steps, and coverage of intervals."""
+"""Standard errors worked by hand, their parts against slopes taken by steps, and coverage of intervals."""
 
 from itertools import pairwise
 

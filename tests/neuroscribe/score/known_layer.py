@@ -35,7 +35,10 @@ TOKENS = [
     for sequence in range(SEQUENCES)
 ]
 """The first token of each sequence names it; three letters follow."""
-SPELLED = [*(letter.encode() for letter in LETTERS), *(f"#{sequence}".encode() for sequence in range(SEQUENCES))]
+SPELLED = [
+    *(letter.encode() for letter in LETTERS),
+    *(f"#{sequence}".encode() for sequence in range(SEQUENCES)),
+]
 
 
 @cache
@@ -116,11 +119,15 @@ class Layer:
         usual = {**base_tables(tuple(range(NEURONS))), "explanations": explanations}
         return LayerEvidence(self.study, 0, {**usual, **self.tables, **tables})
 
-    def simulated(self, calls: MemoryCalls | None = None, progress: SilentProgress | None = None) -> pl.DataFrame:
+    def simulated(
+        self, calls: MemoryCalls | None = None, progress: SilentProgress | None = None
+    ) -> pl.DataFrame:
         """The table of simulations; letters are matched, everything else is read by `Reading`."""
         evidence = self.evidence()
         free = {"token_match": TokenMatchSimulator()}
-        simulators = {name: free.get(name) or Reading() for name in self.study.simulators} | {**self.simulators}
+        simulators = {name: free.get(name) or Reading() for name in self.study.simulators} | {
+            **self.simulators
+        }
         return asyncio.run(
             simulated(
                 evidence,
@@ -165,7 +172,9 @@ def base_tables(neurons: tuple[int, ...]) -> dict[str, pl.DataFrame]:
     }
 
 
-def only(scores: pl.DataFrame, of: str, measure: str = "correlation_all_at_once", **place: str) -> dict[str, Any]:
+def only(
+    scores: pl.DataFrame, of: str, measure: str = "correlation_all_at_once", **place: str
+) -> dict[str, Any]:
     """The one row of an explanation, over the corpus on `test` unless another place is given."""
     usual = {"split": "test", "regime": "corpus"} | place
     rows = scores.filter(explanation_id=of, scorer=measure, **usual)

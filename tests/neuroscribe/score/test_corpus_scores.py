@@ -179,7 +179,8 @@ def test_candidates_are_chosen_and_reported_on_disjoint_halves_of_the_documents(
     simulations = layer.simulated()
     evidence = layer.evidence(simulations=simulations)
     valid, test = (
-        {DOCUMENTS[own] for own in evidence.population(OWN, split).sequence_ids} for split in ("valid", "test")
+        {DOCUMENTS[own] for own in evidence.population(OWN, split).sequence_ids}
+        for split in ("valid", "test")
     )
     assert not valid & test
     assert valid | test == {DOCUMENTS[own] for own in unseen(OWN)}
@@ -195,7 +196,9 @@ def test_candidates_are_chosen_and_reported_on_disjoint_halves_of_the_documents(
 def test_what_is_explained_again_gets_a_correlation_and_is_never_chosen_nor_held_against_others() -> None:
     shown = [row["sequence_id"] for row in exemplars(1) if (row["kind"], row["split"]) == ("top", "valid")]
     again = [
-        explained(1, f"1 {draw}.0", explanation_id=f"again{draw}", draw=draw, sequence_ids=shown[draw - 1 :: 2])
+        explained(
+            1, f"1 {draw}.0", explanation_id=f"again{draw}", draw=draw, sequence_ids=shown[draw - 1 :: 2]
+        )
         for draw in (1, 2)
     ]
     layer = Layer([OWN, *again, explained(2, "2 1.0")])
@@ -203,7 +206,9 @@ def test_what_is_explained_again_gets_a_correlation_and_is_never_chosen_nor_held
     scores = layer.scores(simulations)
     for row in again:
         found = scores.filter(explanation_id=row["explanation_id"])
-        assert found.select("scorer", "regime", "chosen").rows() == [("correlation_all_at_once", "corpus", False)]
+        assert found.select("scorer", "regime", "chosen").rows() == [
+            ("correlation_all_at_once", "corpus", False)
+        ]
         own = drawn(simulations, row["explanation_id"])
         assert found["value"].item() == pytest.approx(weighted(own))
         assert own["weight"].sum() == pytest.approx(len(unseen(row)))

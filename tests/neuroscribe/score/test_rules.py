@@ -7,6 +7,7 @@ from neuroscribe.kinds import KnownStudy
 from neuroscribe.ports.checks import Rule, Verdict
 from neuroscribe.score.rules import coverage, rules_for, verdicts
 from neuroscribe.study.dues import REGIMES
+from neuroscribe.study.scoring import AGREEMENTS
 from neuroscribe.tables.records import EXPLANATIONS, SCORES
 from neuroscribe.testing.rows import explanation_row, row
 from neuroscribe.testing.studies import tiny_study
@@ -94,13 +95,16 @@ def test_coverage_counts_rows_per_assigned_scorer_and_regime():
         ]
     )
     found = coverage(scores, explanations, STUDY)
-    assert found["scorer"].n_unique() == 2 * 4
+    assert found["scorer"].n_unique() == 2 * len(AGREEMENTS)
     correlations = found.filter(pl.col("scorer").str.starts_with("correlation"))
     assert correlations.select("explanation_id", "scorer", "regime", "rows").rows() == [
+        ("pairs", "correlation_all_at_once", "corpus", 0),
         ("pairs", "correlation_all_at_once", "top_and_random", 0),
         ("pairs", "correlation_all_at_once", "random_only", 2),
+        ("pairs", "correlation_embedding", "corpus", 0),
         ("pairs", "correlation_embedding", "top_and_random", 0),
         ("pairs", "correlation_embedding", "random_only", 0),
+        ("list", "correlation_embedding", "corpus", 0),
         ("list", "correlation_embedding", "top_and_random", 1),
         ("list", "correlation_embedding", "random_only", 0),
     ]
@@ -129,7 +133,8 @@ def test_coverage_wants_judges_on_one_regime_and_an_auc_alone_of_an_encoder():
 
 def test_values_are_held_to_the_range_of_their_measure():
     judged = KnownStudy.model_validate(
-        STUDY.model_dump() | {"scorers": {"detection": {"explainers": ["token_pairs"]}}}
+        STUDY.model_dump()
+        | {"scorers": {"detection": {"explainers": ["token_pairs"]}}, "scoring": {"calibration": "linear"}}
     )
     ranges = {rule.frame: (rule.low, rule.high) for rule in rules_for(judged) if "in_range" in rule.name}
     assert {frame: tuple(bound and round(bound, 6) for bound in own) for frame, own in ranges.items()} == {
@@ -138,11 +143,11 @@ def test_values_are_held_to_the_range_of_their_measure():
         "shares": (0, 1),
     }
     asked = Accepting()
-    scorers = ["contrast_embedding", "r2_embedding", "deviation_all_at_once", "detection_auc"]
+    scorers = ["cosine_embedding", "r2_embedding", "deviation_all_at_once", "f1_embedding", "detection_auc"]
     scores = SCORES.frame([score("a", 0, scorer, "top_and_random") for scorer in scorers])
     verdicts(asked, scores=scores, explanations=EXPLANATIONS.frame([]), study=judged, name="t")
     assert {name: rows for name, _, rows in asked.asked} == {
-        "t scores": 4, "t simulated": 3, "t due": 2, "t correlations": 1, "t explained": 2, "t shares": 1,
+        "t scores": 5, "t simulated": 4, "t due": 4, "t correlations": 1, "t explained": 2, "t shares": 2,
         "t coverage": 0,
     }  # fmt: skip
 
@@ -154,7 +159,20 @@ def test_every_rule_is_examined_once_on_its_own_frame():
     found = verdicts(validator, scores=scores, explanations=explanations, study=STUDY, name="tiny layer_00")
     assert sorted(verdict.rule for verdict in found) == sorted(rule.name for rule in rules_for(STUDY))
     assert {name: rows for name, _, rows in validator.asked} == {
-        "tiny layer_00 scores": 2, "tiny layer_00 simulated": 2, "tiny layer_00 due": 2,
-        "tiny layer_00 correlations": 2, "tiny layer_00 explained": 0, "tiny layer_00 coverage": 2 * 4,
+        "tiny layer_00 scores": 3, "tiny layer_00 simulated": 3, "tiny layer_00 due": 3,
+        "tiny layer_00 shares": 0, "tiny layer_00 correlations": 3, "tiny layer_00 explained": 0,
+        "tiny layer_00 coverage": len(REGIMES) + len(AGREEMENTS) - 1,
     }  # fmt: skip
     assert validator.asked[-1][1] == ["every_explanation_scored"]
+
+
+def test_what_was_not_explained_rests_on_no_token_and_breaks_no_rule_for_it():
+    asked = Accepting()
+    due = {"correlation_embedding": "corpus", "f1_embedding": "corpus"}
+    rows = [score("list", 1, scorer, regime) for scorer, regime in due.items()]
+    missing = {"value": None, "null_reason": "explanation refused", "n_sequences": 0, "n_tokens": 0}
+    scores = SCORES.frame([*rows, *(each | missing | {"explanation_id": "none"} for each in rows)])
+    verdicts(asked, scores=scores, explanations=EXPLANATIONS.frame([]), study=STUDY, name="t")
+    assert {name: rows for name, _, rows in asked.asked if name in ("t simulated", "t due")} == {
+        "t simulated": 2, "t due": 4,
+    }  # fmt: skip

@@ -11,7 +11,13 @@ import torch
 from neuroscribe.errors import CapabilityError, LLMError
 from neuroscribe.llm.local import LocalLLM
 from neuroscribe.ports.replies import Simulated
-from neuroscribe.simulate.all_at_once import HiddenLines, LocalLayout, LocalSimulator
+from neuroscribe.simulate.all_at_once import (
+    AllAtOnce,
+    HiddenLines,
+    LocalLayout,
+    LocalSimulator,
+    places_in_words,
+)
 from neuroscribe.simulate.prompts import (
     ASKING,
     DIGITS,
@@ -75,6 +81,41 @@ def test_each_question_is_answered_as_if_it_were_the_only_one(family: str) -> No
         for text, activation in zip(texts, reading.activations, strict=True):
             ids = encode(before + text + QUESTION, split_special_tokens=True)
             assert activation == pytest.approx(plain_value(model, ids), abs=1e-4)
+
+
+def test_equal_tokens_may_get_different_values_where_places_are_asked_about() -> None:
+    model, tokens = model_of(), (b" a", b" re", b"b", b"c", b" d", b" re")
+    by_token = simulated(LocalSimulator(llm_of(model)), [tokens])[0].activations
+    by_place = simulated(LocalSimulator(llm_of(model), questions="places"), [tokens])[0].activations
+
+    assert by_token[1] == by_token[5]
+    assert by_place[1] != by_place[5]
+    before = asked_beginning("places") + asked_opening(EXPLANATION) + " a rebc d re" + ASKING
+    for words, place in ((" a re", 1), ("bc d re", 5)):
+        ids = byte_tokenizer().encode(before + words + QUESTION, split_special_tokens=True)
+        assert by_place[place] == pytest.approx(plain_value(model, ids), abs=1e-4)
+
+
+def test_a_place_is_named_by_the_words_before_it_more_where_others_read_the_same() -> None:
+    assert places_in_words(["The", " Bank", " of", " Kent"]) == [
+        "The", "The Bank", "The Bank of", "The Bank of Kent",
+    ]  # fmt: skip
+    twice = places_in_words(list("xabcdyabcd"))
+    assert twice[4] == "xabcd"
+    assert twice[9] == "yabcd"
+    assert twice[8] == "yabc"
+    assert len(set(places_in_words(["a"] * 30))) == 9, "a run of equal tokens is told apart at its beginning"
+
+
+def test_questions_about_places_are_another_simulator_and_those_about_tokens_the_same_as_before() -> None:
+    llm = llm_of(model_of())
+    assert "asked prompt v3" in LocalSimulator(llm).identity
+    assert "places prompt v1" in LocalSimulator(llm, questions="places").identity
+    who = {"explainers": ["token_list"]}
+    assert "questions" not in AllAtOnce.model_validate(who).model_dump()
+    assert AllAtOnce.model_validate(who | {"questions": "places"}).model_dump()["questions"] == "places"
+    with pytest.raises(ValueError, match='take out layout = "hidden"'):
+        AllAtOnce.model_validate(who | {"questions": "places", "layout": "hidden"})
 
 
 def test_each_hidden_value_is_read_as_if_its_line_were_the_last() -> None:

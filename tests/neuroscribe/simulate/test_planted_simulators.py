@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from neuroscribe.measures.agreement import correlation
+from neuroscribe.measures.agreement import correlations
+from neuroscribe.measures.draws import Draws
 from neuroscribe.ports.models import Simulator
 from neuroscribe.simulate.all_at_once import AllAtOnce
 from neuroscribe.simulate.matching_words import MatchingWords
@@ -88,6 +89,6 @@ def test_right_explanations_score_high_and_wrong_ones_low(simulator: Simulator) 
 
 
 def score(truth: np.ndarray, simulated: np.ndarray) -> float:
-    value = correlation(truth, simulated, samples=0, seed=0).value
+    value = correlations(truth[None], simulated[None], Draws.all_of(1, len(truth)))[0].value
     assert value is not None
     return value

@@ -61,7 +61,7 @@ def test_another_simulator_makes_only_simulations_new() -> None:
 
 
 def test_every_prompt_has_an_identity_of_its_own() -> None:
-    layouts = ("hidden", "asked", "one_at_a_time", "matching_words", "structured")
+    layouts = ("hidden", "asked", "places", "one_at_a_time", "matching_words", "structured")
 
     assert len({prompt_identity(layout) for layout in layouts}) == len(layouts)
 

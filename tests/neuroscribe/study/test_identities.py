@@ -57,4 +57,4 @@ def test_the_identities_of_a_study_are_those_in_existing_stores(name: str):
 def test_every_stage_is_among_the_known_identities():
     study = varied("embedded+every_kind")
     assert set(KNOWN["embedded+every_kind"]) == set(stages_of(study))
-    assert len(stages_of(study)) == 12
+    assert len(stages_of(study)) == 13

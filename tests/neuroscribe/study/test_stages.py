@@ -138,19 +138,20 @@ def test_a_new_kind_of_judge_cannot_leave_its_prompts_out_of_the_identity():
 
 def test_sample_and_random_exemplars_do_not_capture_anew():
     own = study()
-    capture, sample = own.capture, own.sample
-    changed = {
-        "random_exemplars": own.model_copy(
-            update={"capture": capture.model_copy(update={"random_exemplars": 12})}
-        ),
-        "sample": own.model_copy(update={"sample": sample.model_copy(update={"neurons_per_layer": 3})}),
-        "sequences": own.model_copy(update={"sample": sample.model_copy(update={"sequences": 50})}),
-        "lookup_gib": own.model_copy(update={"capture": capture.model_copy(update={"lookup_gib": 9.0})}),
-        "top_k": own.model_copy(update={"capture": capture.model_copy(update={"top_k": 12})}),
+
+    def changed(part: str, **settings: Any) -> Study:
+        return own.model_copy(update={part: getattr(own, part).model_copy(update=settings)})
+
+    others = {
+        "random_exemplars": changed("capture", random_exemplars=12),
+        "sample": changed("sample", neurons_per_layer=3),
+        "sequences": changed("sample", sequences=50),
+        "lookup_gib": changed("capture", lookup_gib=9.0),
+        "top_k": changed("capture", top_k=12),
     }
     anew = {
         name: [stage for stage in STAGES if stage_version(other, stage) != stage_version(own, stage)]
-        for name, other in changed.items()
+        for name, other in others.items()
     }
     assert anew == {
         "random_exemplars": ["neuron_records"],
