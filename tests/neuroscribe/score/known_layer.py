@@ -10,18 +10,18 @@ import numpy as np
 import polars as pl
 
 from neuroscribe.evidence.layer import LayerEvidence
-from neuroscribe.ports.models import Simulator, TextEncoder
+from neuroscribe.ports.models import Simulator
 from neuroscribe.ports.replies import Simulated
 from neuroscribe.score.stage import scored_layer
 from neuroscribe.simulate.questions import simulation_tasks
 from neuroscribe.simulate.stage import simulated
 from neuroscribe.simulate.token_match import TokenMatchSimulator
-from neuroscribe.study.sections import EncoderSpec
 from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import EXPLANATIONS, NEURON_RECORDS, SAMPLED_ACTIVATIONS
 from neuroscribe.testing.rows import exemplar_row, explanation_row, filled, sequence_table, vocabulary_table
 from neuroscribe.testing.stores import MemoryCalls, SilentProgress
 from neuroscribe.testing.studies import tiny_study
+from tests.neuroscribe.simulate.answering import NoEncoders
 
 SEQUENCES, NEURONS = 300, 13
 LETTERS = "abcd"
@@ -96,13 +96,6 @@ def read(explanation: str, sequence: int) -> np.ndarray:
     return own * 0.6 + float(noise) * random
 
 
-class NoEncoder:
-    """Opens no encoder."""
-
-    def open(self, spec: EncoderSpec, *, progress: Any = None) -> TextEncoder:
-        raise AssertionError(f"{spec.model} was opened")
-
-
 @dataclass
 class Layer:
     """Some explanations of the layer, their simulations and their scores."""
@@ -142,7 +135,7 @@ class Layer:
         """The table of scores, of other simulations where they are given."""
         made = self.simulated() if simulations is None else simulations
         evidence = self.evidence(simulations=made)
-        return scored_layer(evidence, encoders=NoEncoder(), progress=SilentProgress())
+        return scored_layer(evidence, encoders=NoEncoders(), progress=SilentProgress())
 
 
 def known_study(**given: Any) -> Study:
