@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from neuroscribe.evidence.sample import SET_ASIDE_REASONS, set_aside
-from neuroscribe.measures.controls import CONTROLS, discoveries
+from neuroscribe.measures.controls import CONTROLS, FIRST, discoveries
 from neuroscribe.measures.means import mean_interval
 from neuroscribe.report.excerpts import Excerpt, excerpts, firing
 from neuroscribe.report.stability import stability_table
@@ -109,7 +109,7 @@ class Summary:
     clear: int
     """Explanations that are clearly better than others', by the headline scorer."""
     compared: int
-    """Explanations that were held against ten others."""
+    """Explanations that were held against ten others, or against the first of them that one was as good as."""
     layers: pl.DataFrame
     scorers: pl.DataFrame
     stability: pl.DataFrame
@@ -146,7 +146,7 @@ def summary(
     """Return the summary of a study's tables; `calls` (of an LLM) and `seconds` are known per layer."""
     headline = Headline.of(study)
     main = main_scores(results.scores, headline)
-    compared = main.filter((pl.col("n_controls") >= CONTROLS) & pl.col("p").is_not_null())
+    compared = main.filter(_held_against_ten())
     best, worst = best_and_worst(main, results)
     return Summary(
         study=study.name,
@@ -177,6 +177,16 @@ def main_scores(scores: pl.DataFrame, headline: Headline) -> pl.DataFrame:
         pl.col("scorer") == headline.scorer,
         pl.col("explainer") == headline.explainer,
     )
+
+
+def _held_against_ten() -> pl.Expr:
+    """Tell of scores whether they were held against ten controls, as far as these could decide anything.
+
+    Where one of the first is as good as the own explanation, the others are not asked for. To leave such
+    explanations out would be to choose the lucky ones, and to call too many of them better.
+    """
+    beaten = (pl.col("n_controls") >= FIRST) & (pl.col("p") > 1 / (1 + FIRST))
+    return pl.col("p").is_not_null() & ((pl.col("n_controls") >= CONTROLS) | beaten)
 
 
 def silent_layers(statistics: pl.DataFrame) -> tuple[int, ...]:

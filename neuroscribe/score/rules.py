@@ -125,7 +125,7 @@ def _frames(scores: pl.DataFrame, study: Study) -> dict[str, pl.DataFrame]:
 
     return {
         "scores": scores,
-        "simulated": of((*AGREEMENTS, *SIZES)),
+        "simulated": of((*AGREEMENTS, *SIZES)).drop_nulls("value"),
         "due": of(set(RANGES) - {"auc"}),
         "correlations": within(-1.0, 1.0),
         "explained": within(None, 1.0),

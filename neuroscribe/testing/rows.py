@@ -31,7 +31,7 @@ USUAL: Row = {
     "simulator": "all_at_once",
     "model": "m",
     "split": "test",
-    "regime": "top_and_random",
+    "regime": "corpus",
     "status": "ok",
 }
 """What a column of this name holds in any table, unless a test says otherwise."""

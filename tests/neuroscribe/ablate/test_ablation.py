@@ -36,6 +36,7 @@ from neuroscribe.testing.rows import (
 from neuroscribe.testing.stores import Interrupted, MemoryCalls, SilentProgress
 from neuroscribe.testing.studies import tiny_study
 from neuroscribe.text.token_bytes import TokenizerFacts
+from tests.neuroscribe.simulate.answering import NoEncoders
 
 LAYER, TOOLS, DAYS = 1, 0, 1
 """Neurons of layer 1 that read tools and days, and write parts of the body and weather."""
@@ -216,7 +217,8 @@ def ablations(
 def score(
     simulations: list[dict[str, Any]], of: str = "e0", regime: str = "top_and_random"
 ) -> dict[str, Any]:
-    table = SCORES.checked(scored_layer(evidence(simulations, ablations=ablations(simulations))))
+    own = evidence(simulations, ablations=ablations(simulations))
+    table = SCORES.checked(scored_layer(own, encoders=NoEncoders(), progress=SilentProgress()))
     return table.filter(explanation_id=of, scorer="ablation_all_at_once", regime=regime).row(0, named=True)
 
 

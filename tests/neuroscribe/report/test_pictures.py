@@ -88,18 +88,19 @@ def test_charts_are_the_same_bytes_every_time():
     assert score_histogram_png(scores()) == score_histogram_png(scores())
 
 
-def test_a_chart_has_no_row_for_what_is_left_out():
-    shown = score_histogram_png(scores({"value": 0.5}))
-    both = scores({"value": 0.5}, {"value": -499.0, "scorer": "r2_other"})
-    assert score_histogram_png(both, leave_out=("r2_other",)) == shown != score_histogram_png(both)
-
-
 def test_a_chart_shows_only_chosen_explanations_on_test_in_the_main_regime():
     shown = score_histogram_png(scores({"value": 0.5}))
-    others = ({"split": "valid"}, {"regime": "random_only"}, {"chosen": False})
+    others = ({"split": "valid"}, {"regime": "top_and_random"}, {"regime": "random_only"}, {"chosen": False})
     assert (
         score_histogram_png(scores({"value": 0.5}, *({**other, "value": 0.9} for other in others))) == shown
     )
+
+
+def test_scores_that_are_none_over_the_corpus_are_shown_by_the_first_regime_that_they_have():
+    judged = {"scorer": "detection_auc", "regime": "top_and_random"}
+    assert score_histogram_png(scores(judged)) != score_histogram_png(scores({"split": "valid"}))
+    both = score_histogram_png(scores(judged, {**judged, "regime": "random_only", "value": 0.9}))
+    assert both == score_histogram_png(scores(judged))
 
 
 def test_a_chart_marks_the_mean_ceiling_and_control():

@@ -33,7 +33,7 @@ STUDY = KnownStudy.model_validate(
         },
     }
 )
-MAIN, SECOND, SIZE = "correlation_all_at_once", "correlation_embedding", "r2_all_at_once"
+MAIN, SECOND = "correlation_all_at_once", "correlation_embedding"
 
 
 def table(name: str, *rows: dict[str, Any]) -> pl.DataFrame:
@@ -91,7 +91,6 @@ def results() -> Results:
             scored("c", 3, 0, 0.1, regime="random_only"),
             scored("c", 3, 0, 0.3, scorer=SECOND),
             scored("e", 3, 0, 0.4, scorer=SECOND, explainer="token_list"),
-            scored("c", 3, 0, -499.0, scorer=SIZE),
         ),
         sequences=table(
             "corpus/sequences",
@@ -148,7 +147,7 @@ def test_the_layer_table_holds_the_intervals_of_three_neurons_and_more(summed: S
 def test_beside_the_mean_of_defined_scores_stands_that_with_the_others_as_0(summed: Summary):
     means = summed.scorers.select("regime", "score", "score_or_0").rows()[:2]
     assert means == [
-        ("top_and_random", pytest.approx(1.7 / 3), pytest.approx(1.7 / 4)),
+        ("corpus", pytest.approx(1.7 / 3), pytest.approx(1.7 / 4)),
         ("random_only", 0.1, 0.1),
     ]
     text = report_text(summed, 200)
@@ -166,33 +165,41 @@ def test_what_guessing_scores_above_0_has_no_mean_with_undefined_ones_as_0():
 
 def test_other_scorers_explainers_and_regimes_are_listed_apart(summed: Summary):
     assert summed.scorers.select("scorer", "explainer", "regime", "n", "score", "nulls").rows() == [
-        (MAIN, "token_pairs", "top_and_random", 3, pytest.approx(1.7 / 3), 1),
+        (MAIN, "token_pairs", "corpus", 3, pytest.approx(1.7 / 3), 1),
         (MAIN, "token_pairs", "random_only", 1, 0.1, 0),
-        (SECOND, "token_pairs", "top_and_random", 1, 0.3, 0),
-        (SECOND, "token_list", "top_and_random", 1, 0.4, 0),
+        (SECOND, "token_pairs", "corpus", 1, 0.3, 0),
+        (SECOND, "token_list", "corpus", 1, 0.4, 0),
     ]
 
 
-def test_the_report_says_how_many_explanations_are_clearly_better_than_their_controls(summed: Summary):
-    # Only the first has an interval and a control, and -0.1 is not above 0.1.
-    assert (summed.clear, summed.compared) == (0, 1)
-    found = results()
-    better = table("scores", scored("z", 3, 2, 0.6, ci_low=0.3, ci_high=0.8, control=0.2))
-    more = {"scores": better, "explanations": table("explanations", explained("z", 3, 2))}
-    joined = {name: pl.concat([getattr(found, name), rows]) for name, rows in more.items()}
-    again = summary(STUDY, replace(found, **joined))
-    assert (again.clear, again.compared) == (1, 2)
-    assert "Clearly better than another neuron's explanation: 1 of 2" in report_text(again, 100)
+def compared(*marks: tuple[int, float | None]) -> Summary:
+    """The summary of explanations with so many controls, and such a chance that another one does as well."""
+    rows = [scored("c", 3, n, 0.5, n_controls=own, p=p) for n, (own, p) in enumerate(marks)]
+    return summary(STUDY, replace(results(), scores=table("scores", *rows)))
 
 
-def test_sizes_are_shown_only_where_a_calibration_was_fitted(summed: Summary):
-    note = "Not shown: r2 and deviation"
-    assert SIZE in summed.unfitted
-    assert note in report_text(summed, 100)
-    scoring = STUDY.scoring.model_copy(update={"calibration": "linear"})
-    calibrated = summary(STUDY.model_copy(update={"scoring": scoring}), results())
-    assert calibrated.scorers.filter(scorer=SIZE)["score"].to_list() == [-499.0]
-    assert note not in report_text(calibrated, 100)
+def test_explanations_are_clearly_better_by_benjamini_and_hochberg_over_all_that_were_compared(
+    summed: Summary,
+):
+    # Of four the k-th smallest must be at most k times .0125: .01 and .02 are, and .04 is not.
+    found = compared((10, 0.02), (10, 0.04), (10, 0.01), (10, 0.9))
+    assert (found.clear, found.compared) == (2, 4)
+    said = "Clearly better than other neurons' explanations: 0 of 1, above all 10 controls"
+    assert said in " ".join(report_text(compared((10, 0.06)), 100).split())
+    assert (summed.clear, summed.compared) == (0, 0)
+    assert "unknown, for none has 10 controls" in " ".join(report_text(summed, 100).split())
+
+
+def test_one_that_an_early_control_equalled_counts_among_the_compared():
+    # Alone .04 is clear; beside one that was held against the first three alone, it is not.
+    assert (compared((10, 0.04)).clear, compared((10, 0.04)).compared) == (1, 1)
+    found = compared((10, 0.04), (3, 0.5))
+    assert (found.clear, found.compared) == (0, 2)
+
+
+def test_one_that_was_held_against_few_or_has_no_score_is_not_compared():
+    found = compared((10, 0.01), (9, 0.001), (3, 0.25), (2, 1.0), (10, None))
+    assert (found.clear, found.compared) == (1, 1)
 
 
 def test_statuses_and_reasons_are_counted(summed: Summary):
@@ -225,7 +232,7 @@ BEGINNING = """\
 Study toy: toy/subject
 9 neurons captured (3 layers), 1 dead
 
-Layers: correlation_all_at_once of token_pairs, test split, top and random
+Layers: correlation_all_at_once of token_pairs, over the corpus
 layer neurons dead explained scored score      interval ceiling control nulls null=0 calls tokens seconds
     0       3    0         2      2  0.40             -    0.60    0.05     0   0.40    40    220      62
     3       3    1         1      1  0.90             -    0.80       -     1   0.45    20    220       -
@@ -282,7 +289,7 @@ def test_a_layer_whose_neurons_are_all_dead_or_nearly_is_listed_as_such():
     summed = summary(STUDY, with_silent, calls={0: 40, 3: 20}, seconds={0: 61.5, 3: 2.0})
     assert summed.silent_layers == (2,)
     lines = report_text(summed, 110).splitlines()
-    start = lines.index("Layers: correlation_all_at_once of token_pairs, test split, top and random")
+    start = lines.index("Layers: correlation_all_at_once of token_pairs, over the corpus")
     assert lines[start + 3].split() == ["2", "3", "2", "0", "0", *"----", "0", "-", "0", "0", "0"]
     assert lines[start + 4].split()[-2:] == ["220", "2"]
     assert lines[start + 5].split()[-2:] == ["440", "64"]

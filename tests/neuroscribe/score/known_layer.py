@@ -10,19 +10,18 @@ import numpy as np
 import polars as pl
 
 from neuroscribe.evidence.layer import LayerEvidence
-from neuroscribe.ports.models import Simulator, TextEncoder
+from neuroscribe.ports.models import Simulator
 from neuroscribe.ports.replies import Simulated
-from neuroscribe.ports.sources import EncoderSource
 from neuroscribe.score.stage import scored_layer
 from neuroscribe.simulate.questions import simulation_tasks
 from neuroscribe.simulate.stage import simulated
 from neuroscribe.simulate.token_match import TokenMatchSimulator
-from neuroscribe.study.sections import EncoderSpec
 from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import EXPLANATIONS, NEURON_RECORDS, SAMPLED_ACTIVATIONS
 from neuroscribe.testing.rows import exemplar_row, explanation_row, filled, sequence_table, vocabulary_table
 from neuroscribe.testing.stores import MemoryCalls, SilentProgress
 from neuroscribe.testing.studies import tiny_study
+from tests.neuroscribe.simulate.answering import NoEncoders
 
 SEQUENCES, NEURONS = 300, 13
 LETTERS = "abcd"
@@ -97,13 +96,6 @@ def read(explanation: str, sequence: int) -> np.ndarray:
     return own * 0.6 + float(noise) * random
 
 
-class NoEncoder:
-    """Opens no encoder."""
-
-    def open(self, spec: EncoderSpec, *, progress: Any = None) -> TextEncoder:
-        raise AssertionError(f"{spec.model} was opened")
-
-
 @dataclass
 class Layer:
     """Some explanations of the layer, their simulations and their scores."""
@@ -111,16 +103,14 @@ class Layer:
     explanations: Sequence[Mapping[str, Any]]
     study: Study = field(default_factory=lambda: known_study())
     simulators: Mapping[str, Simulator] = field(default_factory=dict[str, Simulator])
-    neurons: Sequence[int] = range(NEURONS)
-    encoders: EncoderSource = field(default_factory=NoEncoder)
+    tables: Mapping[str, pl.DataFrame] = field(default_factory=dict[str, pl.DataFrame])
+    """In the place of the usual ones."""
 
     def evidence(self, **tables: pl.DataFrame) -> LayerEvidence:
         """The layer's evidence, with further tables."""
-        return LayerEvidence(self.study, 0, {**base_tables(tuple(self.neurons)), **self.own, **tables})
-
-    @property
-    def own(self) -> dict[str, pl.DataFrame]:
-        return {"explanations": EXPLANATIONS.frame([dict(row) for row in self.explanations])}
+        explanations = EXPLANATIONS.frame([dict(row) for row in self.explanations])
+        usual = {**base_tables(tuple(range(NEURONS))), "explanations": explanations}
+        return LayerEvidence(self.study, 0, {**usual, **self.tables, **tables})
 
     def simulated(
         self, calls: MemoryCalls | None = None, progress: SilentProgress | None = None
@@ -145,7 +135,7 @@ class Layer:
         """The table of scores, of other simulations where they are given."""
         made = self.simulated() if simulations is None else simulations
         evidence = self.evidence(simulations=made)
-        return scored_layer(evidence, encoders=self.encoders, progress=SilentProgress())
+        return scored_layer(evidence, encoders=NoEncoders(), progress=SilentProgress())
 
 
 def known_study(**given: Any) -> Study:
@@ -154,7 +144,6 @@ def known_study(**given: Any) -> Study:
     return tiny_study(
         subject={"neurons_per_layer": NEURONS},
         corpus={"sequences": SEQUENCES},
-        capture={"random_exemplars": 15},
         scoring=scoring,
         **given,
     )

@@ -1,4 +1,4 @@
-"""All measures in the table of scores: what calibration does, what stands beside them, who is chosen."""
+"""What stands in the table of scores: calibration, choice among candidates, reasons for no score."""
 
 from typing import Any
 
@@ -6,161 +6,207 @@ import numpy as np
 import polars as pl
 import pytest
 
-from neuroscribe.evidence.exemplars import Neuron
-from neuroscribe.evidence.layer import LayerEvidence
-from neuroscribe.measures.calibration import linear, percentile, stretched
-from neuroscribe.score.stage import scored_layer
-from neuroscribe.study.spec import Study
-from neuroscribe.tables.records import EXPLANATIONS, NEURON_RECORDS, SIMULATIONS
-from neuroscribe.testing.rows import (
-    exemplar_row,
-    explanation_row,
-    sampled_table,
-    sequence_table,
-    simulation_row,
-    vocabulary_table,
+from neuroscribe.tables.records import SCORES
+from tests.neuroscribe.score.known_layer import (
+    DOCUMENTS,
+    TOKENS,
+    Layer,
+    base_tables,
+    exemplars,
+    explained,
+    known_study,
+    only,
+    read,
+    truth,
 )
-from neuroscribe.testing.studies import tiny_study
 
-ONE, OTHER = (1, 1), (2, 1)
-TRUTH = {
-    ("top", "train", 4): [8.0, 0.0, 0.0],
-    ("top", "valid", 1): [0.0, 4.0, 0.0],
-    ("random", "valid", 2): [0.0, 2.0, 0.0],
-    ("top", "test", 3): [0.0, 0.0, 4.0],
-    ("random", "test", 6): [0.0, 0.0, 1.0],
-}
+ONE, OPPOSITE = explained(1, "1 0.0"), explained(1, "-1 0.0")
+SIZES = ("r2_all_at_once", "deviation_all_at_once")
 
 
-def study(candidates: int = 1, **scoring: Any) -> Study:
-    explainers = {"token_pairs": {"candidates": candidates}}
-    return tiny_study(explainers=explainers, scoring={"bootstrap_samples": 20} | scoring)
+def shown(split: str, neuron: int = 1) -> list[int]:
+    """The paper's exemplars of a split: two of each kind."""
+    own = [row for row in exemplars(neuron) if row["split"] == split]
+    parts = [[row["sequence_id"] for row in own if row["kind"] == kind][:2] for kind in ("top", "random")]
+    return parts[0] + parts[1]
 
 
-def simulated(
-    of: str, neuron: Neuron, change: Any, splits: tuple[str, ...] = ("test",)
-) -> list[dict[str, Any]]:
-    return [
-        simulation_row(of, neuron[0], sequence, [float(change(value)) for value in values])
-        for (_, split, sequence), values in TRUTH.items()
-        if split in splits
-    ]
+def calibrated(*rows: dict[str, Any], kind: str = "linear") -> Layer:
+    return Layer(rows, known_study(scoring={"calibration": kind}))
 
 
-def table(
-    own: Study, simulations: list[dict[str, Any]], means: dict[int, float] | None = None
-) -> pl.DataFrame:
-    records = [
-        exemplar_row(neuron, sequence, values, kind=kind, split=split, rank=sequence)
-        for neuron in (1, 2)
-        for (kind, split, sequence), values in TRUTH.items()
-    ]
-    names = sorted({row["explanation_id"] for row in simulations})
-    by_sequence = means and {sequence: list(means.values()) for sequence in range(7)}
-    tables = {
-        "explanations": EXPLANATIONS.frame([explanation_row(int(name[1]), int(name[2])) for name in names]),
-        "simulations": SIMULATIONS.frame(simulations),
-        "neuron_records": NEURON_RECORDS.frame(records),
-        "sampled_activations": sampled_table(by_sequence),
-        "corpus/sequences": sequence_table([[0, 1, 2]] * 7),
-        "corpus/vocabulary": vocabulary_table([b"a", b"b", b"c"]),
-    }
-    return scored_layer(LayerEvidence(own, 0, tables))
-
-
-def only(
-    scores: pl.DataFrame, measure: str, of: str = "e10", regime: str = "top_and_random"
-) -> dict[str, Any]:
-    own = scores.filter(explanation_id=of, scorer=f"{measure}_all_at_once", regime=regime, split="test")
-    assert len(own) == 1
-    return own.row(0, named=True)
-
-
-def test_without_calibration_ten_stands_for_the_largest_activation() -> None:
-    # The largest is 8, so truth x 10 / 8 is exact, and half of it explains half of the deviation
-    exact = table(study(), simulated("e10", ONE, lambda value: value * 10 / 8))
-    half = table(study(), simulated("e10", ONE, lambda value: value * 5 / 8))
-    assert only(exact, "r2")["value"] == only(exact, "deviation")["value"] == 1
-    assert only(half, "deviation")["value"] == pytest.approx(0.5)
-    assert only(half, "correlation")["value"] == pytest.approx(1)
-
-
-@pytest.mark.parametrize("calibration", ["linear", "percentile"])
-def test_calibration_on_valid_mends_scale_and_offset_and_leaves_the_correlation(calibration: str) -> None:
-    own = study(calibration=calibration)
-    values = simulated("e10", ONE, lambda value: 3 + value / 2, ("valid", "test"))
-    scores = table(own, values)
-    # A percentile map knows what it met on valid (0, 2, 4), and is linear between
-    assert only(scores, "r2")["value"] == pytest.approx(1)
-    assert only(scores, "deviation", regime="random_only")["value"] == pytest.approx(1)
-    assert only(scores, "correlation")["value"] == only(table(study(), values), "correlation")["value"]
+@pytest.mark.parametrize("kind", ["linear", "percentile"])
+def test_calibration_on_valid_mends_the_scale_and_leaves_the_correlation(kind: str) -> None:
+    scores = calibrated(ONE, kind=kind).scores()
+    # A percentile map knows the values that it met on valid alone, a line all.
+    about = 1e-6 if kind == "linear" else 0.15
+    for scorer in SIZES:
+        assert only(scores, "e10", scorer, regime="top_and_random")["value"] == pytest.approx(1, abs=about)
+    assert only(scores, "e10")["value"] == pytest.approx(1)
 
 
 def test_a_prediction_of_the_opposite_stays_one_under_calibration() -> None:
-    scores = table(study(calibration="linear"), simulated("e10", ONE, lambda v: 9 - v, ("valid", "test")))
-    assert only(scores, "correlation")["value"] == pytest.approx(-1)
-    # The slope is at least 0, so the fit says 1, the mean of valid: errors 1 1 3 1 1 0, squares 13
-    assert only(scores, "r2")["value"] == pytest.approx(1 - 13 / (17 - 25 / 6))
+    scores = calibrated(OPPOSITE).scores()
+    assert only(scores, "e10")["value"] == pytest.approx(-1)
+    # The slope is at least 0, so that the line says the mean of valid everywhere.
+    own, mean = truth(1)[shown("test")], truth(1)[shown("valid")].mean()
+    row = only(scores, "e10", SIZES[0], regime="top_and_random")
+    assert row["value"] == pytest.approx(1 - ((own - mean) ** 2).sum() / ((own - own.mean()) ** 2).sum())
 
 
-def test_without_a_simulation_on_valid_there_is_nothing_to_fit() -> None:
-    scores = table(study(calibration="linear"), simulated("e10", ONE, lambda value: value))
-    for measure in ("r2", "deviation"):
-        row = only(scores, measure)
+def test_sizes_stand_beside_calibrated_controls_and_the_ceiling_in_activations() -> None:
+    rows = [explained(1, "1 2.0"), explained(2, "2 0.0")]
+    layer = calibrated(*rows)
+    scores, ids = layer.scores(), shown("test")
+    fit = np.polyfit(
+        np.array([read("1 2.0", own) for own in shown("valid")]).ravel(), truth(1)[shown("valid")].ravel(), 1
+    )
+    control = np.array([np.polyval(fit, read("2 0.0", own)) for own in ids])
+    own = np.array([np.polyval(fit, read("1 2.0", own)) for own in ids])
+    row = only(scores, "e10", SIZES[1], regime="top_and_random")
+    assert row["value"] == pytest.approx(_explained(own, ids))
+    assert row["control"] == pytest.approx(_explained(control, ids))
+    known = layer.evidence().looked_up((1, 1), ids)
+    assert known is not None
+    assert row["ceiling"] == pytest.approx(_explained(known, ids))
+    assert (row["ci_low"], row["n_controls"], row["p"] is not None) == (None, 1, True)
+
+
+def _explained(predicted: np.ndarray, ids: list[int]) -> float:
+    return float(1 - np.abs(truth(1)[ids] - predicted).sum() / np.abs(truth(1)[ids]).sum())
+
+
+def test_sizes_are_of_the_papers_regimes_and_only_where_values_were_fitted() -> None:
+    found = calibrated(ONE).scores().filter(pl.col("scorer").is_in(SIZES))
+    assert found["regime"].unique(maintain_order=True).to_list() == ["top_and_random", "random_only"]
+    assert not set(SIZES) & set(Layer([ONE]).scores()["scorer"])
+
+
+def test_without_a_readable_value_on_valid_there_is_nothing_to_fit() -> None:
+    layer = calibrated(ONE)
+    rows = layer.simulated()
+    nan = pl.lit([float("nan")] * 4, dtype=rows.schema["simulated"])
+    on_valid = pl.col("sequence_id").is_in(shown("valid"))
+    scores = layer.scores(rows.with_columns(simulated=pl.when(on_valid).then(nan).otherwise("simulated")))
+    for scorer in SIZES:
+        row = only(scores, "e10", scorer, regime="top_and_random")
         assert (row["value"], row["null_reason"]) == (None, "no simulation on valid to fit")
-    assert only(scores, "correlation")["value"] == pytest.approx(1)
+    assert only(scores, "e10", regime="top_and_random")["value"] == pytest.approx(1)
 
 
-def test_every_measure_stands_beside_its_own_ceiling_and_control() -> None:
-    values = [
-        *simulated("e10", ONE, lambda value: value * 10 / 8),
-        *simulated("e20", ONE, lambda value: 0.0 if value else 5.0),
-        *simulated("e20", OTHER, lambda value: value),
-    ]
-    scores = table(study(), values, {0: 0.0, 1: 0.0, 2: 3.0})
-    # Truth 0 0 4 0 0 1, looked up 0 0 3 0 0 3, control (stretched by 8 / 10) 4 4 0 4 4 0
-    assert only(scores, "deviation")["ceiling"] == pytest.approx(1 - 3 / 5)
-    assert only(scores, "deviation")["control"] == pytest.approx(1 - 21 / 5)
-    assert only(scores, "r2")["ceiling"] == pytest.approx(1 - 5 / (17 - 25 / 6))
-    assert only(scores, "r2")["control"] == pytest.approx(1 - (4 * 16 + 17) / (17 - 25 / 6))
-    contrast = only(scores, "contrast")
-    assert (contrast["ceiling"], contrast["control"]) == (None, None)
-    # 0 0 5 0 0 1.25 less 5 5 0 5 5 0
-    difference = np.array([-5.0, -5, 5, -5, -5, 1.25])
-    truth = np.array([0.0, 0, 4, 0, 0, 1])
-    assert contrast["value"] == pytest.approx(np.corrcoef(truth, difference)[0, 1])
+def chosen(*rows: dict[str, Any], without: str = "") -> set[str]:
+    layer = Layer(rows, known_study(explainers={"token_pairs": {"candidates": len(rows)}}))
+    simulations = layer.simulated()
+    found = layer.scores(simulations.filter(pl.col("explanation_id") != without)).filter("chosen")
+    assert found["scorer"].n_unique() == 5
+    assert set(found["split"]) == {"valid", "test"}
+    return set(found["explanation_id"])
 
 
-def test_without_a_control_there_is_no_contrast() -> None:
-    row = only(table(study(), simulated("e10", ONE, lambda value: value)), "contrast")
-    assert (row["value"], row["null_reason"]) == (None, "no control to contrast with")
+def test_of_equal_candidates_the_first_is_chosen() -> None:
+    assert chosen(explained(1, "1 0.0", 1), explained(1, "1 0.0", 0)) == {"e10"}
 
 
-def test_the_correlation_on_valid_chooses_for_all_measures_of_a_simulator() -> None:
-    values = [
-        *simulated("e10", ONE, lambda value: 5 - value, ("valid",)),
-        *simulated("e10", ONE, lambda value: value * 10 / 8, ("test",)),
-        *simulated("e11", ONE, lambda value: value / 100, ("valid",)),
-        *simulated("e11", ONE, lambda value: 5 - value, ("test",)),
-    ]
-    scores = table(study(candidates=2), values)
+def test_a_candidate_with_a_score_goes_before_one_without() -> None:
+    assert chosen(ONE, explained(1, "-1 0.0", 1), without="e10") == {"e11"}
+
+
+def test_without_any_score_a_candidate_with_a_text_is_chosen() -> None:
+    refused = explained(1, "", status="refused") | {"text": None}
+    assert chosen(refused, explained(1, "1 0.0", 1), without="e11") == {"e11"}
+
+
+def test_a_candidate_that_is_better_in_the_papers_regimes_alone_is_not_chosen() -> None:
+    layer = Layer(
+        [explained(1, "1 3.0"), explained(1, "1 0.0", 1)],
+        known_study(explainers={"token_pairs": {"candidates": 2}}),
+    )
+    rows = layer.simulated()
+    # The second is silent on the exemplars of valid, which are few of what the corpus has.
+    silent = pl.col("sequence_id").is_in(shown("valid")) & (pl.col("explanation_id") == "e11")
+    nothing = pl.lit([0.0, 0.0, 0.0, 0.1], dtype=rows.schema["simulated"])
+    rows = rows.with_columns(simulated=pl.when(silent).then(nothing).otherwise("simulated"))
+    scores = layer.scores(rows)
+    valid = {
+        (name, regime): only(scores, name, split="valid", regime=regime)["value"]
+        for name in ("e10", "e11")
+        for regime in ("corpus", "top_and_random")
+    }
+    assert valid["e10", "top_and_random"] > valid["e11", "top_and_random"]
+    assert valid["e10", "corpus"] < valid["e11", "corpus"]
     assert set(scores.filter("chosen")["explanation_id"]) == {"e11"}
-    assert scores.filter("chosen")["scorer"].n_unique() == 4
 
 
-def test_a_score_that_was_stopped_says_on_how_many_sequences_it_rests() -> None:
-    short = [simulation_row("e10", 1, 3, [0.0, 0.0, 5.0])]
-    row = only(table(study(stop_width=0.5), short), "correlation")
-    assert (row["n_sequences"], row["n_tokens"], row["value"]) == (1, 3, pytest.approx(1))
-    assert only(table(study(), short), "correlation")["null_reason"] == "not simulated"
-    assert only(table(study(stop_width=0.5), short), "correlation", regime="random_only")["value"] is None
+def silenced(neuron: int = 1) -> dict[str, pl.DataFrame]:
+    """Tables in which a neuron is 0 everywhere."""
+    is_own, nothing = pl.col("neuron") == neuron, pl.lit([0.0] * 4, dtype=pl.List(pl.Float32))
+    changed = pl.when(is_own).then(nothing).otherwise("activations").alias("activations")
+    tables = base_tables(tuple(range(13)))
+    return {name: tables[name].with_columns(changed) for name in ("sampled_activations", "neuron_records")}
 
 
-def test_maps_from_simulated_values_to_activations() -> None:
-    simulated_values, truth = np.array([0.0, 0, 0, 3]), np.array([0.0, 1, 2, 9])
-    assert stretched(5.0)(np.array([0.0, 4, 10])).tolist() == [0, 2, 5]
-    # Ties at 0 share the mean of 0, 1 and 2
-    assert percentile(simulated_values, truth)(np.array([0.0, 1.5, 3])).tolist() == [1, 5, 9]
-    assert linear(simulated_values, truth)(np.array([0.0, 3])).tolist() == pytest.approx([1, 9])
-    assert linear(-simulated_values, truth)(np.array([0.0, 3])).tolist() == [3, 3]
-    assert linear(np.full(4, 2.0), truth)(np.array([0.0, 3])).tolist() == [3, 3]
+def test_a_constant_truth_is_null_with_its_reason_in_every_regime() -> None:
+    layer = Layer([ONE], tables=silenced())
+    scores = layer.scores()
+    correlations = scores.filter(scorer="correlation_all_at_once")
+    assert correlations["null_reason"].to_list() == ["constant truth"] * 3
+    assert only(scores, "e10", "f1_all_at_once")["null_reason"] == "the neuron fires at no token"
+
+
+def test_a_constant_simulation_is_null_with_its_reason() -> None:
+    layer = Layer([ONE])
+    flat = pl.lit([2.0] * 4, dtype=pl.List(pl.Float32))
+    scores = layer.scores(layer.simulated().with_columns(simulated=flat))
+    assert scores.filter(scorer="correlation_all_at_once")["null_reason"].to_list() == ["constant simulation"] * 3
+
+
+def test_an_unreadable_value_leaves_the_papers_regimes_without_a_score() -> None:
+    layer, last = Layer([ONE]), shown("test")[-1]
+    rows = layer.simulated()
+    nan = pl.lit([1.0, float("nan"), 2.0, 0.0], dtype=rows.schema["simulated"])
+    changed = pl.when(pl.col("sequence_id") == last).then(nan).otherwise("simulated")
+    scores = layer.scores(rows.with_columns(simulated=changed))
+    reasons = {
+        regime: only(scores, "e10", regime=regime)["null_reason"] for regime in ("top_and_random", "random_only")
+    }
+    assert reasons == {
+        "top_and_random": "no readable value at 1 of 16 tokens",
+        "random_only": "no readable value at 1 of 8 tokens",
+    }
+
+
+def test_a_neuron_without_random_exemplars_is_null_with_its_reason_in_their_regime() -> None:
+    records = base_tables(tuple(range(13)))["neuron_records"].filter(kind="top")
+    layer = Layer([ONE], tables={"neuron_records": records})
+    row = only(layer.scores(), "e10", regime="random_only")
+    assert (row["value"], row["n_sequences"], row["null_reason"]) == (None, 0, "no sequences to score on")
+
+
+def test_a_neuron_that_an_explainer_has_seen_everywhere_has_no_population_to_be_scored_on() -> None:
+    every = explained(1, "1 0.0", sequence_ids=[2 * document for document in set(DOCUMENTS)])
+    row = only(Layer([every]).scores(), "e10")
+    assert (row["value"], row["n_sequences"], row["null_reason"]) == (None, 0, "no sequences to score on")
+
+
+def test_every_row_fits_the_table_and_there_is_one_for_each_key() -> None:
+    study = known_study(
+        explainers={"token_pairs": {"candidates": 2}}, scoring={"calibration": "linear"}
+    )
+    refused = explained(2, "", status="refused") | {"text": None}
+    scores = SCORES.checked(Layer([ONE, explained(1, "-1 0.0", 1), refused], study).scores())
+    # Five measures over the corpus, one in both of the paper's regimes, and two sizes in these.
+    assert len(scores) == 3 * 2 * (5 + 2 + 2 * 2)
+    assert not scores.select(SCORES.key).is_duplicated().any()
+
+
+def test_both_sides_of_a_neuron_are_scored_each_on_its_own() -> None:
+    study = known_study(capture={"polarities": "both"})
+    other = explained(1, "-1 0.0", polarity=-1, explanation_id="minus")
+    layer = Layer([ONE, other], study)
+    evidence = layer.evidence()
+    assert (evidence.truth((1, 1)).values == truth(1).clip(min=0)).all()
+    assert (evidence.truth((1, -1)).values == 0).all()
+    assert len(TOKENS) == len(evidence.truth((1, -1)).values)
+    scores = layer.scores()
+    assert only(scores, "e10")["value"] == pytest.approx(1)
+    assert only(scores, "minus")["null_reason"] == "constant truth"

@@ -7,14 +7,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from neuroscribe.score.stage import scored_layer
-from neuroscribe.testing.stores import SilentProgress
 from tests.neuroscribe.score.known_layer import (
     DOCUMENTS,
     SEQUENCES,
     TOKENS,
     Layer,
-    NoEncoder,
     exemplars,
     explained,
     known_study,
@@ -218,8 +215,7 @@ def test_what_is_explained_again_gets_a_correlation_and_is_never_chosen_nor_held
 
 def test_what_cannot_be_scored_says_why() -> None:
     layer = Layer([explained(1, "1 0.0", status="refused") | {"text": None}, explained(2, "2 0.0")])
-    evidence = layer.evidence(simulations=layer.simulated().clear())
-    scores = scored_layer(evidence, encoders=NoEncoder(), progress=SilentProgress())
+    scores = layer.scores(layer.simulated().clear())
     reasons = scores.group_by("explanation_id", maintain_order=True).agg(pl.col("null_reason").unique())
     assert reasons.rows() == [("e10", ["explanation refused"]), ("e20", ["not simulated"])]
     assert scores["value"].null_count() == len(scores)

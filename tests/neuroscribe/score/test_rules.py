@@ -164,3 +164,15 @@ def test_every_rule_is_examined_once_on_its_own_frame():
         "tiny layer_00 coverage": len(REGIMES) + len(AGREEMENTS) - 1,
     }  # fmt: skip
     assert validator.asked[-1][1] == ["every_explanation_scored"]
+
+
+def test_what_was_not_explained_rests_on_no_token_and_breaks_no_rule_for_it():
+    asked = Accepting()
+    due = {"correlation_embedding": "corpus", "f1_embedding": "corpus"}
+    rows = [score("list", 1, scorer, regime) for scorer, regime in due.items()]
+    missing = {"value": None, "null_reason": "explanation refused", "n_sequences": 0, "n_tokens": 0}
+    scores = SCORES.frame([*rows, *(each | missing | {"explanation_id": "none"} for each in rows)])
+    verdicts(asked, scores=scores, explanations=EXPLANATIONS.frame([]), study=STUDY, name="t")
+    assert {name: rows for name, _, rows in asked.asked if name in ("t simulated", "t due")} == {
+        "t simulated": 2, "t due": 4,
+    }  # fmt: skip

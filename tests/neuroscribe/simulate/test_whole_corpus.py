@@ -18,12 +18,13 @@ from neuroscribe.ports.models import TextEncoder
 from neuroscribe.ports.sources import Models
 from neuroscribe.ports.stores import Progress
 from neuroscribe.simulate.embedding import Embedding
-from neuroscribe.simulate.encoded import EncodedCorpus
+from neuroscribe.simulate.encoded import EncodedCorpus, encoded_sequences
 from neuroscribe.simulate.matching_words import MatchingWords
+from neuroscribe.simulate.whole import whole_corpus
 from neuroscribe.study.sections import EncoderSpec
 from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import ENCODED_CORPUS
-from neuroscribe.testing.rows import sequence_table, vocabulary_table
+from neuroscribe.testing.rows import sampled_table, sequence_table, vocabulary_table
 from neuroscribe.testing.stores import MemoryCalls, SilentProgress
 from neuroscribe.testing.studies import tiny_study
 from tests.neuroscribe.simulate.test_embedding import TwoTopics
@@ -31,6 +32,8 @@ from tests.neuroscribe.simulate.test_embedding import TwoTopics
 WHO = ("token_list",)
 VOCABULARY = (b" red", b" car", b" bl", b"ue", b"  ", b"caf", "é".encode()[:1], "é".encode()[1:])
 SEQUENCES = [[0, 1, 2, 3], [1, 1, 4, 1], [4, 4, 4, 4], [5, 6, 7, 1]]
+KEPT = (0, 1, 3)
+"""Sequences on which the sampled neuron was kept."""
 
 
 class Encoders:
@@ -55,6 +58,7 @@ def evidence(of: Study, encoders: Encoders) -> LayerEvidence:
     tables = {
         "corpus/sequences": sequence_table(SEQUENCES),
         "corpus/vocabulary": vocabulary_table(VOCABULARY),
+        "sampled_activations": sampled_table({sequence: [0.0] * 4 for sequence in KEPT}),
     }
     shown = LayerEvidence(of, 0, tables)
     made = encoded_corpus(of, shown.tokens, encoders=encoders, progress=SilentProgress())
@@ -63,10 +67,15 @@ def evidence(of: Study, encoders: Encoders) -> LayerEvidence:
 
 def whole(sequence_ids: Sequence[int]) -> EncodedCorpus:
     of, encoders = study(), Encoders()
-    spec = of.simulators["embedding"]
-    assert isinstance(spec, Embedding)
-    models = Models(None, encoders, MemoryCalls(), SilentProgress())
-    return spec.whole_corpus(evidence(of, encoders), sequence_ids, models)
+    return encoded_sequences(evidence(of, encoders), sequence_ids, encoders.open(of.encoders[0]))
+
+
+def test_what_was_kept_of_a_sample_is_read_and_nothing_else() -> None:
+    kinds = {kind: {"kind": kind, "explainers": WHO} for kind in ("embedding", "token_match")}
+    of, encoders = study(**kinds), Encoders()
+    read = whole_corpus(evidence(of, encoders), encoders, SilentProgress())
+    assert read["token_match"]('the tokens "red"').tolist() == [[10, 0, 0, 0], [0] * 4, [0] * 4]
+    assert read["embedding"]("words for colours").tolist() == [[10, 0, 10, 10], [0] * 4, [10, 10, 10, 0]]
 
 
 def test_the_whole_corpus_is_read_as_each_of_its_sequences_is() -> None:
@@ -132,7 +141,6 @@ def test_tokens_between_words_touch_no_piece() -> None:
 def test_only_simulators_that_cost_nothing_read_the_whole_corpus() -> None:
     free = {kind.model_fields["kind"].default for kind in SIMULATORS if vars(kind).get("costs_nothing")}
     assert free == {"embedding", "token_match"}
-    spec = MatchingWords(explainers=WHO)
-    models = Models(None, Encoders(), MemoryCalls(), SilentProgress())
+    spec, encoders = MatchingWords(explainers=WHO), Encoders()
     with pytest.raises(CapabilityError, match="matching_words reads sequences one by one"):
-        spec.whole_corpus(evidence(study(), Encoders()), (0,), models)
+        spec.whole_corpus(evidence(study(), encoders), encoders, SilentProgress())
