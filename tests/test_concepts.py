@@ -154,7 +154,9 @@ def test_over_the_corpus_the_frequent_sense_is_worth_more_and_a_label_with_rare_
     assert rare[1] <= rare[0] / 2
 
 
-def test_right_labels_are_above_all_ten_controls_and_opposite_ones_are_left_after_three(run: Concepts) -> None:
+def test_right_labels_are_above_all_ten_controls_and_opposite_ones_are_left_after_three(
+    run: Concepts,
+) -> None:
     for concept in NAMED:
         right, *_, opposite = run.scores(concept, "corpus")
         assert right["n_controls"] == 10

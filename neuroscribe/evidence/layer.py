@@ -178,9 +178,7 @@ class LayerEvidence:
             # Values are fitted on this split, and its population is that of the other one.
             scored = list(self.paper_exemplars(explanation, "test").sequence_ids)
             documents = self._corpus.documents
-            population = population.of(
-                ~np.isin(documents[population.sequence_ids], documents[scored])
-            )
+            population = population.of(~np.isin(documents[population.sequence_ids], documents[scored]))
         return population.top_and_random(per_kind)
 
     def draws(

@@ -17,7 +17,7 @@ from neuroscribe.report.stability import stability_table
 from neuroscribe.report.twins import SideBySide
 from neuroscribe.study.dues import CORPUS, RANGES, dues, scorer_name
 from neuroscribe.study.spec import Study
-from neuroscribe.tables.records import EXPLANATION_STATUSES
+from neuroscribe.tables.statuses import EXPLANATION_STATUSES
 from neuroscribe.text.corpus import TokenBytes
 
 EXCERPTS = 2
@@ -109,7 +109,7 @@ class Summary:
     clear: int
     """Explanations that are clearly better than others', by the headline scorer."""
     compared: int
-    """Explanations that were held against ten others, or against the first of them that one was as good as."""
+    """Explanations that were held against ten others, or the first of them, of which one was as good."""
     layers: pl.DataFrame
     scorers: pl.DataFrame
     stability: pl.DataFrame

@@ -157,7 +157,10 @@ def test_a_constant_simulation_is_null_with_its_reason() -> None:
     layer = Layer([ONE])
     flat = pl.lit([2.0] * 4, dtype=pl.List(pl.Float32))
     scores = layer.scores(layer.simulated().with_columns(simulated=flat))
-    assert scores.filter(scorer="correlation_all_at_once")["null_reason"].to_list() == ["constant simulation"] * 3
+    assert (
+        scores.filter(scorer="correlation_all_at_once")["null_reason"].to_list()
+        == ["constant simulation"] * 3
+    )
 
 
 def test_an_unreadable_value_leaves_the_papers_regimes_without_a_score() -> None:
@@ -167,7 +170,8 @@ def test_an_unreadable_value_leaves_the_papers_regimes_without_a_score() -> None
     changed = pl.when(pl.col("sequence_id") == last).then(nan).otherwise("simulated")
     scores = layer.scores(rows.with_columns(simulated=changed))
     reasons = {
-        regime: only(scores, "e10", regime=regime)["null_reason"] for regime in ("top_and_random", "random_only")
+        regime: only(scores, "e10", regime=regime)["null_reason"]
+        for regime in ("top_and_random", "random_only")
     }
     assert reasons == {
         "top_and_random": "no readable value at 1 of 16 tokens",
@@ -189,9 +193,7 @@ def test_a_neuron_that_an_explainer_has_seen_everywhere_has_no_population_to_be_
 
 
 def test_every_row_fits_the_table_and_there_is_one_for_each_key() -> None:
-    study = known_study(
-        explainers={"token_pairs": {"candidates": 2}}, scoring={"calibration": "linear"}
-    )
+    study = known_study(explainers={"token_pairs": {"candidates": 2}}, scoring={"calibration": "linear"})
     refused = explained(2, "", status="refused") | {"text": None}
     scores = SCORES.checked(Layer([ONE, explained(1, "-1 0.0", 1), refused], study).scores())
     # Five measures over the corpus, one in both of the paper's regimes, and two sizes in these.

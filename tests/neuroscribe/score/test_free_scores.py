@@ -25,7 +25,10 @@ from tests.neuroscribe.score.known_layer import (
 )
 
 MATCHED = "correlation_token_match"
-TEXTS = [token_list(letters) for letters in ("a", "b", "c", "d", "ab", "ac", "ad", "bc", "bd", "cd", "abc", "abd", "bcd")]
+TEXTS = [
+    token_list(letters)
+    for letters in ("a", "b", "c", "d", "ab", "ac", "ad", "bc", "bd", "cd", "abc", "abd", "bcd")
+]
 """A text for each neuron, by whose number modulo 4 its letter is known."""
 
 

@@ -99,7 +99,9 @@ def held(simulations: pl.DataFrame, neuron: int) -> list[str]:
 def test_three_controls_are_asked_where_one_of_them_is_as_good_and_else_all_ten(
     simulations: pl.DataFrame,
 ) -> None:
-    assert {n: len(held(simulations, n)) for n in range(NEURONS)} == dict.fromkeys(range(NEURONS), 10) | {5: 3}
+    assert {n: len(held(simulations, n)) for n in range(NEURONS)} == dict.fromkeys(range(NEURONS), 10) | {
+        5: 3
+    }
     first = LAYER.evidence().controls("token_pairs", count=10)[5, 1][:3]
     assert set(held(simulations, 5)) == {row["explanation_id"] for row in first}
 

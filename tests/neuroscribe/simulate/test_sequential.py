@@ -14,7 +14,9 @@ from tests.neuroscribe.score.known_layer import Layer, Reading, explained, known
 
 WIDTH = 0.2
 SCORING = {"stop_width": WIDTH, "sequences": 60}
-SURE, UNSURE, HOPELESS = (explained(neuron, f"{neuron} {noise}") for neuron, noise in ((1, 0.0), (1, 2.5), (1, 40)))
+SURE, UNSURE, HOPELESS = (
+    explained(neuron, f"{neuron} {noise}") for neuron, noise in ((1, 0.0), (1, 2.5), (1, 40))
+)
 
 
 def layer(*rows: dict[str, object], width: float | None = WIDTH, per_call: int = 1) -> Layer:
