@@ -13,7 +13,7 @@ from neuroscribe.ports.models import TextEncoder
 from neuroscribe.ports.sources import EncoderSource
 from neuroscribe.ports.stores import Progress
 from neuroscribe.study.spec import Study
-from neuroscribe.tables.records import ENCODED_CORPUS
+from neuroscribe.tables.encoded import ENCODED_CORPUS
 from neuroscribe.text.corpus import TokenBytes
 from neuroscribe.text.spans import text_and_spans, touching
 

@@ -17,7 +17,7 @@ from neuroscribe.report.stability import stability_table
 from neuroscribe.report.twins import SideBySide
 from neuroscribe.study.dues import CORPUS, RANGES, dues, scorer_name
 from neuroscribe.study.spec import Study
-from neuroscribe.tables.records import EXPLANATION_STATUSES
+from neuroscribe.tables.statuses import EXPLANATION_STATUSES
 from neuroscribe.text.corpus import TokenBytes
 
 EXCERPTS = 2

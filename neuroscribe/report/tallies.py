@@ -7,7 +7,7 @@ from neuroscribe.evidence.sample import SET_ASIDE_REASONS
 from neuroscribe.report.summary import Headline, main_scores, with_undefined
 from neuroscribe.study.dues import dues
 from neuroscribe.study.spec import Study
-from neuroscribe.tables.records import EXPLANATION_STATUSES, READING_STATUSES
+from neuroscribe.tables.statuses import EXPLANATION_STATUSES, READING_STATUSES
 
 Tally = dict[str, int | float | str]
 

@@ -11,7 +11,7 @@ from neuroscribe.measures.controls import CONTROLS
 from neuroscribe.report.excerpts import Excerpt
 from neuroscribe.report.summary import Judged, Summary
 from neuroscribe.report.twins import MOST_BEYOND, SideBySide
-from neuroscribe.tables.records import EXPLANATION_STATUSES
+from neuroscribe.tables.statuses import EXPLANATION_STATUSES
 from neuroscribe.text.escaping import escaped
 
 NOTHING = "-"

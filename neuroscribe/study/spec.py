@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, field_validator, model_validator
 
+from neuroscribe.study.capturing import CaptureSpec
 from neuroscribe.study.exemplar_counts import check_counts
 from neuroscribe.study.kinds import AblationSpec, ExplainerSpec, JudgeSpec, KindSpec, SimulatorSpec
 from neuroscribe.study.publishing import PublishSpec
@@ -30,8 +31,6 @@ SHORTEST_SEQUENCE, LONGEST_SEQUENCE = 2, 4096
 """Tokens of a sequence; positions are stored in 16 bits."""
 MOST_LAYERS, MOST_NEURONS = 10_000, 10**7
 """Beyond any model; each layer is a partition that Dagster lists before a model that could tell is loaded."""
-MOST_KEPT = 10**6
-"""Sequences kept of a kind."""
 RANDOMISED = "randomised, seed 0"
 """Said of a subject that has its architecture's random initialisation instead of its weights."""
 
@@ -107,42 +106,6 @@ class CorpusSpec(Section):
         """Require exactly one source of text."""
         if (self.artefact is None) == (self.files is None):
             raise ValueError("give either `artefact` or `files`, and not both")
-        return self
-
-
-class CaptureSpec(Section):
-    """What is kept of the activations."""
-
-    polarities: Literal["positive", "both"] = Field(
-        default="positive",
-        description="`both` for units whose activations are symmetric, as in gated MLPs",
-    )
-    top_k: Annotated[int, Field(ge=4, le=MOST_KEPT)] = 20
-    random_sequences: Annotated[int, Field(ge=6, le=MOST_KEPT)] = 30
-    random_exemplars: Annotated[int, Field(ge=3, le=MOST_KEPT)] = 15
-    quantile_exemplars: Annotated[int, Field(ge=0, le=MOST_KEPT)] = 1
-    token_histogram: bool = Field(
-        default=True,
-        description="count every activation in a bin, for the statistics' histogram and quantiles; the"
-        " capture is faster without, and exemplars do not need it",
-    )
-    whole: Literal["none", "bf16", "uint8"] = Field(
-        default="none",
-        description="store every activation as well (docs/whole_activations.md); large: 2 bytes or 1 each",
-    )
-    lookup_gib: Annotated[float, Field(gt=0)] = Field(
-        default=4.0,
-        description="without effect: it limited token-lookup sums, which a capture no longer takes",
-    )
-
-    @model_validator(mode="after")
-    def enough_random(self) -> "CaptureSpec":
-        """Random exemplars are drawn from the shared random sequences."""
-        if self.random_exemplars > self.random_sequences:
-            raise ValueError(
-                f"random_exemplars = {self.random_exemplars} exceeds random_sequences ="
-                f" {self.random_sequences}; raise random_sequences"
-            )
         return self
 
 

@@ -16,6 +16,7 @@ from neuroscribe.study.sections import LLM_NEEDS
 from neuroscribe.study.spec import LLMSpec, Study
 from neuroscribe.tables import records
 from neuroscribe.tables.columns import Table
+from neuroscribe.tables.encoded import ENCODED_CORPUS
 from neuroscribe.tables.scales import QUANTILE_LEVELS, histogram_edges
 
 Phase = Literal["capture", "sample", "explain", "publish"]
@@ -153,7 +154,7 @@ STAGES: Mapping[str, Stage] = {
         ),
         Stage(
             "encoded_corpus", 1, "capture", lambda study: {"encoders": study.distinct_encoders},
-            reads=("corpus",), tables=(records.ENCODED_CORPUS,), present=lambda study: bool(study.encoders),
+            reads=("corpus",), tables=(ENCODED_CORPUS,), present=lambda study: bool(study.encoders),
         ),
         Stage("activations", 4, "capture", _captured, reads=("corpus",), tables=(records.STATISTICS,)),
         Stage(

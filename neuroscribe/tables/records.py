@@ -19,20 +19,6 @@ from neuroscribe.tables.columns import (
     Table,
 )
 
-EXPLANATION_STATUSES = (
-    "ok", "refused", "unparsable", "failed", "truncated", "reasoning", "too_long", "empty",
-)  # fmt: skip
-"""What becomes of an answer that should be an explanation; only `ok` has a text.
-
-- `refused`: the model or its server declined
-- `failed`: no usable answer after every attempt
-- `truncated`: cut off at the token limit
-- `reasoning`: thoughts about the answer instead of it
-- `too_long`, `empty`, `unparsable`: not of the form that was asked for
-"""
-READING_STATUSES = ("ok", "refused", "unparsable", "failed", "truncated")
-"""What becomes of an answer that should be a simulation or a judgement; only `ok` has all values."""
-
 SEQUENCES = Table(
     "corpus/sequences",
     "Fixed-length windows of tokens, each within one document, in the seeded order of the study; no two share"
@@ -62,30 +48,6 @@ VOCABULARY = Table(
         Column("text", pl.String(), "the token for display; bytes that are no UTF-8 appear as \\xNN"),
     ),
     per_layer=False,
-)
-
-ENCODED_CORPUS = Table(
-    "encoded_corpus",
-    "Every sequence by every sentence encoder of the study: a vector for each piece, in context.",
-    ("encoder", "sequence_id"),
-    (
-        Column("encoder", pl.String(), "model, revision and dtype of the encoder"),
-        SEQUENCE_ID.made_from(("corpus", "sequence_id")),
-        Column(
-            "first_piece",
-            pl.List(pl.Int32()),
-            "first piece that has a character of the token, from 0; -1 where none has (length T)",
-        ).made_from(("corpus", "token_ids")),
-        Column(
-            "last_piece", pl.List(pl.Int32()), "last such piece; -1 where there is none (length T)"
-        ).made_from(("corpus", "token_ids")),
-        Column("features", pl.Int32(), "length of a vector"),
-        Column(
-            "vectors", pl.Binary(), "float16, little-endian: unit-length vectors, piece after piece"
-        ).made_from(("corpus", "token_ids"), ("corpus", "bytes")),
-    ),
-    per_layer=False,
-    published=False,
 )
 
 STATISTICS = Table(

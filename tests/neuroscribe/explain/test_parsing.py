@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuroscribe.explain.parsing import LONGEST, LONGEST_LONG, ParsedAnswer, parsed_answer
-from neuroscribe.tables.records import EXPLANATION_STATUSES
+from neuroscribe.tables.statuses import EXPLANATION_STATUSES
 
 FRAGMENTS = (
     "<think>", "</think>", "<think>Okay", "\n", "\n\n", "\t10", "rain\t9", "I'm sorry, but I can't",

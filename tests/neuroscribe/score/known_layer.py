@@ -89,7 +89,7 @@ class Reading:
 
 
 def read(explanation: str, sequence: int) -> np.ndarray:
-    """What `neuron noise` lets one read: 0.6 of the activation and noise; of `-1`, the opposite of neuron 1."""
+    """What `neuron noise` lets one read: 0.6 of the activation and noise; of `-1`, the opposite."""
     neuron, noise = explanation.split()
     own = truth(abs(int(neuron)))[sequence] * np.sign(int(neuron))
     random = np.random.default_rng([sequence, *explanation.encode()]).random(4)

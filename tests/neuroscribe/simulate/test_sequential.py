@@ -38,7 +38,8 @@ def width(rows: pl.DataFrame) -> float:
     strata = np.array([[STRATA.index(name) for name in rows["stratum"]]])
     draws = Draws(strata, rows["stratum_size"].to_numpy()[None].astype(float))
     (found,) = correlations(truths[None], np.array(rows["simulated"].to_list())[None], draws)
-    assert found.ci_low is not None and found.ci_high is not None
+    assert found.ci_low is not None
+    assert found.ci_high is not None
     return found.ci_high - found.ci_low
 
 

@@ -23,7 +23,7 @@ from neuroscribe.simulate.matching_words import MatchingWords
 from neuroscribe.simulate.whole import whole_corpus
 from neuroscribe.study.sections import EncoderSpec
 from neuroscribe.study.spec import Study
-from neuroscribe.tables.records import ENCODED_CORPUS
+from neuroscribe.tables.encoded import ENCODED_CORPUS
 from neuroscribe.testing.rows import sampled_table, sequence_table, vocabulary_table
 from neuroscribe.testing.stores import MemoryCalls, SilentProgress
 from neuroscribe.testing.studies import tiny_study

@@ -12,6 +12,7 @@ from neuroscribe.explain.token_list import TokenList
 from neuroscribe.explain.token_pairs import TokenPairs
 from neuroscribe.kinds import KnownStudy, read_studies, read_study
 from neuroscribe.study.dues import dues
+from neuroscribe.study.scoring import ScoringSpec
 from neuroscribe.study.sections import WeightsSpec
 from neuroscribe.study.spec import LLMSpec, Study, layer_key, layer_of
 from tests.neuroscribe.study.small_study import GOOD, read, refusal
@@ -135,6 +136,7 @@ def test_all_sections_with_numbers_are_tried() -> None:
         "sample.layers",
         "corpus.seed",
         "scoring.max_unscored_share",
+        "scoring.sequences",
         "llm.usd_per_million_prompt_tokens",
     } <= tried
 
@@ -292,7 +294,9 @@ def test_scorers_are_read_and_say_what_they_need(tmp_path: Path) -> None:
 def test_the_names_that_are_checked_are_those_that_scores_are_published_under(tmp_path: Path) -> None:
     study = read(tmp_path, GOOD + SCORERS)
     assert isinstance(study, Study)
-    assert set(study._scorer_names()) == {due.scorer for due in dues(study)}
+    calibrated = study.model_copy(update={"scoring": ScoringSpec(calibration="linear")})
+    assert set(study._scorer_names()) == {due.scorer for due in dues(calibrated)}
+    assert {due.scorer for due in dues(study)} < set(study._scorer_names())
 
 
 def test_an_encoder_that_is_not_pinned_unpins_the_study(tmp_path: Path) -> None:
