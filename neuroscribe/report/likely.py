@@ -21,8 +21,8 @@ _FIRING = (0, 3, 6)
 """Of every ten tokens those on which a neuron fires, so that some are silent around any of them."""
 _PROMOTED = 10
 _ROOM = 8
-"""Further sequences for each draw, on which every neuron is silent: table explainers are scored on the quarter
-that is held out, and each split of theirs on half of that."""
+"""Further sequences for each draw, on which every neuron is silent: what comes of a token table is scored on
+the quarter that is held out, and each split of that on half of it."""
 
 
 def likely_statistics(study: Study) -> pl.DataFrame:
@@ -115,11 +115,7 @@ def _sampled(study: Study, records: pl.DataFrame) -> pl.DataFrame:
     shown = records.select("neuron", "sequence_id", "activations").unique(
         ["neuron", "sequence_id"], keep="first", maintain_order=True
     )
-    others = (
-        _sequences(study)["sequence_id"]
-        .to_frame()
-        .filter(~pl.col("sequence_id").is_in(shown["sequence_id"].implode()))
-    )
+    others = _sequences(study).select("sequence_id").join(shown, on="sequence_id", how="anti")
     silence = pl.lit([0.0] * study.corpus.sequence_length, pl.List(pl.Float64))
     neurons = shown.select("neuron").unique(maintain_order=True)
     silent = neurons.join(others, how="cross").with_columns(activations=silence)
