@@ -32,8 +32,10 @@ from neuroscribe.capture import check_size
 from neuroscribe.capture.plan import random_sequences
 from neuroscribe.errors import BatchPendingError
 from neuroscribe.simulate.stage import check_models
+from neuroscribe.study.lineage import Lineage
 from neuroscribe.study.spec import Study
 from resources.store.files import Files
+from resources.store.tables import Tables
 
 T = TypeVar("T")
 STOPPED = 130
@@ -66,6 +68,7 @@ def run(study: Study, environment: Environment, *, layers: Sequence[int], epheme
     """Bring a study up to date and print the report."""
     _write_line(f"study {study.name}: {study.description}")
     check_writable(environment)
+    _say_what_is_scored_anew(study, environment, layers)
     preflight(study, environment.resources())
     alone = Event()
     try:
@@ -78,6 +81,17 @@ def run(study: Study, environment: Environment, *, layers: Sequence[int], epheme
                 close_abandoned_runs(study.name, instance)
         raise
     _write_line(outcome(study, environment, layers=layers, seconds=seconds))
+
+
+def _say_what_is_scored_anew(study: Study, environment: Environment, layers: Sequence[int]) -> None:
+    """Say why scores that are there will be made again."""
+    lineage = Lineage(study.name, Tables(environment.store, endpoint_url=environment.endpoint_url))
+    reasons: dict[str, list[int]] = {}
+    for layer in layers:
+        if reason := lineage.why_anew(study, "scores", layer):
+            reasons.setdefault(reason, []).append(layer)
+    for reason, stale in reasons.items():
+        _write_line(f"scores of layers {', '.join(map(str, stale))} are made anew: {reason}")
 
 
 def _brought_up_to_date(

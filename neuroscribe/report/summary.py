@@ -109,7 +109,7 @@ class Summary:
     clear: int
     """Explanations that are clearly better than others', by the headline scorer."""
     compared: int
-    """Explanations that were held against ten others, or the first of them, of which one was as good."""
+    """Explanations held against ten others, or against the first where one of these was as good."""
     layers: pl.DataFrame
     scorers: pl.DataFrame
     stability: pl.DataFrame

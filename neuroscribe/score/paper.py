@@ -17,7 +17,7 @@ from neuroscribe.measures.draws import Draws
 from neuroscribe.measures.estimate import Estimate
 from neuroscribe.score.compared import Beside, Compared, Scored, scored, unscored, why_not
 from neuroscribe.score.corpus import held
-from neuroscribe.study.dues import PAPER, simulator_measures
+from neuroscribe.study.dues import PAPER
 from neuroscribe.study.scoring import SIZES
 
 
@@ -26,7 +26,7 @@ class PaperScores:
 
     def __init__(self, evidence: LayerEvidence) -> None:
         self._evidence = evidence
-        self._sizes = [measure for measure in SIZES if measure in simulator_measures(evidence.study)]
+        self._sizes = [measure for measure in SIZES if measure in evidence.study.scoring.measures]
 
     def of(self, explanation: Mapping[str, Any], simulator: str, split: str) -> dict[tuple[str, str], Scored]:
         """Return an explanation's scores by measure and regime."""

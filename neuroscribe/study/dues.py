@@ -41,16 +41,6 @@ def scorer_name(simulator: str, measure: str = AGREEMENTS[0]) -> str:
     return f"{measure}_{simulator}"
 
 
-def simulator_measures(study: Study) -> tuple[str, ...]:
-    """Return the measures of every simulator of a study.
-
-    Sizes are compared only where a calibration is fitted. Uncalibrated, a simulated 10 would stand for the
-    neuron's largest activation, which few sequences come near, and r2 and deviation would say how far off
-    that is, not what the explanation explains.
-    """
-    return AGREEMENTS if study.scoring.calibration == "none" else (*AGREEMENTS, *SIZES)
-
-
 def dues(study: Study) -> list[Due]:
     """Return all scores of a study: correlations first, then the other measures, then the scorers'.
 
@@ -59,7 +49,7 @@ def dues(study: Study) -> list[Due]:
     """
     simulated = [
         Due(explainer, scorer_name(name, measure), measure, name, _regimes(measure), scorer_name(name))
-        for measure in simulator_measures(study)
+        for measure in study.scoring.measures
         for name, spec in study.simulators.items()
         for explainer in spec.explainers
     ]

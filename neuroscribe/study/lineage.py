@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 
 from neuroscribe.fingerprint import fingerprint
 from neuroscribe.study.spec import Study
-from neuroscribe.study.stages import STAGES, stage_identity, stages_of, upstream_of
+from neuroscribe.study.stages import STAGES, provenance, stage_identity, stages_of, upstream_of
 from neuroscribe.tables.columns import Table
 from neuroscribe.tables.parquet import Stamp
 
@@ -54,6 +54,18 @@ class Lineage:
             and self.holds(stage, layer)
             and all(self.is_current(study, upstream, layer) for upstream in upstream_of(study, stage))
         )
+
+    def why_anew(self, study: Study, stage: str, layer: int | None) -> str | None:
+        """Return why a stage's tables that are there are made again; None for current ones and for none."""
+        stamps = [stamp for stamp in self._stamps_of(stage, layer) if stamp is not None]
+        if not stamps or self.is_current(study, stage, layer):
+            return None
+        written, now = stamps[0].code_version, provenance(study, stage)["code_version"]
+        if written and written != now:
+            return f"{written} made them, and {now} makes them otherwise (CHANGELOG.md)"
+        if stamps[0].identity != stage_identity(study, stage):
+            return "the study's settings, or stages before them, have changed since they were made"
+        return "the tables that they were made from have changed since"
 
     def _stamps_of(self, stage: str, layer: int | None) -> Sequence[Stamp | None]:
         return [self._stamp(table, layer) for table in STAGES[stage].tables]

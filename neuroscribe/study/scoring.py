@@ -49,3 +49,13 @@ class ScoringSpec(Section):
     )
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     max_unscored_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """The measures of every simulator.
+
+        Sizes are compared only where a calibration is fitted. Uncalibrated, a simulated 10 would stand for
+        the neuron's largest activation, which few sequences come near, and r2 and deviation would say how far
+        off that is, not what the explanation explains.
+        """
+        return AGREEMENTS if self.calibration == "none" else MEASURES

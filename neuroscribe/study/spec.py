@@ -248,7 +248,7 @@ class Study(Section):
     def _scorer_names(self) -> Iterator[str]:
         """Yield the names under which scores are published, as `study.dues.dues` gives them."""
         for simulator in self.simulators:
-            yield from (f"{measure}_{simulator}" for measure in MEASURES)
+            yield from (f"{measure}_{simulator}" for measure in self.scoring.measures)
         for name, scorer in self.scorers.items():
             scored = scorer.simulators if isinstance(scorer, AblationSpec) else scorer.measures
             yield from (f"{name}_{each}" for each in scored)

@@ -40,6 +40,8 @@ class Stamp:
     """Hash of the tables it was made from (see `neuroscribe.study.lineage`)."""
     made_by: str = ""
     """Weights, machine and libraries, as JSON, where a model of this process made its rows."""
+    code_version: str = ""
+    """The release, and the version of the stage, that wrote it."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,9 @@ def stamp_of(file: Any, belongs: TablePlace) -> Stamp:
     """
     stored = provenance_of(file)
     belongs.check(stored)
-    return Stamp(*(stored.get(name, "") for name in ("identity", "content", "inputs", "made_by")))
+    return Stamp(
+        *(stored.get(name, "") for name in ("identity", "content", "inputs", "made_by", "code_version"))
+    )
 
 
 def _content(rows: pl.DataFrame) -> str:

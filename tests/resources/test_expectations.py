@@ -106,6 +106,7 @@ def test_an_explanation_without_a_row_is_named():
             "polarity": [1, 1],
             "explainer": ["token_list"] * 2,
             "status": ["ok"] * 2,
+            "draw": [0] * 2,
         }
     )
     rules = [rule for rule in rules_for(STUDY) if rule.frame == "coverage"]

@@ -291,7 +291,7 @@ def test_simulators_that_read_log_probabilities_are_refused_with_those_that_work
             with pytest.raises(CapabilityError, match=r"claude \(messages\) gives no log-prob") as met:
                 asyncio.run(check_llm(tiny_study(), server, {need}))  # type: ignore[arg-type]
             named = str(met.value).partition("It can do: ")[2].partition(".")[0].split(", ")
-            assert {"matching_words", "structured", "embedding"} == set(named)
+            assert {"matching_words", "structured", "embedding", "token_match"} == set(named)
 
 
 def test_a_question_of_nothing_but_a_begun_answer_has_no_blank_turn():
