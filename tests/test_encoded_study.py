@@ -55,6 +55,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     with ScriptedServer(PlantedScript(), model=MODEL) as server, dg.instance_for_test() as instance:
         made = Run(folder, server.base_url, instance)
         made.launcher.capture()
+        made.launcher.sample([0])
         made.launcher.explain(0)
         yield made
 

@@ -20,6 +20,9 @@ _TOKENS = 1000
 _FIRING = (0, 3, 6)
 """Of every ten tokens those on which a neuron fires, so that some are silent around any of them."""
 _PROMOTED = 10
+_ROOM = 8
+"""Further sequences for each draw, on which every neuron is silent: what comes of a token table is scored on
+the quarter that is held out, and each split of that on half of it."""
 
 
 def likely_statistics(study: Study) -> pl.DataFrame:
@@ -43,10 +46,7 @@ def likely_tables(study: Study, neurons: Sequence[Neuron]) -> dict[str, pl.DataF
         "corpus/vocabulary": tokens,
         "corpus/sequences": _sequences(study),
         "neuron_records": records,
-        # Of a neuron with both sides one is taken for all that it does.
-        "sampled_activations": records.select("neuron", "sequence_id", "activations").unique(
-            ["neuron", "sequence_id"], keep="first", maintain_order=True
-        ),
+        "sampled_activations": _sampled(study, records),
         "token_lookup": means.with_columns(shrunken_mean="mean"),
         "connections": sides.rename({"polarity": "sign"}).join(promoted, how="cross"),
     }
@@ -99,13 +99,27 @@ def _kept(study: Study) -> list[tuple[str, int, str]]:
 
 
 def _sequences(study: Study) -> pl.DataFrame:
-    """Return a sequence for each of a neuron's exemplars, no two alike."""
-    ids = range(len(_kept(study)))
+    """Return a sequence for each of a neuron's exemplars and some more, no two alike."""
+    kept = len(_kept(study))
+    ids = range(max(kept, min(study.corpus.sequences, kept + _ROOM * study.scoring.sequences)))
     length = study.corpus.sequence_length
     shown = [[(first + place) % _TOKENS for place in range(length)] for first in ids]
     held_out = [place % 4 == 3 for place in ids]
     columns = {"sequence_id": ids, "document_id": ids, "held_out": held_out, "token_ids": shown}
     return pl.DataFrame(columns)
+
+
+def _sampled(study: Study, records: pl.DataFrame) -> pl.DataFrame:
+    """Return what neurons do on their exemplars, and that they are silent on all other sequences."""
+    # Of a neuron with both sides one is taken for all that it does.
+    shown = records.select("neuron", "sequence_id", "activations").unique(
+        ["neuron", "sequence_id"], keep="first", maintain_order=True
+    )
+    others = _sequences(study).select("sequence_id").join(shown, on="sequence_id", how="anti")
+    silence = pl.lit([0.0] * study.corpus.sequence_length, pl.List(pl.Float64))
+    neurons = shown.select("neuron").unique(maintain_order=True)
+    silent = neurons.join(others, how="cross").with_columns(activations=silence)
+    return pl.concat([shown, silent])
 
 
 def _exemplars(study: Study, neuron: Neuron) -> list[dict[str, Any]]:

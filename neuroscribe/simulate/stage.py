@@ -134,6 +134,8 @@ class _Reader:
 
     async def _controls(self, tasks: Sequence[Task], own: Sequence[Reading]) -> list[Reading]:
         """Return the first controls of every neuron, and the others where none of these was as good."""
+        if not tasks:
+            return []
         first = await self._whole([task for task in tasks if (task.turn or 0) < FIRST])
         owners = self.evidence.tables["explanations"].select("explanation_id", "explainer").rows()
         standing = Standing(self.evidence, dict(owners), [*own, *first])
