@@ -103,7 +103,7 @@ def _control_figures(neurons: Mapping[str, Sequence[TrueNeuron]], text: Text) ->
     """Yield how often an unrelated explanation is called clearly better, and how often the right one."""
     together = [neuron for each in neurons.values() for neuron in each]
     for name, related in (("false_better", False), ("true_better", True)):
-        called = better(together, text, count=COUNT, related=related, seed=SEED)
+        called = better(together, text, related=related, seed=SEED)
         yield figure(f"validity.{name}", [float(np.mean(called))], "of explanations", n=len(called))
 
 

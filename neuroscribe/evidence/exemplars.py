@@ -9,6 +9,8 @@ import polars as pl
 from jaxtyping import Float
 from torch import Tensor
 
+from neuroscribe.measures.draws import Draws
+
 Values = TypeVar("Values", np.ndarray, Tensor)
 
 
@@ -34,6 +36,11 @@ class Exemplars:
     kinds: tuple[str, ...]
     truth: Float[np.ndarray, "sequence token"]
     """Activation on the explained side."""
+
+    @property
+    def draws(self) -> Draws:
+        """Equal weights, each kind being a stratum of its own."""
+        return Draws.alike(np.array([[kind == "random" for kind in self.kinds]], dtype=np.int64))
 
     def only(self, sequence_ids: Container[int]) -> "Exemplars":
         """Return those of some sequences, in the same order."""

@@ -27,7 +27,7 @@ from neuroscribe.study.scoring import FIRING_SHARE
 from neuroscribe.study.spec import Study
 from neuroscribe.text.corpus import TokenBytes
 
-CONTROL_TOPS = 2
+CONTROL_TOPS = 1
 """Top exemplars of a neuron on which controls are held against it."""
 
 

@@ -9,6 +9,7 @@ from neuroscribe.score.compared import Scored
 from neuroscribe.score.corpus import CorpusScores, Whole
 from neuroscribe.score.paper import PaperScores
 from neuroscribe.score.rows import Basis, score_row
+from neuroscribe.simulate.questions import reads_again
 from neuroscribe.study.dues import CORPUS, Due
 
 
@@ -53,7 +54,8 @@ class Agreement:
             for split in evidence.study.scored_splits(explainer):
                 over_corpus = self._over_corpus(explanation, simulator, split)
                 yield _Case(explanation, split, over_corpus | self._paper.of(explanation, simulator, split))
-        for explanation in evidence.redrawn(explainer):
+        again = evidence.redrawn(explainer) if reads_again(evidence.study, simulator, explainer) else ()
+        for explanation in again:
             yield _Case(explanation, "test", self._over_corpus(explanation, simulator, "test"))
 
     def _over_corpus(

@@ -1,7 +1,7 @@
 """Simulated activations beside true ones by every measure, and what other texts and the tokens alone give."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,9 @@ class Beside:
     own: Compared | None = None
     """The explanation itself where the controls were read, if that is not where its score is from."""
     ceiling: Compared | None = None
+    ranked: Draws | None = None
+    """Draws by which they are ranked, if not by their own: weights that serve an estimate cost a comparison
+    power, for a few heavy sequences decide it."""
 
 
 @dataclass(frozen=True)
@@ -75,17 +78,26 @@ class Scored:
 def scored(measure: str, compared: Compared, beside: Beside) -> Scored:
     """Return one measure of an explanation, with what stands beside it."""
     found = estimate(measure, compared)
-    own = found.value if beside.own is None else estimate(measure, beside.own).value
     others = [estimate(measure, control).value for control in beside.controls]
     known = [other for other in others if other is not None]
     marks = Marks(
         ceiling=None if beside.ceiling is None else estimate(measure, beside.ceiling).value,
         control=float(np.mean(known)) if known else None,
         n_controls=len(others),
-        p=chance(own, others) if found.value is not None else None,
+        p=None if found.value is None else _chance(measure, beside, found.value, others),
     )
     sequences, tokens = compared.truth.shape
     return Scored(found, marks, sequences, sequences * tokens, compared.n_unreadable)
+
+
+def _chance(measure: str, beside: Beside, value: float, others: Sequence[float | None]) -> float | None:
+    """Return how likely a control does as well, held where the controls were read."""
+    if beside.own is None or beside.ranked is None:
+        return chance(value if beside.own is None else estimate(measure, beside.own).value, others)
+    own, *ranked = (
+        estimate(measure, replace(each, draws=beside.ranked)).value for each in (beside.own, *beside.controls)
+    )
+    return chance(own, ranked)
 
 
 def unscored(reason: str, *, n_sequences: int = 0) -> Scored:

@@ -133,4 +133,4 @@ def held(
     places = simulations.controls(explanation["explainer"], simulator, neuron)
     read = [simulations.values(place, shown.sequence_ids) for place in places]
     controls = [Compared(shown.truth, values, draws, firing) for values in read if values is not None]
-    return Beside(controls, Compared(shown.truth, own, draws, firing), ceiling)
+    return Beside(controls, Compared(shown.truth, own, draws, firing), ceiling, shown.draws)

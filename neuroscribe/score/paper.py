@@ -7,13 +7,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from neuroscribe.evidence.exemplars import Exemplars
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.evidence.simulations import fitted
 from neuroscribe.measures.calibration import Calibrated
-from neuroscribe.measures.draws import Draws
 from neuroscribe.measures.estimate import Estimate
 from neuroscribe.score.compared import Beside, Compared, Scored, scored, unscored, why_not
 from neuroscribe.score.corpus import held
@@ -63,7 +60,7 @@ class PaperScores:
         if reason is not None or own is None:
             return unscored(reason or "", n_sequences=len(shown.sequence_ids))
         beside = self._beside(explanation, simulator, shown) if split == "test" else Beside()
-        compared = Compared(shown.truth, own, alike(shown), self._evidence.firing(neuron))
+        compared = Compared(shown.truth, own, shown.draws, self._evidence.firing(neuron))
         if measure in SIZES and fit is not None:
             compared, beside = _calibrated(compared, fit), _all_calibrated(beside, fit)
         found = scored(measure, compared, beside)
@@ -75,9 +72,9 @@ class PaperScores:
         known = self._evidence.looked_up(neuron, shown.sequence_ids)
         firing, ceiling = self._evidence.firing(neuron), None
         if known is not None:
-            ceiling = Compared(shown.truth, known, alike(shown), firing)
+            ceiling = Compared(shown.truth, known, shown.draws, firing)
         tested = shown.only(self._evidence.control_exemplars(explanation).sequence_ids)
-        return held(self._evidence, explanation, simulator, tested, alike(tested), ceiling=ceiling)
+        return held(self._evidence, explanation, simulator, tested, tested.draws, ceiling=ceiling)
 
     def _fit(self, explanation: Mapping[str, Any], simulator: str) -> Calibrated | None:
         kind = self._evidence.study.scoring.calibration
@@ -91,11 +88,6 @@ def of_kinds(exemplars: Exemplars, kinds: tuple[str, ...]) -> Exemplars:
     """Return the exemplars of some kinds."""
     pairs = zip(exemplars.sequence_ids, exemplars.kinds, strict=True)
     return exemplars.only({sequence for sequence, kind in pairs if kind in kinds})
-
-
-def alike(exemplars: Exemplars) -> Draws:
-    """Return equal weights for exemplars, each kind being a stratum."""
-    return Draws.alike(np.array([[kind == "random" for kind in exemplars.kinds]], dtype=np.int64))
 
 
 def _calibrated(compared: Compared, fit: Calibrated) -> Compared:

@@ -100,11 +100,25 @@ def simulation_tasks(evidence: LayerEvidence, simulator: str, near: Near | None 
     for explainer in evidence.study.simulators[simulator].explainers:
         for explanation in evidence.usable(explainer):
             tasks += _own_tasks(evidence, simulator, explanation, near)
-        for explanation in evidence.redrawn(explainer):
+        again = evidence.redrawn(explainer) if reads_again(evidence.study, simulator, explainer) else ()
+        for explanation in again:
             tasks += _drawn_tasks(evidence, simulator, explanation, "test", near, shown=())
         tasks += _control_tasks(evidence, explainer)
     place = {text: place for place, text in enumerate(dict.fromkeys(task.text for task in tasks))}
     return sorted(tasks, key=lambda task: place[task.text])
+
+
+def reads_again(study: Study, simulator: str, explainer: str) -> bool:
+    """Tell whether a simulator scores what is explained again from other exemplars.
+
+    Where one that costs nothing does, those that are asked are spared.
+    """
+    free = [
+        name
+        for name, spec in study.simulators.items()
+        if explainer in spec.explainers and simulating(study, name).costs_nothing
+    ]
+    return simulator in free or not free
 
 
 def _own_tasks(

@@ -47,12 +47,11 @@ class Standing:
 
     def _is_beaten(self, where: Where) -> bool:
         exemplars = self._evidence.control_exemplars(self._owners[where])
-        draws = self._evidence.beside(self._owners[where], exemplars)
         scores: dict[bool, list[float | None]] = {True: [], False: []}
         for (_, is_own), values in self._values[where].items():
             if all(sequence in values for sequence in exemplars.sequence_ids):
                 simulated = np.array([values[sequence] for sequence in exemplars.sequence_ids], np.float64)
-                (score,) = correlations(exemplars.truth[None], simulated[None], draws)
+                (score,) = correlations(exemplars.truth[None], simulated[None], exemplars.draws)
                 scores[is_own].append(score.value)
         own = [score for score in scores[True] if score is not None]
         return beaten(max(own, default=None), scores[False])

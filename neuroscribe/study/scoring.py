@@ -45,7 +45,8 @@ class ScoringSpec(Section):
     stability_neurons: Annotated[int, Field(ge=0, le=MOST)] = Field(
         default=1,
         description="sides of neurons per layer that are explained twice more, from other exemplars, by"
-        " explainers that show such and write one text: two calls each, and those that simulate the texts",
+        " explainers that show such and write one text: two calls each, and, where no simulator of theirs"
+        " costs nothing, those that simulate the texts",
     )
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     max_unscored_share: Annotated[float, Field(ge=0, le=1)] = 0.5

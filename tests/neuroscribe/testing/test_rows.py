@@ -23,7 +23,7 @@ def test_a_row_of_which_nothing_is_said_fits_its_table(name: str) -> None:
 def test_what_is_given_stands_and_the_rest_is_usual_null_or_empty() -> None:
     score = row(SCORES, value=0.25, split="valid")
     assert (score["value"], score["split"]) == (0.25, "valid")
-    assert (score["regime"], score["ci_low"], score["n_tokens"]) == ("top_and_random", None, 0)
+    assert (score["regime"], score["ci_low"], score["n_tokens"]) == ("corpus", None, 0)
 
 
 def test_a_column_that_a_table_has_not_is_refused() -> None:
