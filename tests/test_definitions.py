@@ -72,11 +72,14 @@ def test_an_asset_waits_for_what_its_stage_reads_and_the_dataset_for_all_that_it
     }
 
 
+BEHIND_SCORES = ["encoded_corpus", "neuron_records", "sampled_activations", "simulations"]
+
+
 @pytest.mark.parametrize(
     ("study", "stages"),
     [
-        (STUDIES["embedded"], ["neuron_records", "simulations"]),
-        (EVERY, ["ablations", "judgements", "neuron_records", "simulations"]),
+        (STUDIES["embedded"], BEHIND_SCORES),
+        (EVERY, sorted([*BEHIND_SCORES, "ablations", "judgements"])),
     ],
 )
 def test_a_column_comes_from_the_columns_declared_beside_it_of_stages_that_the_study_has(
