@@ -128,7 +128,7 @@ def test_no_explainer_of_a_control_has_seen_a_document_on_which_the_neuron_is_te
     evidence = own.evidence(simulations=own.simulated())
     for (neuron, _), drawn in evidence.controls("token_pairs", count=10).items():
         tested = {DOCUMENTS[n] for n in evidence.control_exemplars(own.explanations[neuron]).sequence_ids}
-        assert len(tested) >= 3
+        assert len(tested) >= 2
         for control in drawn:
             assert control["neuron"] != neuron
             assert tested.isdisjoint(DOCUMENTS[sequence] for sequence in control["sequence_ids"])
