@@ -17,8 +17,8 @@ def simulations(study: Study) -> dg.AssetsDefinition:
     @stage(
         study,
         "simulations",
-        description="Each explanation simulated on sequences its explainer never saw, and on another"
-        " neuron's as the control.",
+        description="Each explanation simulated on sequences of documents that its explainer never saw,"
+        " drawn by strata, and on other neurons' as a control.",
         kinds={provider_kind(study.simulating_llm), "polars"},
     )
     def asset(

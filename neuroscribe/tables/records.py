@@ -229,9 +229,9 @@ SIMULATIONS = Table(
     ("explanation_id", "simulator", "neuron", "polarity", "sequence_id"),
     (
         EXPLANATION_ID.made_from(("explanations", "explanation_id")),
-        Column("neuron", pl.Int32(), "the neuron whose exemplar the sequence is"),
+        Column("neuron", pl.Int32(), "the neuron that the explanation is held against there"),
         POLARITY,
-        SEQUENCE_ID.made_from(("neuron_records", "sequence_id")),
+        SEQUENCE_ID.made_from(("neuron_records", "sequence_id"), ("sampled_activations", "sequence_id")),
         SPLIT.made_from(("neuron_records", "split")),
         Column("simulated", FLOATS, "expected activation per token, 0..10 (length T)").made_from(
             ("explanations", "text"), ("corpus", "token_ids")

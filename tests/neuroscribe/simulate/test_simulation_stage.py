@@ -103,6 +103,10 @@ def test_a_further_draw_of_exemplars_is_simulated_on_its_own_draws_alone() -> No
     again = explained(1, "1 1.0", explanation_id="again", draw=1)
     (task,) = own(tasks(ALPHA, again), "again")
     assert (task.is_drawn, len(task.sequence_ids)) == (True, 20)
+    kinds = ("all_at_once", "token_match")
+    beside = known_study(simulators={kind: {"explainers": ["token_pairs"]} for kind in kinds})
+    # Where a simulator that costs nothing scores it, no other one is asked.
+    assert own(tasks(ALPHA, again, study=beside), "again") == []
 
 
 def test_explanations_without_a_text_are_not_simulated() -> None:
