@@ -61,14 +61,6 @@ def test_sizes_stand_beside_calibrated_controls_and_the_ceiling_in_activations()
     fit = np.polyfit(
         np.array([read("1 2.0", own) for own in shown("valid")]).ravel(), truth(1)[shown("valid")].ravel(), 1
     )
-<<<<<<< HEAD
-    held = list(layer.evidence().control_exemplars(rows[0]).sequence_ids)
-    control = np.array([np.polyval(fit, read("2 0.0", own)) for own in held])
-    own = np.array([np.polyval(fit, read("1 2.0", own)) for own in ids])
-    row = only(scores, "e10", SIZES[1], regime="top_and_random")
-    assert row["value"] == pytest.approx(_explained(own, ids))
-    assert row["control"] == pytest.approx(_explained(control, held))
-=======
     # The control is read on one of the two top exemplars, and on the random ones.
     read_on = [ids[0], *ids[2:]]
     control = np.array([np.polyval(fit, read("2 0.0", own)) for own in read_on])
@@ -76,7 +68,6 @@ def test_sizes_stand_beside_calibrated_controls_and_the_ceiling_in_activations()
     row = only(scores, "e10", SIZES[1], regime="top_and_random")
     assert row["value"] == pytest.approx(_explained(own, ids))
     assert row["control"] == pytest.approx(_explained(control, read_on))
->>>>>>> h16-w7
     known = layer.evidence().looked_up((1, 1), ids)
     assert known is not None
     assert row["ceiling"] == pytest.approx(_explained(known, ids))

@@ -130,30 +130,15 @@ def test_controls_are_read_on_one_top_and_all_random_exemplars(simulations: pl.D
         assert rows["stratum"].null_count() == len(rows)
 
 
-<<<<<<< HEAD
-def test_the_control_is_a_weighted_mean_and_its_chance_is_of_exemplars_weighted_alike(simulations: pl.DataFrame) -> None:
-=======
 def test_controls_are_estimated_by_weight_and_ranked_on_the_same_exemplars_alike(
     simulations: pl.DataFrame,
 ) -> None:
->>>>>>> h16-w7
     evidence = LAYER.evidence(simulations=simulations)
     ids = list(evidence.control_exemplars(LAYER.explanations[1]).sequence_ids)
     population = unseen(LAYER.explanations[1])
     top = round(20 * len(population) / 300)
     weights = np.array([top, *[(len(population) - top) / 2] * 2])
 
-<<<<<<< HEAD
-    def compared(text: str, weights: np.ndarray) -> float:
-        return pearson(truth(1)[ids], np.array([read(text, own) for own in ids]), weights)
-
-    names, alike = [TEXTS[int(name[1:-1])] for name in held(simulations, 1)], np.ones(3)
-    others = [compared(text, weights) for text in names]
-    row = only(LAYER.scores(simulations), "e10")
-    assert (row["n_controls"], row["control"]) == (10, pytest.approx(np.mean(others)))
-    ranked = [compared(text, alike) for text in names]
-    distance = (compared(TEXTS[1], alike) - np.mean(ranked)) / (np.std(ranked, ddof=1) * np.sqrt(1.1))
-=======
     def compared(text: str, weights: np.ndarray | None = None) -> float:
         return pearson(truth(1)[ids], np.array([read(text, own) for own in ids]), weights)
 
@@ -163,7 +148,6 @@ def test_controls_are_estimated_by_weight_and_ranked_on_the_same_exemplars_alike
     assert (row["n_controls"], row["control"]) == (10, pytest.approx(np.mean(estimated)))
     others = [compared(text) for text in texts]
     distance = (compared(TEXTS[1]) - np.mean(others)) / (np.std(others, ddof=1) * np.sqrt(1.1))
->>>>>>> h16-w7
     assert row["p"] == pytest.approx(min(1 / 11, t.sf(distance, 9)))
     beaten = only(LAYER.scores(simulations), "e50")
     assert (beaten["n_controls"], beaten["p"]) == (3, 1.0)
