@@ -212,7 +212,7 @@ def test_planned_calls_are_those_that_the_server_counts(tables: Tables) -> None:
             if kind == "one_at_a_time":  # sequences that begin alike share their first questions
                 assert 0.8 * expected < counted <= expected
             else:
-                assert counted == expected > 0
+                assert 0.9 * expected < counted <= expected
         counted = len(server.calls)
         for name in JUDGING:
             judged_by(name, there, llm, calls)
@@ -274,10 +274,11 @@ def test_the_questions_that_a_plan_counts_are_those_that_a_run_asks(tables: Tabl
             stored = set(stores[-1].keys())
             assert len(listed) > 0
             if kind == "one_at_a_time":  # each answer about a token is stored, too, under a key of its own
-                assert listed < stored
                 assert len(stored - listed) == counted
             else:
-                assert listed == stored, kind
+                assert stored <= listed, kind
+            # Controls beyond the first are asked about where none of these was as good.
+            assert len(listed - stored) < 0.1 * len(listed), kind
         for name in JUDGING:
             judged_by(name, there, llm, fresh())
             identity = AskedJudge(llm, name, MemoryCalls(), by_first_token=True).identity

@@ -39,6 +39,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environmen
         for study in read_studies(environment.studies).values():
             launcher = Launcher(study, build_defs([study], environment=environment), instance, environment)
             launcher.capture()
+            launcher.sample([0])
             launcher.explain(0)
         yield environment
 

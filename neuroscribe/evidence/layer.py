@@ -211,13 +211,13 @@ class LayerEvidence:
     def controls(self, explainer: str, *, count: int) -> dict[Neuron, list[Mapping[str, Any]]]:
         """Return up to `count` rows that are held against each neuron of an explainer, in turn.
 
-        The explainer of none has seen a document of the neuron's control exemplars.
+        The explainer of none has seen a document of the neuron's exemplars of `test`.
         """
         usable = self.usable(explainer)
         owners: dict[Neuron, Mapping[str, Any]] = {}
         for explanation in usable:
             owners.setdefault((explanation["neuron"], explanation["polarity"]), explanation)
-        tested = {neuron: self.control_exemplars(owner) for neuron, owner in owners.items()}
+        tested = {neuron: self.paper_exemplars(owner, "test") for neuron, owner in owners.items()}
 
         def unseen(other: Mapping[str, Any], neuron: Neuron) -> bool:
             return not self.seen(other, np.array(tested[neuron].sequence_ids, dtype=np.int64)).any()
