@@ -27,4 +27,4 @@ def test_a_capture_in_scarce_memory_gives_what_it_gives_in_ample_memory() -> Non
     assert [one["headroom"] for one in scarce] == [int(headroom) for headroom in HEADROOMS[1:]]
     assert all(one["right"] and all(one["right"]) for one in (ample, *scarce))
     assert all(one["notes"] for one in scarce)
-    assert any(note.endswith("on with batches of 300") for note in notes)
+    assert any(note.endswith("on with batches of 300") for one in scarce for note in one["notes"])
