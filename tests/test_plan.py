@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -178,7 +179,8 @@ def simulated(kind: str, tables: Tables, llm: OpenAIServer, calls: MemoryCalls) 
     spec = EVERY.simulators[kind].model_dump()
     own = study({name: EVERY.explainers[name].model_dump() for name in EVERY.explainers}, {kind: spec}, {})
     evidence, asked = LayerEvidence(own, LAYER, tables), simulators(llm, calls)
-    tasks = {kind: simulation_tasks(evidence, kind)}
+    # Which sequences are near a label a plan does not know: here those that it takes for them are.
+    tasks = {kind: simulation_tasks(evidence, kind, lambda _: np.zeros(len(evidence.kept_ids)))}
     asyncio.run(simulations(evidence, tasks, simulators=asked, calls=calls, progress=SilentProgress()))
 
 

@@ -244,6 +244,10 @@ class LayerEvidence:
         documents = self._corpus.documents
         return np.isin(documents[sequence_ids], documents[list(explanation["sequence_ids"])])
 
+    def documents(self, sequence_ids: Int[np.ndarray, " sequence"]) -> Int[np.ndarray, " sequence"]:
+        """Return the documents of some sequences."""
+        return self._corpus.documents[sequence_ids]
+
     def beside(self, explanation: Mapping[str, Any], exemplars: Exemplars) -> Draws:
         """Return how many sequences each control exemplar stands for: of the top stratum, or of the rest."""
         population = self.population(explanation, "test")

@@ -54,15 +54,19 @@ class Population:
         )
 
     def top_and_random(self, per_kind: int) -> Exemplars:
-        """Return some of the top sequences, at even distances, and as many random ones of the others."""
-        of = strata(self.peaks, top=self.top)
+        """Return some of the top sequences, at even distances, and as many random ones of the others.
+
+        Of a population whose share of the top list is less than `per_kind`, that many count as top.
+        """
+        of = strata(self.peaks, top=max(self.top, per_kind))
         tops = np.flatnonzero(of == 0)
         ranked = tops[np.lexsort((self.order[tops], -self.peaks[tops]))]
-        spread = ((np.arange(min(per_kind, len(ranked))) + 0.5) * len(ranked) / per_kind).astype(np.int64)
+        count = min(per_kind, len(ranked))
+        spread = ((np.arange(count) + 0.5) * len(ranked) / max(count, 1)).astype(np.int64)
         others = np.flatnonzero(of != 0)
         random = others[np.argsort(self.shared_order[others], kind="stable")][:per_kind]
-        places = np.concatenate([ranked[spread.clip(max=max(0, len(ranked) - 1))], random])
-        kinds = ("top",) * len(spread) + ("random",) * len(random)
+        places = np.concatenate([ranked[spread], random])
+        kinds = ("top",) * count + ("random",) * len(random)
         ids: list[int] = self.sequence_ids[places].tolist()
         return Exemplars(tuple(ids), kinds, self.truth[places])
 

@@ -16,6 +16,10 @@ FIRST = 3
 """Of these always held against it; the others follow where none of them was as good."""
 _FEWEST = 3
 """Values from which their spread is taken."""
+_ALIKE = 1e-9
+"""Spread up to which controls are alike: rounding, which does not say how far others may lie."""
+_LEAST_SPREAD = 0.01
+"""A smaller spread counts as this: that ten happen to be nearly alike makes no hundredth a great distance."""
 
 
 def chance(own: float | None, others: Sequence[float | None]) -> float | None:
@@ -23,7 +27,7 @@ def chance(own: float | None, others: Sequence[float | None]) -> float | None:
 
     With r of n controls as good as it, (1 + r) / (1 + n). Where none is, and there are at least three, the
     smaller of that and the tail of Student's t of own - mean, in units of s sqrt(1 + 1/n), n - 1 degrees:
-    the prediction interval of one more control. A control without a score has said nothing, and counts as 0;
+    the prediction interval of one more control, for an s of at least .01 and controls that are not all alike. A control without a score has said nothing, and counts as 0;
     None without an own score or without controls.
     """
     if own is None or not others:
@@ -32,9 +36,9 @@ def chance(own: float | None, others: Sequence[float | None]) -> float | None:
     n, as_good = len(scores), int((scores >= own).sum())
     by_rank = (1 + as_good) / (1 + n)
     spread = float(scores.std(ddof=1)) if n >= _FEWEST else 0.0
-    if as_good or spread == 0:
+    if as_good or spread <= _ALIKE:
         return by_rank
-    distance = (own - float(scores.mean())) / (spread * np.sqrt(1 + 1 / n))
+    distance = (own - float(scores.mean())) / (max(spread, _LEAST_SPREAD) * np.sqrt(1 + 1 / n))
     return min(by_rank, float(stdtr(n - 1, -distance)))
 
 

@@ -1,6 +1,6 @@
 """Which sequences a score rests on, and how many of the population each of them stands for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -21,6 +21,8 @@ class Draws:
     """Sequences of the population in the drawn one's stratum."""
     finite: bool = True
     """Whether the population ends with these strata; else they are themselves a sample of endless text."""
+    documents: Int[np.ndarray, " sequence"] | None = None
+    """Of sequences that were all read: those of one document are one observation of endless text."""
 
     @classmethod
     def alike(cls, kinds: Int[np.ndarray, "neuron sequence"]) -> "Draws":
@@ -28,9 +30,15 @@ class Draws:
         return cls(kinds, _counts(kinds).astype(np.float64), finite=False)
 
     @classmethod
-    def all_of(cls, neurons: int, sequences: int) -> "Draws":
-        """Return every sequence of a population once, taken as a sample of further text of its kind."""
-        return cls.alike(np.zeros((neurons, sequences), dtype=np.int64))
+    def all_of(
+        cls, neurons: int, sequences: int, documents: Int[np.ndarray, " sequence"] | None = None
+    ) -> "Draws":
+        """Return every sequence of a population once, taken as a sample of further text of its kind.
+
+        Each is an observation by itself, unless their documents are given.
+        """
+        alike = cls.alike(np.zeros((neurons, sequences), dtype=np.int64))
+        return replace(alike, documents=documents)
 
     @cached_property
     def drawn(self) -> Int[np.ndarray, "neuron sequence"]:
@@ -49,7 +57,7 @@ class Draws:
 
     def of(self, neurons: Int[np.ndarray, " chosen"] | Bool[np.ndarray, " neuron"]) -> "Draws":
         """Return the draws of some neurons."""
-        return Draws(self.stratum[neurons], self.size[neurons], self.finite)
+        return Draws(self.stratum[neurons], self.size[neurons], self.finite, self.documents)
 
 
 def _members(stratum: Int[np.ndarray, "neuron sequence"]) -> Bool[np.ndarray, "stratum neuron sequence"]:

@@ -42,7 +42,7 @@ def estimated(
 ) -> list[Estimate]:
     """Return each neuron's value and interval; where `reasons` has a text, that and no value.
 
-    There is no interval where a neuron has one sequence in all.
+    There is no interval where a neuron has one sequence in all, or one document where these count.
     """
     error, degrees = standard_errors(influence, draws)
     low, high = scale(values, error, stdtrit(np.maximum(degrees, 1.0), 0.975))
@@ -63,8 +63,12 @@ def _estimate(value: float, low: float, high: float, *, several: bool) -> Estima
 def standard_errors(influence: Influence, draws: Draws) -> tuple[PerNeuron, PerNeuron]:
     """Return each neuron's standard error and its degrees of freedom, 0 with one sequence in all.
 
-    A stratum with a single draw shares the spread of its neighbour, and that between both.
+    A stratum with a single draw shares the spread of its neighbour, and that between both. Where documents
+    were drawn, not sequences, their sums are what varies: what stands in one document is alike.
     """
+    if draws.documents is not None:
+        influence = _by_document(influence, draws.documents)
+        draws = Draws.all_of(*influence.shape)
     drawn, group = draws.members.sum(2), _groups(draws.members.sum(2))
     unknown = _unknown(draws)
     variance, squares, most = np.zeros((3, len(influence)))
@@ -78,6 +82,16 @@ def standard_errors(influence: Influence, draws: Draws) -> tuple[PerNeuron, PerN
         most += np.maximum(count - 1, 0)
     degrees = np.divide(variance**2, squares, out=most.astype(np.float64), where=squares > 0)
     return np.sqrt(variance), np.where(most > 0, degrees, 0.0)
+
+
+def _by_document(
+    influence: Influence, documents: Int[np.ndarray, " sequence"]
+) -> Float[np.ndarray, "neuron document"]:
+    """Return the sums over the sequences of each document."""
+    distinct, places = np.unique(documents, return_inverse=True)
+    sums = np.zeros((len(influence), len(distinct)))
+    np.add.at(sums.T, places, influence.T)
+    return sums
 
 
 def _unknown(draws: Draws) -> Float[np.ndarray, "stratum neuron"]:

@@ -185,7 +185,9 @@ def _held_against_ten() -> pl.Expr:
     Where one of the first is as good as the own explanation, the others are not asked for. To leave such
     explanations out would be to choose the lucky ones, and to call too many of them better.
     """
-    beaten = (pl.col("n_controls") >= FIRST) & (pl.col("p") > 1 / (1 + FIRST))
+    # In a layer with fewer others nothing was spared, and none that did better could count beside it.
+    might_have_had_ten = pl.len().over("layer") > CONTROLS
+    beaten = might_have_had_ten & (pl.col("n_controls") >= FIRST) & (pl.col("p") > 1 / (1 + FIRST))
     return pl.col("p").is_not_null() & ((pl.col("n_controls") >= CONTROLS) | beaten)
 
 

@@ -75,7 +75,8 @@ class CorpusScores:
     def _all_read(self, text: str, simulator: str, population: Population, neuron: Neuron) -> Compared:
         kept = self._evidence.truth(neuron).sequence_ids
         readings = self._whole[simulator](text)[np.isin(kept, population.sequence_ids)]
-        draws = Draws.all_of(1, len(readings))
+        documents = self._evidence.documents(population.sequence_ids)
+        draws = Draws.all_of(1, len(readings), documents)
         return Compared(population.truth, readings, draws, self._evidence.firing(neuron))
 
     def _beside(self, explanation: Mapping[str, Any], simulator: str, population: Population) -> Beside:

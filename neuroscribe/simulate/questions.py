@@ -69,12 +69,18 @@ class Question:
 def questions(evidence: LayerEvidence, simulator: str, *, size: int = 1) -> list[Question]:
     """Return what a simulator that reads `size` sequences together is asked about a layer, at most.
 
-    All controls are among them; a run asks for most of these only where the first were not as good.
+    All controls are among them; a run asks for most of these only where the first were not as good. Which
+    sequences are near a label is not known here; others stand for them, of as many in each stratum.
     """
     spec = simulating(evidence.study, simulator)
-    tasks = simulation_tasks(evidence, simulator)
+    near = _alike_near(evidence) if evidence.study.encoders else None
+    tasks = simulation_tasks(evidence, simulator, near)
     pieces = [piece for task in tasks for piece in task.pieces(size)]
     return [question(piece, evidence.tokens, spec) for piece in pieces]
+
+
+def _alike_near(evidence: LayerEvidence) -> Near:
+    return lambda text: np.zeros(len(evidence.kept_ids))
 
 
 def question(piece: Task, tokens: Mapping[int, Sequence[bytes]], spec: Simulating) -> Question:

@@ -19,6 +19,18 @@ def test_far_above_controls_that_spread_little_the_chance_is_smaller_than_by_ran
     assert chance(3.0, [-1.0, 0.0, 1.0]) == pytest.approx(0.0608, abs=1e-4)
 
 
+def test_controls_that_differ_by_a_rounding_are_alike() -> None:
+    alike = [0.1 + 0.2, 0.3, 0.3]
+    assert len(set(alike)) == 2
+    assert chance(0.6, alike) == pytest.approx(1 / 4)
+
+
+def test_a_hundredth_above_controls_that_are_nearly_alike_is_no_discovery() -> None:
+    # As if they spread by .01: .0099 is .94 of Student's t with 9 degrees.
+    assert chance(0.01, [None] * 9 + [0.001]) == pytest.approx(min(1 / 11, 0.1856), abs=1e-3)
+    assert chance(0.05, [None] * 9 + [0.001]) == pytest.approx(0.0005, abs=1e-4)
+
+
 def test_a_control_without_a_score_has_said_nothing() -> None:
     assert chance(0.1, [None, 0.2]) == pytest.approx(2 / 3)
     assert chance(-0.1, [None]) == pytest.approx(1.0)

@@ -37,6 +37,36 @@ def test_a_standard_error_worked_by_hand() -> None:
     assert degrees == pytest.approx(98**2 / (80**2 / 1 + 18**2 / 2))
 
 
+def test_sequences_of_one_document_are_one_observation() -> None:
+    # Two documents of influence 1 + 2 and 4 + 1, one of 0: sums 3, 5, 0 about 8/3, squares 12.667.
+    influence, documents = np.array([[1.0, 4, 2, 0, 1]]), np.array([7, 3, 7, 9, 3])
+    found, degrees = standard_errors(influence, Draws.all_of(1, 5, documents))
+
+    assert found[0] ** 2 == pytest.approx(3 * (38 / 3) / 2)
+    assert degrees.tolist() == [2]
+
+
+def test_text_that_is_there_twice_within_its_documents_says_no_more() -> None:
+    generator = np.random.default_rng(0)
+    truth = generator.random((1, 30, 4))
+    simulated = truth + generator.random((1, 30, 4))
+    once = correlations(truth, simulated, Draws.all_of(1, 30))[0]
+    twice = [np.repeat(values, 2, axis=1) for values in (truth, simulated)]
+    (found,) = correlations(*twice, Draws.all_of(1, 60, np.repeat(np.arange(30), 2)))
+
+    assert found.value == pytest.approx(once.value)
+    assert once.ci_low is not None
+    assert found.ci_low == pytest.approx(once.ci_low, abs=0.01)
+
+
+def test_one_document_has_no_interval() -> None:
+    values = np.random.default_rng(0).random((1, 6, 4))
+    (found,) = correlations(values, values**2, Draws.all_of(1, 6, np.zeros(6, dtype=np.int64)))
+
+    assert found.value is not None
+    assert found.ci_low is None
+
+
 def test_what_was_drawn_whole_is_known_unless_it_is_itself_a_sample() -> None:
     whole = {"influence": [1.0, 3, 2], "stratum": [0, 0, 0], "size": [3.0, 3, 3]}
 

@@ -193,8 +193,13 @@ def test_explanations_are_clearly_better_by_benjamini_and_hochberg_over_all_that
 def test_one_that_an_early_control_equalled_counts_among_the_compared():
     # Alone .04 is clear; beside one that was held against the first three alone, it is not.
     assert (compared((10, 0.04)).clear, compared((10, 0.04)).compared) == (1, 1)
-    found = compared((10, 0.04), (3, 0.5))
+    found = compared((10, 0.04), (3, 0.5), *[(10, None)] * 9)
     assert (found.clear, found.compared) == (0, 2)
+
+
+def test_in_a_layer_with_too_few_others_the_beaten_are_not_compared_alone():
+    # Five neurons: those that none of four others equals cannot count, and so the one that was cannot either.
+    assert compared((4, 0.4), *[(4, 0.001)] * 4).compared == 0
 
 
 def test_one_that_was_held_against_few_or_has_no_score_is_not_compared():
