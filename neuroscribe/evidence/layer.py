@@ -204,16 +204,24 @@ class LayerEvidence:
         smallest = float(peaks.min(initial=np.inf))
         return FIRING_SHARE * (smallest if 0 < smallest < np.inf else float(peaks.max(initial=0.0)))
 
-    def controls(self, explainer: str, *, count: int) -> dict[Neuron, list[Mapping[str, Any]]]:
+    def controls(
+        self,
+        explainer: str,
+        *,
+        count: int,
+        tested_on: Callable[[Mapping[str, Any]], Exemplars] | None = None,
+    ) -> dict[Neuron, list[Mapping[str, Any]]]:
         """Return up to `count` rows that are held against each neuron of an explainer, in turn.
 
-        The explainer of none has seen a document of the neuron's control exemplars.
+        The explainer of none has seen a document of what the neuron is tested on: its control exemplars,
+        unless `tested_on` gives others.
         """
+        tested_on = tested_on or self.control_exemplars
         usable = self.usable(explainer)
         owners: dict[Neuron, Mapping[str, Any]] = {}
         for explanation in usable:
             owners.setdefault((explanation["neuron"], explanation["polarity"]), explanation)
-        tested = {neuron: self.control_exemplars(owner) for neuron, owner in owners.items()}
+        tested = {neuron: tested_on(owner) for neuron, owner in owners.items()}
 
         def unseen(other: Mapping[str, Any], neuron: Neuron) -> bool:
             return not self.seen(other, np.array(tested[neuron].sequence_ids, dtype=np.int64)).any()
