@@ -29,7 +29,7 @@ from neuroscribe.text.corpus import TokenBytes
 
 _REMEMBERED = 8
 """Neurons whose values on all kept sequences are held at a time: of all, 100 on 50,000 sequences are 5 GB."""
-_Key, _Value = TypeVar("_Key"), TypeVar("_Value")
+_Value = TypeVar("_Value")
 CONTROL_TOPS = 2
 """Top exemplars of a neuron on which controls are held against it."""
 
@@ -198,11 +198,16 @@ class LayerEvidence:
         return population.draws(self.study.scoring.sequences, first=tops, nearness=nearness)
 
     def firing(self, neuron: Neuron) -> float:
-        """Return the activation from which on a neuron fires: see `study.scoring.FIRING_SHARE`."""
+        """Return the activation from which on a neuron fires: see `study.scoring.FIRING_SHARE`.
+
+        Infinite where no exemplar of the side is above 0: at 0 it would fire everywhere.
+        """
         rows = self.records(neuron).filter(kind="top")
         peaks = (rows["peak"] * rows["polarity"]).to_numpy()
-        smallest = float(peaks.min(initial=np.inf))
-        return FIRING_SHARE * (smallest if 0 < smallest < np.inf else float(peaks.max(initial=0.0)))
+        smallest, largest = float(peaks.min(initial=np.inf)), float(peaks.max(initial=0.0))
+        if largest <= 0:
+            return np.inf
+        return FIRING_SHARE * (smallest if smallest > 0 else largest)
 
     def controls(
         self,
@@ -343,13 +348,13 @@ class LayerEvidence:
         return rows
 
 
-def _remembered(known: dict[_Key, _Value], key: _Key, make: Callable[[], _Value]) -> _Value:
-    """Return what is known of a key, or make it and forget what was made longest ago."""
-    if key not in known:
-        known[key] = make()
+def _remembered(known: dict[Neuron, _Value], neuron: Neuron, make: Callable[[], _Value]) -> _Value:
+    """Return what is known of a neuron, or make it and forget what was made longest ago."""
+    if neuron not in known:
+        known[neuron] = make()
         while len(known) > _REMEMBERED:
             del known[next(iter(known))]
-    return known[key]
+    return known[neuron]
 
 
 @dataclass(frozen=True)

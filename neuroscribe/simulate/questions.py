@@ -80,7 +80,7 @@ def questions(evidence: LayerEvidence, simulator: str, *, size: int = 1) -> list
 
 
 def _alike_near(evidence: LayerEvidence) -> Near:
-    return lambda text: np.zeros(len(evidence.kept_ids))
+    return lambda _: np.zeros(len(evidence.kept_ids))
 
 
 def question(piece: Task, tokens: Mapping[int, Sequence[bytes]], spec: Simulating) -> Question:
