@@ -150,8 +150,7 @@ def test_every_score_stands_beside_its_ceiling_and_control(right: Pipeline) -> N
     assert scores["ceiling"].null_count() == 0
     assert scores["ceiling"].min() > 0.9  # type: ignore[operator]  - planted neurons follow the token alone
     assert scores["control"].drop_nulls().mean() < 0.1  # type: ignore[operator]
-    # In so small a corpus some explainers have seen a document on which a neuron is tested.
-    assert scores.filter(pl.col("n_controls") >= 3).height > 0.7 * len(scores)
+    assert scores.filter(pl.col("n_controls") >= 3).height > 0.9 * len(scores)
     # Of sequences that were drawn, no score is sure.
     assert (scores["ci_high"] - scores["ci_low"]).min() > 1e-3  # type: ignore[operator]
 

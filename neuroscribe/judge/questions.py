@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from neuroscribe.evidence.exemplars import Neuron
+from neuroscribe.evidence.exemplars import Exemplars, Neuron
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.judge.excerpts import Excerpt
 from neuroscribe.judge.judges import MAX_TOKENS, SimilarityJudge, excerpt_text, judgement_key
@@ -79,9 +79,13 @@ class _Asked:
                 owners.setdefault((explanation["neuron"], explanation["polarity"]), explanation)
                 for split in self._evidence.study.scored_splits(explainer):
                     asked += self._about(explanation, explanation, split)
-            for neuron, (control, *_) in self._evidence.controls(explainer, count=1).items():
+            controls = self._evidence.controls(explainer, count=1, tested_on=self._exemplars)
+            for neuron, (control, *_) in controls.items():
                 asked += self._about(control, owners[neuron], "test")
         return asked
+
+    def _exemplars(self, owner: Mapping[str, Any], split: str = "test") -> Exemplars:
+        return self._evidence.paper_exemplars(owner, split)
 
     def _about(self, explanation: Mapping[str, Any], owner: Mapping[str, Any], split: str) -> list[Question]:
         """Return an explanation with the excerpts of the neuron that the owner explains."""
@@ -100,7 +104,7 @@ class _Asked:
         neuron = (owner["neuron"], owner["polarity"])
         key = (neuron, owner["explainer"], split)
         if key not in self._drawn:
-            exemplars = self._evidence.paper_exemplars(owner, split)
+            exemplars = self._exemplars(owner, split)
             seed = f"{self._evidence.study.scoring.seed} {self._name} {self._evidence.layer} {neuron} {split}"
             tokens = [self._evidence.tokens.ids[sequence] for sequence in exemplars.sequence_ids]
             nearest = self._nearest if self._near else None

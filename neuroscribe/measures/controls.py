@@ -27,9 +27,9 @@ def chance(own: float | None, others: Sequence[float | None]) -> float | None:
 
     With r of n controls as good as it, (1 + r) / (1 + n). Where none is, and there are at least three, the
     smaller of that and the tail of Student's t of own - mean, in units of s sqrt(1 + 1/n), n - 1 degrees:
-    the prediction interval of one more control, for an s of at least .01 and controls that are not all
-    alike. A control without a score has said nothing, and counts as 0;
-    None without an own score or without controls.
+    the prediction interval of one more control, with an s of at least .01; controls that are all alike say
+    nothing of their spread. A control without a score has said nothing, and counts as 0. None without an own
+    score or without controls.
     """
     if own is None or not others:
         return None

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from neuroscribe.evidence.population import Population
+from tests.neuroscribe.score.known_layer import NEURONS, Layer
 
 
 def population(peaks: list[float], top: int) -> Population:
@@ -28,3 +29,16 @@ def test_of_a_large_top_those_at_even_distances_are_shown() -> None:
 def test_a_population_of_fewer_sequences_gives_all_of_them_once() -> None:
     assert sorted(population([3.0, 1, 2], 1).top_and_random(2).sequence_ids) == [100, 101, 102]
     assert population([], 1).top_and_random(2).sequence_ids == ()
+
+
+def test_of_a_long_sample_the_values_of_a_few_neurons_are_held_at_a_time() -> None:
+    evidence = Layer([]).evidence()
+    first = evidence.truth((0, 1))
+    assert evidence.truth((0, 1)) is first
+
+    for neuron in range(1, NEURONS):
+        evidence.truth((neuron, 1))
+
+    again = evidence.truth((0, 1))
+    assert again is not first
+    assert np.array_equal(again.values, first.values)

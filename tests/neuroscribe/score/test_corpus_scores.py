@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from neuroscribe.tables.records import NEURON_RECORDS
 from tests.neuroscribe.score.known_layer import (
     DOCUMENTS,
     SEQUENCES,
@@ -223,3 +224,11 @@ def test_what_cannot_be_scored_says_why() -> None:
 
 def test_no_explanations_give_no_scores() -> None:
     assert len(Layer([]).scores()) == 0
+
+
+def test_a_side_without_any_activation_fires_nowhere_and_has_no_f1() -> None:
+    silent = [{**row, "activations": [0.0] * 4, "peak": 0.0} for row in exemplars(1)]
+    layer = Layer([explained(1, "1 0.0")], tables={"neuron_records": NEURON_RECORDS.frame(silent)})
+    row = only(layer.scores(), "e10", "f1_all_at_once")
+
+    assert (row["value"], row["null_reason"]) == (None, "the neuron fires at no token")
