@@ -4,14 +4,12 @@ import asyncio
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
-from dagster_project.plan import main
 from neuroscribe.capture.connections import connections_of
 from neuroscribe.capture.sampled import sampled_activations
 from neuroscribe.capture.stage import captured, layer_records
@@ -40,7 +38,6 @@ from neuroscribe.simulate.stage import simulated as simulations
 from neuroscribe.study.spec import Study
 from neuroscribe.subject.subject import Subject
 from neuroscribe.testing.planted import LAYERS, NEURONS, planted_corpus, planted_subject, planted_tokenizer
-from neuroscribe.testing.planted_study import write_planted_study
 from neuroscribe.testing.servers import ScriptedServer
 from neuroscribe.testing.stores import MemoryCalls, MemoryTensors, SilentProgress
 from neuroscribe.text.corpus import tokenised
@@ -53,7 +50,7 @@ pytestmark = pytest.mark.slow
 LAYER, SAMPLED = 1, 5
 KINDS = {table: KnownStudy.known_kinds(table) for table in ("explainers", "simulators", "scorers")}
 ASKING, SIMULATING, JUDGING = (
-    sorted(name for name, kind in kinds.items() if kind.needs in LLM_NEEDS) for kinds in KINDS.values()
+    sorted(name for name, kind in each.items() if kind.needs in LLM_NEEDS) for each in KINDS.values()
 )
 Tables = Mapping[str, pl.DataFrame]
 
@@ -374,28 +371,3 @@ def test_the_plan_is_printed_with_a_total_and_unknown_prices_as_such(tables: Tab
     total = next(line for line in lines if line.split()[:1] == ["all"]).split()
     assert f"{plan['calls'].sum():,}" in total
     assert "$" not in " ".join(total)
-
-
-def test_the_command_plans_a_study_without_any_server_or_capture(tmp_path: Path, capsys: Any) -> None:
-    path = write_planted_study(tmp_path, base_url="http://127.0.0.1:1/v1")
-    variables = {"NEUROSCRIBE_STORE": str(tmp_path / "store"), "NEUROSCRIBE_STUDIES": str(path.parent)}
-    assert main(["planted"], variables) == 0
-    printed = capsys.readouterr().out
-    assert printed.count("token_pairs") == LAYERS
-    assert main(["planted", "--layers", "7"], variables) == 1
-    assert "has layers 0 to 1" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("section", "named"),
-    [('units = "heads"', "subject.units"), ('[publish]\nlayouts = ["parquet", "html"]', "html")],
-)
-def test_a_plan_refuses_kinds_that_a_run_would_refuse(
-    tmp_path: Path, capsys: Any, section: str, named: str
-) -> None:
-    path = write_planted_study(tmp_path, base_url="http://127.0.0.1:1/v1")
-    before, _, after = path.read_text().partition("[corpus]")
-    path.write_text(f"{before}{section}\n[corpus]{after}")
-    variables = {"NEUROSCRIBE_STORE": str(tmp_path / "store"), "NEUROSCRIBE_STUDIES": str(path.parent)}
-    assert main(["planted"], variables) == 1
-    assert named in capsys.readouterr().err

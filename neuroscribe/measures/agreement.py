@@ -31,13 +31,16 @@ Firing = Bool[np.ndarray, "neuron sequence token"]
 
 SAYS_FIRES = 5.0
 """Simulated value, of 10, from which a simulation says that the neuron fires."""
+CONSTANT, SILENT, UNFIRED = "constant truth", "truth is 0 at every token", "the neuron fires at no token"
+OF_THE_NEURON = (CONSTANT, SILENT, UNFIRED)
+"""Why a score is undefined whatever an explanation says: the neuron gives nothing to explain there."""
 _TINY = 1e-12
 """Spread, relative to size, below which values count as constant: rounding, not signal."""
 
 
 def correlations(truth: Activations, simulated: Activations, draws: Draws) -> list[Estimate]:
     """Return correlations; undefined for unreadable simulations and for constant values on either side."""
-    constant = {"constant truth": _constant(truth), "constant simulation": _constant(simulated)}
+    constant = {CONSTANT: _constant(truth), "constant simulation": _constant(simulated)}
     reasons = _reasons(truth, simulated, constant)
     x, y = _centred(_scaled(truth), draws), _centred(_scaled(simulated), draws)
     return _cosines(x, y, draws, reasons)
@@ -46,7 +49,7 @@ def correlations(truth: Activations, simulated: Activations, draws: Draws) -> li
 def cosines(truth: Activations, simulated: Activations, draws: Draws) -> list[Estimate]:
     """Return cosines; undefined for unreadable simulations and where either side is 0 at every token."""
     silent = {
-        "truth is 0 at every token": (truth == 0).all((1, 2)),
+        SILENT: (truth == 0).all((1, 2)),
         "simulation is 0 at every token": (simulated == 0).all((1, 2)),
     }
     return _cosines(_scaled(truth), _scaled(simulated), draws, _reasons(truth, simulated, silent))
@@ -89,14 +92,14 @@ def auprcs(fires: Firing, simulated: Activations, draws: Draws) -> list[Estimate
 
 def variances_explained(truth: Activations, calibrated: Activations, draws: Draws) -> list[Estimate]:
     """Return r2; undefined for unreadable simulations and constant truth, else at most 1."""
-    reasons = _reasons(truth, calibrated, {"constant truth": _constant(truth)})
+    reasons = _reasons(truth, calibrated, {CONSTANT: _constant(truth)})
     variance, error = (_centred(truth, draws) ** 2).sum(2), (_readable(truth - calibrated) ** 2).sum(2)
     return _explained(variance, error, draws, reasons)
 
 
 def deviations_explained(truth: Activations, calibrated: Activations, draws: Draws) -> list[Estimate]:
     """Return absolute deviations explained; undefined for unreadable simulations and truth that is all 0."""
-    silent = {"truth is 0 at every token": (truth == 0).all((1, 2))}
+    silent = {SILENT: (truth == 0).all((1, 2))}
     whole, rest = np.abs(truth).sum(2), np.abs(_readable(truth - calibrated)).sum(2)
     return _explained(whole, rest, draws, _reasons(truth, calibrated, silent))
 
@@ -155,7 +158,7 @@ def _reasons(
 
 
 def _unfiring(fires: Firing, simulated: Activations) -> list[str | None]:
-    return _reasons(fires, simulated, {"the neuron fires at no token": np.logical_not(fires.any((1, 2)))})
+    return _reasons(fires, simulated, {UNFIRED: np.logical_not(fires.any((1, 2)))})
 
 
 def _constant(values: Activations) -> Bool[np.ndarray, " neuron"]:

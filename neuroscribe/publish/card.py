@@ -97,6 +97,7 @@ _READING = [
     "import polars as pl",
     "",
     'scores = pl.read_parquet("data/scores/*.parquet")',
+    'headline = scores.filter(pl.col("chosen"), split="test", regime="corpus")',
     "```",
     "",
     "`manifest.json` lists every file with its rows, bytes and SHA-256, and repeats the columns below;"
@@ -124,14 +125,22 @@ def _making(study: Study) -> list[str]:
         f" polarity {study.sample.polarity}, seed {study.sample.seed}.",
         f"Language model: {study.llm.model} ({study.llm.provider}).",
         *(f"{word}: {names}." for word, names in named.items() if names),
-        f"Scored over the corpus from {study.scoring.sequences} drawn sequences each, weighted by their"
-        " strata (simulators that cost nothing: from all); beside it the regimes of Bills et al. 2023, from"
-        f" {study.scoring.sequences_per_split} top and as many random sequences.",
+        f"Scored over {_scored_text(study)} from {study.scoring.sequences} drawn sequences each, weighted by"
+        " their strata (simulators that cost nothing: from all); beside it the regimes of Bills et al."
+        f" 2023, from {study.scoring.sequences_per_split} top and as many random sequences.",
         f"Calibration of simulated values: {study.scoring.calibration} (without one there is no r2 and no"
         " deviation).",
         "Made with Neuroscribe; all settings stand in `manifest.json` under `study`.",
     ]
     return [f"- {_plain(line)}" for line in lines]
+
+
+def _scored_text(study: Study) -> str:
+    """Say of which text the regime `corpus` speaks."""
+    kept, sequences = study.sample.sequences, study.corpus.sequences
+    if kept == "all" or kept >= sequences:
+        return "the corpus"
+    return f"a seeded draw of {kept:,} of the {sequences:,} sequences"
 
 
 def _layouts(folders: Sequence[DatasetFolder]) -> list[str]:

@@ -235,12 +235,22 @@ def scorer_table(study: Study, scores: pl.DataFrame) -> pl.DataFrame:
             pl.col("value").count().alias("n"),
             pl.col("value").mean().alias("score"),
             with_undefined("value").alias("score_or_0"),
-            pl.col("ceiling").filter(pl.col("value").is_not_null()).mean(),
+            _of_all("ceiling").alias("ceiling"),
             pl.col("control").filter(pl.col("value").is_not_null()).mean(),
             pl.col("value").null_count().alias("nulls"),
         )
         .with_columns(pl.when(~pl.col("scorer").is_in(above_0)).then("score_or_0"))
     )
+
+
+def _of_all(column: str) -> pl.Expr:
+    """Return the mean over rows that have a value; null where one of these lacks the mark.
+
+    Exemplars outside of a seeded draw (`sample.sequences`) have no ceiling: a mean over the few others would
+    not compare.
+    """
+    known = pl.col(column).filter(pl.col("value").is_not_null())
+    return pl.when(known.null_count() == 0).then(known.mean())
 
 
 def with_undefined(column: str) -> pl.Expr:

@@ -31,10 +31,16 @@ class Marks:
     p: float | None = None
 
 
+_OF_EXPLANATION = ("explanation_id", "layer", "neuron", "polarity", "draw")
+
+
 def score_row(due: Due, basis: Basis, estimate: Estimate, marks: Marks) -> dict[str, Any]:
     """Return a row of SCORES, not yet chosen."""
     return {
-        **{name: basis.explanation[name] for name in ("explanation_id", "layer", "neuron", "polarity")},
+        **{
+            name: basis.explanation[name]
+            for name in ("explanation_id", "layer", "neuron", "polarity", "draw")
+        },
         "explainer": due.explainer,
         "scorer": due.scorer,
         "split": basis.split,

@@ -8,6 +8,7 @@ from collections.abc import Collection
 
 import polars as pl
 
+from neuroscribe.measures.agreement import OF_THE_NEURON
 from neuroscribe.ports.checks import Rule, Validator, Verdict
 from neuroscribe.study.dues import RANGES, dues
 from neuroscribe.study.scoring import AGREEMENTS, SIZES
@@ -51,7 +52,8 @@ def rules_for(study: Study) -> tuple[Rule, ...]:
         ),
         Rule(
             "unscored_share", "null_share", ("value",),
-            f"At most {limit:.0%} of the rows have no value (scoring.max_unscored_share).",
+            f"At most {limit:.0%} of the rows have no value where the neuron gives something to explain"
+            " (scoring.max_unscored_share).",
             high=limit, frame="due",
         ),
         Rule(
@@ -126,7 +128,7 @@ def _frames(scores: pl.DataFrame, study: Study) -> dict[str, pl.DataFrame]:
     return {
         "scores": scores,
         "simulated": of((*AGREEMENTS, *SIZES)).drop_nulls("value"),
-        "due": of(set(RANGES) - {"auc"}),
+        "due": of(set(RANGES) - {"auc"}).filter(~pl.col("null_reason").is_in(OF_THE_NEURON).fill_null(False)),
         "correlations": within(-1.0, 1.0),
         "explained": within(None, 1.0),
         "shares": within(0.0, 1.0),

@@ -23,6 +23,7 @@ class Embedding(EncoderSpec, Simulating):
 
     needs: ClassVar[Capability | None] = "encoder"
     costs_nothing: ClassVar[bool] = True
+    tells_firing: ClassVar[bool] = False  # cosines hardly reach a half, however right a text
 
     kind: Literal["embedding"] = "embedding"
 

@@ -51,6 +51,7 @@ def dues(study: Study) -> list[Due]:
         Due(explainer, scorer_name(name, measure), measure, name, _regimes(measure), scorer_name(name))
         for measure in study.scoring.measures
         for name, spec in study.simulators.items()
+        if measure in study.measures_of(name)
         for explainer in spec.explainers
     ]
     judged = [

@@ -58,6 +58,9 @@ class ExplainerSpec(KindSpec):
 class SimulatorSpec(KindSpec):
     """Predicts activations from the explanations of some explainers."""
 
+    tells_firing: ClassVar[bool] = True
+    """Whether half of its scale means that the neuron fires; if not, F1 and IoU say nothing of it."""
+
     explainers: Annotated[tuple[Name, ...], FromList]
 
     @abstractmethod

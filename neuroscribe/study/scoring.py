@@ -11,6 +11,8 @@ AGREEMENTS = ("correlation", "cosine", "f1", "iou", "auprc")
 """What every simulator is scored by over the whole corpus; see neuroscribe/measures/agreement.py."""
 SIZES = ("r2", "deviation")
 """The measures that compare sizes of activations, and so are there only where a calibration is fitted."""
+OF_FIRING = ("f1", "iou")
+"""Those that need to know from where on a simulation says that the neuron fires."""
 MEASURES = (*AGREEMENTS, *SIZES)
 FIRING_SHARE = 0.35
 """A neuron fires where its activation is at least this share of the smallest peak of its top exemplars."""

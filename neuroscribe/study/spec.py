@@ -14,7 +14,7 @@ from neuroscribe.study.capturing import CaptureSpec
 from neuroscribe.study.exemplar_counts import check_counts
 from neuroscribe.study.kinds import AblationSpec, ExplainerSpec, JudgeSpec, KindSpec, SimulatorSpec
 from neuroscribe.study.publishing import PublishSpec
-from neuroscribe.study.scoring import MEASURES, ScoringSpec
+from neuroscribe.study.scoring import MEASURES, OF_FIRING, ScoringSpec
 from neuroscribe.study.sections import (
     Capability,
     EncoderSpec,
@@ -57,7 +57,7 @@ class SubjectSpec(ModelSpec):
     randomised: bool = Field(
         default=False,
         description="leave the model's weights out and study its random initialisation (seed 0): the twin of"
-        " a study, none of whose explanations should be better than a control",
+        " a study, whose scores say what is no knowledge of the model",
     )
     units: Name = Field(
         default="mlp_neurons",
@@ -248,7 +248,7 @@ class Study(Section):
     def _scorer_names(self) -> Iterator[str]:
         """Yield the names under which scores are published, as `study.dues.dues` gives them."""
         for simulator in self.simulators:
-            yield from (f"{measure}_{simulator}" for measure in self.scoring.measures)
+            yield from (f"{measure}_{simulator}" for measure in self.measures_of(simulator))
         for name, scorer in self.scorers.items():
             scored = scorer.simulators if isinstance(scorer, AblationSpec) else scorer.measures
             yield from (f"{name}_{each}" for each in scored)
@@ -286,6 +286,11 @@ class Study(Section):
         if self.scoring.calibration != "none":
             return frozenset(self.simulators)
         return frozenset(name for spec in self.ablating.values() for name in spec.simulators)
+
+    def measures_of(self, simulator: str) -> tuple[str, ...]:
+        """Return the measures of a simulator."""
+        left_out = () if self.simulators[simulator].tells_firing else OF_FIRING
+        return tuple(measure for measure in self.scoring.measures if measure not in left_out)
 
     def scored_splits(self, explainer: str) -> tuple[str, ...]:
         """Return the splits on which an explainer is scored: `valid` only serves to choose candidates."""

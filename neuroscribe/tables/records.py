@@ -265,7 +265,8 @@ SIMULATIONS = Table(
 
 SCORES = Table(
     "scores",
-    "How far each explanation can be trusted, one row per explanation, scorer, split and regime.",
+    "How far each explanation can be trusted, one row per explanation, scorer, split and regime; the headline"
+    " has chosen, split test and regime corpus.",
     ("explanation_id", "scorer", "split", "regime"),
     (
         EXPLANATION_ID.made_from(("explanations", "explanation_id")),
@@ -316,7 +317,9 @@ SCORES = Table(
         ).made_from(("sampled_activations", "activations"), ("corpus", "token_ids")),
         Column(
             "control", pl.Float64(), "mean of the same over other neurons' explanations", nullable=True
-        ).made_from(("simulations", "simulated"), ("neuron_records", "activations")),
+        ).made_from(
+            ("simulations", "simulated"), ("neuron_records", "activations"), ("encoded_corpus", "vectors")
+        ),
         Column("n_controls", pl.Int32(), "explanations of other neurons that it was held against"),
         Column(
             "p",
@@ -326,6 +329,7 @@ SCORES = Table(
         ),
         Column("null_reason", pl.String(), "why there is no value", nullable=True),
         Column("chosen", pl.Boolean(), "the best candidate on valid (or the only one)"),
+        Column("draw", pl.Int32(), "as in explanations; above 0 for stability alone, and never chosen"),
     ),
 )
 

@@ -4,10 +4,11 @@ from typing import Any
 import polars as pl
 
 from neuroscribe.kinds import KnownStudy
+from neuroscribe.measures.agreement import OF_THE_NEURON
 from neuroscribe.ports.checks import Rule, Verdict
 from neuroscribe.score.rules import coverage, rules_for, verdicts
 from neuroscribe.study.dues import REGIMES
-from neuroscribe.study.scoring import AGREEMENTS
+from neuroscribe.study.scoring import AGREEMENTS, OF_FIRING
 from neuroscribe.tables.records import EXPLANATIONS, SCORES
 from neuroscribe.testing.rows import explanation_row, row
 from neuroscribe.testing.studies import tiny_study
@@ -95,7 +96,8 @@ def test_coverage_counts_rows_per_assigned_scorer_and_regime():
         ]
     )
     found = coverage(scores, explanations, STUDY)
-    assert found["scorer"].n_unique() == 2 * len(AGREEMENTS)
+    # The encoder's values do not tell where a neuron fires, so it has neither F1 nor IoU.
+    assert found["scorer"].n_unique() == 2 * len(AGREEMENTS) - len(OF_FIRING)
     correlations = found.filter(pl.col("scorer").str.starts_with("correlation"))
     assert correlations.select("explanation_id", "scorer", "regime", "rows").rows() == [
         ("pairs", "correlation_all_at_once", "corpus", 0),
@@ -143,7 +145,13 @@ def test_values_are_held_to_the_range_of_their_measure():
         "shares": (0, 1),
     }
     asked = Accepting()
-    scorers = ["cosine_embedding", "r2_embedding", "deviation_all_at_once", "f1_embedding", "detection_auc"]
+    scorers = [
+        "cosine_embedding",
+        "r2_embedding",
+        "deviation_all_at_once",
+        "auprc_embedding",
+        "detection_auc",
+    ]
     scores = SCORES.frame([score("a", 0, scorer, "top_and_random") for scorer in scorers])
     verdicts(asked, scores=scores, explanations=EXPLANATIONS.frame([]), study=judged, name="t")
     assert {name: rows for name, _, rows in asked.asked} == {
@@ -161,14 +169,14 @@ def test_every_rule_is_examined_once_on_its_own_frame():
     assert {name: rows for name, _, rows in validator.asked} == {
         "tiny layer_00 scores": 3, "tiny layer_00 simulated": 3, "tiny layer_00 due": 3,
         "tiny layer_00 shares": 0, "tiny layer_00 correlations": 3, "tiny layer_00 explained": 0,
-        "tiny layer_00 coverage": len(REGIMES) + len(AGREEMENTS) - 1,
+        "tiny layer_00 coverage": len(REGIMES) + len(AGREEMENTS) - len(OF_FIRING) - 1,
     }  # fmt: skip
     assert validator.asked[-1][1] == ["every_explanation_scored"]
 
 
 def test_what_was_not_explained_rests_on_no_token_and_breaks_no_rule_for_it():
     asked = Accepting()
-    due = {"correlation_embedding": "corpus", "f1_embedding": "corpus"}
+    due = {"correlation_embedding": "corpus", "auprc_embedding": "corpus"}
     rows = [score("list", 1, scorer, regime) for scorer, regime in due.items()]
     missing = {"value": None, "null_reason": "explanation refused", "n_sequences": 0, "n_tokens": 0}
     scores = SCORES.frame([*rows, *(each | missing | {"explanation_id": "none"} for each in rows)])
@@ -176,3 +184,16 @@ def test_what_was_not_explained_rests_on_no_token_and_breaks_no_rule_for_it():
     assert {name: rows for name, _, rows in asked.asked if name in ("t simulated", "t due")} == {
         "t simulated": 2, "t due": 4,
     }  # fmt: skip
+
+
+def test_a_silent_neuron_owes_no_score_and_a_constant_simulation_does():
+    asked = Accepting()
+    undefined = {"value": None, "ci_low": None, "ci_high": None}
+    reasons = [*OF_THE_NEURON, "constant simulation"]
+    rows = [
+        score("list", 1, "correlation_embedding", "corpus") | undefined | {"null_reason": reason}
+        for reason in reasons
+    ]
+    scores = SCORES.frame(rows)
+    verdicts(asked, scores=scores, explanations=EXPLANATIONS.frame([]), study=STUDY, name="t")
+    assert {name: n for name, _, n in asked.asked if name == "t due"} == {"t due": 1}
