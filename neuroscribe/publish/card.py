@@ -125,7 +125,7 @@ def _making(study: Study) -> list[str]:
         f" polarity {study.sample.polarity}, seed {study.sample.seed}.",
         f"Language model: {study.llm.model} ({study.llm.provider}).",
         *(f"{word}: {names}." for word, names in named.items() if names),
-        f"Scored over {_scored_text(study)} from {study.scoring.sequences} drawn sequences each, weighted by"
+        f"Scored over {study.scored_text} from {study.scoring.sequences} drawn sequences each, weighted by"
         " their strata (simulators that cost nothing: from all); beside it the regimes of Bills et al."
         f" 2023, from {study.scoring.sequences_per_split} top and as many random sequences.",
         f"Calibration of simulated values: {study.scoring.calibration} (without one there is no r2 and no"
@@ -133,14 +133,6 @@ def _making(study: Study) -> list[str]:
         "Made with Neuroscribe; all settings stand in `manifest.json` under `study`.",
     ]
     return [f"- {_plain(line)}" for line in lines]
-
-
-def _scored_text(study: Study) -> str:
-    """Say of which text the regime `corpus` speaks."""
-    kept, sequences = study.sample.sequences, study.corpus.sequences
-    if kept == "all" or kept >= sequences:
-        return "the corpus"
-    return f"a seeded draw of {kept:,} of the {sequences:,} sequences"
 
 
 def _layouts(folders: Sequence[DatasetFolder]) -> list[str]:

@@ -97,6 +97,8 @@ class Summary:
 
     study: str
     subject: str
+    scored_text: str
+    """Of which text scores speak."""
     headline: Headline
     neurons: int
     """Neurons captured, over all layers with statistics."""
@@ -151,6 +153,7 @@ def summary(
     return Summary(
         study=study.name,
         subject=study.subject.title,
+        scored_text=study.scored_text,
         headline=headline,
         neurons=results.statistics.height,
         captured_layers=results.statistics["layer"].n_unique(),

@@ -97,7 +97,9 @@ def report_text(summary: Summary, width: int, *, next_steps: Sequence[str] = ())
             f"{summary.neurons:,} neurons captured ({summary.captured_layers} layers), {summary.dead:,} dead",
         ],
         [
-            *_wrapped(f"Layers: {headline.scorer} of {headline.explainer}, over the corpus", width),
+            *_wrapped(
+                f"Layers: {headline.scorer} of {headline.explainer}, over {summary.scored_text}", width
+            ),
             *aligned(summary.layers, _LAYERS, width),
             *_silent(summary.silent_layers, width),
             *_wrapped(_compared(summary), width),

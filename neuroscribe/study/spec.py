@@ -287,6 +287,14 @@ class Study(Section):
             return frozenset(self.simulators)
         return frozenset(name for spec in self.ablating.values() for name in spec.simulators)
 
+    @property
+    def scored_text(self) -> str:
+        """Of which text scores of the regime `corpus` speak, in words."""
+        kept, sequences = self.sample.sequences, self.corpus.sequences
+        if kept == "all" or kept >= sequences:
+            return "the corpus"
+        return f"a seeded draw of {kept:,} of the {sequences:,} sequences"
+
     def measures_of(self, simulator: str) -> tuple[str, ...]:
         """Return the measures of a simulator."""
         left_out = () if self.simulators[simulator].tells_firing else OF_FIRING
