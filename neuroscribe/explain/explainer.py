@@ -4,9 +4,9 @@ A kind is a module of its own, with a data file of its name where it asks an LLM
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
@@ -16,6 +16,7 @@ from neuroscribe.explain.evidence import ShownExcerpts, shown_excerpts
 from neuroscribe.explain.pairs import Excerpts
 from neuroscribe.explain.parsing import SCHEMA
 from neuroscribe.explain.wording import ANSWERS, AnswerForm, Wording, wording, wording_text
+from neuroscribe.ports.models import TextEncoder
 from neuroscribe.ports.replies import Message, Schema
 from neuroscribe.ports.samples import Sample, sample_of
 from neuroscribe.study.kinds import ExplainerSpec
@@ -35,15 +36,60 @@ class Shown:
     reason: str = ""
 
 
-class Listing(ExplainerSpec):
+@dataclass(frozen=True)
+class Said:
+    """What an explainer says of a neuron by itself."""
+
+    text: str
+    parts: tuple[str, ...] | None = None
+    """Texts that are read one by one, of which the largest value counts; None: `text` as a whole."""
+    sequence_ids: tuple[int, ...] = ()
+    """What it was made from and is never scored on."""
+
+
+@dataclass(frozen=True)
+class Before:
+    """What there is before an explainer begins, beside the layer's tables."""
+
+    rows: Mapping[str, Sequence[Mapping[str, Any]]] = field(
+        default_factory=dict[str, Sequence[Mapping[str, Any]]]
+    )
+    """The rows of EXPLANATIONS of the explainers that it builds on, by explainer."""
+    encoder: TextEncoder | None = None
+    """The study's first encoder, where an explainer uses one; a plan has none."""
+
+    def text_of(self, explainer: str, neuron: Neuron) -> Mapping[str, Any] | None:
+        """Return the first row with a text, from draw 0, of an explainer about a neuron; None without one."""
+        return next(
+            (
+                row
+                for row in self.rows[explainer]
+                if (row["neuron"], row["polarity"]) == neuron and row["status"] == "ok" and not row["draw"]
+            ),
+            None,
+        )
+
+
+class Explaining(ExplainerSpec):
+    """What every explainer does: it chooses the neurons that it explains."""
+
+    def neurons(self, evidence: LayerEvidence) -> Sequence[Neuron]:
+        """Return the neurons that it says something of; of others it has no row."""
+        return evidence.neurons
+
+    def check(self, evidence: LayerEvidence, name: str) -> None:
+        """Raise CapabilityError where the layer's tables lack what it shows; `name` is the explainer's."""
+
+
+class Listing(Explaining):
     """An explainer that needs no LLM."""
 
     @abstractmethod
-    def text(self, evidence: LayerEvidence, neuron: Neuron) -> str | None:
-        """Return a neuron's explanation; None where NO_TOKEN serves."""
+    def said(self, evidence: LayerEvidence, neuron: Neuron, before: Before) -> Said | str:
+        """Return a neuron's explanation, or the reason why there is none."""
 
 
-class Asking(ExplainerSpec):
+class Asking(Explaining):
     """An explainer that asks an LLM."""
 
     needs: ClassVar[Capability | None] = "reply"
@@ -105,14 +151,15 @@ class Asking(ExplainerSpec):
         ]
 
     @abstractmethod
-    def shown(self, evidence: LayerEvidence, neuron: Neuron) -> Shown:
+    def shown(self, evidence: LayerEvidence, neuron: Neuron, before: Before) -> Shown:
         """Return what is shown of a neuron, as a prompt.
 
         Corpus text in it is escaped, taken apart where it would form marks, and never begins a line.
         """
 
-    def check(self, evidence: LayerEvidence, name: str) -> None:
-        """Raise CapabilityError where the layer's tables lack what it shows; `name` is the explainer's."""
+    def shown_apart(self, evidence: LayerEvidence, neuron: Neuron, before: Before) -> tuple[Shown, ...]:
+        """Return the prompts of which each gives a part of one explanation; for most kinds the one prompt."""
+        return (self.shown(evidence, neuron, before),)
 
 
 class Showing(Asking):
@@ -133,7 +180,11 @@ class Showing(Asking):
         """One, where `valid` serves to choose among candidates; else its exemplars give two more."""
         return DRAWS if self.candidates == 1 else 1
 
-    def shown(self, evidence: LayerEvidence, neuron: Neuron, draw: int = 0) -> Shown:
+    def shown(self, evidence: LayerEvidence, neuron: Neuron, before: Before) -> Shown:
+        """Return its excerpts, unless the neuron fires in none of them."""
+        return self.shown_from(evidence, neuron, draw=0)
+
+    def shown_from(self, evidence: LayerEvidence, neuron: Neuron, *, draw: int) -> Shown:
         """Return its excerpts from a draw of exemplars, unless the neuron fires in none of them."""
         shown = self.shown_excerpts(evidence, neuron, draw)
         if not any(value for pairs in shown.excerpts for _, value in pairs):

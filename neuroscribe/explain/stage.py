@@ -4,8 +4,11 @@ Every answer is stored by the content of its question before anything else happe
 unreadable answer or a failed call is a row with its status, never text posing as an explanation.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import Any
 
 import polars as pl
@@ -13,58 +16,23 @@ import polars as pl
 from neuroscribe.errors import LLMError
 from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
-from neuroscribe.explain.explainer import NO_TOKEN, Asking, Listing, Showing, Shown
+from neuroscribe.explain.explainer import Asking, Before, Listing, Said
 from neuroscribe.explain.parsing import ParsedAnswer, parsed_answer
+from neuroscribe.explain.questions import Question, before, explaining, explaining_order, questions
 from neuroscribe.explain.stability import with_similarities
 from neuroscribe.fingerprint import fingerprint
-from neuroscribe.llm.calls import Once, Request, answer_form, turns, worked_through
+from neuroscribe.llm.calls import Once, answer_form, worked_through
 from neuroscribe.llm.capabilities import samples
-from neuroscribe.ports.models import LLM
-from neuroscribe.ports.replies import Reply, as_text
+from neuroscribe.ports.models import LLM, TextEncoder
+from neuroscribe.ports.replies import Reply, Usage
 from neuroscribe.ports.sources import EncoderSource, LLMSource
 from neuroscribe.ports.stores import CallStore, Progress
-from neuroscribe.study.kinds import ExplainerSpec
 from neuroscribe.tables.records import EXPLANATIONS
 from neuroscribe.text.escaping import storable
 
-_ANSWERS = 3
-"""Raise when the code that asks or reads changes what the same prompt is answered with."""
 _REPLY = answer_form(Reply)
-
-
-@dataclass(frozen=True)
-class Question:
-    """One prompt about one neuron; without messages there is nothing to ask. Fulfils `llm.calls.Question`."""
-
-    neuron: Neuron
-    explainer: str
-    spec: ExplainerSpec
-    shown: Shown = field(default_factory=Shown)
-    sample_index: int = 0
-    draw: int = 0
-    """Of exemplars; what is published is written from draw 0."""
-
-    @property
-    def prompt_sha256(self) -> str:
-        """Hash of the prompt as sent."""
-        return fingerprint(turns(self.shown.messages))
-
-    def key(self, identity: str) -> str:
-        """Return the key under which the answer of a model, by its identity, is stored."""
-        spec = self.spec
-        assert isinstance(spec, Asking), "only what is asked has a key"
-        decoding = (spec.temperature, spec.answer_tokens, self.sample_index, spec.answer)
-        return fingerprint("explanation", _ANSWERS, identity, self.prompt_sha256, *decoding)
-
-    @property
-    def n_calls(self) -> int:
-        """One, and none where there is nothing to ask."""
-        return int(bool(self.shown.messages))
-
-    def requests(self) -> list[Request]:
-        """Return the prompt, and how long its answer may be."""
-        limit = self.spec.answer_tokens if isinstance(self.spec, Asking) else 0
-        return [(as_text(self.shown.messages), limit)]
+_PARTS = "; "
+"""Stands between the parts of an explanation in its text."""
 
 
 async def explained_layer(
@@ -80,91 +48,87 @@ async def explained_layer(
     model = llm.open(study.llm, progress=progress) if study.explaining_needs else None
     if model is not None:
         await model.check(samples(study.explainers.values(), study.corpus.sequence_length))
-    frame = await explained(evidence, llm=model, calls=calls, progress=progress)
+    encoder = None
+    if any(spec.uses_encoder for spec in study.explainers.values()):
+        encoder = encoders.open(study.encoders[0], progress=progress)
+    frame = await explained(evidence, llm=model, calls=calls, progress=progress, encoder=encoder)
     return with_similarities(frame, study, encoders=encoders, progress=progress)
 
 
 def check(evidence: LayerEvidence) -> None:
     """Raise CapabilityError where an explainer shows what the layer's tables do not hold."""
-    for name, spec in evidence.study.explainers.items():
-        if isinstance(spec, Asking):
-            spec.check(evidence, name)
+    for name in evidence.study.explainers:
+        explaining(evidence.study, name).check(evidence, name)
 
 
 async def explained(
-    evidence: LayerEvidence, *, llm: LLM | None, calls: CallStore, progress: Progress
+    evidence: LayerEvidence,
+    *,
+    llm: LLM | None,
+    calls: CallStore,
+    progress: Progress,
+    encoder: TextEncoder | None = None,
 ) -> pl.DataFrame:
     """Return the explanations of the layer's sampled neurons by every explainer of the study.
 
     `llm` may be None when no explainer asks one. Calls that were answered in an earlier, interrupted run are
-    read from `calls`. One explainer is done after the other, so that prompts which begin alike adjoin.
+    read from `calls`. One explainer is done after the other, so that prompts which begin alike adjoin, and
+    those that build on others after these.
     """
-    rows: list[dict[str, Any]] = []
-    for name, spec in evidence.study.explainers.items():
+    study = evidence.study
+    made: dict[str, list[dict[str, Any]]] = {}
+    for name in explaining_order(study):
+        spec, given = explaining(study, name), before(study, name, made, encoder=encoder)
         if isinstance(spec, Listing):
-            rows += [listed(evidence, neuron, name, spec) for neuron in evidence.neurons]
-            continue
-        every = questions(evidence, name)
-        rows += [
-            _row(evidence.layer, "none", question, Reply(None, "failed", question.shown.reason), None)
-            for question in every
-            if not question.shown.messages
-        ]
+            made[name] = [listed(evidence, neuron, name, given) for neuron in spec.neurons(evidence)]
+        else:
+            asked = questions(evidence, name, given)
+            made[name] = await _Asked(evidence, name, llm, calls, progress).rows(asked)
+    return EXPLANATIONS.frame([row for name in study.explainers for row in made[name]])
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Asks the questions of one explainer, and makes rows of the answers."""
+
+    evidence: LayerEvidence
+    explainer: str
+    llm: LLM | None
+    calls: CallStore
+    progress: Progress
+
+    async def rows(self, every: Sequence[Question]) -> list[dict[str, Any]]:
+        """Return a row for each explanation; those about which there is nothing to ask come first."""
         asked = [question for question in every if question.shown.messages]
-        rows += await _answered(evidence, asked, name, llm, calls, progress)
-    return EXPLANATIONS.frame(rows)
+        answers = await self._answers(asked) if asked else []
+        by_explanation: dict[Any, list[tuple[Question, Reply]]] = {}
+        for question in every:
+            if not question.shown.messages:
+                mute = Reply(None, "failed", question.shown.reason)
+                by_explanation.setdefault(question.makes, []).append((question, mute))
+        for question, reply in zip(asked, answers, strict=True):
+            by_explanation.setdefault(question.makes, []).append((question, reply))
+        model = self.llm.identity if self.llm else "none"
+        return [_row(self.evidence.layer, model, answered) for answered in by_explanation.values()]
 
+    async def _answers(self, asked: Sequence[Question]) -> list[Reply]:
+        study, layer, llm = self.evidence.study, self.evidence.layer, self.llm
+        if llm is None:
+            raise LLMError(
+                f"study {study.name}: explainer {self.explainer!r} asks an LLM, and none was given"
+            )
+        once = Once(
+            self.calls, {"stage": "explanation", "model": llm.identity, "study": study.name, "layer": layer}
+        )
+        label = f"explain {study.name} layer {layer}"
+        with self.progress.task(label, total=len(asked), unit="explanations") as advance:
 
-def questions(evidence: LayerEvidence, name: str) -> list[Question]:
-    """Return what an explainer asks of a layer: the candidates of a neuron side by side, a mute one once.
+            async def ask(question: Question) -> Reply:
+                reply = await _reply(llm, question, once)
+                advance(1, note=f"${reply.usage.cost_usd:.4f}" if reply.usage.cost_usd else "")
+                return reply
 
-    Then what it asks from further draws of exemplars. None for an explainer that needs no LLM.
-    """
-    spec = evidence.study.explainers[name]
-    if not isinstance(spec, Asking):
-        return []
-    every: list[Question] = []
-    for neuron in evidence.neurons:
-        shown = spec.shown(evidence, neuron)
-        candidates = range(spec.candidates if shown.messages else 1)
-        every += [Question(neuron, name, spec, shown, index) for index in candidates]
-    return [*every, *_redrawn(evidence, name, spec)]
-
-
-def _redrawn(evidence: LayerEvidence, name: str, spec: Asking) -> Iterator[Question]:
-    """Yield what an explainer that shows exemplars asks of the neurons by which its stability is told."""
-    if isinstance(spec, Showing):
-        for neuron in evidence.redrawn_neurons:
-            for draw in range(1, spec.draws):
-                yield Question(neuron, name, spec, spec.shown(evidence, neuron, draw), draw=draw)
-
-
-async def _answered(
-    evidence: LayerEvidence,
-    asked: Sequence[Question],
-    name: str,
-    llm: LLM | None,
-    calls: CallStore,
-    progress: Progress,
-) -> list[dict[str, Any]]:
-    """Return the rows of the questions that one explainer asks."""
-    study, layer = evidence.study, evidence.layer
-    if llm is None:
-        raise LLMError(f"study {study.name}: explainer {name!r} asks an LLM, and none was given")
-    once = Once(calls, {"stage": "explanation", "model": llm.identity, "study": study.name, "layer": layer})
-    label = f"explain {study.name} layer {layer}"
-    with progress.task(label, total=len(asked), unit="explanations") as advance:
-
-        async def ask(question: Question) -> Reply:
-            reply = await _reply(llm, question, once)
-            advance(1, note=f"${reply.usage.cost_usd:.4f}" if reply.usage.cost_usd else "")
-            return reply
-
-        replies = await worked_through(asked, ask, at_once=llm.calls_at_once)
-    return [
-        _row(layer, llm.identity, question, reply, _parsed(reply, question))
-        for question, reply in zip(asked, replies, strict=True)
-    ]
+            return await worked_through(asked, ask, at_once=llm.calls_at_once)
 
 
 async def _reply(llm: LLM, question: Question, once: Once) -> Reply:
@@ -191,12 +155,51 @@ def _parsed(reply: Reply, question: Question) -> ParsedAnswer | None:
     return parsed_answer(storable(reply.text or ""), form=spec.answer, prefix=spec.words.prefix)
 
 
-def _row(
-    layer: int, model: str, question: Question, reply: Reply, parsed: ParsedAnswer | None
+def _row(layer: int, model: str, answered: Sequence[tuple[Question, Reply]]) -> dict[str, Any]:
+    """Return the row of one explanation; of several parts those that were understood are its parts.
+
+    Its status is that of the first part that was, or else of the first.
+    """
+    if not any(question.shown.messages for question, _ in answered):
+        model = "none"
+    parsed = [(_parsed(reply, question), reply.status) for question, reply in answered]
+    texts = [said.text for said, _ in parsed if said and said.text]
+    statuses = [said.status if said else status for said, status in parsed]
+    question, _ = answered[0]
+    prompts = [question.prompt_sha256 for question, _ in answered]
+    shown = [sequence for question, _ in answered for sequence in question.shown.sequence_ids]
+    is_one = len(answered) == 1
+    return explanation_row(
+        question,
+        layer=layer,
+        model=model,
+        prompt=prompts[0] if is_one else fingerprint(prompts),
+        text=_PARTS.join(dict.fromkeys(texts)) or None,
+        long_text=parsed[0][0].long_text if is_one and parsed[0][0] else None,
+        parts=None if is_one or not texts else list(dict.fromkeys(texts)),
+        status="ok" if texts else statuses[0],
+        sequence_ids=list(dict.fromkeys(shown)),
+        usage=reduce(add, (reply.usage for _, reply in answered)),
+        raw=storable(answered[0][1].raw if is_one else json.dumps([reply.raw for _, reply in answered])),
+    )
+
+
+def explanation_row(
+    question: Question,
+    *,
+    layer: int,
+    model: str,
+    prompt: str,
+    text: str | None,
+    long_text: str | None = None,
+    parts: Sequence[str] | None = None,
+    status: str,
+    sequence_ids: Sequence[int],
+    usage: Usage,
+    raw: str,
 ) -> dict[str, Any]:
-    text = parsed.text if parsed else None
-    prompt, index = question.prompt_sha256, question.sample_index
-    identity = [layer, question.neuron, question.explainer, model, prompt, index, text]
+    """Return a row of EXPLANATIONS; its id names the explanation and how it was made."""
+    identity = [layer, question.neuron, question.explainer, model, prompt, question.sample_index, text]
     if question.draw:
         identity.append(question.draw)
     return {
@@ -205,26 +208,41 @@ def _row(
         "neuron": question.neuron[0],
         "polarity": question.neuron[1],
         "text": text,
-        "long_text": parsed.long_text if parsed else None,
-        "status": parsed.status if parsed else reply.status,
+        "long_text": long_text,
+        "parts": parts,
+        "half": question.spec.half,
+        "sample": question.sample,
+        "status": status,
         "explainer": question.explainer,
         "model": model,
         "prompt_sha256": prompt,
-        "sample_index": index,
+        "sample_index": question.sample_index,
         "draw": question.draw,
         "similarity": None,
-        "sequence_ids": list(question.shown.sequence_ids),
-        **reply.usage.columns(),
-        "raw_response": storable(reply.raw),
+        "sequence_ids": list(sequence_ids),
+        **usage.columns(),
+        "raw_response": raw,
     }
 
 
-def listed(evidence: LayerEvidence, neuron: Neuron, name: str, spec: Listing) -> dict[str, Any]:
+def listed(evidence: LayerEvidence, neuron: Neuron, name: str, given: Before) -> dict[str, Any]:
     """Return the row of an explainer that needs no LLM."""
-    text = spec.text(evidence, neuron)
-    parsed = ParsedAnswer(text, None, "ok") if text else None
-    reply = Reply(None, "failed", "" if text else NO_TOKEN)
-    return {
-        **_row(evidence.layer, "none", Question(neuron, name, spec), reply, parsed),
-        "explanation_id": fingerprint("token list", evidence.layer, neuron, name, text)[:32],
-    }
+    spec = explaining(evidence.study, name)
+    assert isinstance(spec, Listing), "only such speak by themselves"
+    said = spec.said(evidence, neuron, given)
+    known = said if isinstance(said, Said) else None
+    question = Question(neuron, name, spec, sample=evidence.drawn_as(neuron))
+    row = explanation_row(
+        question,
+        layer=evidence.layer,
+        model="none",
+        prompt=question.prompt_sha256,
+        text=known.text if known else None,
+        parts=list(known.parts) if known and known.parts else None,
+        status="ok" if known else "failed",
+        sequence_ids=known.sequence_ids if known else (),
+        usage=Usage(),
+        raw="" if isinstance(said, Said) else said,
+    )
+    what = (evidence.layer, neuron, name, row["text"])
+    return row | {"explanation_id": fingerprint("token list", *what)[:32]}

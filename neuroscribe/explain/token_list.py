@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.explain.evidence import OCCURRENCES, strongest_tokens
-from neuroscribe.explain.explainer import Listing
+from neuroscribe.explain.explainer import NO_TOKEN, Before, Listing, Said
 from neuroscribe.study.sections import Positive
 from neuroscribe.text.listed_tokens import token_list
 
@@ -19,7 +19,7 @@ class TokenList(Listing):
     tokens: Positive = 10
     occurrences: Positive = OCCURRENCES
 
-    def text(self, evidence: LayerEvidence, neuron: Neuron) -> str | None:
+    def said(self, evidence: LayerEvidence, neuron: Neuron, before: Before) -> Said | str:
         """Return the tokens whose mean activation is largest on the explained side."""
         tokens = strongest_tokens(evidence, neuron, count=self.tokens, occurrences=self.occurrences)
-        return token_list(tokens) if tokens else None
+        return Said(token_list(tokens)) if tokens else NO_TOKEN

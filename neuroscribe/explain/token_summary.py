@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.explain.evidence import OCCURRENCES, strongest_tokens
-from neuroscribe.explain.explainer import NO_TOKEN, Asking, Shown
+from neuroscribe.explain.explainer import NO_TOKEN, Asking, Before, Shown
 from neuroscribe.explain.wording import Wording, filled
 from neuroscribe.study.sections import Positive
 from neuroscribe.text.escaping import quoted
@@ -34,7 +34,7 @@ class TokenSummary(Asking):
             raise ValueError(f"tokens = {self.tokens} exceeds among = {self.among}; lower the first")
         return self
 
-    def shown(self, evidence: LayerEvidence, neuron: Neuron) -> Shown:
+    def shown(self, evidence: LayerEvidence, neuron: Neuron, before: Before) -> Shown:
         """Return the (escaped) tokens alone."""
         ranked = strongest_tokens(evidence, neuron, count=self.among, occurrences=self.occurrences)
         if not ranked:

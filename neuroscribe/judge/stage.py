@@ -16,7 +16,7 @@ from neuroscribe.ports.sources import EncoderSource, LLMSource, Models
 from neuroscribe.ports.stores import CallStore, Progress
 from neuroscribe.study.sections import LLM_NEEDS
 from neuroscribe.study.spec import Study
-from neuroscribe.tables.records import JUDGEMENTS
+from neuroscribe.tables.judged import JUDGEMENTS
 
 
 async def judged_layer(

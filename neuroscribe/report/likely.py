@@ -9,7 +9,8 @@ from neuroscribe.capture.splits import RANDOM_SPLITS, TOP_SPLITS
 from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.explain.explainer import Listing
-from neuroscribe.explain.stage import listed, questions
+from neuroscribe.explain.questions import Question, before, explaining, explaining_order, questions
+from neuroscribe.explain.stage import listed
 from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import EXPLANATIONS
 
@@ -57,34 +58,52 @@ def likely_explanations(evidence: LayerEvidence) -> pl.DataFrame:
 
     Those that need no LLM are given as they are.
     """
-    rows: list[Mapping[str, Any]] = []
-    for name, spec in evidence.study.explainers.items():
-        if isinstance(spec, Listing):
-            rows += [listed(evidence, neuron, name, spec) for neuron in evidence.neurons]
-        for question in questions(evidence, name):
-            if question.n_calls:
-                label = f"{name} {question.neuron} {question.sample_index} {question.draw}"
-                rows.append(
-                    {
-                        "explanation_id": label,
-                        "neuron": question.neuron[0],
-                        "polarity": question.neuron[1],
-                        "text": f"{TEXT} {label}",
-                        "status": "ok",
-                        "explainer": name,
-                        "sample_index": question.sample_index,
-                        "draw": question.draw,
-                        "sequence_ids": list(question.shown.sequence_ids),
-                    }
-                )
+    rows = [row for made in likely_rows(evidence).values() for row in made]
     return pl.DataFrame([{name: row[name] for name in _EXPLANATIONS} for row in rows], _EXPLANATIONS)
+
+
+def likely_rows(evidence: LayerEvidence) -> dict[str, list[Mapping[str, Any]]]:
+    """Return the same as rows, by explainer."""
+    study = evidence.study
+    made: dict[str, list[Mapping[str, Any]]] = {}
+    for name in explaining_order(study):
+        given, spec = before(study, name, made), explaining(study, name)
+        if isinstance(spec, Listing):
+            made[name] = [listed(evidence, neuron, name, given) for neuron in spec.neurons(evidence)]
+        else:
+            by_explanation: dict[Any, list[Question]] = {}
+            for question in questions(evidence, name, given):
+                if question.n_calls:
+                    by_explanation.setdefault(question.makes, []).append(question)
+            made[name] = [_likely_row(name, asked) for asked in by_explanation.values()]
+    return made
+
+
+def _likely_row(name: str, asked: Sequence[Question]) -> Mapping[str, Any]:
+    question = asked[0]
+    label = f"{name} {question.neuron} {question.sample_index} {question.draw}"
+    parts = None if len(asked) == 1 else [f"{TEXT} {label} {place}" for place in range(len(asked))]
+    return {
+        "explanation_id": label,
+        "neuron": question.neuron[0],
+        "polarity": question.neuron[1],
+        "text": f"{TEXT} {label}",
+        "parts": parts,
+        "half": question.spec.half,
+        "sample": question.sample,
+        "status": "ok",
+        "explainer": name,
+        "sample_index": question.sample_index,
+        "draw": question.draw,
+        "sequence_ids": [sequence for each in asked for sequence in each.shown.sequence_ids],
+    }
 
 
 _EXPLANATIONS = {
     name: EXPLANATIONS.schema[name]
     for name in (
-        "explanation_id", "neuron", "polarity", "text", "status", "explainer", "sample_index", "draw",
-        "sequence_ids",
+        "explanation_id", "neuron", "polarity", "text", "parts", "half", "sample", "status", "explainer",
+        "sample_index", "draw", "sequence_ids",
     )
 }  # fmt: skip
 

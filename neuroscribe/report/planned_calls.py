@@ -10,13 +10,14 @@ from functools import cached_property
 import polars as pl
 
 from neuroscribe.evidence.layer import LayerEvidence
-from neuroscribe.explain.stage import Question as ExplanationQuestion
-from neuroscribe.explain.stage import questions as explanation_questions
+from neuroscribe.explain.questions import Question as ExplanationQuestion
+from neuroscribe.explain.questions import before
+from neuroscribe.explain.questions import questions as explanation_questions
 from neuroscribe.judge.questions import questions as judgement_questions
 from neuroscribe.llm.calls import Question, Request
 from neuroscribe.ports.replies import Usage
 from neuroscribe.ports.stores import CallStore
-from neuroscribe.report.likely import likely_explanations, likely_statistics, likely_tables
+from neuroscribe.report.likely import likely_explanations, likely_rows, likely_statistics, likely_tables
 from neuroscribe.simulate.questions import questions as simulation_questions
 from neuroscribe.study.kinds import KindSpec
 from neuroscribe.study.sections import LLM_NEEDS
@@ -148,8 +149,14 @@ class LayerView:
         )
 
 
+def _of_explainer(evidence: LayerEvidence, name: str) -> Sequence[Question]:
+    """Return what an explainer asks, after likely texts of those that it builds on."""
+    made = likely_rows(evidence) if evidence.study.explainers[name].builds_on else {}
+    return explanation_questions(evidence, name, before(evidence.study, name, made))
+
+
 _QUESTIONS: Mapping[str, Callable[[LayerEvidence, str], Sequence[Question]]] = {
-    "explanation": explanation_questions,
+    "explanation": _of_explainer,
     "simulation": simulation_questions,
     "judgement": judgement_questions,
 }

@@ -18,7 +18,7 @@ from neuroscribe.measures.draws import Draws
 from neuroscribe.measures.estimate import Estimate
 from neuroscribe.score.rows import Basis, Marks, score_row
 from neuroscribe.study.dues import PAPER, Due
-from neuroscribe.tables.records import ABLATIONS
+from neuroscribe.tables.judged import ABLATIONS
 
 _SPLIT = "test"
 """The subject is run on what is reported alone."""

@@ -24,7 +24,7 @@ from neuroscribe.measures.estimate import Estimate
 from neuroscribe.measures.shares import auc, balanced_accuracy
 from neuroscribe.score.rows import Basis, Marks, score_row
 from neuroscribe.study.dues import PAPER, Due
-from neuroscribe.tables.records import JUDGEMENTS
+from neuroscribe.tables.judged import JUDGEMENTS
 
 
 @dataclass(frozen=True)

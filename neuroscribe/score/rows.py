@@ -31,16 +31,13 @@ class Marks:
     p: float | None = None
 
 
-_OF_EXPLANATION = ("explanation_id", "layer", "neuron", "polarity", "draw")
+_OF_EXPLANATION = ("explanation_id", "layer", "neuron", "polarity", "sample", "draw")
 
 
 def score_row(due: Due, basis: Basis, estimate: Estimate, marks: Marks) -> dict[str, Any]:
     """Return a row of SCORES, not yet chosen."""
     return {
-        **{
-            name: basis.explanation[name]
-            for name in ("explanation_id", "layer", "neuron", "polarity", "draw")
-        },
+        **{name: basis.explanation[name] for name in _OF_EXPLANATION},
         "explainer": due.explainer,
         "scorer": due.scorer,
         "split": basis.split,

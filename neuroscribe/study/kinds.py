@@ -6,7 +6,7 @@ these; `neuroscribe.kinds` lists them all.
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from neuroscribe.study.sections import Capability, EncoderSpec, FromList, Name, Section
 
@@ -33,8 +33,21 @@ class KindSpec(Section):
         return (self,) if isinstance(self, EncoderSpec) else ()
 
 
+Half = Literal["input", "output"]
+"""Of a neuron: what it fires on, or what it does to the next token."""
+
+
 class ExplainerSpec(KindSpec):
     """Puts a neuron into words."""
+
+    half: ClassVar[Half] = "input"
+    """Which half of a neuron it explains: explanations of the input half are simulated."""
+    uses_encoder: ClassVar[bool] = False
+    """Whether it needs the study's first sentence encoder, and ENCODED_CORPUS."""
+    is_mark: ClassVar[bool] = False
+    """Whether its texts are there to compare others with, and never describe a neuron."""
+    asked_apart: ClassVar[bool] = False
+    """Whether a simulator that is asked reads the parts of an explanation one by one, and not its text."""
 
     reads_table: ClassVar[bool] = False
     """Whether it shows what TOKEN_LOOKUP says of a neuron, and so is scored on held-out documents alone."""
@@ -43,6 +56,16 @@ class ExplainerSpec(KindSpec):
     def texts_per_neuron(self) -> int:
         """How many explanations it writes of a neuron; of several, `valid` decides which is reported."""
         return 1
+
+    @property
+    def builds_on(self) -> tuple[Name, ...]:
+        """The explainers of the study whose texts it works on; they go before it."""
+        return ()
+
+    @property
+    def describes(self) -> bool:
+        """Whether its text may be what a neuron is described by."""
+        return not self.is_mark
 
     @property
     def excerpts_shown(self) -> int:

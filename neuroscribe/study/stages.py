@@ -14,7 +14,7 @@ from neuroscribe.fingerprint import fingerprint
 from neuroscribe.study.kinds import KindSpec
 from neuroscribe.study.sections import LLM_NEEDS
 from neuroscribe.study.spec import LLMSpec, Study
-from neuroscribe.tables import records
+from neuroscribe.tables import judged, records
 from neuroscribe.tables.columns import Table
 from neuroscribe.tables.encoded import ENCODED_CORPUS
 from neuroscribe.tables.scales import QUANTILE_LEVELS, histogram_edges
@@ -163,7 +163,7 @@ STAGES: Mapping[str, Stage] = {
             reads=("corpus", "activations"), tables=(records.NEURON_RECORDS,),
         ),
         Stage(
-            "connections", 2, "capture", lambda study: {"subject": study.subject.identifying},
+            "connections", 2, "explain", lambda study: {"subject": study.subject.identifying},
             reads=("corpus",), tables=(records.CONNECTIONS,),
         ),
         Stage(
@@ -175,7 +175,7 @@ STAGES: Mapping[str, Stage] = {
             reads=("corpus", "sampled_activations"), tables=(records.TOKEN_LOOKUP,),
         ),
         Stage(
-            "explanations", 5, "explain", _explained, asks="explanation",
+            "explanations", 6, "explain", _explained, asks="explanation",
             reads=("corpus", "activations", "neuron_records", "token_lookup", "connections"),
             tables=(records.EXPLANATIONS,),
         ),
@@ -187,7 +187,7 @@ STAGES: Mapping[str, Stage] = {
         Stage(
             "judgements", 2, "explain", _judged, asks="judgement", present=lambda study: bool(study.judging),
             reads=("corpus", "neuron_records", "sampled_activations", "explanations"),
-            tables=(records.JUDGEMENTS,),
+            tables=(judged.JUDGEMENTS,),
         ),
         Stage(
             "ablations", 2, "explain", _ablated, present=lambda study: bool(study.ablating),
@@ -195,10 +195,10 @@ STAGES: Mapping[str, Stage] = {
                 "corpus", "activations", "neuron_records", "sampled_activations", "explanations",
                 "simulations",
             ),
-            tables=(records.ABLATIONS,),
+            tables=(judged.ABLATIONS,),
         ),
         Stage(
-            "scores", 5, "explain",
+            "scores", 6, "explain",
             lambda study: {"scoring": study.scoring.model_dump(exclude=_NOT_SCORED_BY)},
             reads=(
                 "corpus", "encoded_corpus", "neuron_records", "sampled_activations", "explanations",

@@ -74,6 +74,12 @@ class Table:
 LAYER = Column("layer", pl.Int16(), "index of the transformer block, from 0")
 NEURON = Column("neuron", pl.Int32(), "index of the neuron within its layer, from 0")
 POLARITY = Column("polarity", pl.Int8(), "+1 or -1: which sign of the neuron is meant")
+SAMPLE = Column(
+    "sample",
+    pl.String(),
+    "random: drawn by seed alone, and so in every mean; recognisable: drawn among neurons whose tokens"
+    " predict them, shown beside and in no mean",
+)
 EXPLANATION_ID = Column("explanation_id", pl.String(), "content hash of the explanation and how it was made")
 SEQUENCE_ID = Column("sequence_id", pl.UInt32(), "row of corpus/sequences")
 SPLIT = Column("split", pl.String(), "train (seen by the explainer), valid (choice) or test (reported)")

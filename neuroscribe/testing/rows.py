@@ -10,9 +10,9 @@ from typing import Any
 import polars as pl
 
 from neuroscribe.tables.columns import Column, Table
+from neuroscribe.tables.judged import JUDGEMENTS
 from neuroscribe.tables.records import (
     EXPLANATIONS,
-    JUDGEMENTS,
     NEURON_RECORDS,
     SAMPLED_ACTIVATIONS,
     SEQUENCES,
@@ -32,6 +32,8 @@ USUAL: Row = {
     "model": "m",
     "split": "test",
     "regime": "corpus",
+    "half": "input",
+    "sample": "random",
     "status": "ok",
 }
 """What a column of this name holds in any table, unless a test says otherwise."""

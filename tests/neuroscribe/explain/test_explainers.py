@@ -12,7 +12,8 @@ from neuroscribe.explain.highlights import Highlights
 from neuroscribe.explain.logit_lens import LogitLens
 from neuroscribe.explain.next_token import NextToken
 from neuroscribe.explain.parsing import SCHEMA
-from neuroscribe.explain.stage import explained, questions
+from neuroscribe.explain.questions import questions
+from neuroscribe.explain.stage import explained
 from neuroscribe.explain.token_pairs import TokenPairs
 from neuroscribe.explain.token_summary import TokenSummary, spread
 from neuroscribe.kinds import KnownStudy
@@ -77,7 +78,7 @@ def evidence(
 
 def question(neuron: tuple[int, int], spec: Asking, **given: Any) -> Shown:
     """What a neuron's only question shows."""
-    (found,) = questions(evidence(study({"own": spec.model_dump()}), (neuron,), **given), "own")
+    (found,) = questions(evidence(study({"own": spec.model_dump()}), (neuron,), **given), "own", Before())
     return found.shown
 
 

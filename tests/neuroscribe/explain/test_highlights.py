@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuroscribe.evidence.layer import LayerEvidence
+from neuroscribe.explain.explainer import Before
 from neuroscribe.explain.highlights import Highlights
 from neuroscribe.explain.logit_lens import LogitLens
 from neuroscribe.explain.pairs import excerpt_pairs
@@ -55,7 +56,7 @@ def logit_lens_messages(excerpts: list[list[Pair]], promoted: list[bytes]) -> tu
 
 
 def token_summary_messages(tokens: list[bytes]) -> tuple[Message, ...]:
-    return TokenSummary(occurrences=1).shown(layer(tokens), NEURON).messages
+    return TokenSummary(occurrences=1).shown(layer(tokens), NEURON, Before()).messages
 
 
 def question(excerpts: list[list[Pair]]) -> str:

@@ -11,8 +11,9 @@ import pytest
 from neuroscribe.evidence.exemplars import training_exemplars
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.evidence.sample import redrawn_neurons
+from neuroscribe.explain.questions import questions
 from neuroscribe.explain.stability import with_similarities
-from neuroscribe.explain.stage import explained, questions
+from neuroscribe.explain.stage import explained
 from neuroscribe.ports.models import LLM, TextEncoder
 from neuroscribe.ports.stores import Progress
 from neuroscribe.report.likely import likely_explanations, likely_tables
@@ -121,7 +122,7 @@ def test_which_neurons_follows_from_the_seed_and_never_exceeds_the_sample() -> N
 def test_explainers_that_choose_on_valid_or_show_no_exemplars_draw_once(name: str, settings: Any) -> None:
     own = study(4, **{name: settings})
     assert own.explainers[name].draws == 1
-    assert {question.draw for question in questions(evidence(own), name)} <= {0}
+    assert {question.draw for question in questions(evidence(own), name, Before())} <= {0}
     assert "stability" not in STAGES["explanations"].settings(own)
 
 

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from neuroscribe.evidence.layer import LayerEvidence
-from neuroscribe.explain.explainer import Asking, Showing
+from neuroscribe.explain.explainer import Asking, Before, Showing
 from neuroscribe.explain.parsing import LONGEST_LONG, parsed_answer
 from neuroscribe.explain.wording import filled, wording
 from neuroscribe.kinds import KnownStudy
@@ -36,7 +36,7 @@ def messages(kind: str, token: str, answer: Any = "line") -> tuple[Message, ...]
     if isinstance(spec, Showing):
         return spec.messages(layer(token), NEURON, [[("a", 0), (token, 9)]])
     assert isinstance(spec, Asking)
-    return spec.shown(layer(token), NEURON).messages
+    return spec.shown(layer(token), NEURON, Before()).messages
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -11,7 +11,8 @@ from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.judge.stage import judged_layer
 from neuroscribe.ports.replies import Usage
 from neuroscribe.study.spec import Study
-from neuroscribe.tables.records import EXPLANATIONS, JUDGEMENTS, NEURON_RECORDS
+from neuroscribe.tables.judged import JUDGEMENTS
+from neuroscribe.tables.records import EXPLANATIONS, NEURON_RECORDS
 from neuroscribe.testing.rows import exemplar_row, explanation_row, sequence_table, vocabulary_table
 from neuroscribe.testing.stores import Interrupted, MemoryCalls, SilentProgress
 from neuroscribe.testing.studies import tiny_study

@@ -8,7 +8,8 @@ from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.score.judgements import Answers, Judgements, judged
 from neuroscribe.study.dues import Due
 from neuroscribe.study.spec import Study
-from neuroscribe.tables.records import EXPLANATIONS, JUDGEMENTS
+from neuroscribe.tables.judged import JUDGEMENTS
+from neuroscribe.tables.records import EXPLANATIONS
 from neuroscribe.testing.rows import (
     explanation_row,
     judgement_row,

@@ -12,7 +12,7 @@ import resources.llm
 from neuroscribe.errors import LLMError
 from neuroscribe.explain.explainer import Shown
 from neuroscribe.explain.parsing import SCHEMA
-from neuroscribe.explain.stage import Question as Explaining
+from neuroscribe.explain.questions import Question as Explaining
 from neuroscribe.explain.token_pairs import TokenPairs
 from neuroscribe.ports.replies import Message
 from neuroscribe.study.spec import LLMSpec
