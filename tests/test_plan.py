@@ -16,6 +16,7 @@ from neuroscribe.capture.stage import captured, layer_records
 from neuroscribe.capture.token_lookup import token_lookup
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.evidence.sample import sampled_neurons, set_aside
+from neuroscribe.explain.explainer import Before
 from neuroscribe.explain.questions import questions as explanation_questions
 from neuroscribe.explain.stage import explained_layer
 from neuroscribe.judge.judges import AskedJudge

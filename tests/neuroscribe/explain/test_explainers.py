@@ -7,7 +7,7 @@ import pytest
 
 from neuroscribe.errors import LLMError
 from neuroscribe.evidence.layer import LayerEvidence
-from neuroscribe.explain.explainer import Asking, Shown
+from neuroscribe.explain.explainer import Asking, Before, Shown
 from neuroscribe.explain.highlights import Highlights
 from neuroscribe.explain.logit_lens import LogitLens
 from neuroscribe.explain.next_token import NextToken

@@ -11,6 +11,7 @@ import pytest
 from neuroscribe.evidence.exemplars import training_exemplars
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.evidence.sample import redrawn_neurons
+from neuroscribe.explain.explainer import Before
 from neuroscribe.explain.questions import questions
 from neuroscribe.explain.stability import with_similarities
 from neuroscribe.explain.stage import explained
