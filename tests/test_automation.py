@@ -110,7 +110,7 @@ def test_the_nightly_capture_asks_for_each_missing_span_once(bench: Bench) -> No
 
 def test_a_layer_that_lacks_one_captured_asset_is_captured_again(bench: Bench) -> None:
     bench.done(CAPTURED, list(range(30)))
-    (Path(bench.environment.store) / "embedded/connections/layer_05.parquet").unlink()
+    (Path(bench.environment.store) / "embedded/neuron_records/layer_05.parquet").unlink()
 
     assert bench.freshness.captured() == set(range(30)) - {5}
 
@@ -177,10 +177,12 @@ def test_a_layer_whose_scores_a_check_blocks_is_not_up_to_date_until_it_passes(b
 
 def test_a_layer_with_a_failed_call_is_asked_again_and_a_baseline_without_tokens_is_not(bench: Bench) -> None:
     bench.done(CAPTURED + SAMPLED, [0, 6, 12])
+    explained = EXPLAINED.index("explanations")
+    bench.done(EXPLAINED[:explained], [6, 12])
     bench.explained(6, status="failed", model="qwen")
     bench.explained(12, status="failed", model="none")
     bench.done(EXPLAINED, [0])
-    bench.done(EXPLAINED[1:], [6, 12])
+    bench.done(EXPLAINED[explained + 1 :], [6, 12])
     for layer in (6, 12):
         event = dg.AssetMaterialization(asset_key=key(STUDY, "explanations"), partition=layer_key(layer))
         bench.instance.report_runless_asset_event(event)
@@ -190,10 +192,11 @@ def test_a_layer_with_a_failed_call_is_asked_again_and_a_baseline_without_tokens
 
 def test_a_layer_with_a_failed_simulation_is_asked_again(bench: Bench) -> None:
     bench.done(CAPTURED + SAMPLED, [0, 6])
-    bench.done(EXPLAINED[:2], [0, 6])
+    simulated = EXPLAINED.index("simulations")
+    bench.done(EXPLAINED[: simulated + 1], [0, 6])
     bench.simulated(0, status="ok")
     bench.simulated(6, status="failed")
-    bench.done(EXPLAINED[2:], [0, 6])
+    bench.done(EXPLAINED[simulated + 1 :], [0, 6])
 
     assert bench.freshness.explained() == {0}
 

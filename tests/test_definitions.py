@@ -120,7 +120,7 @@ def test_a_backfill_of_the_capture_is_one_run_and_of_the_explanations_a_run_per_
 ) -> None:
     graph = defs.resolve_asset_graph()
 
-    together = ("activations", "neuron_records", "connections", "sampled_activations", "token_lookup")
+    together = ("activations", "neuron_records", "sampled_activations", "token_lookup")
     for name in ("corpus", *together):
         assert graph.get(key(STUDIES["embedded"], name)).backfill_policy == dg.BackfillPolicy.single_run()
     for name in ("explanations", "simulations", "scores"):

@@ -14,8 +14,8 @@ from neuroscribe.score.stage import scored_layer
 from neuroscribe.study.spec import Study
 from neuroscribe.subject.subject import Subject
 from neuroscribe.subject.units.mlp_neurons import MLP_NEURONS
+from neuroscribe.tables.judged import ABLATIONS
 from neuroscribe.tables.records import (
-    ABLATIONS,
     EXPLANATIONS,
     NEURON_RECORDS,
     SCORES,

@@ -42,12 +42,12 @@ def test_layers_are_captured_together_and_explained_one_by_one():
     layered = {stage.name: stage.phase for stage in STAGES.values() if stage.per_layer}
     assert set(STAGES) - set(layered) == {"corpus", "encoded_corpus", "neuron_dataset"}
     assert [name for name, phase in layered.items() if phase == "capture"] == [
-        "activations", "neuron_records", "connections",
+        "activations", "neuron_records",
     ]  # fmt: skip
     sampled = [name for name, phase in layered.items() if phase == "sample"]
     assert sampled == ["sampled_activations", "token_lookup"]
     assert [name for name, phase in layered.items() if phase == "explain"] == [
-        "explanations", "simulations", "judgements", "ablations", "scores",
+        "connections", "explanations", "simulations", "judgements", "ablations", "scores",
     ]  # fmt: skip
 
 
