@@ -20,7 +20,7 @@ from neuroscribe.evidence.exemplars import (
 )
 from neuroscribe.evidence.lookup import left_out_lookup
 from neuroscribe.evidence.population import Population, in_half
-from neuroscribe.evidence.sample import redrawn_neurons, sampled_neurons, set_aside
+from neuroscribe.evidence.sample import read_neurons, redrawn_neurons, sampled_neurons, set_aside
 from neuroscribe.evidence.simulations import Simulations
 from neuroscribe.measures.draws import Draws
 from neuroscribe.study.scoring import FIRING_SHARE
@@ -63,6 +63,7 @@ class LayerEvidence:
         self._exemplars: dict[tuple[Neuron, str], Exemplars] = {}
         self._populations: dict[tuple[Any, ...], Population] = {}
         self._kept: dict[Neuron, Kept] = {}
+        self._read: dict[str, frozenset[Neuron]] = {}
         self._ceilings: dict[Neuron, Float[np.ndarray, "sequence token"]] = {}
 
     @cached_property
@@ -80,6 +81,14 @@ class LayerEvidence:
     def redrawn_neurons(self) -> tuple[Neuron, ...]:
         """Those of them that are explained from further draws of exemplars."""
         return redrawn_neurons(self.study, self.layer, self.neurons)
+
+    def is_read(self, neuron: Neuron, simulator: str) -> bool:
+        """Tell whether a simulator reads the explanations of a neuron: see `evidence.sample.read_neurons`."""
+        if self.study.simulators[simulator].neurons_per_layer == "all":
+            return True
+        if simulator not in self._read:
+            self._read[simulator] = read_neurons(self.study, self.layer, self.neurons, simulator)
+        return neuron in self._read[simulator]
 
     @cached_property
     def set_aside(self) -> pl.DataFrame:

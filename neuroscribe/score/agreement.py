@@ -9,7 +9,7 @@ from neuroscribe.score.compared import Scored
 from neuroscribe.score.corpus import CorpusScores, Whole
 from neuroscribe.score.paper import PaperScores
 from neuroscribe.score.rows import Basis, score_row
-from neuroscribe.simulate.questions import reads_again
+from neuroscribe.simulate.questions import read, reads_again
 from neuroscribe.study.dues import CORPUS, Due
 
 
@@ -50,12 +50,12 @@ class Agreement:
 
     def _all_cases(self, simulator: str, explainer: str) -> Iterator[_Case]:
         evidence = self._evidence
-        for explanation in evidence.explanations(explainer):
+        for explanation in read(evidence, simulator, evidence.explanations(explainer)):
             for split in evidence.study.scored_splits(explainer):
                 over_corpus = self._over_corpus(explanation, simulator, split)
                 yield _Case(explanation, split, over_corpus | self._paper.of(explanation, simulator, split))
         again = evidence.redrawn(explainer) if reads_again(evidence.study, simulator, explainer) else ()
-        for explanation in again:
+        for explanation in read(evidence, simulator, again):
             yield _Case(explanation, "test", self._over_corpus(explanation, simulator, "test"))
 
     def _over_corpus(

@@ -1,6 +1,6 @@
 """What is to be simulated: each explanation on sequences its explainer never saw, and on a control's."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -104,14 +104,23 @@ def simulation_tasks(evidence: LayerEvidence, simulator: str, near: Near | None 
     """
     tasks: list[Task] = []
     for explainer in evidence.study.simulators[simulator].explainers:
-        for explanation in evidence.usable(explainer):
+        for explanation in read(evidence, simulator, evidence.usable(explainer)):
             tasks += _own_tasks(evidence, simulator, explanation, near)
         again = evidence.redrawn(explainer) if reads_again(evidence.study, simulator, explainer) else ()
-        for explanation in again:
+        for explanation in read(evidence, simulator, again):
             tasks += _drawn_tasks(evidence, simulator, explanation, "test", near, shown=())
-        tasks += _control_tasks(evidence, explainer)
+        tasks += _control_tasks(evidence, simulator, explainer)
     place = {text: place for place, text in enumerate(dict.fromkeys(task.text for task in tasks))}
     return sorted(tasks, key=lambda task: place[task.text])
+
+
+def read(
+    evidence: LayerEvidence, simulator: str, explanations: Iterable[dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """Yield the explanations of the neurons that a simulator reads."""
+    for explanation in explanations:
+        if evidence.is_read((explanation["neuron"], explanation["polarity"]), simulator):
+            yield explanation
 
 
 def reads_again(study: Study, simulator: str, explainer: str) -> bool:
@@ -175,7 +184,7 @@ def _drawn_tasks(
     return [_task(explanation, split, left, strata=strata, is_drawn=True)] if ids else []
 
 
-def _control_tasks(evidence: LayerEvidence, explainer: str) -> list[Task]:
+def _control_tasks(evidence: LayerEvidence, simulator: str, explainer: str) -> list[Task]:
     """Return what is held against each neuron of an explainer, in turn."""
     owners: dict[Neuron, Mapping[str, Any]] = {}
     for explanation in evidence.usable(explainer):
@@ -183,6 +192,7 @@ def _control_tasks(evidence: LayerEvidence, explainer: str) -> list[Task]:
     return [
         _task(control, "test", ids, neuron=neuron, turn=turn)
         for neuron, others in evidence.controls(explainer, count=CONTROLS).items()
+        if evidence.is_read(neuron, simulator)
         for turn, control in enumerate(others)
         for ids in _units(evidence.control_exemplars(owners[neuron]))
     ]

@@ -8,7 +8,9 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
-from neuroscribe.study.sections import Capability, EncoderSpec, FromList, Name, Section
+from pydantic import Field
+
+from neuroscribe.study.sections import Capability, EncoderSpec, FromList, Name, Positive, Section
 
 
 class KindSpec(Section):
@@ -85,6 +87,11 @@ class SimulatorSpec(KindSpec):
     """Whether half of its scale means that the neuron fires; if not, F1 and IoU say nothing of it."""
 
     explainers: Annotated[tuple[Name, ...], FromList]
+    neurons_per_layer: Positive | Literal["all"] = Field(
+        default="all",
+        description="sides of neurons per layer whose explanations it reads: all, or so many drawn by seed,"
+        " for a simulator that is dear",
+    )
 
     @abstractmethod
     def calls(self, tokens: int) -> int:
