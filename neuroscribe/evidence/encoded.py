@@ -43,13 +43,22 @@ class PieceVectors:
         self._tokens = len(found["first_piece"][0]) if len(found) else 0
         self._parts = tuple(_parts(found))
 
-    def readings(self, target: Float[np.ndarray, " feature"]) -> Float[np.ndarray, "sequence token"]:
-        """Return 10 x the largest cosine of `target`, of unit length, to a piece of each token, 0 to 10."""
+    def readings(self, *targets: Float[np.ndarray, " feature"]) -> Float[np.ndarray, "sequence token"]:
+        """Return 10 x the largest cosine of a target, of unit length, to a piece of each token, 0 to 10."""
         each = [
-            strongest(part.vectors.astype(np.float32, copy=False) @ target, part.first, part.last)
+            strongest(_nearest(part.vectors.astype(np.float32, copy=False), targets), part.first, part.last)
             for part in self._parts
         ]
         return np.concatenate([np.zeros((0, self._tokens)), *each])
+
+
+def _nearest(
+    vectors: Float[np.ndarray, "piece feature"], targets: Sequence[Float[np.ndarray, " feature"]]
+) -> Float[np.ndarray, " piece"]:
+    """Return the largest cosine of each piece to a target."""
+    if len(targets) == 1:  # another product would give other last bits
+        return vectors @ targets[0]
+    return (vectors @ np.stack(targets, axis=1)).max(axis=1)
 
 
 def strongest(

@@ -14,6 +14,7 @@ from neuroscribe.evidence.drawn import STRATA
 from neuroscribe.evidence.exemplars import Exemplars, Neuron
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.evidence.population import Population
+from neuroscribe.evidence.texts import read_texts
 from neuroscribe.measures.controls import CONTROLS
 from neuroscribe.measures.draws import Draws
 from neuroscribe.score.compared import (
@@ -28,8 +29,8 @@ from neuroscribe.score.compared import (
 )
 from neuroscribe.study.scoring import AGREEMENTS
 
-Whole = Callable[[str], Values]
-"""What a simulator that costs nothing reads on all kept sequences under a text, 0 to 10."""
+Whole = Callable[..., Values]
+"""What a simulator that costs nothing reads on all kept sequences under an explanation's texts, 0 to 10."""
 
 
 class CorpusScores:
@@ -58,7 +59,7 @@ class CorpusScores:
         """Return the truth beside what a simulator reads: all of a population, or what was drawn of it."""
         neuron = (explanation["neuron"], explanation["polarity"])
         if simulator in self._whole:
-            return self._all_read(explanation["text"], simulator, population, neuron)
+            return self._all_read(read_texts(explanation), simulator, population, neuron)
         place = (explanation["explanation_id"], simulator, neuron)
         strata = self._evidence.simulations.strata(place, split)
         values = self._evidence.simulations.values(place, tuple(strata))
@@ -72,9 +73,11 @@ class CorpusScores:
         draws, unreadable = Draws(labels[keep][None], sizes[keep][None]), int((~readable).sum())
         return Compared(truth[keep], values[keep], draws, self._evidence.firing(neuron), unreadable)
 
-    def _all_read(self, text: str, simulator: str, population: Population, neuron: Neuron) -> Compared:
+    def _all_read(
+        self, texts: tuple[str, ...], simulator: str, population: Population, neuron: Neuron
+    ) -> Compared:
         kept = self._evidence.truth(neuron).sequence_ids
-        readings = self._whole[simulator](text)[np.isin(kept, population.sequence_ids)]
+        readings = self._whole[simulator](*texts)[np.isin(kept, population.sequence_ids)]
         documents = self._evidence.documents(population.sequence_ids)
         draws = Draws.all_of(1, len(readings), documents)
         return Compared(population.truth, readings, draws, self._evidence.firing(neuron))
@@ -97,7 +100,7 @@ class CorpusScores:
     ) -> Compared:
         """Return a control on what its explainer has not seen of a population."""
         unseen = population.of(~self._evidence.seen(control, population.sequence_ids))
-        return self._all_read(control["text"], simulator, unseen, neuron)
+        return self._all_read(read_texts(control), simulator, unseen, neuron)
 
     def _drawn_controls(self, explainer: str) -> dict[Neuron, list[Mapping[str, Any]]]:
         if explainer not in self._controls:

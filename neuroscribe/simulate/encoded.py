@@ -15,14 +15,21 @@ class EncodedCorpus:
 
     def __init__(self, encoder: TextEncoder, vectors: PieceVectors) -> None:
         self._encoder, self._vectors = encoder, vectors
+        self._sentences: dict[str, Float[np.ndarray, " feature"]] = {}
 
-    def readings(self, text: str) -> Float[np.ndarray, "sequence token"]:
-        """Return 10 x the cosine of a text to each token in context, 0 where that is negative."""
-        return self._vectors.readings(self._encoder.sentence(text))
+    def readings(self, *texts: str) -> Float[np.ndarray, "sequence token"]:
+        """Return 10 x the largest cosine of a text to each token in context, 0 where all are negative."""
+        return self._vectors.readings(*map(self._sentence, texts))
 
-    def nearness(self, text: str) -> Float[np.ndarray, " sequence"]:
-        """Return how near the nearest token of each sequence comes to a text, 0 to 10."""
-        return self.readings(text).max(axis=1)
+    def nearness(self, *texts: str) -> Float[np.ndarray, " sequence"]:
+        """Return how near the nearest token of each sequence comes to one of some texts, 0 to 10."""
+        return self.readings(*texts).max(axis=1)
+
+    def _sentence(self, text: str) -> Float[np.ndarray, " feature"]:
+        """Return a text's vector; made once, since it is read again as a control of other neurons."""
+        if text not in self._sentences:
+            self._sentences[text] = self._encoder.sentence(text)
+        return self._sentences[text]
 
 
 def encoded_sequences(

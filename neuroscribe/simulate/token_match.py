@@ -73,8 +73,11 @@ class MatchedCorpus:
         shape = (len(ids), len(ids[0]) if ids else 0)
         self._places: Int[np.ndarray, "sequence token"] = places.reshape(shape)
 
-    def readings(self, text: str) -> Float[np.ndarray, "sequence token"]:
-        """Return 10 at each listed token and 0 at the others; NaN for a text that is no list of tokens."""
+    def readings(self, *texts: str) -> Float[np.ndarray, "sequence token"]:
+        """Return 10 at each listed token and 0 at the others; NaN where a text is no list of tokens."""
+        return np.maximum.reduce([self._reading(text) for text in texts])
+
+    def _reading(self, text: str) -> Float[np.ndarray, "sequence token"]:
         listed = listed_tokens(text)
         if listed is None:
             return np.full(self._places.shape, np.nan)
