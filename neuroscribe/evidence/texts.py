@@ -7,8 +7,7 @@ from typing import Any
 def read_texts(explanation: Mapping[str, Any], *, apart: bool = True) -> tuple[str, ...]:
     """Return the parts of a row of EXPLANATIONS with a text, or that text where it has none.
 
-    Simulators that cost nothing read parts wherever there are some; one that is asked pays for each,
-    and reads them `apart` only if the explainer says so (`ExplainerSpec.asked_apart`).
+    Which simulator reads parts is for `simulate.questions.texts_for` to say.
     """
     parts = explanation["parts"] if apart else None
     return tuple(parts or (explanation["text"],))

@@ -14,7 +14,6 @@ from neuroscribe.evidence.drawn import STRATA
 from neuroscribe.evidence.exemplars import Exemplars, Neuron
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.evidence.population import Population
-from neuroscribe.evidence.texts import read_texts
 from neuroscribe.measures.controls import CONTROLS
 from neuroscribe.measures.draws import Draws
 from neuroscribe.score.compared import (
@@ -27,6 +26,7 @@ from neuroscribe.score.compared import (
     unscored,
     why_not,
 )
+from neuroscribe.simulate.questions import texts_for
 from neuroscribe.study.scoring import AGREEMENTS
 
 Whole = Callable[..., Values]
@@ -59,7 +59,7 @@ class CorpusScores:
         """Return the truth beside what a simulator reads: all of a population, or what was drawn of it."""
         neuron = (explanation["neuron"], explanation["polarity"])
         if simulator in self._whole:
-            return self._all_read(read_texts(explanation), simulator, population, neuron)
+            return self._all_read(explanation, simulator, population, neuron)
         place = (explanation["explanation_id"], simulator, neuron)
         strata = self._evidence.simulations.strata(place, split)
         values = self._evidence.simulations.values(place, tuple(strata))
@@ -74,8 +74,10 @@ class CorpusScores:
         return Compared(truth[keep], values[keep], draws, self._evidence.firing(neuron), unreadable)
 
     def _all_read(
-        self, texts: tuple[str, ...], simulator: str, population: Population, neuron: Neuron
+        self, explanation: Mapping[str, Any], simulator: str, population: Population, neuron: Neuron
     ) -> Compared:
+        """Return the truth beside what is read under an explanation, of the neuron or a control."""
+        texts = texts_for(self._evidence.study, simulator, explanation)
         kept = self._evidence.truth(neuron).sequence_ids
         readings = self._whole[simulator](*texts)[np.isin(kept, population.sequence_ids)]
         documents = self._evidence.documents(population.sequence_ids)
@@ -100,7 +102,7 @@ class CorpusScores:
     ) -> Compared:
         """Return a control on what its explainer has not seen of a population."""
         unseen = population.of(~self._evidence.seen(control, population.sequence_ids))
-        return self._all_read(read_texts(control), simulator, unseen, neuron)
+        return self._all_read(control, simulator, unseen, neuron)
 
     def _drawn_controls(self, explainer: str) -> dict[Neuron, list[Mapping[str, Any]]]:
         if explainer not in self._controls:

@@ -13,7 +13,7 @@ from neuroscribe.ports.models import TextEncoder
 from neuroscribe.ports.replies import Simulated, Usage
 from neuroscribe.ports.sources import EncoderSource, Models
 from neuroscribe.ports.stores import Progress
-from neuroscribe.simulate.encoded import EncodedCorpus, encoded_sequences
+from neuroscribe.simulate.encoded import EncodedCorpus, encoded_sequences, text_vector
 from neuroscribe.simulate.simulator import Simulating
 from neuroscribe.study.sections import Capability, EncoderSpec
 from neuroscribe.text.spans import text_and_spans, touching
@@ -65,7 +65,7 @@ class EmbeddingSimulator:
 
     async def simulate(self, explanation: str, sequences: Sequence[Sequence[bytes]]) -> list[Simulated]:
         """Return the similarity at every token of every sequence; there is no distribution to weigh."""
-        target = self._encoder.sentence(explanation)
+        target = text_vector(self._encoder, explanation)
         return [
             Simulated(tuple(self._similarities(target, tokens).tolist()), None, usage=Usage(cost_usd=0.0))
             for tokens in sequences

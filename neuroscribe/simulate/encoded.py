@@ -8,6 +8,7 @@ from jaxtyping import Float
 from neuroscribe.evidence.encoded import PieceVectors
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.ports.models import TextEncoder
+from neuroscribe.text.phrases import meant
 
 
 class EncodedCorpus:
@@ -28,8 +29,25 @@ class EncodedCorpus:
     def _sentence(self, text: str) -> Float[np.ndarray, " feature"]:
         """Return a text's vector; made once, since it is read again as a control of other neurons."""
         if text not in self._sentences:
-            self._sentences[text] = self._encoder.sentence(text)
+            self._sentences[text] = text_vector(self._encoder, text)
         return self._sentences[text]
+
+
+def text_vector(encoder: TextEncoder, text: str) -> Float[np.ndarray, " feature"]:
+    """Return the vector of unit length that a text is held against tokens by: that of its sentence.
+
+    Of a text that names the end of a phrase (`text/phrases.py`), it is the mean over the pieces of that end
+    in the context of the phrase: tokens are read in context, too.
+    """
+    named = meant(text)
+    if named is None:
+        return encoder.sentence(text)
+    phrase, start = named
+    spans, vectors = encoder.pieces(phrase)
+    of_end = [place for place, (_, stop) in enumerate(spans) if stop > start]
+    mean = vectors[of_end].mean(axis=0) if of_end else np.zeros(0)
+    length = np.linalg.norm(mean)
+    return mean / length if length else encoder.sentence(text)
 
 
 def encoded_sequences(

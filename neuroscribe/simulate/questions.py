@@ -137,13 +137,18 @@ def simulation_tasks(evidence: LayerEvidence, simulator: str, near: Near | None 
 
 
 def _parts(evidence: LayerEvidence, simulator: str, explainer: str) -> dict[str, tuple[str, ...]]:
-    """Return the parts that a simulator reads one by one, by explanation, of those that have several."""
-    apart = (
-        simulating(evidence.study, simulator).costs_nothing
-        or evidence.study.explainers[explainer].asked_apart
-    )
+    """Return what a simulator reads one by one in the place of a text, by explanation."""
     rows = [*evidence.usable(explainer), *evidence.redrawn(explainer)]
-    return {row["explanation_id"]: read_texts(row) for row in rows if apart and row["parts"]}
+    read = {row["explanation_id"]: texts_for(evidence.study, simulator, row) for row in rows if row["parts"]}
+    whole = {row["explanation_id"]: (row["text"],) for row in rows}
+    return {identity: texts for identity, texts in read.items() if texts != whole[identity]}
+
+
+def texts_for(study: Study, simulator: str, explanation: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the texts of an explanation that a simulator reads one by one: its parts, or its text."""
+    spec = simulating(study, simulator)
+    asked = study.explainers[explanation["explainer"]].asked_apart
+    return read_texts(explanation, apart=spec.reads_parts if spec.costs_nothing else asked)
 
 
 def reads_again(study: Study, simulator: str, explainer: str) -> bool:

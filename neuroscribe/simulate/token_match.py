@@ -26,6 +26,7 @@ class TokenMatch(Simulating):
     """A list of tokens taken literally: 10 on each of them, 0 elsewhere; for lists such as token_list."""
 
     costs_nothing: ClassVar[bool] = True
+    reads_parts: ClassVar[bool] = False  # a list is one text, with a value for each of its tokens
 
     kind: Literal["token_match"] = "token_match"
 
@@ -75,9 +76,9 @@ class MatchedCorpus:
 
     def readings(self, *texts: str) -> Float[np.ndarray, "sequence token"]:
         """Return 10 at each listed token and 0 at the others; NaN where a text is no list of tokens."""
-        return np.maximum.reduce([self._reading(text) for text in texts])
+        return np.maximum.reduce([self._of(text) for text in texts])
 
-    def _reading(self, text: str) -> Float[np.ndarray, "sequence token"]:
+    def _of(self, text: str) -> Float[np.ndarray, "sequence token"]:
         listed = listed_tokens(text)
         if listed is None:
             return np.full(self._places.shape, np.nan)
