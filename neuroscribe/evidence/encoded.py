@@ -1,6 +1,6 @@
 """Piece vectors of whole sequences, held against a text: how near its meaning comes to each token."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -9,11 +9,16 @@ import polars as pl
 from jaxtyping import Float, Int
 
 from neuroscribe.errors import StoreError
+from neuroscribe.text.phrases import meant
 
 _PIECES = 1 << 16
 """Pieces of which vectors are multiplied together, about 100 MB of them in float32."""
 _HELD = 1 << 30
 """Bytes up to which vectors are held in float32; beyond, they are made wider for each text anew."""
+
+
+Pieces = Callable[[str], tuple[list[tuple[int, int]], Float[np.ndarray, "piece feature"]]]
+"""Gives the characters and the vector in context of each piece of a text, as `TextEncoder.pieces` does."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,22 @@ class PieceVectors:
             for part in self._parts
         ]
         return np.concatenate([np.zeros((0, self._tokens)), *each])
+
+
+def end_vector(text: str, pieces: Pieces) -> Float[np.ndarray, " feature"] | None:
+    """Return the unit-length mean over the pieces of the end of a phrase that a text names, in its context.
+
+    None for a text that names no phrase, or an end without pieces.
+    """
+    named = meant(text)
+    if named is None:
+        return None
+    phrase, start = named
+    spans, vectors = pieces(phrase)
+    of_end = [place for place, (_, stop) in enumerate(spans) if stop > start]
+    mean = vectors[of_end].sum(axis=0)
+    length = np.linalg.norm(mean)
+    return mean / length if length else None
 
 
 def _nearest(

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from neuroscribe.evidence.encoded import PieceVectors
+from neuroscribe.evidence.encoded import PieceVectors, end_vector
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.ports.models import TextEncoder
-from neuroscribe.text.phrases import meant
 
 
 class EncodedCorpus:
@@ -39,15 +38,8 @@ def text_vector(encoder: TextEncoder, text: str) -> Float[np.ndarray, " feature"
     Of a text that names the end of a phrase (`text/phrases.py`), it is the mean over the pieces of that end
     in the context of the phrase: tokens are read in context, too.
     """
-    named = meant(text)
-    if named is None:
-        return encoder.sentence(text)
-    phrase, start = named
-    spans, vectors = encoder.pieces(phrase)
-    of_end = [place for place, (_, stop) in enumerate(spans) if stop > start]
-    mean = vectors[of_end].mean(axis=0) if of_end else np.zeros(0)
-    length = np.linalg.norm(mean)
-    return mean / length if length else encoder.sentence(text)
+    end = end_vector(text, encoder.pieces)
+    return encoder.sentence(text) if end is None else end
 
 
 def encoded_sequences(
