@@ -11,6 +11,7 @@ _STARTS, _ROUNDS = 10, 50
 """Draws of first centres, of which the best outcome counts, and steps at most from each."""
 
 Vectors = Float[np.ndarray, "point feature"]
+Centres = Float[np.ndarray, "centre feature"]
 Labels = Int[np.ndarray, " point"]
 """A number from 0 on for each point, clusters in the order of their first points."""
 
@@ -63,7 +64,7 @@ def silhouette(vectors: Vectors, labels: Labels) -> float:
     return float(values.mean())
 
 
-def _first_centres(vectors: Vectors, count: int, generator: np.random.Generator) -> Vectors:
+def _first_centres(vectors: Vectors, count: int, generator: np.random.Generator) -> Centres:
     """Return points far from each other: each drawn by its distance from those before it."""
     chosen = [int(generator.integers(len(vectors)))]
     while len(chosen) < count:
@@ -74,7 +75,7 @@ def _first_centres(vectors: Vectors, count: int, generator: np.random.Generator)
     return vectors[chosen]
 
 
-def _settled(vectors: Vectors, centres: Vectors) -> tuple[Labels, float]:
+def _settled(vectors: Vectors, centres: Centres) -> tuple[Labels, float]:
     """Return the clusters that centres end in, and the sum of cosines; an emptied one keeps its centre."""
     labels = (vectors @ centres.T).argmax(axis=1)
     for _ in range(_ROUNDS):
