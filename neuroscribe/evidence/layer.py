@@ -22,6 +22,7 @@ from neuroscribe.evidence.lookup import left_out_lookup
 from neuroscribe.evidence.population import Population, in_half
 from neuroscribe.evidence.sample import read_neurons, redrawn_neurons, sampled_neurons, set_aside
 from neuroscribe.evidence.simulations import Simulations
+from neuroscribe.evidence.texts import read_texts
 from neuroscribe.measures.draws import Draws
 from neuroscribe.study.scoring import FIRING_SHARE
 from neuroscribe.study.spec import Study
@@ -194,11 +195,11 @@ class LayerEvidence:
         self,
         explanation: Mapping[str, Any],
         split: str,
-        near: Callable[[str], Float[np.ndarray, " sequence"]] | None = None,
+        near: Callable[..., Float[np.ndarray, " sequence"]] | None = None,
     ) -> Drawn:
         """Return the sequences of the population from which an explanation's score is estimated.
 
-        `near` tells, of a text, how near each kept sequence is to it (see `evidence.drawn`).
+        `near` tells, of some texts, how near each kept sequence is to any of them (see `evidence.drawn`).
         """
         population = self.population(explanation, split)
         shown = self.paper_exemplars(explanation, split)
@@ -207,7 +208,7 @@ class LayerEvidence:
         nearness = None
         if near is not None and len(population.sequence_ids):
             kept = self.truth((explanation["neuron"], explanation["polarity"])).sequence_ids
-            nearness = near(explanation["text"])[np.isin(kept, population.sequence_ids)]
+            nearness = near(*read_texts(explanation))[np.isin(kept, population.sequence_ids)]
         return population.draws(self.study.scoring.sequences, first=tops, nearness=nearness)
 
     def firing(self, neuron: Neuron) -> float:

@@ -18,6 +18,8 @@ class Simulating(SimulatorSpec):
 
     costs_nothing: ClassVar[bool] = False
     """Whether it reads the whole corpus at the cost of reading little of it; see `whole_corpus`."""
+    reads_parts: ClassVar[bool] = True
+    """Whether, costing nothing, it reads the parts of an explanation one by one, and not its text."""
 
     @abstractmethod
     def simulator(self, models: Models) -> Simulator:

@@ -11,11 +11,12 @@ from neuroscribe.ports.stores import Progress
 from neuroscribe.simulate.encoded import encoded_sequences
 from neuroscribe.simulate.questions import Near, simulating
 
-Whole = Callable[[str], Float[np.ndarray, "sequence token"]]
+Whole = Callable[..., Float[np.ndarray, "sequence token"]]
+"""What a simulator that costs nothing reads on all kept sequences under one or more texts, 0 to 10."""
 
 
 def whole_corpus(evidence: LayerEvidence, encoders: EncoderSource, progress: Progress) -> dict[str, Whole]:
-    """Return, by simulator that costs nothing, what reads all kept sequences under a text, 0 to 10."""
+    """Return, by name, the simulators that cost nothing, as functions of an explanation's texts."""
     specs = {name: simulating(evidence.study, name) for name in evidence.study.simulators}
     return {
         name: spec.whole_corpus(evidence, encoders, progress).readings
@@ -25,7 +26,7 @@ def whole_corpus(evidence: LayerEvidence, encoders: EncoderSource, progress: Pro
 
 
 def nearness(evidence: LayerEvidence, encoders: EncoderSource, progress: Progress) -> Near | None:
-    """Return what tells how near each kept sequence is to a text, by the study's first encoder, if any."""
+    """Return what tells how near kept sequences are to some texts, by the study's first encoder, if any."""
     if not evidence.study.encoders or not any(
         not simulating(evidence.study, name).costs_nothing for name in evidence.study.simulators
     ):

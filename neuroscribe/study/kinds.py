@@ -46,8 +46,6 @@ class ExplainerSpec(KindSpec):
     """Which half of a neuron it explains: explanations of the input half are simulated."""
     uses_encoder: ClassVar[bool] = False
     """Whether it needs the study's first sentence encoder, and ENCODED_CORPUS."""
-    is_mark: ClassVar[bool] = False
-    """Whether its texts are there to compare others with, and never describe a neuron."""
     asked_apart: ClassVar[bool] = False
     """Whether a simulator that is asked reads the parts of an explanation one by one, and not its text."""
 
@@ -63,6 +61,19 @@ class ExplainerSpec(KindSpec):
     def builds_on(self) -> tuple[Name, ...]:
         """The explainers of the study whose texts it works on; they go before it."""
         return ()
+
+    @property
+    def is_mark(self) -> bool:
+        """Whether its texts are there to compare others with, and never describe a neuron."""
+        return False
+
+    @property
+    def rival(self) -> Name | None:
+        """The explainer of the study that it has to beat on `valid` to describe a neuron; None for most."""
+        return None
+
+    def check_beside(self, name: str, explainers: "Mapping[str, ExplainerSpec]") -> None:
+        """Raise ValueError where the study's explainers lack what it needs; `name` is its own among them."""
 
     @property
     def describes(self) -> bool:
