@@ -11,6 +11,8 @@ from neuroscribe.choose.steering import Steering
 from neuroscribe.explain.highlights import Highlights
 from neuroscribe.explain.logit_lens import LogitLens
 from neuroscribe.explain.next_token import NextToken
+from neuroscribe.explain.output_tokens import OutputTokens
+from neuroscribe.explain.promotes import Promotes
 from neuroscribe.explain.token_list import TokenList
 from neuroscribe.explain.token_pairs import TokenPairs
 from neuroscribe.explain.token_summary import TokenSummary
@@ -36,7 +38,7 @@ from neuroscribe.study.sections import Name
 from neuroscribe.study.spec import Study
 
 EXPLAINERS: tuple[type[ExplainerSpec], ...] = (
-    TokenPairs, NextToken, Highlights, LogitLens, TokenSummary, TokenList,
+    TokenPairs, NextToken, Highlights, LogitLens, TokenSummary, TokenList, Promotes, OutputTokens,
 )  # fmt: skip
 SIMULATORS: tuple[type[SimulatorSpec], ...] = (
     AllAtOnce, OneAtATime, MatchingWords, Structured, Embedding, TokenMatch,

@@ -68,8 +68,9 @@ def openings(evidence: LayerEvidence) -> tuple[list[int], list[int]]:
     count = min(spec.prompts, len(ids) // 2)
     if not count:
         raise StudyError(
-            f"study {evidence.study.name}: the corpus has {len(ids)} document, and what neurons do is tried on"
-            " openings of two or more; give it more text, or take explainers and scorers of the output half out"
+            f"study {evidence.study.name}: the corpus has {len(ids)} document, and what neurons do is tried"
+            " on openings of two or more; give it more text, or take out explainers and scorers of the output"
+            " half"
         )
     drawn = random.Random(f"openings {spec.seed}").sample(ids, 2 * count)  # noqa: S311 - a seeded draw
     return drawn[:count], drawn[count:]
