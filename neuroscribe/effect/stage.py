@@ -24,8 +24,14 @@ _RESULTS = 1
 """Raise when the same neurons on the same openings give other effects than before."""
 _EFFECTS: Form[list[Effect]] = Form(
     lambda effects: {"effects": [vars(effect) for effect in effects]},
-    lambda stored: [Effect(**effect) for effect in stored["effects"]],
+    lambda stored: [_read(effect) for effect in stored["effects"]],
 )
+
+
+def _read(stored: dict[str, Any]) -> Effect:
+    """Return a stored effect; JSON knows no pairs."""
+    pairs = {name: [(int(n), float(x)) for n, x in stored[name]] for name in ("promoted", "suppressed")}
+    return Effect(**{**stored, **pairs})
 
 
 async def layer_effects(

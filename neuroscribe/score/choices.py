@@ -2,9 +2,10 @@
 
 By guessing the share right is one over the number of options, a third for `steering`. The interval is that
 of the share over more questions of the same kind about the same neuron, by the same judge (`share_right`);
-how far neurons differ, the means over layers say. The control is how often the right option is chosen under other
-neurons' explanations: each question has its own, for those whose neurons are among its options would be sent
-to these. Answers that cannot be read are left out and counted; where they are more than half there is no score.
+how far neurons differ, the means over layers say. The control is how often the right option is chosen under
+other neurons' explanations: each question has its own, for those whose neurons are among its options would be
+sent to these. Answers that cannot be read are left out and counted; where they are more than half there is no
+score.
 """
 
 from collections.abc import Mapping
