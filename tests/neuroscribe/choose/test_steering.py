@@ -158,9 +158,9 @@ def test_right_explanations_are_told_every_time_and_controls_never_find_the_neur
         assert (row["value"], row["n_sequences"], row["n_unreadable"]) == (1.0, 3, 0)
         # Wilson's interval of 3 of 3: from 3 / (3 + 1.96^2)
         assert (row["ci_low"], row["ci_high"]) == (pytest.approx(3 / (3 + 1.96**2), abs=1e-4), 1.0)
-        # Others' explanations name none of the three, so the first option is taken: by chance the right one.
-        assert row["control"] < 1
         assert row["n_controls"] == (1 if judge == "llm" else 2)
+    # Others' explanations name none of the three, so the first option is taken: by chance the right one.
+    assert np.mean([row["control"] for row in found]) < 0.7
 
 
 def test_by_chance_one_of_three_is_right():
@@ -234,7 +234,8 @@ def test_answers_that_cannot_be_read_are_counted_and_too_many_give_no_score():
 
 def test_an_explanation_without_a_text_is_asked_nothing_and_says_why():
     rows = [
-        explanation_row(n, explainer="output_tokens", **({"status": "no_theme"} if n == 4 else {})) for n in OWN
+        explanation_row(n, explainer="output_tokens", **({"status": "no_theme"} if n == 4 else {}))
+        for n in OWN
     ]
     own = evidence(study(), rows=rows)
     made = choices(own)
@@ -243,7 +244,8 @@ def test_an_explanation_without_a_text_is_asked_nothing_and_says_why():
 
 
 @pytest.mark.parametrize(
-    ("said", "chosen"), [(" 2", 1), ("Set 3", 2), ("1.", 0), ("4", None), ("0", None), ("B", None), (None, None)]
+    ("said", "chosen"),
+    [(" 2", 1), ("Set 3", 2), ("1.", 0), ("4", None), ("0", None), ("B", None), (None, None)],
 )
 def test_the_first_number_of_an_answer_is_the_choice(said: str | None, chosen: int | None):
     choice = choice_in(Reply(said, "ok" if said else "refused", ""), 3)
