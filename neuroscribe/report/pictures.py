@@ -46,7 +46,8 @@ def score_histogram_png(scores: pl.DataFrame) -> bytes:
     One row per scorer and explainer (the first four), with mean value, ceiling and control of those scored
     as lines.
     """
-    first = pl.col("regime").replace_strict(dict(zip(REGIMES, range(len(REGIMES)), strict=True)))
+    places = dict(zip(REGIMES, range(len(REGIMES)), strict=True))
+    first = pl.col("regime").replace_strict(places, default=len(REGIMES))
     shown = scores.filter((pl.col("split") == "test") & pl.col("chosen"))
     shown = shown.filter(first == first.min().over("scorer")) if len(shown) else shown
     groups = shown.partition_by("scorer", "explainer", maintain_order=True)

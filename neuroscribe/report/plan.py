@@ -50,7 +50,8 @@ def layer_plan(
     """
     view = LayerView(study, layer, known, calls)
     about = {"layer": layer, "neurons": len(view.sample.neurons), "set_aside": view.set_aside}
-    models = {"explanation": explaining, "simulation": simulating, "judgement": simulating}
+    models = {"explanation": explaining, "simulation": simulating}
+    models |= {"judgement": simulating, "choice": simulating}
     rows = [
         {**about, "stage": stage, "name": name, **_amounts(planned, model, tokens_in or likely_tokens)}
         for stage, model in models.items()
