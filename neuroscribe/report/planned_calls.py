@@ -13,7 +13,7 @@ from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.explain.questions import Question as ExplanationQuestion
 from neuroscribe.explain.questions import before
 from neuroscribe.explain.questions import questions as explanation_questions
-from neuroscribe.judge.questions import questions as judgement_questions
+from neuroscribe.judge.dealt import asked_calls as judging_calls
 from neuroscribe.llm.calls import Question, Request
 from neuroscribe.ports.replies import Usage
 from neuroscribe.ports.stores import CallStore
@@ -158,7 +158,7 @@ def _of_explainer(evidence: LayerEvidence, name: str) -> Sequence[Question]:
 _QUESTIONS: Mapping[str, Callable[[LayerEvidence, str], Sequence[Question]]] = {
     "explanation": _of_explainer,
     "simulation": simulation_questions,
-    "judgement": judgement_questions,
+    "judgement": judging_calls,
 }
 
 

@@ -4,6 +4,7 @@ import polars as pl
 
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.evidence.sample import SET_ASIDE_REASONS
+from neuroscribe.judge.dealt import calls_behind, per_call
 from neuroscribe.report.summary import Headline, main_scores, with_undefined
 from neuroscribe.study.dues import dues
 from neuroscribe.study.spec import Study
@@ -128,7 +129,7 @@ def llm_calls(
     """Return how many LLM calls a layer's tables rest on.
 
     That is a prompt per explanation, for every asking simulator one per text and sequence, or per token, and
-    a question per text and excerpt.
+    a question per text and excerpt, or per text and so many excerpts as a judge is shown together.
     """
     texts = explanations.select("explanation_id", "text")
     asked = int((explanations["model"] != "none").sum())
@@ -137,7 +138,15 @@ def llm_calls(
         lengths = simulated.unique(["text", "sequence_id"])["simulated"].list.len()
         asked += sum(spec.calls(tokens) for tokens in lengths)
     if judgements is not None:
-        names = [name for name, spec in study.judging.items() if spec.needs == "reply"]
-        put = judgements.filter(pl.col("scorer").is_in(names)).join(texts, on="explanation_id")
-        asked += put.select("scorer", "text", "sequence_id", "start", "stop", "marked").n_unique()
+        put = judgements.join(texts, on="explanation_id")
+        asked += sum(_judging_calls(study, name, put.filter(scorer=name)) for name in study.judging)
     return asked
+
+
+def _judging_calls(study: Study, name: str, put: pl.DataFrame) -> int:
+    """Return how many calls one scorer's judgements, with the explanations' texts, rest on."""
+    if study.judging[name].needs != "reply":
+        return 0
+    if per_call(study, name) > 1:
+        return calls_behind(study, name, put)
+    return put.select("text", "sequence_id", "start", "stop", "marked").n_unique()

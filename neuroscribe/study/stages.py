@@ -98,7 +98,7 @@ def _judged(study: Study) -> Settings:
     batched = {"batch": True} if asked and study.simulating_llm.batch else {}
     return {
         **batched,
-        "scorers": study.judging,
+        "scorers": {name: _without_later(spec) for name, spec in study.judging.items()},
         **asked,
         "prompts": list(_wording(study.judging.values()).values()),
         "per_split": study.scoring.sequences_per_split,
@@ -138,6 +138,17 @@ def _kept(study: Study) -> Settings:
     """
     later = {"token_histogram"} if study.capture.token_histogram else set[str]()
     return study.capture.model_dump(exclude={"lookup_gib", "whole", "random_exemplars", *later})
+
+
+_LATER = ("per_call",)
+"""Settings of kinds that came later, and are named only where they are not the default."""
+
+
+def _without_later(spec: KindSpec) -> Settings:
+    """Return a kind's settings without later ones at their defaults, so that identities from before hold."""
+    fields = type(spec).model_fields
+    unset = {name for name in _LATER if name in fields and getattr(spec, name) == fields[name].default}
+    return spec.model_dump(exclude=unset)
 
 
 def _wording(specs: Iterable[KindSpec]) -> dict[str, str]:
