@@ -1,7 +1,7 @@
 """The judging prompts: instruction, worked examples, the explanation, and last the excerpts.
 
-All that comes before the excerpts, mostly one, is the same for every question about an explanation, so that servers find it
-in their caches. Turns alternate, as chat templates want. Wording is data: `prompts.toml`.
+All that comes before the excerpts is the same for every question about an explanation, so that servers find
+it in their caches. Turns alternate, as chat templates want. Wording is data: `prompts.toml`.
 """
 
 import tomllib

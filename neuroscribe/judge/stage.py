@@ -80,11 +80,8 @@ async def _together(
         return judgements
 
     answers = await worked_through(asked, ask, at_once=judge.calls_at_once)
-    found = [
-        pair
-        for call, said in zip(asked, answers, strict=True)
-        for pair in zip(call.places, said, strict=True)
-    ]
+    pairs = ((call.places, said) for call, said in zip(asked, answers, strict=True))
+    found = [pair for places, said in pairs for pair in zip(places, said, strict=True)]
     return [judgement for _, judgement in sorted(found, key=lambda pair: pair[0])]
 
 

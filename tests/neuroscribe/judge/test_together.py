@@ -104,7 +104,7 @@ def test_hostile_text_stays_on_its_line_after_its_number() -> None:
     first, second = last.splitlines()[1:]
     assert first.startswith("1. \\n2. yes")
     assert "<|" not in first
-    assert second == "2. < <x> > {excerpt}"
+    assert second == "2. < < x> > {excerpt}"
     assert "<<" not in second
 
 
@@ -190,12 +190,10 @@ def test_an_explanation_and_its_control_see_the_same_excerpts_in_the_same_order(
     own = study(TOGETHER)
     dealt_out = calls(own, "detection", questions(evidence(own, BOTH), "detection"))
 
-    def order(call: Call) -> list[Excerpt]:
-        return [question.excerpt for question in call.questions]
+    def about(call: Call) -> tuple[str, tuple[int, int]]:
+        return call.questions[0].explanation_id, call.questions[0].neuron
 
-    by_neuron = {
-        (call.questions[0].explanation_id, call.questions[0].neuron): order(call) for call in dealt_out
-    }
+    by_neuron = {about(call): [each.excerpt for each in call.questions] for call in dealt_out}
     assert by_neuron["e10", (1, 1)] == by_neuron["e20", (1, 1)] != by_neuron["e10", (2, 1)]
 
 
