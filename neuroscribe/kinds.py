@@ -7,6 +7,7 @@ from typing import Annotated, Any, Union
 from pydantic import Field, create_model
 
 from neuroscribe.ablate.ablation import Ablation
+from neuroscribe.choose.steering import Steering
 from neuroscribe.explain.highlights import Highlights
 from neuroscribe.explain.logit_lens import LogitLens
 from neuroscribe.explain.next_token import NextToken
@@ -23,7 +24,14 @@ from neuroscribe.simulate.one_at_a_time import OneAtATime
 from neuroscribe.simulate.structured import Structured
 from neuroscribe.simulate.token_match import TokenMatch
 from neuroscribe.study import files
-from neuroscribe.study.kinds import AblationSpec, ExplainerSpec, JudgeSpec, KindSpec, SimulatorSpec
+from neuroscribe.study.kinds import (
+    AblationSpec,
+    ChoosingSpec,
+    ExplainerSpec,
+    JudgeSpec,
+    KindSpec,
+    SimulatorSpec,
+)
 from neuroscribe.study.sections import Name
 from neuroscribe.study.spec import Study
 
@@ -33,7 +41,9 @@ EXPLAINERS: tuple[type[ExplainerSpec], ...] = (
 SIMULATORS: tuple[type[SimulatorSpec], ...] = (
     AllAtOnce, OneAtATime, MatchingWords, Structured, Embedding, TokenMatch,
 )  # fmt: skip
-SCORERS: tuple[type[JudgeSpec | AblationSpec], ...] = (Detection, Fuzzing, Retrieval, Ablation)
+SCORERS: tuple[type[JudgeSpec | AblationSpec | ChoosingSpec], ...] = (
+    Detection, Fuzzing, Retrieval, Ablation, Steering,
+)  # fmt: skip
 
 
 def _named(kinds: tuple[type[KindSpec], ...]) -> Any:

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 from neuroscribe.evidence.controls import controls
 from neuroscribe.evidence.drawn import Drawn
+from neuroscribe.evidence.effects import Effects
 from neuroscribe.evidence.exemplars import (
     Exemplars,
     Neuron,
@@ -95,6 +96,11 @@ class LayerEvidence:
     def simulations(self) -> Simulations:
         """The simulated values, by explanation, simulator, neuron and sequence."""
         return Simulations(self.tables["simulations"], self.tables["explanations"])
+
+    @cached_property
+    def effects(self) -> Effects:
+        """What the neurons do to the next token."""
+        return Effects(self.tables["effects"])
 
     def records(self, neuron: Neuron) -> pl.DataFrame:
         """Return a neuron's rows of NEURON_RECORDS; none for one without exemplars."""

@@ -10,13 +10,16 @@ CORPUS = "corpus"
 """The regime of scores that estimate the agreement over the whole corpus: what is reported."""
 PAPER = ("top_and_random", "random_only")
 """The regimes of Bills et al. 2023, for comparison: top and random exemplars alike, and random ones alone."""
+AMPLIFIED = "amplified"
+"""The regime of scores that tell what a neuron does: from what the subject says with it amplified."""
 REGIMES = (CORPUS, *PAPER)
+"""Those of simulations."""
 
 RANGES: Mapping[str, tuple[float | None, float | None]] = {
     "correlation": (-1.0, 1.0),
     "cosine": (-1.0, 1.0),
     **dict.fromkeys(("r2", "deviation", "ablation"), (None, 1.0)),
-    **dict.fromkeys(("f1", "iou", "auprc", "balanced_accuracy", "auc"), (0.0, 1.0)),
+    **dict.fromkeys(("f1", "iou", "auprc", "balanced_accuracy", "auc", "steering"), (0.0, 1.0)),
 }
 """Least and largest value by measure; the middle ones have no least value."""
 
@@ -66,7 +69,12 @@ def dues(study: Study) -> list[Due]:
         for simulator in spec.simulators
         for explainer in study.simulators[simulator].explainers
     ]
-    return [*simulated, *judged, *ablated]
+    chosen = [
+        Due(explainer, name, spec.measure, name, (spec.regime,), name)
+        for name, spec in study.choosing.items()
+        for explainer in spec.explainers
+    ]
+    return [*simulated, *judged, *ablated, *chosen]
 
 
 def _regimes(measure: str) -> tuple[str, ...]:

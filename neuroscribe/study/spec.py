@@ -10,9 +10,18 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, field_validator, model_validator
 
+from neuroscribe.study.amplifying import AmplifyingSpec
 from neuroscribe.study.capturing import CaptureSpec
 from neuroscribe.study.exemplar_counts import check_counts
-from neuroscribe.study.kinds import AblationSpec, ExplainerSpec, JudgeSpec, KindSpec, SimulatorSpec
+from neuroscribe.study.halves import check_halves
+from neuroscribe.study.kinds import (
+    AblationSpec,
+    ChoosingSpec,
+    ExplainerSpec,
+    JudgeSpec,
+    KindSpec,
+    SimulatorSpec,
+)
 from neuroscribe.study.publishing import PublishSpec
 from neuroscribe.study.scoring import MEASURES, OF_FIRING, ScoringSpec
 from neuroscribe.study.sections import (
@@ -183,10 +192,11 @@ class Study(Section):
     )
     explainers: Annotated[Mapping[Name, ExplainerSpec], Field(min_length=1)]
     simulators: Annotated[Mapping[Name, SimulatorSpec], Field(min_length=1)]
-    scorers: Mapping[Name, JudgeSpec | AblationSpec] = Field(
+    scorers: Mapping[Name, JudgeSpec | AblationSpec | ChoosingSpec] = Field(
         default={}, description="scorers beside the measures that come with every simulator"
     )
     scoring: ScoringSpec = ScoringSpec()
+    amplifying: AmplifyingSpec = AmplifyingSpec()
     publish: PublishSpec = PublishSpec()
 
     @field_validator("explainers", "simulators", "scorers", mode="before")
@@ -224,6 +234,7 @@ class Study(Section):
                 _check_names(f"scorers.{name}.simulators", scorer.simulators, self.simulators)
             else:
                 _check_names(f"scorers.{name}.explainers", scorer.explainers, self.explainers)
+        check_halves(self.explainers, self.simulators, self.scorers)
         if self.simulating_llm.batch and (lacking := self._read_by_logprobs):
             raise ValueError(
                 f"batch = true gives no log-probabilities, which {lacking[0]!r} reads; name the model in"
@@ -250,8 +261,7 @@ class Study(Section):
         for simulator in self.simulators:
             yield from (f"{measure}_{simulator}" for measure in self.measures_of(simulator))
         for name, scorer in self.scorers.items():
-            scored = scorer.simulators if isinstance(scorer, AblationSpec) else scorer.measures
-            yield from (f"{name}_{each}" for each in scored)
+            yield from scorer.published_as(name)
 
     @property
     def sampled_layers(self) -> tuple[int, ...]:
@@ -274,6 +284,11 @@ class Study(Section):
     def judging(self) -> dict[str, JudgeSpec]:
         """The scorers that ask about excerpts, by name."""
         return {name: spec for name, spec in self.scorers.items() if isinstance(spec, JudgeSpec)}
+
+    @property
+    def choosing(self) -> dict[str, ChoosingSpec]:
+        """The scorers that ask which of several options is meant, by name."""
+        return {name: spec for name, spec in self.scorers.items() if isinstance(spec, ChoosingSpec)}
 
     @property
     def ablating(self) -> dict[str, AblationSpec]:

@@ -15,7 +15,9 @@ from neuroscribe.study.kinds import KindSpec
 from neuroscribe.study.sections import LLM_NEEDS
 from neuroscribe.study.spec import LLMSpec, Study
 from neuroscribe.tables import judged, records
+from neuroscribe.tables.choices import CHOICES
 from neuroscribe.tables.columns import Table
+from neuroscribe.tables.effects import EFFECTS
 from neuroscribe.tables.encoded import ENCODED_CORPUS
 from neuroscribe.tables.scales import QUANTILE_LEVELS, histogram_edges
 
@@ -106,6 +108,32 @@ def _judged(study: Study) -> Settings:
     }
 
 
+def _amplified(study: Study) -> Settings:
+    # How the sampled sides are chosen, for these are amplified.
+    sample = study.sample.model_dump(exclude={"layers", "sequences"})
+    return {
+        "subject": study.subject.identifying,
+        "amplifying": study.amplifying,
+        "sample": sample,
+    }
+
+
+def _has_effects(study: Study) -> bool:
+    every = (*study.explainers.values(), *study.scorers.values())
+    return any(spec.uses_effects for spec in every)
+
+
+def _chosen(study: Study) -> Settings:
+    """Return what is asked and who is: a model, or the study's first encoder."""
+    return {
+        "scorers": study.choosing,
+        **_asked(study, study.choosing.values()),
+        "prompts": list(_wording(study.choosing.values()).values()),
+        "encoder": study.distinct_encoders[:1],
+        "seed": study.scoring.seed,
+    }
+
+
 def _ablated(study: Study) -> Settings:
     both_sides = study.capture.polarities == "both"
     return {"scorers": study.ablating, "subject": study.subject.identifying, "both_sides": both_sides}
@@ -186,8 +214,12 @@ STAGES: Mapping[str, Stage] = {
             reads=("corpus", "sampled_activations"), tables=(records.TOKEN_LOOKUP,),
         ),
         Stage(
+            "effects", 1, "explain", _amplified, reads=("corpus", "activations"), tables=(EFFECTS,),
+            present=_has_effects,
+        ),
+        Stage(
             "explanations", 6, "explain", _explained, asks="explanation",
-            reads=("corpus", "activations", "neuron_records", "token_lookup", "connections"),
+            reads=("corpus", "activations", "neuron_records", "token_lookup", "connections", "effects"),
             tables=(records.EXPLANATIONS,),
         ),
         Stage(
@@ -209,11 +241,18 @@ STAGES: Mapping[str, Stage] = {
             tables=(judged.ABLATIONS,),
         ),
         Stage(
+            "choices", 1, "explain", _chosen, asks="choice", present=lambda study: bool(study.choosing),
+            reads=(
+                "corpus", "encoded_corpus", "neuron_records", "sampled_activations", "effects", "explanations",
+            ),
+            tables=(CHOICES,),
+        ),
+        Stage(
             "scores", 6, "explain",
             lambda study: {"scoring": study.scoring.model_dump(exclude=_NOT_SCORED_BY)},
             reads=(
                 "corpus", "encoded_corpus", "neuron_records", "sampled_activations", "explanations",
-                "simulations", "judgements", "ablations",
+                "simulations", "judgements", "ablations", "choices",
             ),
             tables=(records.SCORES,),
         ),
