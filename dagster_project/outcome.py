@@ -74,11 +74,13 @@ def _twins(
 
 def _calls(study: Study, tables: Tables, layer: int) -> int:
     judged = tables.read(study.name, "judgements", layer) if study.judging else None
+    written = tables.read(study.name, "sentences", layer) if study.writing else None
     return llm_calls(
         study,
         tables.read(study.name, "explanations", layer),
         tables.read(study.name, "simulations", layer),
         judged,
+        written,
     )
 
 

@@ -119,6 +119,8 @@ def _identities(study: Study, models: Models) -> Iterator[tuple[tuple[str, str],
         if isinstance(judge, AskingJudge):
             ways = (judge.judge(models, by_first_token=way) for way in (True, False))
             yield ("judgement", name), [way.identity for way in ways]
+    for name in study.writing:
+        yield ("sentence", name), [models.llm.identity]
 
 
 if __name__ == "__main__":

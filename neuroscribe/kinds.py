@@ -31,9 +31,12 @@ from neuroscribe.study.kinds import (
     JudgeSpec,
     KindSpec,
     SimulatorSpec,
+    WritingSpec,
 )
 from neuroscribe.study.sections import Name
 from neuroscribe.study.spec import Study
+from neuroscribe.write.sensitivity import Sensitivity
+from neuroscribe.write.sensitivity_templates import SensitivityTemplates
 
 EXPLAINERS: tuple[type[ExplainerSpec], ...] = (
     TokenPairs, NextToken, Highlights, LogitLens, TokenSummary, TokenList,
@@ -41,8 +44,8 @@ EXPLAINERS: tuple[type[ExplainerSpec], ...] = (
 SIMULATORS: tuple[type[SimulatorSpec], ...] = (
     AllAtOnce, OneAtATime, MatchingWords, Structured, Embedding, TokenMatch,
 )  # fmt: skip
-SCORERS: tuple[type[JudgeSpec | AblationSpec | ChoosingSpec], ...] = (
-    Detection, Fuzzing, Retrieval, Ablation, Steering,
+SCORERS: tuple[type[JudgeSpec | AblationSpec | WritingSpec | ChoosingSpec], ...] = (
+    Detection, Fuzzing, Retrieval, Ablation, Sensitivity, SensitivityTemplates, Steering,
 )  # fmt: skip
 
 

@@ -128,9 +128,7 @@ class _Asked:
         texts = tuple(b"".join(spelled[token] for token in said[rank]) for rank in ranks)
         return Option(f"{neuron[0]}{'+' if neuron[1] > 0 else '-'}", texts)
 
-    def _controls(
-        self, explanation: Mapping[str, Any], others: Sequence[Neuron]
-    ) -> list[Mapping[str, Any]]:
+    def _controls(self, explanation: Mapping[str, Any], others: Sequence[Neuron]) -> list[Mapping[str, Any]]:
         """Return explanations of other texts, each of another neuron that is not among the options."""
         first: dict[Neuron, Mapping[str, Any]] = {}
         for other in self.evidence.usable(self.explainer):

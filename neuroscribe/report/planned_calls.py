@@ -22,6 +22,7 @@ from neuroscribe.simulate.questions import questions as simulation_questions
 from neuroscribe.study.kinds import KindSpec
 from neuroscribe.study.sections import LLM_NEEDS
 from neuroscribe.study.spec import Study
+from neuroscribe.write.questions import questions as writing_questions
 
 _LOOKED_AT = 32
 """Questions of a kind whose lengths stand for those of all; likely neurons of a layer."""
@@ -85,7 +86,7 @@ class LayerView:
         return self.sample.set_aside.filter(pl.col("reason") != "silent").height
 
     def planned(self, stage: str, model: Asked) -> dict[str, PlannedCalls]:
-        """Return the calls of a stage's explainers, simulators or judges, by name.
+        """Return the calls of a stage's explainers, simulators or scorers, by name.
 
         For judges, an encoder may choose other silent excerpts than those here.
         """
@@ -93,6 +94,7 @@ class LayerView:
             "explanation": self._study.explainers,
             "simulation": self._study.simulators,
             "judgement": self._study.judging,
+            "sentence": self._study.writing,
         }
         return {name: self._calls_of(stage, name, spec, model) for name, spec in specs[stage].items()}
 
@@ -159,6 +161,7 @@ _QUESTIONS: Mapping[str, Callable[[LayerEvidence, str], Sequence[Question]]] = {
     "explanation": _of_explainer,
     "simulation": simulation_questions,
     "judgement": judging_calls,
+    "sentence": writing_questions,
 }
 
 

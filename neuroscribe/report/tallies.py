@@ -8,6 +8,7 @@ from neuroscribe.judge.dealt import calls_behind, per_call
 from neuroscribe.report.summary import Headline, main_scores, with_undefined
 from neuroscribe.study.dues import dues
 from neuroscribe.study.spec import Study
+from neuroscribe.tables.sentences import SENTENCE_STATUSES
 from neuroscribe.tables.statuses import EXPLANATION_STATUSES, READING_STATUSES
 
 Tally = dict[str, int | float | str]
@@ -63,6 +64,23 @@ def judgement_tally(judgements: pl.DataFrame) -> Tally:
     return tally
 
 
+def sentence_tally(sentences: pl.DataFrame) -> Tally:
+    """Return sentences by scorer and status, on how many the own neuron fires, and what the calls took.
+
+    The rows of controls, which repeat sentences of other explanations, count for nothing.
+    """
+    tally: Tally = {"rows": len(sentences)}
+    tally |= {name: int(sentences[name].sum()) for name in ("prompt_tokens", "completion_tokens")}
+    owners = pl.struct("neuron", "polarity").first().over("explanation_id", "scorer")
+    own = sentences.filter(pl.struct("neuron", "polarity") == owners)
+    for (name,), rows in own.partition_by("scorer", as_dict=True, maintain_order=True).items():
+        tally[f"{name}/sentences"] = len(rows)
+        tally[f"{name}/fires"] = int(rows["fires"].sum())
+        for status in SENTENCE_STATUSES:
+            tally[f"{name}/status_{status}"] = int((rows["status"] == status).sum())
+    return tally
+
+
 def tokens_per_scored_neuron(evidence: LayerEvidence, scores: pl.DataFrame) -> pl.DataFrame:
     """Return LLM tokens, sent and received, per neuron that has a score, by explainer and what scores it.
 
@@ -75,6 +93,8 @@ def tokens_per_scored_neuron(evidence: LayerEvidence, scores: pl.DataFrame) -> p
     asked = [evidence.tables["simulations"].select(*_SPENT, source="simulator")]
     if "judgements" in evidence.tables:
         asked.append(evidence.tables["judgements"].select(*_SPENT, source="scorer"))
+    if "sentences" in evidence.tables:
+        asked.append(evidence.tables["sentences"].select(*_SPENT, source="scorer"))
     spent = _tokens(pl.concat(asked).join(owners, on="explanation_id"), "explainer", "source")
     every = dues(evidence.study)
     valued = scores.filter((pl.col("split") == "test") & pl.col("value").is_not_null())
@@ -125,11 +145,13 @@ def llm_calls(
     explanations: pl.DataFrame,
     simulations: pl.DataFrame,
     judgements: pl.DataFrame | None = None,
+    sentences: pl.DataFrame | None = None,
 ) -> int:
     """Return how many LLM calls a layer's tables rest on.
 
     That is a prompt per explanation, for every asking simulator one per text and sequence, or per token, and
-    a question per text and excerpt, or per text and so many excerpts as a judge is shown together.
+    a question per text and excerpt, or per text and so many excerpts as a judge is shown together,
+    and a list of sentences per text.
     """
     texts = explanations.select("explanation_id", "text")
     asked = int((explanations["model"] != "none").sum())
@@ -140,6 +162,10 @@ def llm_calls(
     if judgements is not None:
         put = judgements.join(texts, on="explanation_id")
         asked += sum(_judging_calls(study, name, put.filter(scorer=name)) for name in study.judging)
+    if sentences is not None:
+        names = [name for name, spec in study.writing.items() if spec.needs == "reply"]
+        written = sentences.filter(pl.col("scorer").is_in(names)).drop("text")
+        asked += written.join(texts, on="explanation_id").select("scorer", "text").n_unique()
     return asked
 
 

@@ -11,6 +11,7 @@ from neuroscribe.ports.stores import Progress
 from neuroscribe.score.ablations import Ablations
 from neuroscribe.score.agreement import Agreement
 from neuroscribe.score.judgements import Judgements
+from neuroscribe.score.sentences import Sentences
 from neuroscribe.simulate.whole import whole_corpus
 from neuroscribe.study.dues import Due, dues
 from neuroscribe.study.scoring import MEASURES
@@ -23,7 +24,7 @@ def scored_layer(evidence: LayerEvidence, *, encoders: EncoderSource, progress: 
     Simulators that cost nothing read the corpus here; an encoder is opened only for one that needs it.
     """
     agreement = Agreement(evidence, whole_corpus(evidence, encoders, progress))
-    judged, ablated = Judgements(evidence), Ablations(evidence)
+    judged, ablated, written = Judgements(evidence), Ablations(evidence), Sentences(evidence)
     due_scores = dues(evidence.study)
     rows: list[dict[str, Any]] = []
     for due in due_scores:
@@ -31,6 +32,8 @@ def scored_layer(evidence: LayerEvidence, *, encoders: EncoderSource, progress: 
             rows += agreement.rows(due)
         elif due.measure == "ablation":
             rows += ablated.rows(due)
+        elif due.measure == "sensitivity":
+            rows += written.rows(due)
         else:
             rows += judged.rows(due)
     return SCORES.checked(_with_choice(SCORES.frame(rows), evidence.tables["explanations"], due_scores))

@@ -20,6 +20,7 @@ from neuroscribe.tables.columns import Table
 from neuroscribe.tables.effects import EFFECTS
 from neuroscribe.tables.encoded import ENCODED_CORPUS
 from neuroscribe.tables.scales import QUANTILE_LEVELS, histogram_edges
+from neuroscribe.tables.sentences import SENTENCES
 
 Phase = Literal["capture", "sample", "explain", "publish"]
 Settings = dict[str, Any]
@@ -134,6 +135,15 @@ def _chosen(study: Study) -> Settings:
     }
 
 
+def _written(study: Study) -> Settings:
+    return {
+        "scorers": study.writing,
+        **_asked(study, study.writing.values()),
+        "prompts": list(_wording(study.writing.values()).values()),
+        "seed": study.scoring.seed,
+    }
+
+
 def _ablated(study: Study) -> Settings:
     both_sides = study.capture.polarities == "both"
     return {"scorers": study.ablating, "subject": study.subject.identifying, "both_sides": both_sides}
@@ -241,6 +251,10 @@ STAGES: Mapping[str, Stage] = {
             tables=(judged.ABLATIONS,),
         ),
         Stage(
+            "sentences", 1, "explain", _written, asks="sentence", present=lambda study: bool(study.writing),
+            reads=("neuron_records", "explanations"), tables=(SENTENCES,),
+        ),
+        Stage(
             "choices", 1, "explain", _chosen, asks="choice", present=lambda study: bool(study.choosing),
             reads=(
                 "corpus", "encoded_corpus", "neuron_records", "sampled_activations", "effects", "explanations",
@@ -252,7 +266,7 @@ STAGES: Mapping[str, Stage] = {
             lambda study: {"scoring": study.scoring.model_dump(exclude=_NOT_SCORED_BY)},
             reads=(
                 "corpus", "encoded_corpus", "neuron_records", "sampled_activations", "explanations",
-                "simulations", "judgements", "ablations", "choices",
+                "simulations", "judgements", "ablations", "sentences", "choices",
             ),
             tables=(records.SCORES,),
         ),
