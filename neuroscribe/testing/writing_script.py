@@ -1,4 +1,4 @@
-"""A writer of sentences about the planted subject's neurons that knows the truth, behind the scripted server."""
+"""A writer of sentences about the planted subject's neurons that knows what they fire on."""
 
 import re
 from dataclasses import dataclass

@@ -78,7 +78,8 @@ def row(text: str, **given: Any) -> dict[str, Any]:
         (row(token_list([" dog", " cat"])), ["dog", "cat"]),
         (row(token_list(['say "hi"', "\\n\\x00", "\\t"])), ['say "hi"', "\n\x00"]),
         (row("words for animals"), []),
-        (row("the phrases", parts=['"of the dog"', "by night", '"a \\"b\\""']), ["of the dog", "by night", 'a "b"']),
+        (row("the phrases", parts=['"of the dog"', "by night"]), ["of the dog", "by night"]),
+        (row("the phrases", parts=['"a \\"b\\""']), ['a "b"']),
         (row("two senses", parts=["words for animals"], model="m"), []),
     ],
 )  # fmt: skip
