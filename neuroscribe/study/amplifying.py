@@ -30,6 +30,9 @@ class AmplifyingSpec(Section):
     tokens: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=14, description="tokens that the subject says after each opening"
     )
+    temperature: Annotated[float, Field(ge=0, le=2)] = Field(
+        default=0.7, description="of the draws of tokens; 0: always the likeliest one"
+    )
     listed: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=20, description="tokens kept of those made likelier, and of those made less likely"
     )
