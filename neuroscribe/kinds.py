@@ -7,6 +7,7 @@ from typing import Annotated, Any, Union
 from pydantic import Field, create_model
 
 from neuroscribe.ablate.ablation import Ablation
+from neuroscribe.choose.intruder import Intruder
 from neuroscribe.choose.steering import Steering
 from neuroscribe.explain.highlights import Highlights
 from neuroscribe.explain.logit_lens import LogitLens
@@ -45,7 +46,7 @@ SIMULATORS: tuple[type[SimulatorSpec], ...] = (
     AllAtOnce, OneAtATime, MatchingWords, Structured, Embedding, TokenMatch,
 )  # fmt: skip
 SCORERS: tuple[type[JudgeSpec | AblationSpec | WritingSpec | ChoosingSpec], ...] = (
-    Detection, Fuzzing, Retrieval, Ablation, Sensitivity, SensitivityTemplates, Steering,
+    Detection, Fuzzing, Retrieval, Ablation, Sensitivity, SensitivityTemplates, Steering, Intruder,
 )  # fmt: skip
 
 

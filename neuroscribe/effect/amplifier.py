@@ -93,7 +93,11 @@ class Amplifier:
         return said[:, start:].reshape(len(held), len(openings), tokens).cpu()
 
     def _noisy(
-        self, logits: Float[Tensor, "row vocabulary"], openings: int, temperature: float, noise: torch.Generator
+        self,
+        logits: Float[Tensor, "row vocabulary"],
+        openings: int,
+        temperature: float,
+        noise: torch.Generator,
     ) -> Float[Tensor, "row _vocabulary"]:
         """Return logits of which the largest is a draw from the distribution (the Gumbel-max trick).
 

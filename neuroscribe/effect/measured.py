@@ -41,7 +41,9 @@ class Measuring:
     """Of the subject left alone, on the openings that are read."""
 
     @classmethod
-    def of(cls, amplifier: Amplifier, spec: AmplifyingSpec, read: Openings, continued: Openings) -> "Measuring":
+    def of(
+        cls, amplifier: Amplifier, spec: AmplifyingSpec, read: Openings, continued: Openings
+    ) -> "Measuring":
         """Return it for these openings; raises SubjectError for a model without logits."""
         return cls(amplifier, spec, read, continued, next(amplifier.predictions(read, [None])))
 

@@ -44,7 +44,7 @@ def layer_plan(
     calls: CallStore | None = None,
     tokens_in: Callable[[str], int] | None = None,
 ) -> pl.DataFrame:
-    """Return one row per explainer, simulator and scorer that asks: what it will ask about a layer; see `_SCHEMA`.
+    """Return one row per explainer, simulator and scorer: what it will ask about a layer; see `_SCHEMA`.
 
     `tokens_in` counts tokens as the model does; without it they are estimated by `likely_tokens`.
     """

@@ -138,9 +138,8 @@ def test_each_sentence_is_run_on_its_own_neuron_and_on_those_that_it_is_a_contro
     assert own["text"][0] == "the hammer of it was"
     assert own["peak"].to_list() == pytest.approx([6.0] * 10, abs=1e-4)
     assert own["n_tokens"].to_list() == [5] * 6 + [7] * 4  # six tools, then again with two words more
-    assert found.filter(explanation_id="e00", neuron=1)["peak"].to_list() == pytest.approx(
-        [0.0] * 10, abs=1e-4
-    )
+    control = found.filter(explanation_id="e00", neuron=1)
+    assert control["peak"].to_list() == pytest.approx([0.0] * 10, abs=1e-4)
 
 
 def test_a_right_label_scores_1_a_wrong_one_0_and_the_control_is_0() -> None:
