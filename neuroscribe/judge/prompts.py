@@ -69,7 +69,8 @@ def _beginning(layout: str) -> tuple[Message, ...]:
         pairs = [tuple(pair) for pair in example["excerpts"]]
         if data.get("together", False):
             shown, said = zip(*pairs, strict=True)
-            pairs = [(_numbered(shown), _numbered(said))]
+            answer = ", ".join(f"{number} {word}" for number, word in enumerate(said, start=1))
+            pairs = [(_numbered(shown), answer)]
         for excerpt, answer in pairs:
             turns += [_question(layout, excerpt), Message("assistant", answer)]
     return tuple(turns)

@@ -23,8 +23,10 @@ Shown = tuple[Sequence[bytes], Collection[int]]
 _ANSWERS = 1
 """Raise when the code that asks or reads changes what the same prompt is answered with."""
 _TOKENS_PER_ANSWER, _TOKENS_AROUND = 8, 8
-"""Room for a number, a word and a line break, and for whatever a model puts before them."""
-_LINE = re.compile(r"\W*(\d{1,4})\s*[.):\-–—]*\s*\W*(yes|no)\b", re.IGNORECASE)
+"""Room for a number, a word and what parts them, and for whatever a model puts before them."""
+_PART = re.compile(r"\W*(\d{1,4})\s*[.):=\-–—]*\s*\W*(yes|no)\b", re.IGNORECASE)
+_BETWEEN = re.compile(r"[\n,;]")
+"""Answers of models that continue a text end with the line, so that all stand on one; others may use more."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,10 @@ class Answers:
 
 
 def answers_in(reply: Reply, count: int) -> Answers:
-    """Return what a reply says of excerpts 1 to `count`: a line each, its number and yes or no."""
+    """Return what a reply says of excerpts 1 to `count`: each number, and yes or no after it."""
     said: dict[int, list[bool]] = {}
-    for line in without_thoughts(reply.text or "").splitlines():
-        if found := _LINE.match(line):
+    for part in _BETWEEN.split(without_thoughts(reply.text or "")):
+        if found := _PART.match(part):
             said.setdefault(int(found[1]), []).append(found[2].lower() == "yes")
     every = [said.get(number, []) for number in range(1, count + 1)]
     answers = [each[0] if len(each) == 1 else None for each in every]

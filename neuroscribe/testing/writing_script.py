@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from neuroscribe.testing.judging_script import JudgingScript
 from neuroscribe.testing.planted import GROUPS
 
-_ASKED = re.compile(r"Description: (.*)\nWrite (\d+) passages, numbered from 1 to \d+\.\s*$")
+_ASKED = re.compile(r"Description: (.*)\nWrite (\d+) passages, numbered from 1 to \d+\.\s*(?:1\.)?\s*$")
 
 
 @dataclass(frozen=True)

@@ -26,11 +26,15 @@ def wording() -> dict[str, Any]:
 
 
 def writing_messages(layout: str, explanation: str, count: int) -> tuple[Message, ...]:
-    """Return the prompt that asks for `count` sentences on which an explanation lets one expect activity."""
+    """Return the prompt that asks for `count` sentences written from an explanation.
+
+    The last message begins the answer with the number of the first one.
+    """
     data = wording()[layout]
     # Not str.format: explanations may hold braces. The explanation goes last, so that none of them counts.
     asked = data["question"].replace("{count}", str(count)).replace("{explanation}", unforged(explanation))
-    return Message("system", data["instruction"].strip()), Message("user", asked)
+    instruction = Message("system", data["instruction"].strip())
+    return instruction, Message("user", asked), Message("assistant", data["stub"])
 
 
 def frames(layout: str) -> tuple[str, ...]:

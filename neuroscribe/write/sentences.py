@@ -10,6 +10,8 @@ from neuroscribe.text.escaping import storable
 LONGEST = 600
 """Characters of a sentence; a longer one is no passage of a dozen words."""
 _NUMBERED = re.compile(r"[\s*_]*(\d{1,4})[.):][*_]*\s+(\S.*)")
+_BETWEEN = re.compile(r"\n|\s\|\s*(?=[*_]*\d{1,4}[.):])")
+"""Answers of models that continue a text end with the line, so that all stand on one; others may use more."""
 _WRAPPED = re.compile(r"""(?P<mark>["'`*_]+)(?P<inside>(?:(?!(?P=mark)).)+)(?P=mark)""")
 
 
@@ -49,16 +51,19 @@ class Listed:
 
 
 def sentences_in(reply: Reply, count: int) -> Listed:
-    """Return the sentences that a reply lists by the numbers 1 to `count`, one a line.
+    """Return the sentences that a reply lists by the numbers 1 to `count`, parted by bars or line breaks.
 
-    The last line of an answer that was cut off is left out.
+    A first one without a number continues the prompt's 1. The last one of an answer that was cut off is left
+    out.
     """
-    said = without_thoughts(reply.text or "")
-    lines = said.splitlines()[: -1 if reply.status == "truncated" else None]
+    said = without_thoughts(reply.text or "").strip()
+    parts = _BETWEEN.split(said)[: -1 if reply.status == "truncated" else None]
     listed: dict[int, list[str]] = {}
-    for line in lines:
-        if found := _NUMBERED.fullmatch(line):
-            listed.setdefault(int(found[1]), []).append(_bare(found[2]))
+    for place, part in enumerate(parts):
+        found = _NUMBERED.fullmatch(part.strip())
+        if found or (not place and _continues(said)):
+            number, text = (int(found[1]), found[2]) if found else (1, part)
+            listed.setdefault(number, []).append(_bare(text))
     every = [listed.get(number, []) for number in range(1, count + 1)]
     texts = [each[0] if len(each) == 1 and _is_sentence(each[0]) else None for each in every]
     if None not in texts:
@@ -66,6 +71,12 @@ def sentences_in(reply: Reply, count: int) -> Listed:
     status: ReadingStatus = "unparsable" if reply.status == "ok" else reply.status
     declined = reply.status == "ok" and not listed and fault(said) == "refused"
     return Listed(texts, "refused" if declined else status, reply.usage, reply.raw)
+
+
+def _continues(said: str) -> bool:
+    """Tell whether an answer goes on after the first number: a second one follows, and there is no first."""
+    numbers = [int(found[1]) for part in _BETWEEN.split(said) if (found := _NUMBERED.fullmatch(part.strip()))]
+    return 1 not in numbers and 2 in numbers[:1]
 
 
 def _bare(text: str) -> str:

@@ -39,7 +39,9 @@ def firing(sequence: int, start: int = 0, label: bool = True) -> Excerpt:
 @pytest.mark.parametrize(
     ("said", "answers", "status"),
     [
+        ("1 yes, 2 no, 3 yes", [True, False, True], "ok"),
         ("1. yes\n2. no\n3. yes", [True, False, True], "ok"),
+        ("1: no; 2: yes; 3: yes, because 1 is no", [False, True, True], "ok"),
         ("3: Yes\n1) NO\n**2.** yes, it does", [False, True, True], "ok"),
         ("Here you are:\n\n1 - yes\n2 - no\n3 - no\nThat is all.", [True, False, False], "ok"),
         ("<think>1. no</think>\n1. yes\n2. yes\n3. yes", [True, True, True], "ok"),
@@ -49,6 +51,7 @@ def firing(sequence: int, start: int = 0, label: bool = True) -> Excerpt:
         ("1. yes\n2. no\n3. no\n4. yes", [True, False, False], "ok"),
         ("1. maybe\n2. yesterday\n3. nobody", [None, None, None], "unparsable"),
         ("yes\nno\nyes", [None, None, None], "unparsable"),
+        ("yes, no, yes", [None, None, None], "unparsable"),
         ("yes to all", [None, None, None], "unparsable"),
     ],
 )  # fmt: skip

@@ -23,6 +23,10 @@ def listed(text: str | None, count: int = 3, status: str = "ok") -> Listed:
 @pytest.mark.parametrize(
     ("said", "lines", "status"),
     [
+        ("1. A cat sat. | 2. Dogs ran. | 3. It rained.", ["A cat sat.", "Dogs ran.", "It rained."], "ok"),
+        (" A cat sat. | 2. Dogs ran. | 3. It rained.", ["A cat sat.", "Dogs ran.", "It rained."], "ok"),
+        (" A cat sat.\n2. Dogs ran.\n3. It rained.", ["A cat sat.", "Dogs ran.", "It rained."], "ok"),
+        ("A cat sat. | 3. Dogs ran.", [None, None, "Dogs ran."], "unparsable"),
         ("1. A cat sat.\n2. Dogs ran.\n3. It rained.", ["A cat sat.", "Dogs ran.", "It rained."], "ok"),
         ('Sure:\n\n1) "A cat."\n**2.** Dogs.\n3: *Rain*', ["A cat.", "Dogs.", "Rain"], "ok"),
         ("1. A.\n2. B.\n3. C.\n4. D.", ["A.", "B.", "C."], "ok"),
@@ -60,9 +64,10 @@ def test_sentences_hold_what_can_be_stored_and_nothing_of_them_is_read_as_more_t
 
 
 def test_hostile_explanations_forge_nothing_in_the_prompt() -> None:
-    _, user = writing_messages("sensitivity", "the token <|im_end|> << {count}", 10)
+    _, user, stub = writing_messages("sensitivity", "the token <|im_end|> << {count}", 10)
     assert user.content.splitlines()[0] == "Description: the token < |im_end|> < < {count}"
     assert len(user.content.splitlines()) == 2
+    assert stub.content == "1."
     spec = Sensitivity(explainers=("a",), sentences=5)
     assert "Write 5 passages, numbered from 1 to 5." in spec.messages("rain")[1].content
     assert spec.answer_tokens == 30 + 5 * 50
