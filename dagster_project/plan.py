@@ -15,6 +15,7 @@ import polars as pl
 
 from dagster_project.command import Variables, chosen, status, study_parser, width
 from dagster_project.environments import Environment
+from neuroscribe.choose.choosing import Choosing
 from neuroscribe.errors import CapabilityError, LLMError
 from neuroscribe.judge.judging import AskingJudge
 from neuroscribe.llm.capabilities import LLM_NEEDS
@@ -25,7 +26,7 @@ from neuroscribe.report.planned_calls import Asked, Found
 from neuroscribe.simulate.simulator import Simulating
 from neuroscribe.study.lineage import Lineage
 from neuroscribe.study.spec import LLMSpec, Study
-from neuroscribe.study.stages import STAGES, TABLES
+from neuroscribe.study.stages import STAGES, TABLES, stages_of, upstream_of
 from resources.llm.prices import batch_prices, prices
 from resources.store.tables import Tables
 
@@ -78,7 +79,7 @@ def found(study: Study, tables: Tables, layer: int) -> Found:
     if not current("activations"):
         return Found()
     statistics = read("activations/statistics")
-    if not current(*STAGES["explanations"].reads):
+    if not current(*upstream_of(study, "explanations")):
         return Found(statistics)
     captured = read(
         "corpus/sequences",
@@ -87,6 +88,7 @@ def found(study: Study, tables: Tables, layer: int) -> Found:
         "sampled_activations",
         "token_lookup",
         "connections",
+        *(["effects"] if "effects" in stages_of(study) else []),
     )
     asked = frozenset(name for name, stage in STAGES.items() if stage.asks and current(name))
     explained = read("explanations") if "explanations" in asked else {}
@@ -119,6 +121,9 @@ def _identities(study: Study, models: Models) -> Iterator[tuple[tuple[str, str],
         if isinstance(judge, AskingJudge):
             ways = (judge.judge(models, by_first_token=way) for way in (True, False))
             yield ("judgement", name), [way.identity for way in ways]
+    for name, scorer in study.choosing.items():
+        if isinstance(scorer, Choosing) and scorer.needs in LLM_NEEDS:
+            yield ("choice", name), [scorer.chooser(models, None).identity]
     for name in study.writing:
         yield ("sentence", name), [models.llm.identity]
 

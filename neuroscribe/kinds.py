@@ -12,6 +12,8 @@ from neuroscribe.choose.steering import Steering
 from neuroscribe.explain.highlights import Highlights
 from neuroscribe.explain.logit_lens import LogitLens
 from neuroscribe.explain.next_token import NextToken
+from neuroscribe.explain.output_tokens import OutputTokens
+from neuroscribe.explain.promotes import Promotes
 from neuroscribe.explain.token_list import TokenList
 from neuroscribe.explain.token_pairs import TokenPairs
 from neuroscribe.explain.token_summary import TokenSummary
@@ -40,7 +42,7 @@ from neuroscribe.write.sensitivity import Sensitivity
 from neuroscribe.write.sensitivity_templates import SensitivityTemplates
 
 EXPLAINERS: tuple[type[ExplainerSpec], ...] = (
-    TokenPairs, NextToken, Highlights, LogitLens, TokenSummary, TokenList,
+    TokenPairs, NextToken, Highlights, LogitLens, TokenSummary, TokenList, Promotes, OutputTokens,
 )  # fmt: skip
 SIMULATORS: tuple[type[SimulatorSpec], ...] = (
     AllAtOnce, OneAtATime, MatchingWords, Structured, Embedding, TokenMatch,

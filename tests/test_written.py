@@ -149,7 +149,7 @@ def test_the_dataset_holds_the_sentences_and_its_card_names_them(run: Written) -
 def test_the_report_shows_sensitivities_and_counts_their_calls(run: Written) -> None:
     text = outcome(run.study, run.environment, layers=[1], seconds={})
     assert "sensitivity of token_pairs" in text
-    names = ("explanations", "simulations", "judgements", "sentences", "choices")
+    names = ("explanations", "simulations", "judgements", "choices", "sentences")
     tables = {name: run.read(name) for name in names}
     asked = sum(path != "/v1/models" for path, _ in run.server.calls)
     checks = asked - llm_calls(run.study, *tables.values())

@@ -72,7 +72,8 @@ class AskedChooser:
 class EncoderChooser:
     """Fulfils the port `Chooser` with a sentence encoder: the option with the largest cosine to the text.
 
-    An option's cosine is the mean over its texts. Of equal ones the first is chosen; the order is drawn.
+    An option's cosine is the mean over its texts; where an explanation has parts, the largest of any part's.
+    Of equal ones the first is chosen; the order is drawn.
     """
 
     calls_at_once = 1
@@ -85,10 +86,12 @@ class EncoderChooser:
 
     async def choice(self, trial: Trial) -> Choice:
         """Return the option that is most similar to the explanation on average."""
-        target = self._vector(trial.text)
+        targets = [self._vector(part) for part in trial.parts or (trial.text,)]
         cosines = [
-            float(np.mean([target @ self._vector(_readable(text)) for text in option.texts]))
-            for option in trial.options
+            max(float(np.mean([target @ vector for vector in vectors])) for target in targets)
+            for vectors in (
+                [self._vector(_readable(text)) for text in option.texts] for option in trial.options
+            )
         ]
         return Choice(int(np.argmax(cosines)))
 

@@ -27,9 +27,10 @@ def wording() -> dict[str, Any]:
 
 
 def choosing_messages(layout: str, explanation: str, options: Sequence[Sequence[bytes]]) -> list[Message]:
-    """Return the question which option is meant; each option is some texts, which stand in lines of their own.
+    """Return the question which option is meant; each option is some texts.
 
-    Every text of an option follows a dash, so that none begins a line. The last message begins the answer.
+    Every text stands in a line of its own after a dash, so that none begins one. The last message begins the
+    answer.
     """
     data = wording()[layout]
     turns = [Message("system", data["instruction"].strip())]

@@ -1,11 +1,14 @@
-"""The scorer `steering`: which of three texts did the subject write with the described neuron amplified?"""
+"""The scorer `steering`: what the subject writes with a neuron amplified, told by its explanation.
+
+As the output score of Gur-Arieh et al. 2025: which of three sets of continuations is the neuron's?
+"""
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from neuroscribe.choose.choosing import Choosing
 from neuroscribe.choose.trials import Option, Trial
@@ -14,14 +17,14 @@ from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.measures.controls import CONTROLS
 from neuroscribe.study.dues import AMPLIFIED
 from neuroscribe.study.kinds import Half
-from neuroscribe.study.sections import FromList, Name, Positive
+from neuroscribe.study.sections import Positive
 
 OTHERS = 2
 """Options beside the right one, so that guessing is right in one case of three."""
 
 
 class Steering(Choosing):
-    """Which of three sets of continuations was written with the described neuron amplified?"""
+    """Which of three sets of continuations was written with the described neuron amplified? (Gur-Arieh)."""
 
     measure: ClassVar[str] = "steering"
     regime: ClassVar[str] = AMPLIFIED
@@ -29,14 +32,22 @@ class Steering(Choosing):
     uses_effects: ClassVar[bool] = True
 
     kind: Literal["steering"] = "steering"
-    explainers: Annotated[tuple[Name, ...], FromList]
     questions: Positive = Field(
         default=5, description="questions about a neuron: each with other openings, and two other neurons"
     )
 
+    @model_validator(mode="after")
+    def names_explainers(self) -> "Steering":
+        """Refuse a scorer that has nothing to ask under."""
+        if not self.explainers:
+            raise ValueError(
+                "explainers names none; name explainers of the output half, such as promotes or output_tokens"
+            )
+        return self
+
     @property
     def controls(self) -> int:
-        """How many other neurons' explanations a question is also asked under: one where that costs a call."""
+        """How many other explanations a question is also asked under: one where that costs a call."""
         return 1 if self.judge == "llm" else CONTROLS
 
     def trials(self, evidence: LayerEvidence, name: str) -> Sequence[Trial]:
@@ -119,6 +130,7 @@ class _Asked:
             self.spec.kind_name,
             explanation["explanation_id"],
             explanation["text"],
+            _parts(explanation),
             is_asked=self.spec.judge == "llm",
         )
 
@@ -137,4 +149,9 @@ class _Asked:
         return [other for other in held if other["text"] != explanation["text"]][: self.spec.controls]
 
     def _under(self, asked: Trial, control: Mapping[str, Any]) -> Trial:
-        return replace(asked, explanation_id=control["explanation_id"], text=control["text"])
+        own = {"explanation_id": control["explanation_id"], "text": control["text"]}
+        return replace(asked, **own, parts=_parts(control))
+
+
+def _parts(explanation: Mapping[str, Any]) -> tuple[str, ...] | None:
+    return None if explanation["parts"] is None else tuple(explanation["parts"])

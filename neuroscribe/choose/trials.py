@@ -42,6 +42,8 @@ class Trial:
     explanation_id: str | None = None
     text: str = ""
     """The explanation that is named; empty where none is."""
+    parts: tuple[str, ...] | None = None
+    """Texts of which an encoder reads each by itself; None: the whole text."""
     is_asked: bool = True
     """Whether an LLM is asked."""
 

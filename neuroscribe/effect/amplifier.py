@@ -1,7 +1,7 @@
 """Runs the subject with neurons of one layer held at large activations, another one in each block of rows.
 
-A neuron is held at all tokens of an opening and of what the subject says after it; prefix tokens are fed as in
-capture and left alone. Continuations are drawn with noise that is the same for every neuron, so that two
+A neuron is held at all tokens of an opening and of what the subject says after it; prefix tokens are fed as
+in capture and left alone. Continuations are drawn with noise that is the same for every neuron, so that two
 differ by what the neurons do, and not by luck.
 """
 
@@ -70,8 +70,8 @@ class Amplifier:
             part = held[start : start + at_once]
             with self._holding(part, len(openings)):
                 logits = logits_of(self.subject, self._rows(openings, len(part)), lacking=_LACKING)
-            for block in logits.split(len(openings)):
-                yield block.float().log_softmax(-1)
+            for place in range(len(part)):
+                yield logits[place * len(openings) : (place + 1) * len(openings)].float().log_softmax(-1)
 
     def continuations(
         self, openings: Openings, held: Sequence[Held | None], *, tokens: int, temperature: float, seed: int
@@ -82,7 +82,8 @@ class Amplifier:
         """
         generator = torch.Generator().manual_seed(seed)
         said = self._rows(openings, len(held))
-        start, past, caches = said.shape[1], dict[str, Any](), self._caches
+        start, caches = said.shape[1], self._caches
+        past: Mapping[str, Any] = {}
         with self._holding(held, len(openings)):
             for _ in range(tokens):
                 fed = said[:, -1:] if past else said
@@ -123,9 +124,9 @@ class Amplifier:
             changed = read.reshape(len(held) * rows, -1, read.shape[-1]).clone()
             # A single position is one that goes on from what is cached.
             skipped = prefix if changed.shape[1] > 1 else 0
-            for block, each in zip(changed.split(rows), held, strict=True):
+            for place, each in enumerate(held):
                 if each is not None:
-                    block[:, skipped:, each.neuron] = each.activation
+                    changed[place * rows : (place + 1) * rows, skipped:, each.neuron] = each.activation
             return changed.reshape(read.shape)
 
         handle = self.site.replaced(change)

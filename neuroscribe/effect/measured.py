@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from jaxtyping import Float
 from torch import Tensor
@@ -29,7 +30,7 @@ class Effect:
 
 @dataclass(frozen=True)
 class Measuring:
-    """What is needed to measure the neurons of one layer; all that does not depend on a neuron is done once."""
+    """How the neurons of one layer are measured; all that does not depend on a neuron is done once."""
 
     amplifier: Amplifier
     spec: AmplifyingSpec
@@ -50,9 +51,10 @@ class Measuring:
     def said(self, held: Sequence[Held | None]) -> list[list[list[int]]]:
         """Return what the subject says with each of these held, or left alone, by opening."""
         spec = self.spec
-        return self.amplifier.continuations(
+        said = self.amplifier.continuations(
             self.continued, held, tokens=spec.tokens, temperature=spec.temperature, seed=spec.seed
-        ).tolist()
+        )
+        return cast(list[list[list[int]]], said.numpy().tolist())
 
     def effects(self, largest: Sequence[Held]) -> list[Effect]:
         """Return the effects of some neurons, given with their largest activations."""
@@ -77,9 +79,5 @@ def _most(change: Float[Tensor, " vocabulary"], amplifier: Amplifier, count: int
     """Return the tokens with the largest positive change, best first, equal ones by token id."""
     says = amplifier.says
     sizes = change[: len(says)].masked_fill(~says, 0.0).clamp(min=0).nan_to_num()
-    best, ids = sizes.sort(descending=True, stable=True)
-    return [
-        (int(token), float(size))
-        for token, size in zip(ids[:count].tolist(), best[:count].tolist(), strict=True)
-        if size > 0
-    ]
+    best, ids = (part[:count].cpu().numpy() for part in sizes.sort(descending=True, stable=True))
+    return [(int(token), float(size)) for token, size in zip(ids, best, strict=True) if size > 0]

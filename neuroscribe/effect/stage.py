@@ -24,8 +24,14 @@ _RESULTS = 1
 """Raise when the same neurons on the same openings give other effects than before."""
 _EFFECTS: Form[list[Effect]] = Form(
     lambda effects: {"effects": [vars(effect) for effect in effects]},
-    lambda stored: [Effect(**effect) for effect in stored["effects"]],
+    lambda stored: [_read(effect) for effect in stored["effects"]],
 )
+
+
+def _read(stored: dict[str, Any]) -> Effect:
+    """Return a stored effect; JSON knows no pairs."""
+    pairs = {name: [(int(n), float(x)) for n, x in stored[name]] for name in ("promoted", "suppressed")}
+    return Effect(**{**stored, **pairs})
 
 
 async def layer_effects(
@@ -68,8 +74,9 @@ def openings(evidence: LayerEvidence) -> tuple[list[int], list[int]]:
     count = min(spec.prompts, len(ids) // 2)
     if not count:
         raise StudyError(
-            f"study {evidence.study.name}: the corpus has {len(ids)} document, and what neurons do is tried on"
-            " openings of two or more; give it more text, or take explainers and scorers of the output half out"
+            f"study {evidence.study.name}: the corpus has {len(ids)} document, and what neurons do is tried"
+            " on openings of two or more; give it more text, or take out explainers and scorers of the output"
+            " half"
         )
     drawn = random.Random(f"openings {spec.seed}").sample(ids, 2 * count)  # noqa: S311 - a seeded draw
     return drawn[:count], drawn[count:]

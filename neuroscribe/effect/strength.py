@@ -1,5 +1,6 @@
 """How strongly neurons are held: so far that predictions move as far as the study asks."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -45,5 +46,5 @@ def reaching(wanted: float, tried: Sequence[float], found: Float[np.ndarray, " m
     Between them both are taken to grow by powers. The least or the largest multiple where it is passed
     at once or never reached.
     """
-    risen = np.maximum.accumulate(np.maximum(found, _LEAST))
-    return float(np.exp(np.interp(np.log(wanted), np.log(risen), np.log(tried))))
+    risen: Float[np.ndarray, " multiple"] = np.maximum.accumulate(np.maximum(found, _LEAST))
+    return float(np.exp(np.interp(math.log(wanted), np.log(risen), np.log(np.array(tried)))))

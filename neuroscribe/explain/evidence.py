@@ -1,5 +1,6 @@
 """What an explainer may show of a neuron: training excerpts, held-out token means, output weights."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,7 +57,7 @@ def strongest_tokens(evidence: LayerEvidence, neuron: Neuron, *, count: int, occ
     """
     positive = evidence.lookup(neuron).filter(pl.col("mean") > 0, pl.col("count") >= occurrences)
     best = positive.sort("shrunken_mean", "token_id", descending=[True, False])["token_id"][:count]
-    return _spelled(evidence, best)
+    return spelled(evidence, best.to_list())
 
 
 def promoted_tokens(evidence: LayerEvidence, neuron: Neuron, count: int) -> list[str]:
@@ -67,9 +68,9 @@ def promoted_tokens(evidence: LayerEvidence, neuron: Neuron, count: int) -> list
     promoted = evidence.tables["connections"].filter(
         pl.col("neuron") == neuron[0], pl.col("direction") == "output_token", pl.col("sign") == neuron[1]
     )
-    return _spelled(evidence, promoted.sort("rank")["token_id"][:count])
+    return spelled(evidence, promoted.sort("rank")["token_id"][:count].to_list())
 
 
-def _spelled(evidence: LayerEvidence, tokens: pl.Series) -> list[str]:
-    token_ids: list[int] = tokens.to_list()
+def spelled(evidence: LayerEvidence, token_ids: Sequence[int]) -> list[str]:
+    """Return some tokens, escaped."""
     return [escaped(evidence.tokens.of_token[token]) for token in token_ids]

@@ -17,7 +17,7 @@ from neuroscribe.text.escaping import storable
 
 LONGEST, LONGEST_LONG = 300, 2000
 """Characters of a text and of a long text; longer ones are reasoning or copied excerpts."""
-Status = Literal["ok", "refused", "unparsable", "truncated", "reasoning", "too_long", "empty"]
+Status = Literal["ok", "refused", "unparsable", "truncated", "reasoning", "too_long", "empty", "no_theme"]
 SCHEMA: Schema = {
     "type": "object",
     "properties": {"short": {"type": "string"}, "long": {"type": "string"}},
@@ -50,17 +50,25 @@ class _NoTextError(Exception):
         self.status: Status = status
 
 
-def parsed_answer(answer: str, *, form: AnswerForm = "line", prefix: str = "") -> ParsedAnswer:
+def parsed_answer(
+    answer: str, *, form: AnswerForm = "line", prefix: str = "", no_theme: str = ""
+) -> ParsedAnswer:
     """Return the explanation in an answer, or why there is none.
 
     A closed block of thoughts before the answer is left out. `prefix` is what every text of the explainer
-    begins with, whether or not the answer repeats it.
+    begins with, whether or not the answer repeats it; `no_theme`, if given, is what an answer says that finds
+    nothing to say.
     """
     said = without_thoughts(answer).strip()
     try:
-        if form == "schema" and said:
-            return _short_and_long(said, prefix)
-        return ParsedAnswer(_phrase(said, prefix), None, "ok")
+        found = (
+            _short_and_long(said, prefix)
+            if form == "schema" and said
+            else ParsedAnswer(_phrase(said, prefix), None, "ok")
+        )
+        if no_theme and str(found.text).casefold() == _prefixed(no_theme, prefix).casefold():
+            raise _NoTextError("no_theme")
+        return found
     except _NoTextError as error:
         return ParsedAnswer(None, None, error.status)
 

@@ -50,12 +50,8 @@ def layer_plan(
     """
     view = LayerView(study, layer, known, calls)
     about = {"layer": layer, "neurons": len(view.sample.neurons), "set_aside": view.set_aside}
-    models = {
-        "explanation": explaining,
-        "simulation": simulating,
-        "judgement": simulating,
-        "sentence": simulating,
-    }
+    models = {"explanation": explaining, "simulation": simulating}
+    models |= dict.fromkeys(("judgement", "choice", "sentence"), simulating)
     rows = [
         {**about, "stage": stage, "name": name, **_amounts(planned, model, tokens_in or likely_tokens)}
         for stage, model in models.items()

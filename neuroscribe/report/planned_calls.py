@@ -9,6 +9,7 @@ from functools import cached_property
 
 import polars as pl
 
+from neuroscribe.choose.choosing import questions as choice_questions
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.explain.questions import Question as ExplanationQuestion
 from neuroscribe.explain.questions import before
@@ -22,10 +23,13 @@ from neuroscribe.simulate.questions import questions as simulation_questions
 from neuroscribe.study.kinds import KindSpec
 from neuroscribe.study.sections import LLM_NEEDS
 from neuroscribe.study.spec import Study
+from neuroscribe.study.stages import STAGES
 from neuroscribe.write.questions import questions as writing_questions
 
 _LOOKED_AT = 32
 """Questions of a kind whose lengths stand for those of all; likely neurons of a layer."""
+_STAGE_THAT: Mapping[str, str] = {stage.asks: name for name, stage in STAGES.items() if stage.asks}
+"""Stages by what their calls are called."""
 _RECORDS = ("neuron_records", "sampled_activations", "token_lookup", "connections")
 
 
@@ -94,6 +98,7 @@ class LayerView:
             "explanation": self._study.explainers,
             "simulation": self._study.simulators,
             "judgement": self._study.judging,
+            "choice": self._study.choosing,
             "sentence": self._study.writing,
         }
         return {name: self._calls_of(stage, name, spec, model) for name, spec in specs[stage].items()}
@@ -113,7 +118,7 @@ class LayerView:
         distinct = {question.key(""): question for question in every}.values()
         identities = model.identities.get((stage, name), ())
         left = [question for question in distinct if not self._is_answered(question, identities)]
-        if f"{stage}s" in self._found.current:
+        if _STAGE_THAT[stage] in self._found.current:
             left = []
         open_calls = sum(question.n_calls for question in left)
         answered = sum(question.n_calls for question in distinct) - open_calls
@@ -161,6 +166,7 @@ _QUESTIONS: Mapping[str, Callable[[LayerEvidence, str], Sequence[Question]]] = {
     "explanation": _of_explainer,
     "simulation": simulation_questions,
     "judgement": judging_calls,
+    "choice": choice_questions,
     "sentence": writing_questions,
 }
 

@@ -291,8 +291,8 @@ def null_reasons(scores: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-_GUESSED_ABOVE_0 = ("balanced_accuracy", "auc")
-"""Measures that are 1/2 by guessing, so that a 0 would say more than nothing."""
+_GUESSED_ABOVE_0 = ("balanced_accuracy", "auc", "steering")
+"""Measures that are 1/2 or 1/3 by guessing, so that a 0 would say more than nothing."""
 _LAYER_COLUMNS = {
     "layer": pl.Int64, "neurons": pl.Int64, "dead": pl.Int64, "explained": pl.Int64, "scored": pl.Int64,
     "score": pl.Float64, "score_or_0": pl.Float64, "ci_low": pl.Float64, "ci_high": pl.Float64,

@@ -64,6 +64,29 @@ def judgement_tally(judgements: pl.DataFrame) -> Tally:
     return tally
 
 
+def effect_tally(effects: pl.DataFrame) -> Tally:
+    """Return how many sides were amplified, and how far predictions moved on average, in nats."""
+    sides = effects.unique(["layer", "neuron", "polarity"])
+    tally: Tally = {"neurons": len(sides)}
+    if len(sides):
+        tally["mean_divergence"] = float(sides["divergence"].cast(pl.Float64).to_numpy().mean())
+    return tally
+
+
+def choice_tally(choices: pl.DataFrame) -> Tally:
+    """Return questions by scorer and status, and the tokens that the calls took."""
+    tally: Tally = {
+        "choices": len(choices),
+        "prompt_tokens": int(choices["prompt_tokens"].sum()),
+        "completion_tokens": int(choices["completion_tokens"].sum()),
+    }
+    for (name,), rows in choices.partition_by("scorer", as_dict=True, maintain_order=True).items():
+        tally[f"{name}/choices"] = len(rows)
+        for status in READING_STATUSES:
+            tally[f"{name}/status_{status}"] = int((rows["status"] == status).sum())
+    return tally
+
+
 def sentence_tally(sentences: pl.DataFrame) -> Tally:
     """Return sentences by scorer and status, on how many the own neuron fires, and what the calls took.
 
@@ -93,6 +116,8 @@ def tokens_per_scored_neuron(evidence: LayerEvidence, scores: pl.DataFrame) -> p
     asked = [evidence.tables["simulations"].select(*_SPENT, source="simulator")]
     if "judgements" in evidence.tables:
         asked.append(evidence.tables["judgements"].select(*_SPENT, source="scorer"))
+    if "choices" in evidence.tables:
+        asked.append(evidence.tables["choices"].select(*_SPENT, source="scorer"))
     if "sentences" in evidence.tables:
         asked.append(evidence.tables["sentences"].select(*_SPENT, source="scorer"))
     spent = _tokens(pl.concat(asked).join(owners, on="explanation_id"), "explainer", "source")
@@ -145,13 +170,14 @@ def llm_calls(
     explanations: pl.DataFrame,
     simulations: pl.DataFrame,
     judgements: pl.DataFrame | None = None,
+    choices: pl.DataFrame | None = None,
     sentences: pl.DataFrame | None = None,
 ) -> int:
     """Return how many LLM calls a layer's tables rest on.
 
-    That is a prompt per explanation, for every asking simulator one per text and sequence, or per token, and
-    a question per text and excerpt, or per text and so many excerpts as a judge is shown together,
-    and a list of sentences per text.
+    That is a prompt per explanation, for every asking simulator one per text and sequence, or per token, a
+    question per text and excerpt, or per text and so many excerpts as a judge is shown together, one per text
+    and options, and a list of sentences per text.
     """
     texts = explanations.select("explanation_id", "text")
     asked = int((explanations["model"] != "none").sum())
@@ -162,6 +188,10 @@ def llm_calls(
     if judgements is not None:
         put = judgements.join(texts, on="explanation_id")
         asked += sum(_judging_calls(study, name, put.filter(scorer=name)) for name in study.judging)
+    if choices is not None:
+        names = [name for name, spec in study.choosing.items() if spec.needs == "reply"]
+        put = choices.filter(pl.col("scorer").is_in(names)).join(texts, on="explanation_id", how="left")
+        asked += put.select("scorer", "text", "neuron", "polarity", "split", "trial").n_unique()
     if sentences is not None:
         names = [name for name, spec in study.writing.items() if spec.needs == "reply"]
         written = sentences.filter(pl.col("scorer").is_in(names)).drop("text")

@@ -29,7 +29,7 @@ def rules_for(study: Study) -> tuple[Rule, ...]:
     return (
         Rule(
             "share_in_range", "within", ("value",),
-            "A share (F1, IoU, AUPRC, balanced accuracy, AUC, sensitivity) is from 0 to 1.",
+            "A share (F1, IoU, AUPRC, balanced accuracy, AUC, sensitivity, steering) is from 0 to 1.",
             low=-ROUNDING, high=1 + ROUNDING, frame="shares",
         ),
         Rule(

@@ -10,6 +10,7 @@ from neuroscribe.ports.sources import EncoderSource
 from neuroscribe.ports.stores import Progress
 from neuroscribe.score.ablations import Ablations
 from neuroscribe.score.agreement import Agreement
+from neuroscribe.score.choices import Choices
 from neuroscribe.score.judgements import Judgements
 from neuroscribe.score.sentences import Sentences
 from neuroscribe.simulate.whole import whole_corpus
@@ -25,6 +26,7 @@ def scored_layer(evidence: LayerEvidence, *, encoders: EncoderSource, progress: 
     """
     agreement = Agreement(evidence, whole_corpus(evidence, encoders, progress))
     judged, ablated, written = Judgements(evidence), Ablations(evidence), Sentences(evidence)
+    chosen = Choices(evidence)
     due_scores = dues(evidence.study)
     rows: list[dict[str, Any]] = []
     for due in due_scores:
@@ -34,6 +36,8 @@ def scored_layer(evidence: LayerEvidence, *, encoders: EncoderSource, progress: 
             rows += ablated.rows(due)
         elif due.measure == "sensitivity":
             rows += written.rows(due)
+        elif due.source in evidence.study.choosing:
+            rows += chosen.rows(due)
         else:
             rows += judged.rows(due)
     return SCORES.checked(_with_choice(SCORES.frame(rows), evidence.tables["explanations"], due_scores))

@@ -15,7 +15,7 @@ class AmplifyingSpec(Section):
     """
 
     divergence: Annotated[float, Field(gt=0, le=20)] = Field(
-        default=1.0,
+        default=2.0,
         description="how far predictions are to move, in nats (mean Kullback-Leibler divergence from those"
         " without); a neuron is held at 1 to `most` times its largest activation",
     )

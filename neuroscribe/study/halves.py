@@ -1,6 +1,6 @@
-"""Whether scorers are given explanations of the half of a neuron that they test."""
+"""Whether scorers have what they need: explanations of the half of a neuron that they test, an encoder."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from neuroscribe.study.kinds import (
     ChoosingSpec,
@@ -11,6 +11,7 @@ from neuroscribe.study.kinds import (
     SimulatorSpec,
     WritingSpec,
 )
+from neuroscribe.study.sections import EncoderSpec
 
 
 def check_halves(
@@ -35,6 +36,16 @@ def check_halves(
                     f" explanations of {_SAID[half]}; take {name!r} out of it, or"
                     f" {_REMEDY[other]}"
                 )
+
+
+def check_encoder(choosing: Mapping[str, ChoosingSpec], encoders: Sequence[EncoderSpec]) -> None:
+    """Raise ValueError where a sentence encoder is to choose, and the study has none."""
+    for name, spec in choosing.items():
+        if spec.uses_encoder and not encoders:
+            raise ValueError(
+                f'scorers.{name}.judge = "encoder" needs a sentence encoder, and no simulator or scorer of'
+                ' the study has one; add [simulators.embedding], or let judge = "llm" choose'
+            )
 
 
 def _tested(spec: KindSpec) -> tuple[tuple[str, ...], Half]:

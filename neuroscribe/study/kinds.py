@@ -131,7 +131,7 @@ class WritingSpec(KindSpec):
 
 
 class ChoosingSpec(KindSpec):
-    """A scorer that asks which of several options is the one that is meant; it publishes under its own name."""
+    """A scorer that asks which of several options is meant; it publishes under its own name."""
 
     measure: ClassVar[str]
     """What its score is called."""

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from neuroscribe.study.amplifying import AmplifyingSpec
 from neuroscribe.study.capturing import CaptureSpec
 from neuroscribe.study.exemplar_counts import check_counts
-from neuroscribe.study.halves import check_halves
+from neuroscribe.study.halves import check_encoder, check_halves
 from neuroscribe.study.kinds import (
     AblationSpec,
     ChoosingSpec,
@@ -237,6 +237,7 @@ class Study(Section):
             else:
                 check_names(f"scorers.{name}.explainers", scorer.explainers, self.explainers)
         check_halves(self.explainers, self.simulators, self.scorers)
+        check_encoder(self.choosing, self.encoders)
         if self.simulating_llm.batch and (lacking := self._read_by_logprobs):
             raise ValueError(
                 f"batch = true gives no log-probabilities, which {lacking[0]!r} reads; name the model in"

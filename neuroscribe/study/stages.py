@@ -257,7 +257,8 @@ STAGES: Mapping[str, Stage] = {
         Stage(
             "choices", 1, "explain", _chosen, asks="choice", present=lambda study: bool(study.choosing),
             reads=(
-                "corpus", "encoded_corpus", "neuron_records", "sampled_activations", "effects", "explanations",
+                "corpus", "encoded_corpus", "neuron_records", "sampled_activations", "effects",
+                "explanations",
             ),
             tables=(CHOICES,),
         ),

@@ -1,4 +1,4 @@
-"""Which of several options a judge chose: continuations that belong to a label, excerpts that do not belong."""
+"""Which of several options a judge chose: continuations that belong to a label, excerpts that do not."""
 
 import polars as pl
 
@@ -6,8 +6,8 @@ from neuroscribe.tables.columns import POLARITY, SPLIT, USAGE, Column, Table
 
 CHOICES = Table(
     "choices",
-    "Answers to the question which of several options is the one that is asked for, one row per question; where"
-    " it is asked under an explanation of another neuron, the row is a control.",
+    "Answers to the question which of several options is the one that is asked for, one row per question;"
+    " where it is asked under an explanation of another neuron, the row is a control.",
     ("scorer", "explanation_id", "neuron", "polarity", "split", "trial"),
     (
         Column("scorer", pl.String(), "name of the scorer in the study"),

@@ -36,7 +36,7 @@ EFFECTS = Table(
         Column(
             "token_ids",
             pl.List(pl.Int32()),
-            "what the subject says after the opening with the neuron amplified, the likeliest token each time",
+            "what the subject says after the opening with the neuron amplified",
             nullable=True,
         ),
         Column(

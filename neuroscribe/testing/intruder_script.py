@@ -1,4 +1,4 @@
-"""A judge of the planted subject's neurons that finds intruders by the groups of last tokens, and judges lists."""
+"""A judge of the planted subject that finds intruders by their last tokens, and answers about many excerpts."""
 
 import re
 from collections import Counter

@@ -10,6 +10,7 @@ from neuroscribe.explain.wording import filled, wording
 from neuroscribe.kinds import KnownStudy
 from neuroscribe.ports.replies import Message
 from neuroscribe.study.stages import STAGES
+from neuroscribe.tables.effects import EFFECTS
 from neuroscribe.tables.records import CONNECTIONS
 from neuroscribe.testing import rows
 from neuroscribe.testing.studies import tiny_study
@@ -26,6 +27,7 @@ def layer(token: str) -> LayerEvidence:
         "corpus/vocabulary": rows.vocabulary_table([token.encode()]),
         "token_lookup": rows.lookup_table({0: 1.0}, count=3),
         "connections": rows.filled(CONNECTIONS, promoted),
+        "effects": rows.filled(EFFECTS, {"neuron": 1, "kind": "promoted", "token_id": 0}),
     }
     return LayerEvidence(tiny_study(), 0, tables, neurons=[NEURON])
 

@@ -21,14 +21,23 @@ KNOWN: Mapping[str, Mapping[str, str]] = json.loads(Path(__file__).with_name("id
 HIGHLIGHTS: dict[str, Any] = {"explainers": ["highlights"]}
 ENCODER = {"artefact": "all-minilm-l6-v2", **HIGHLIGHTS}
 ASKED = ("all_at_once", "one_at_a_time", "matching_words", "structured")
-EXPLAINERS = ("token_pairs", "next_token", "highlights", "logit_lens", "token_summary", "token_list")
+EXPLAINERS = (
+    "token_pairs", "next_token", "highlights", "logit_lens", "token_summary", "token_list", "promotes",
+    "output_tokens",
+)  # fmt: skip
+STEERING = {"explainers": ["promotes", "output_tokens"]}
 JUDGES = {"detection": HIGHLIGHTS, "fuzzing": HIGHLIGHTS}
 BATCH = {"provider": "openai", "model": "m", "batch": True, "usd_per_million_prompt_tokens": 1.0}
 VARIANTS: dict[str, dict[str, Any]] = {
     "every_kind": {
         "explainers": {kind: {} for kind in EXPLAINERS},
         "simulators": {**dict.fromkeys(ASKED, HIGHLIGHTS), "embedding": ENCODER},
-        "scorers": {**JUDGES, "retrieval": ENCODER, "ablation": {"simulators": ["embedding"]}},
+        "scorers": {
+            **JUDGES,
+            "retrieval": ENCODER,
+            "ablation": {"simulators": ["embedding"]},
+            "steering": STEERING,
+        },
     },
     "calibrated": {"scoring": {"calibration": "linear", "stop_width": 0.4, "max_unscored_share": 0.2}},
     "whole": {"capture": {"whole": "bf16", "polarities": "both", "token_histogram": False}},
@@ -57,4 +66,4 @@ def test_the_identities_of_a_study_are_those_in_existing_stores(name: str):
 def test_every_stage_is_among_the_known_identities():
     study = varied("embedded+every_kind")
     assert set(KNOWN["embedded+every_kind"]) == set(stages_of(study))
-    assert len(stages_of(study)) == 13
+    assert len(stages_of(study)) == 15

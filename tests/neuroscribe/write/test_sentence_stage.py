@@ -235,7 +235,7 @@ def test_what_is_planned_is_what_is_asked_and_what_the_tallies_count() -> None:
     assert sum(question.n_calls for question in planned) == len(writer.asked) == 2
     assert planned[0].requests()[0][1] == 530
     nothing = SIMULATIONS.frame([])
-    assert llm_calls(own, EXPLANATIONS.frame(RIGHT), nothing, None, found) == 2 + 2
+    assert llm_calls(own, EXPLANATIONS.frame(RIGHT), nothing, sentences=found) == 2 + 2
     tally = sentence_tally(found)
     assert (tally["sensitivity/sentences"], tally["sensitivity/fires"], tally["prompt_tokens"]) == (
         20,
