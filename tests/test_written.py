@@ -78,7 +78,7 @@ class Written:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Written]:
     folder = tmp_path_factory.mktemp("written")
     with ScriptedServer(IntruderScript(), model=MODEL) as server, dg.instance_for_test() as instance:
-        path = write_planted_study(folder, base_url=server.base_url, sequences=200)
+        path = write_planted_study(folder, base_url=server.base_url, sequences=200, documents=240)
         text = path.read_text(encoding="utf-8").replace("sequence_length = 16", "sequence_length = 64")
         path.write_text(text + SCORERS, encoding="utf-8")
         environment = Environment.read({"NEUROSCRIBE_STORE": str(folder / "store"), "NEUROSCRIBE_HUB": "0"})
