@@ -1,4 +1,4 @@
-"""A judge of the planted subject that finds intruders by their last tokens, and answers about many excerpts."""
+"""A judge of the planted subject that finds intruders by last tokens, and answers about many excerpts."""
 
 import re
 from collections import Counter
@@ -10,20 +10,21 @@ from neuroscribe.testing.writing_script import WritingScript
 from neuroscribe.text.escaping import escaped, unforged
 
 _PIECE = re.compile(r"^Piece (\d+):\n- (.*)$", re.MULTILINE)
+_STUB = re.compile(r"\n\nPiece\s*$")
+"""The answer that is begun; not every way of asking sends it."""
 _NUMBERED = re.compile(r"^(\d+)\. (.*)$", re.MULTILINE)
 _GROUP_OF = {unforged(escaped(token.encode())): name for name, tokens in GROUPS.items() for token in tokens}
 
 
 @dataclass(frozen=True)
 class IntruderScript(WritingScript):
-    """Finds the piece that ends unlike the others, and answers about many excerpts; all else as the writer."""
+    """Finds the piece that ends unlike the others, and answers about many excerpts at once."""
 
     def reply(self, prompt_text: str) -> str:
         """Answer the last question."""
-        last = prompt_text.rstrip().rpartition("\n\nPiece")[0] or prompt_text
-        if last.endswith("Which piece does not belong?"):
-            return f" {_odd(last.rsplit(chr(10) * 2, 1)[-1])}"
-        question = prompt_text.rstrip().rsplit("\n\n", 1)[-1]
+        question = _STUB.sub("", prompt_text).rstrip().rsplit("\n\n", 1)[-1]
+        if question.endswith("Which piece does not belong?"):
+            return f" {_odd(question)}"
         if question.startswith("Excerpts:\n"):
             description = prompt_text.rsplit("Description: ", 1)[1].split("\n", 1)[0]
             shown = _NUMBERED.findall(question)
