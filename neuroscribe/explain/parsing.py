@@ -61,21 +61,16 @@ def parsed_answer(
     """
     said = without_thoughts(answer).strip()
     try:
-        found = (
-            _short_and_long(said, prefix)
-            if form == "schema" and said
-            else ParsedAnswer(_phrase(said, prefix), None, "ok")
-        )
-        if no_theme and str(found.text).casefold() == _prefixed(no_theme, prefix).casefold():
-            raise _NoTextError("no_theme")
-        return found
+        if form == "schema" and said:
+            return _short_and_long(said, prefix, no_theme)
+        return ParsedAnswer(_phrase(said, prefix, no_theme), None, "ok")
     except _NoTextError as error:
         return ParsedAnswer(None, None, error.status)
 
 
-def _short_and_long(said: str, prefix: str) -> ParsedAnswer:
+def _short_and_long(said: str, prefix: str, no_theme: str) -> ParsedAnswer:
     short, long = _json_fields(said)
-    text, folded = _phrase(short, prefix), " ".join(long.split())
+    text, folded = _phrase(short, prefix, no_theme), " ".join(long.split())
     if not folded:
         raise _NoTextError("empty")
     if flaw := fault(long):
@@ -100,12 +95,14 @@ def _json_fields(said: str) -> tuple[str, str]:
     return storable(short), storable(long)
 
 
-def _phrase(said: str, prefix: str) -> str:
+def _phrase(said: str, prefix: str, no_theme: str) -> str:
     """Return the one phrase that a text consists of."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     if not lines:
         raise _NoTextError("empty")
     text = _bare(lines[0])
+    if no_theme and _prefixed(text, prefix).casefold() == _prefixed(no_theme, prefix).casefold():
+        raise _NoTextError("no_theme")  # before it is taken for a refusal
     if flaw := fault(lines[0]) or fault(text) or fault(said):
         raise _NoTextError(flaw)
     if len(lines) > 1 or not re.search(r"\w", text) or _is_json(text):

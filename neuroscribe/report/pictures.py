@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from neuroscribe.evidence.lookup import extreme_tokens
 from neuroscribe.report.excerpts import Excerpt, excerpts, firing
-from neuroscribe.study.dues import AMPLIFIED, REGIMES, WRITTEN
+from neuroscribe.study.dues import REGIMES
 from neuroscribe.text.escaping import escaped
 
 if TYPE_CHECKING:
@@ -40,17 +40,14 @@ _LINK_START = re.compile("//|www|@", re.IGNORECASE)
 _WORD_JOINER = "\u2060"
 
 
-_BY_WORTH = (*REGIMES, AMPLIFIED, WRITTEN)
-"""Regimes; of several that a scorer has, the first one is shown."""
-
-
 def score_histogram_png(scores: pl.DataFrame) -> bytes:
     """Return a chart of the test scores of chosen explanations, over the corpus where there are such.
 
     One row per scorer and explainer (the first four), with mean value, ceiling and control of those scored
     as lines.
     """
-    first = pl.col("regime").replace_strict({name: place for place, name in enumerate(_BY_WORTH)})
+    places = dict(zip(REGIMES, range(len(REGIMES)), strict=True))
+    first = pl.col("regime").replace_strict(places, default=len(REGIMES))
     shown = scores.filter((pl.col("split") == "test") & pl.col("chosen"))
     shown = shown.filter(first == first.min().over("scorer")) if len(shown) else shown
     groups = shown.partition_by("scorer", "explainer", maintain_order=True)

@@ -126,11 +126,12 @@ def _has_effects(study: Study) -> bool:
 
 def _chosen(study: Study) -> Settings:
     """Return what is asked and who is: a model, or the study's first encoder."""
+    by_encoder = any(spec.uses_encoder for spec in study.choosing.values())
     return {
         "scorers": study.choosing,
         **_asked(study, study.choosing.values()),
         "prompts": list(_wording(study.choosing.values()).values()),
-        "encoder": study.distinct_encoders[:1],
+        **({"encoder": study.distinct_encoders[:1]} if by_encoder else {}),
         "seed": study.scoring.seed,
     }
 

@@ -158,9 +158,9 @@ def test_right_explanations_are_told_every_time_and_controls_never_find_the_neur
         assert (row["value"], row["n_sequences"], row["n_unreadable"]) == (1.0, 3, 0)
         # Wilson's interval of 3 of 3: from 3 / (3 + 1.96^2)
         assert (row["ci_low"], row["ci_high"]) == (pytest.approx(3 / (3 + 1.96**2), abs=1e-4), 1.0)
-        # Others' explanations name none of the three, so the first option is taken: by chance the right one.
-        assert row["control"] < 1
         assert row["n_controls"] == (1 if judge == "llm" else 2)
+    # Others' explanations name none of the three, so the first option is taken: by chance the right one.
+    assert np.mean([row["control"] for row in found]) < 0.7
 
 
 def test_by_chance_one_of_three_is_right():
