@@ -124,6 +124,8 @@ def _identities(study: Study, models: Models) -> Iterator[tuple[tuple[str, str],
     for name, scorer in study.choosing.items():
         if isinstance(scorer, Choosing) and scorer.needs in LLM_NEEDS:
             yield ("choice", name), [scorer.chooser(models, None).identity]
+    for name in study.writing:
+        yield ("sentence", name), [models.llm.identity]
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Union
 from pydantic import Field, create_model
 
 from neuroscribe.ablate.ablation import Ablation
+from neuroscribe.choose.intruder import Intruder
 from neuroscribe.choose.steering import Steering
 from neuroscribe.explain.highlights import Highlights
 from neuroscribe.explain.logit_lens import LogitLens
@@ -36,9 +37,12 @@ from neuroscribe.study.kinds import (
     JudgeSpec,
     KindSpec,
     SimulatorSpec,
+    WritingSpec,
 )
 from neuroscribe.study.sections import Name
 from neuroscribe.study.spec import Study
+from neuroscribe.write.sensitivity import Sensitivity
+from neuroscribe.write.sensitivity_templates import SensitivityTemplates
 
 EXPLAINERS: tuple[type[ExplainerSpec], ...] = (
     TokenPairs, NextToken, Highlights, LogitLens, TokenSummary, TokenList, Phrases, TokenDetector, Senses,
@@ -47,8 +51,8 @@ EXPLAINERS: tuple[type[ExplainerSpec], ...] = (
 SIMULATORS: tuple[type[SimulatorSpec], ...] = (
     AllAtOnce, OneAtATime, MatchingWords, Structured, Embedding, TokenMatch,
 )  # fmt: skip
-SCORERS: tuple[type[JudgeSpec | AblationSpec | ChoosingSpec], ...] = (
-    Detection, Fuzzing, Retrieval, Ablation, Steering,
+SCORERS: tuple[type[JudgeSpec | AblationSpec | WritingSpec | ChoosingSpec], ...] = (
+    Detection, Fuzzing, Retrieval, Ablation, Sensitivity, SensitivityTemplates, Steering, Intruder,
 )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ _SHOWN = {"explainers": list(STUDIES["embedded"].explainers)}
 _SCORERS = {
     "detection": _SHOWN,
     "ablation": {"simulators": list(STUDIES["embedded"].simulators)},
+    "sensitivity": _SHOWN,
     "steering": {"explainers": ["promotes"]},
 }
 EVERY = KnownStudy.model_validate(

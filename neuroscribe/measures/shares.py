@@ -1,4 +1,4 @@
-"""How often judges are right: balanced accuracy and AUC of excerpts, shares of questions; for few answers.
+"""How often judges are right: balanced accuracy and AUC of excerpts, plain shares; for few answers.
 
 Answers about excerpts of one sequence may be right or wrong together (fuzzing asks about each twice), so
 the sequence is the unit. Ten right answers of ten do not say that all would be right: both intervals take in
@@ -80,6 +80,18 @@ def auc(probabilities: Float[np.ndarray, " excerpt"], labels: Labels, units: Uni
     reach = design.reach * math.sqrt(widening)
     low, high = _least_area(area, design, reach), 1 - _least_area(1 - area, design, reach)
     return Estimate(area, min(low, area), max(high, area), None)
+
+
+def share(right: Labels, units: Units) -> Estimate:
+    """Return a share with Wilson's (1927) interval, which has a width at 0 and at 1.
+
+    Answers of one unit count as one: all of them may be right or wrong together.
+    """
+    value, count = float(right.mean()), len(np.unique(units))
+    doubt = float(stdtrit(count, 0.975)) ** 2 / count
+    centre = (value + doubt / 2) / (1 + doubt)
+    half = math.sqrt(doubt * value * (1 - value) + doubt**2 / 4) / (1 + doubt)
+    return Estimate(value, min(max(0.0, centre - half), value), max(min(1.0, centre + half), value), None)
 
 
 @dataclass(frozen=True)

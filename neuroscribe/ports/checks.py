@@ -24,7 +24,8 @@ Frame = Literal["scores", "simulated", "due", "correlations", "explained", "shar
 
 - `scores`: all rows of that table
 - `simulated`: those that rest on simulations, without a run of the subject
-- `due`: those that an explanation owes; an AUC wants probabilities, and a silent neuron owes nothing
+- `due`: those that an explanation owes; an AUC wants probabilities, a silent neuron owes
+  nothing, nor does a description to templates
 - `correlations`, `explained`, `shares`: those that lie between -1 and 1, up to 1, and between 0 and 1
 - `coverage`: see the function of that name
 """

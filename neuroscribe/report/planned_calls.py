@@ -14,7 +14,7 @@ from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.explain.questions import Question as ExplanationQuestion
 from neuroscribe.explain.questions import before
 from neuroscribe.explain.questions import questions as explanation_questions
-from neuroscribe.judge.questions import questions as judgement_questions
+from neuroscribe.judge.dealt import asked_calls as judging_calls
 from neuroscribe.llm.calls import Question, Request
 from neuroscribe.ports.replies import Usage
 from neuroscribe.ports.stores import CallStore
@@ -24,6 +24,7 @@ from neuroscribe.study.kinds import KindSpec
 from neuroscribe.study.sections import LLM_NEEDS
 from neuroscribe.study.spec import Study
 from neuroscribe.study.stages import STAGES
+from neuroscribe.write.questions import questions as writing_questions
 
 _LOOKED_AT = 32
 """Questions of a kind whose lengths stand for those of all; likely neurons of a layer."""
@@ -89,7 +90,7 @@ class LayerView:
         return self.sample.set_aside.filter(pl.col("reason") != "silent").height
 
     def planned(self, stage: str, model: Asked) -> dict[str, PlannedCalls]:
-        """Return the calls of a stage's explainers, simulators or judges, by name.
+        """Return the calls of a stage's explainers, simulators or scorers, by name.
 
         For judges, an encoder may choose other silent excerpts than those here.
         """
@@ -98,6 +99,7 @@ class LayerView:
             "simulation": self._study.simulators,
             "judgement": self._study.judging,
             "choice": self._study.choosing,
+            "sentence": self._study.writing,
         }
         return {name: self._calls_of(stage, name, spec, model) for name, spec in specs[stage].items()}
 
@@ -169,8 +171,9 @@ def _of_explainer(evidence: LayerEvidence, name: str) -> Sequence[Question]:
 _QUESTIONS: Mapping[str, Callable[[LayerEvidence, str], Sequence[Question]]] = {
     "explanation": _of_explainer,
     "simulation": simulation_questions,
-    "judgement": judgement_questions,
+    "judgement": judging_calls,
     "choice": choice_questions,
+    "sentence": writing_questions,
 }
 
 

@@ -10,6 +10,7 @@ import polars as pl
 
 from neuroscribe.measures.agreement import OF_THE_NEURON
 from neuroscribe.ports.checks import Rule, Validator, Verdict
+from neuroscribe.score.sentences import NOTHING_LISTED
 from neuroscribe.study.dues import RANGES, dues
 from neuroscribe.study.scoring import AGREEMENTS, SIZES
 from neuroscribe.study.spec import Study
@@ -18,13 +19,17 @@ ROUNDING = 1e-9
 """Slack for bounds that are computed in another order than the value they hold."""
 
 
+_NOTHING_OWED = (*OF_THE_NEURON, NOTHING_LISTED)
+"""Why a score is undefined where nothing has failed: a silent neuron, a description put into templates."""
+
+
 def rules_for(study: Study) -> tuple[Rule, ...]:
     """Return the rules of a study's scores."""
     limit = study.scoring.max_unscored_share
     return (
         Rule(
             "share_in_range", "within", ("value",),
-            "A share (F1, IoU, AUPRC, balanced accuracy, AUC, steering) is from 0 to 1.",
+            "A share (F1, IoU, AUPRC, balanced accuracy, AUC, sensitivity, steering) is from 0 to 1.",
             low=-ROUNDING, high=1 + ROUNDING, frame="shares",
         ),
         Rule(
@@ -128,7 +133,7 @@ def _frames(scores: pl.DataFrame, study: Study) -> dict[str, pl.DataFrame]:
     return {
         "scores": scores,
         "simulated": of((*AGREEMENTS, *SIZES)).drop_nulls("value"),
-        "due": of(set(RANGES) - {"auc"}).filter(~pl.col("null_reason").is_in(OF_THE_NEURON).fill_null(False)),
+        "due": of(set(RANGES) - {"auc"}).filter(~pl.col("null_reason").is_in(_NOTHING_OWED).fill_null(False)),
         "correlations": within(-1.0, 1.0),
         "explained": within(None, 1.0),
         "shares": within(0.0, 1.0),

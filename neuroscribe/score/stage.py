@@ -12,6 +12,7 @@ from neuroscribe.score.ablations import Ablations
 from neuroscribe.score.agreement import Agreement
 from neuroscribe.score.choices import Choices
 from neuroscribe.score.judgements import Judgements
+from neuroscribe.score.sentences import Sentences
 from neuroscribe.simulate.whole import whole_corpus
 from neuroscribe.study.dues import Due, dues
 from neuroscribe.study.scoring import MEASURES
@@ -24,7 +25,8 @@ def scored_layer(evidence: LayerEvidence, *, encoders: EncoderSource, progress: 
     Simulators that cost nothing read the corpus here; an encoder is opened only for one that needs it.
     """
     agreement = Agreement(evidence, whole_corpus(evidence, encoders, progress))
-    judged, ablated, chosen = Judgements(evidence), Ablations(evidence), Choices(evidence)
+    judged, ablated, written = Judgements(evidence), Ablations(evidence), Sentences(evidence)
+    chosen = Choices(evidence)
     due_scores = dues(evidence.study)
     rows: list[dict[str, Any]] = []
     for due in due_scores:
@@ -32,6 +34,8 @@ def scored_layer(evidence: LayerEvidence, *, encoders: EncoderSource, progress: 
             rows += agreement.rows(due)
         elif due.measure == "ablation":
             rows += ablated.rows(due)
+        elif due.measure == "sensitivity":
+            rows += written.rows(due)
         elif due.source in evidence.study.choosing:
             rows += chosen.rows(due)
         else:

@@ -9,6 +9,7 @@ from neuroscribe.study.kinds import (
     JudgeSpec,
     KindSpec,
     SimulatorSpec,
+    WritingSpec,
 )
 from neuroscribe.study.sections import EncoderSpec
 
@@ -20,7 +21,8 @@ def check_halves(
 ) -> None:
     """Raise ValueError for a scorer of one half of a neuron that is given explanations of the other one.
 
-    Simulations and judged excerpts tell what a neuron fires on: of what it does they say nothing.
+    Simulations, judged excerpts and written sentences tell what a neuron fires on: of what it does they say
+    nothing.
     """
     tests: list[tuple[str, tuple[str, ...], Half]] = [
         *((f"simulators.{name}", spec.explainers, "input") for name, spec in simulators.items()),
@@ -49,7 +51,7 @@ def check_encoder(choosing: Mapping[str, ChoosingSpec], encoders: Sequence[Encod
 def _tested(spec: KindSpec) -> tuple[tuple[str, ...], Half]:
     if isinstance(spec, ChoosingSpec):
         return spec.explainers, spec.half
-    return (spec.explainers if isinstance(spec, JudgeSpec) else ()), "input"
+    return (spec.explainers if isinstance(spec, JudgeSpec | WritingSpec) else ()), "input"
 
 
 _SAID: Mapping[Half, str] = {

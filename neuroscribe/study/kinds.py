@@ -136,6 +136,16 @@ class AblationSpec(KindSpec):
         return tuple(f"{name}_{simulator}" for simulator in self.simulators)
 
 
+class WritingSpec(KindSpec):
+    """A scorer that has sentences written from an explanation, and runs the subject on them."""
+
+    explainers: Annotated[tuple[Name, ...], FromList]
+
+    def published_as(self, name: str) -> tuple[str, ...]:
+        """Return the name of its score: its own."""
+        return (name,)
+
+
 class ChoosingSpec(KindSpec):
     """A scorer that asks which of several options is meant; it publishes under its own name."""
 

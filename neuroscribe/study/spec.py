@@ -21,7 +21,9 @@ from neuroscribe.study.kinds import (
     JudgeSpec,
     KindSpec,
     SimulatorSpec,
+    WritingSpec,
 )
+from neuroscribe.study.names import check_names
 from neuroscribe.study.publishing import PublishSpec
 from neuroscribe.study.scoring import MEASURES, OF_FIRING, ScoringSpec
 from neuroscribe.study.sections import (
@@ -192,7 +194,7 @@ class Study(Section):
     )
     explainers: Annotated[Mapping[Name, ExplainerSpec], Field(min_length=1)]
     simulators: Annotated[Mapping[Name, SimulatorSpec], Field(min_length=1)]
-    scorers: Mapping[Name, JudgeSpec | AblationSpec | ChoosingSpec] = Field(
+    scorers: Mapping[Name, JudgeSpec | AblationSpec | WritingSpec | ChoosingSpec] = Field(
         default={}, description="scorers beside the measures that come with every simulator"
     )
     scoring: ScoringSpec = ScoringSpec()
@@ -224,16 +226,16 @@ class Study(Section):
                 f" {self.subject.layers - 1}; remove it or correct subject.layers"
             )
         for name, simulator in self.simulators.items():
-            _check_names(f"simulators.{name}.explainers", simulator.explainers, self.explainers)
+            check_names(f"simulators.{name}.explainers", simulator.explainers, self.explainers)
         if taken := set(self.scorers) & set(MEASURES):
             raise ValueError(f"scorers.{sorted(taken)[0]} has a measure's name; rename it and keep `kind`")
         if doubled := [name for name, count in Counter(self._scorer_names()).items() if count > 1]:
             raise ValueError(f"two scorers would publish scores as {doubled[0]!r}; rename one of [scorers.*]")
         for name, scorer in self.scorers.items():
             if isinstance(scorer, AblationSpec):
-                _check_names(f"scorers.{name}.simulators", scorer.simulators, self.simulators)
+                check_names(f"scorers.{name}.simulators", scorer.simulators, self.simulators)
             else:
-                _check_names(f"scorers.{name}.explainers", scorer.explainers, self.explainers)
+                check_names(f"scorers.{name}.explainers", scorer.explainers, self.explainers)
         check_halves(self.explainers, self.simulators, self.scorers)
         check_encoder(self.choosing, self.encoders)
         if self.simulating_llm.batch and (lacking := self._read_by_logprobs):
@@ -302,6 +304,11 @@ class Study(Section):
     def choosing(self) -> dict[str, ChoosingSpec]:
         """The scorers that ask which of several options is meant, by name."""
         return {name: spec for name, spec in self.scorers.items() if isinstance(spec, ChoosingSpec)}
+
+    @property
+    def writing(self) -> dict[str, WritingSpec]:
+        """The scorers that have sentences written, by name."""
+        return {name: spec for name, spec in self.scorers.items() if isinstance(spec, WritingSpec)}
 
     @property
     def ablating(self) -> dict[str, AblationSpec]:
@@ -392,18 +399,6 @@ def layer_key(layer: int) -> str:
 def layer_of(key: str) -> int:
     """Return the layer that a partition key names."""
     return int(key.removeprefix("layer_"))
-
-
-def _check_names(key: str, names: tuple[str, ...], known: Mapping[str, object]) -> None:
-    """Raise ValueError for a name that is given twice or is not known."""
-    if len(set(names)) < len(names):
-        raise ValueError(f"{key} names one twice; remove it")
-    if unknown := set(names) - set(known):
-        kind = key.rpartition(".")[2]
-        raise ValueError(
-            f"{key} names {sorted(unknown)[0]!r}, which is not among the {kind} {', '.join(sorted(known))};"
-            f" correct it, or add [{kind}.{sorted(unknown)[0]}]"
-        )
 
 
 def _with_kind(name: str, table: object) -> object:

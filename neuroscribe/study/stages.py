@@ -20,6 +20,7 @@ from neuroscribe.tables.columns import Table
 from neuroscribe.tables.effects import EFFECTS
 from neuroscribe.tables.encoded import ENCODED_CORPUS
 from neuroscribe.tables.scales import QUANTILE_LEVELS, histogram_edges
+from neuroscribe.tables.sentences import SENTENCES
 
 Phase = Literal["capture", "sample", "explain", "publish"]
 Settings = dict[str, Any]
@@ -102,7 +103,7 @@ def _judged(study: Study) -> Settings:
     batched = {"batch": True} if asked and study.simulating_llm.batch else {}
     return {
         **batched,
-        "scorers": study.judging,
+        "scorers": {name: _without_later(spec) for name, spec in study.judging.items()},
         **asked,
         "prompts": list(_wording(study.judging.values()).values()),
         "per_split": study.scoring.sequences_per_split,
@@ -133,6 +134,15 @@ def _chosen(study: Study) -> Settings:
         **_asked(study, study.choosing.values()),
         "prompts": list(_wording(study.choosing.values()).values()),
         **({"encoder": study.distinct_encoders[:1]} if by_encoder else {}),
+        "seed": study.scoring.seed,
+    }
+
+
+def _written(study: Study) -> Settings:
+    return {
+        "scorers": study.writing,
+        **_asked(study, study.writing.values()),
+        "prompts": list(_wording(study.writing.values()).values()),
         "seed": study.scoring.seed,
     }
 
@@ -169,6 +179,17 @@ def _kept(study: Study) -> Settings:
     """
     later = {"token_histogram"} if study.capture.token_histogram else set[str]()
     return study.capture.model_dump(exclude={"lookup_gib", "whole", "random_exemplars", *later})
+
+
+_LATER = ("per_call",)
+"""Settings of kinds that came later, and are named only where they are not the default."""
+
+
+def _without_later(spec: KindSpec) -> Settings:
+    """Return a kind's settings without later ones at their defaults, so that identities from before hold."""
+    fields = type(spec).model_fields
+    unset = {name for name in _LATER if name in fields and getattr(spec, name) == fields[name].default}
+    return spec.model_dump(exclude=unset)
 
 
 def _wording(specs: Iterable[KindSpec]) -> dict[str, str]:
@@ -236,6 +257,10 @@ STAGES: Mapping[str, Stage] = {
             tables=(judged.ABLATIONS,),
         ),
         Stage(
+            "sentences", 1, "explain", _written, asks="sentence", present=lambda study: bool(study.writing),
+            reads=("neuron_records", "explanations"), tables=(SENTENCES,),
+        ),
+        Stage(
             "choices", 1, "explain", _chosen, asks="choice", present=lambda study: bool(study.choosing),
             reads=(
                 "corpus", "encoded_corpus", "neuron_records", "sampled_activations", "effects",
@@ -248,7 +273,7 @@ STAGES: Mapping[str, Stage] = {
             lambda study: {"scoring": study.scoring.model_dump(exclude=_NOT_SCORED_BY)},
             reads=(
                 "corpus", "encoded_corpus", "neuron_records", "sampled_activations", "explanations",
-                "simulations", "judgements", "ablations", "choices",
+                "simulations", "judgements", "ablations", "sentences", "choices",
             ),
             tables=(records.SCORES,),
         ),

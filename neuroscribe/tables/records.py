@@ -296,7 +296,8 @@ SCORES = Table(
             "regime",
             pl.String(),
             "corpus: estimate for the whole corpus; top_and_random, random_only: as in Bills et al. 2023;"
-            " amplified: from what the subject says with the neuron amplified",
+            " amplified: from what the subject says with the neuron amplified; written: from sentences"
+            " that were written from the explanation",
         ),
         Column(
             "value", pl.Float64(), "the score; what it measures, the scorer's name says", nullable=True
@@ -309,6 +310,7 @@ SCORES = Table(
             ("judgements", "probability"),
             ("ablations", "simulated_divergence"),
             ("ablations", "mean_divergence"),
+            ("sentences", "fires"),
             ("choices", "chosen"),
         ),
         Column(

@@ -37,7 +37,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
             **JUDGES,
             "retrieval": ENCODER,
             "ablation": {"simulators": ["embedding"]},
+            "sensitivity": HIGHLIGHTS,
+            "sensitivity_templates": {"explainers": ["token_list"]},
             "steering": STEERING,
+            "intruder": {},
         },
     },
     "calibrated": {"scoring": {"calibration": "linear", "stop_width": 0.4, "max_unscored_share": 0.2}},
@@ -67,4 +70,4 @@ def test_the_identities_of_a_study_are_those_in_existing_stores(name: str):
 def test_every_stage_is_among_the_known_identities():
     study = varied("embedded+every_kind")
     assert set(KNOWN["embedded+every_kind"]) == set(stages_of(study))
-    assert len(stages_of(study)) == 15
+    assert len(stages_of(study)) == 16

@@ -49,8 +49,8 @@ def test_layers_are_captured_together_and_explained_one_by_one():
     sampled = [name for name, phase in layered.items() if phase == "sample"]
     assert sampled == ["sampled_activations", "token_lookup"]
     assert [name for name, phase in layered.items() if phase == "explain"] == [
-        "connections", "effects", "explanations", "simulations", "judgements", "ablations", "choices",
-        "scores",
+        "connections", "effects", "explanations", "simulations", "judgements", "ablations", "sentences",
+        "choices", "scores",
     ]  # fmt: skip
 
 
@@ -81,7 +81,7 @@ def test_every_column_is_made_from_columns_of_stages_that_its_own_reads():
 
 def test_the_calls_of_two_stages_never_stand_under_one_name_in_the_ledger():
     names = [stage.asks for stage in STAGES.values() if stage.asks]
-    assert names == ["explanation", "simulation", "judgement", "choice"]
+    assert names == ["explanation", "simulation", "judgement", "sentence", "choice"]
 
 
 @pytest.mark.parametrize(
@@ -93,16 +93,18 @@ def test_the_calls_of_two_stages_never_stand_under_one_name_in_the_ledger():
         (("ablation",), ("ablations",)),
         (("fuzzing", "ablation"), ("judgements", "ablations")),
         (("steering",), ("effects", "choices")),
+        (("sensitivity",), ("sentences",)),
+        (("sensitivity_templates",), ("sentences",)),
     ],
 )
 def test_judgements_and_ablations_are_there_for_studies_with_such_scorers(
     scorers: tuple[str, ...], more: tuple[str, ...]
 ):
-    sometimes = {"judgements", "ablations", "effects", "choices"}
+    sometimes = {"judgements", "ablations", "effects", "sentences", "choices"}
     always = set(STAGES) - sometimes
     assert set(stages_of(study(*scorers))) == {*always, *more}
     assert set(STAGES["scores"].reads) - set(upstream_of(study(*scorers), "scores")) == (
-        {"judgements", "ablations", "choices"} - set(more)
+        {"judgements", "ablations", "sentences", "choices"} - set(more)
     )
 
 
