@@ -97,6 +97,9 @@ class Asking(Explaining):
     answer: AnswerForm = Field(
         default="line", description="`line`: one phrase; `schema`: JSON with a short and a long text"
     )
+    worked: bool = Field(
+        default=True, description="whether worked examples come first; small chat models read better with them"
+    )
     candidates: Positive = 1
     temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
     max_tokens: Positive | None = Field(
@@ -125,8 +128,9 @@ class Asking(Explaining):
 
     @property
     def words(self) -> Wording:
-        """The words of its kind: the data file of that name."""
-        return wording(self.kind_name)
+        """The words of its kind: the data file of that name, without its examples where none are shown."""
+        words = wording(self.kind_name)
+        return words if self.worked else words.without_examples
 
     @property
     def wording(self) -> Mapping[str, str]:
@@ -198,9 +202,3 @@ class Showing(Asking):
     @abstractmethod
     def messages(self, evidence: LayerEvidence, neuron: Neuron, excerpts: Excerpts) -> tuple[Message, ...]:
         """Return the prompt that shows these excerpts of a neuron."""
-
-
-class Marking(Showing):
-    """An explainer that shows excerpts with the strongly firing tokens marked."""
-
-    excerpt_tokens: Annotated[int, Field(ge=4, le=MOST)] = 16

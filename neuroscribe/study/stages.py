@@ -176,7 +176,9 @@ STAGES: Mapping[str, Stage] = {
         ),
         Stage(
             "explanations", 6, "explain", _explained, asks="explanation",
-            reads=("corpus", "activations", "neuron_records", "token_lookup", "connections"),
+            reads=(
+                "corpus", "activations", "neuron_records", "sampled_activations", "token_lookup", "connections",
+            ),
             tables=(records.EXPLANATIONS,),
         ),
         Stage(
