@@ -16,12 +16,13 @@ import polars as pl
 from neuroscribe.errors import LLMError
 from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
+from neuroscribe.explain.asking import answers
 from neuroscribe.explain.explainer import Asking, Before, Listing, Said
 from neuroscribe.explain.parsing import ParsedAnswer, parsed_answer
 from neuroscribe.explain.questions import Question, before, explaining, explaining_order, questions
 from neuroscribe.explain.stability import with_similarities
 from neuroscribe.fingerprint import fingerprint
-from neuroscribe.llm.calls import Once, answer_form, worked_through
+from neuroscribe.llm.calls import Once
 from neuroscribe.llm.capabilities import samples
 from neuroscribe.ports.models import LLM, TextEncoder
 from neuroscribe.ports.replies import Reply, Usage
@@ -30,7 +31,6 @@ from neuroscribe.ports.stores import CallStore, Progress
 from neuroscribe.tables.records import EXPLANATIONS
 from neuroscribe.text.escaping import storable
 
-_REPLY = answer_form(Reply)
 _PARTS = "; "
 """Stands between the parts of an explanation in its text."""
 
@@ -123,28 +123,10 @@ class _Asked:
         label = f"explain {study.name} layer {layer}"
         with self.progress.task(label, total=len(asked), unit="explanations") as advance:
 
-            async def ask(question: Question) -> Reply:
-                reply = await _reply(llm, question, once)
+            def told(reply: Reply) -> None:
                 advance(1, note=f"${reply.usage.cost_usd:.4f}" if reply.usage.cost_usd else "")
-                return reply
 
-            return await worked_through(asked, ask, at_once=llm.calls_at_once)
-
-
-async def _reply(llm: LLM, question: Question, once: Once) -> Reply:
-    spec, messages = question.spec, question.shown.messages
-    assert isinstance(spec, Asking), "only such have questions"
-
-    async def ask() -> Reply:
-        return await llm.reply(
-            messages,
-            max_tokens=spec.answer_tokens,
-            temperature=spec.temperature,
-            seed=question.sample_index,
-            schema=spec.answer_schema,
-        )
-
-    return await once.answer(question.key(llm.identity), ask, _REPLY, prompt=messages)
+            return await answers(asked, llm, once, told)
 
 
 def _parsed(reply: Reply, question: Question) -> ParsedAnswer | None:
