@@ -100,6 +100,11 @@ class Asking(Explaining):
     worked: bool = Field(
         default=True, description="whether worked examples come first; small chat models read better with them"
     )
+    apart: bool = Field(
+        default=False,
+        description="whether a line of the form `kind: word, word` is read word by word, as `kind: word`, of"
+        " which the largest value counts",
+    )
     candidates: Positive = 1
     temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
     max_tokens: Positive | None = Field(
@@ -166,13 +171,10 @@ class Asking(Explaining):
         return (self.shown(evidence, neuron, before),)
 
 
-class Showing(Asking):
-    """An explainer that shows an LLM a neuron's excerpts."""
+class Drawing(Asking):
+    """An explainer that shows an LLM what a neuron does in a draw of its exemplars."""
 
     excerpts: Positive = 5
-    excerpt_tokens: Annotated[int, Field(ge=4, le=MOST)] = Field(
-        default=64, description="tokens shown around each peak"
-    )
 
     @property
     def excerpts_shown(self) -> int:
@@ -185,8 +187,20 @@ class Showing(Asking):
         return DRAWS if self.candidates == 1 else 1
 
     def shown(self, evidence: LayerEvidence, neuron: Neuron, before: Before) -> Shown:
-        """Return its excerpts, unless the neuron fires in none of them."""
+        """Return what it does in its training exemplars, unless it fires in none of them."""
         return self.shown_from(evidence, neuron, draw=0)
+
+    @abstractmethod
+    def shown_from(self, evidence: LayerEvidence, neuron: Neuron, *, draw: int) -> Shown:
+        """Return what it does in a draw of exemplars, unless it fires in none of them."""
+
+
+class Showing(Drawing):
+    """An explainer that shows an LLM a neuron's excerpts."""
+
+    excerpt_tokens: Annotated[int, Field(ge=4, le=MOST)] = Field(
+        default=64, description="tokens shown around each peak"
+    )
 
     def shown_from(self, evidence: LayerEvidence, neuron: Neuron, *, draw: int) -> Shown:
         """Return its excerpts from a draw of exemplars, unless the neuron fires in none of them."""

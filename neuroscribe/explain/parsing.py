@@ -24,12 +24,17 @@ SCHEMA: Schema = {
     "required": ["short", "long"],
     "additionalProperties": False,
 }
+_HEADING = r"explanation|answer|description|label|in common|common (feature|theme|element|pattern|thread)s?"
+_WORDS = r"(the|these|all|all of the) (marked |last |highlighted )?(words|tokens|phrases|excerpts|lines)"
 _LEAD_IN = re.compile(
-    r"^(\**(explanation|answer|in common)\**\s*:\s*\**\s*)?"
+    rf"^(\**({_HEADING})\**\s*:\s*\**\s*)?"
+    rf"({_WORDS}( (in|of) (these|the) (phrases|excerpts|lines|texts))?( all)? (are|have in common|share) +)?"
     r"(((this|the) neuron|neuron \d+)\s*(?=fires\b|activates\b|responds\b|$))?"
     r"((fires|activates|responds)\s+(mainly |mostly )?((on|for|to|in|when)\s+|(?=(just )?before\b)))?",
     re.IGNORECASE,
 )
+_HEADING_ALONE = re.compile(rf"[\W_]*({_HEADING})[\W_]*:[\W_]*", re.IGNORECASE)
+_BULLET = re.compile(r"[-*•]\s+")
 _WRAPPED = re.compile(r"""(?P<mark>["'`*]+)(?P<inside>(?:(?!(?P=mark)).)+)(?P=mark)""")
 
 
@@ -50,13 +55,20 @@ class _NoTextError(Exception):
         self.status: Status = status
 
 
-def parsed_answer(answer: str, *, form: AnswerForm = "line", prefix: str = "") -> ParsedAnswer:
+def parsed_answer(
+    answer: str, *, form: AnswerForm = "line", prefix: str = "", cut: bool = False
+) -> ParsedAnswer:
     """Return the explanation in an answer, or why there is none.
 
     A closed block of thoughts before the answer is left out. `prefix` is what every text of the explainer
-    begins with, whether or not the answer repeats it.
+    begins with, whether or not the answer repeats it. An answer that was `cut` off counts only if it is one
+    line that names the same things again and again: it had said all that it had to say.
     """
     said = without_thoughts(answer).strip()
+    if cut:
+        if form != "line" or not _goes_round(said):
+            return ParsedAnswer(None, None, "truncated")
+        said = said.rpartition(",")[0]
     try:
         if form == "schema" and said:
             return _short_and_long(said, prefix)
@@ -95,9 +107,12 @@ def _json_fields(said: str) -> tuple[str, str]:
 def _phrase(said: str, prefix: str) -> str:
     """Return the one phrase that a text consists of."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
+    # A heading on a line of its own announces the answer; a second answer below it would stay.
+    if len(lines) == 2 and _HEADING_ALONE.fullmatch(lines[0]):
+        del lines[0]
     if not lines:
         raise _NoTextError("empty")
-    text = _bare(lines[0])
+    text = _without_repeats(_bare(lines[0]))
     if flaw := fault(lines[0]) or fault(text) or fault(said):
         raise _NoTextError(flaw)
     if len(lines) > 1 or not re.search(r"\w", text) or _is_json(text):
@@ -117,6 +132,32 @@ def _bare(text: str) -> str:
         if bare == text:
             return text
         text = bare
+
+
+def _items(text: str) -> tuple[str, list[str]]:
+    """Return what stands before the first colon, with it, and the list that follows."""
+    head, colon, rest = text.partition(": ")
+    items = (rest if colon else text).split(", ")
+    return (head + colon if colon else ""), [item.strip() for item in items]
+
+
+def _without_repeats(text: str) -> str:
+    """Return a text whose list names nothing twice: small models go on naming what they have named."""
+    head, items = _items(text)
+    return head + ", ".join(dict.fromkeys(items))
+
+
+def named_apart(text: str) -> list[str] | None:
+    """Return what a text of the form "kind: word, word" names, each with the kind; None for any other."""
+    head, items = _items(text)
+    return [head + item for item in items] if head and len(items) > 1 and all(items) else None
+
+
+def _goes_round(said: str) -> bool:
+    """Tell whether the last three whole items of a list on one line have been named before."""
+    _, items = _items(said)
+    last, earlier = items[-4:-1], items[:-4]
+    return "\n" not in said and len(last) == 3 and bool(earlier) and set(last) <= {*earlier}
 
 
 def _prefixed(text: str, prefix: str) -> str:

@@ -18,7 +18,7 @@ from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.explain.asking import answers
 from neuroscribe.explain.explainer import Asking, Before, Listing, Said
-from neuroscribe.explain.parsing import ParsedAnswer, parsed_answer
+from neuroscribe.explain.parsing import ParsedAnswer, named_apart, parsed_answer
 from neuroscribe.explain.questions import Question, before, explaining, explaining_order, questions
 from neuroscribe.explain.stability import with_similarities
 from neuroscribe.fingerprint import fingerprint
@@ -130,11 +130,12 @@ class _Asked:
 
 
 def _parsed(reply: Reply, question: Question) -> ParsedAnswer | None:
-    """Return what a whole answer says; there is none to a call that failed, was refused or was cut off."""
+    """Return what an answer says; there is none to a call that failed or was refused."""
     spec = question.spec
-    if reply.status != "ok" or not isinstance(spec, Asking):
+    if reply.status not in ("ok", "truncated") or not isinstance(spec, Asking):
         return None
-    return parsed_answer(storable(reply.text or ""), form=spec.answer, prefix=spec.words.prefix)
+    said, cut = storable(reply.text or ""), reply.status == "truncated"
+    return parsed_answer(said, form=spec.answer, prefix=spec.words.prefix, cut=cut)
 
 
 def _row(layer: int, model: str, answered: Sequence[tuple[Question, Reply]]) -> dict[str, Any]:
@@ -158,12 +159,18 @@ def _row(layer: int, model: str, answered: Sequence[tuple[Question, Reply]]) -> 
         prompt=prompts[0] if is_one else fingerprint(prompts),
         text=_PARTS.join(dict.fromkeys(texts)) or None,
         long_text=parsed[0][0].long_text if is_one and parsed[0][0] else None,
-        parts=None if is_one or not texts else list(dict.fromkeys(texts)),
+        parts=_apart(question, texts) if is_one else list(dict.fromkeys(texts)) or None,
         status="ok" if texts else statuses[0],
         sequence_ids=list(dict.fromkeys(shown)),
         usage=reduce(add, (reply.usage for _, reply in answered)),
         raw=storable(answered[0][1].raw if is_one else json.dumps([reply.raw for _, reply in answered])),
     )
+
+
+def _apart(question: Question, texts: Sequence[str]) -> list[str] | None:
+    """Return the parts of the one text of an answer; None where it is read as a whole."""
+    spec = question.spec
+    return named_apart(texts[0]) if texts and isinstance(spec, Asking) and spec.apart else None
 
 
 def explanation_row(
