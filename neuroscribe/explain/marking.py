@@ -57,6 +57,11 @@ class Marking(Showing):
         default=0, description="excerpts that hold what it fires on elsewhere, and in which it is silent"
     )
 
+    @property
+    def banded_shown(self) -> int:
+        """As many as the study asks for."""
+        return self.bands
+
     def shown_excerpts(self, evidence: LayerEvidence, neuron: Neuron, draw: int) -> ShownExcerpts:
         """Return the excerpts as pairs, the strongest first, then those of the bands."""
         return shown_excerpts(

@@ -19,6 +19,10 @@ from neuroscribe.text.escaping import unforged
 from neuroscribe.text.phrases import peak_phrase
 
 
+PEAK = 9
+"""Activation, of 10 at an excerpt's peak, from which another token of the excerpt counts as a peak, too."""
+
+
 class PhraseSummary(Drawing):
     """An LLM's words for a neuron's peak phrases: short, and what small models read best."""
 
@@ -36,17 +40,18 @@ class PhraseSummary(Drawing):
 
     def shown_from(self, evidence: LayerEvidence, neuron: Neuron, *, draw: int) -> Shown:
         """Return the phrases that end at its peaks, the strongest first, unless it fires in none."""
-        shown = shown_excerpts(evidence, neuron, self.excerpts, 1, draw, bands=self.bands)
-        peaks = [
-            (sequence, place)
-            for sequence, place, strength in zip(
-                shown.sequence_ids, shown.peaks, shown.strengths, strict=True
-            )
-            if strength
+        length = evidence.study.corpus.sequence_length
+        shown = shown_excerpts(
+            evidence, neuron, self.excerpts, length, draw, scale="excerpt", bands=self.bands
+        )
+        phrases = [
+            peak_phrase(evidence.tokens[sequence], place, before=self.before)
+            for sequence, pairs in zip(shown.sequence_ids, shown.excerpts, strict=True)
+            for place, (_, value) in enumerate(pairs)
+            if value >= PEAK
         ]
-        if not peaks:
+        if not phrases:
             return Shown(shown.sequence_ids, (), SILENT)
-        phrases = [peak_phrase(evidence.tokens[at], place, before=self.before) for at, place in peaks]
         worked = [_question(self.words, example.shown["phrases"]) for example in self.words.examples]
         messages = self.words.messages(worked, _question(self.words, phrases), self.answer)
         return Shown(shown.sequence_ids, messages)

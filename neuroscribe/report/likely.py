@@ -5,16 +5,15 @@ from typing import Any
 
 import polars as pl
 
-from neuroscribe.capture.plan import QUANTILES
 from neuroscribe.capture.splits import RANDOM_SPLITS, TOP_SPLITS
 from neuroscribe.evidence.exemplars import DRAWS, Neuron
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.explain.explainer import Listing
-from neuroscribe.explain.marking import Marking
 from neuroscribe.explain.questions import Question, before, explaining, explaining_order, questions
 from neuroscribe.explain.stage import listed
 from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import EXPLANATIONS
+from neuroscribe.tables.scales import BANDS
 
 TEXT = "words about a subject, and the words that often stand before or after them"
 """An explanation of usual length."""
@@ -122,8 +121,8 @@ def _kept(study: Study) -> list[tuple[str, int, str]]:
 
 def _banded(study: Study) -> int:
     """Return how many exemplars of quantile bands are shown; none where no explainer shows any."""
-    shown = [spec.bands for spec in study.explainers.values() if isinstance(spec, Marking)]
-    return min(DRAWS * max(shown, default=0), study.capture.quantile_exemplars * (len(QUANTILES) - 1))
+    shown = [spec.banded_shown for spec in study.explainers.values()]
+    return min(DRAWS * max(shown, default=0), study.capture.quantile_exemplars * BANDS)
 
 
 def _sequences(study: Study) -> pl.DataFrame:
