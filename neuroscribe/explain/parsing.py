@@ -24,6 +24,8 @@ SCHEMA: Schema = {
     "required": ["short", "long"],
     "additionalProperties": False,
 }
+_SHORT = 3
+"""Words of the items of a bare list."""
 _HEADING = r"explanation|answer|description|label|in common|common (feature|theme|element|pattern|thread)s?"
 _WORDS = r"(the|these|all|all of the) (marked |last |highlighted )?(words|tokens|phrases|excerpts|lines)"
 _LEAD_IN = re.compile(
@@ -148,9 +150,14 @@ def _without_repeats(text: str) -> str:
 
 
 def named_apart(text: str) -> list[str] | None:
-    """Return what a text of the form "kind: word, word" names, each with the kind; None for any other."""
+    """Return what a text of the form "kind: word, word" names, each with the kind; None for any other.
+
+    A bare list counts from three items on, none of them longer than a few words: "towns in France, Spain" and
+    clauses between commas are one text.
+    """
     head, items = _items(text)
-    return [head + item for item in items] if head and len(items) > 1 and all(items) else None
+    is_list = len(items) > 1 if head else len(items) > 2 and max(len(item.split()) for item in items) <= _SHORT
+    return [head + item for item in items] if is_list and all(items) else None
 
 
 def _goes_round(said: str) -> bool:

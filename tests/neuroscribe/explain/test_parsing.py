@@ -354,4 +354,6 @@ def test_two_answers_do_not_become_one() -> None:
 def test_a_kind_with_its_words_is_read_word_by_word() -> None:
     assert named_apart("chemistry: gas, acid") == ["chemistry: gas", "chemistry: acid"]
     assert named_apart("chemistry: gas") is None
-    assert named_apart("towns in France, Spain, and Italy") is None
+    assert named_apart("founded, set up, made") == ["founded", "set up", "made"]
+    assert named_apart("towns in France, Spain") is None
+    assert named_apart("verbs of saying, in the past, and not in the present tense") is None
