@@ -5,7 +5,6 @@ import random
 from neuroscribe.capture.state import CapturePlan, Pool
 from neuroscribe.errors import StudyError
 from neuroscribe.study.spec import Study
-from neuroscribe.tables.scales import QUANTILES
 
 _POOLED = (0.9, 0.99)
 """Lower bounds of the bands that are too rare among the shared random sequences."""

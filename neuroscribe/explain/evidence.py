@@ -19,7 +19,6 @@ from neuroscribe.explain.pairs import discretised, excerpt_pairs
 from neuroscribe.text.escaping import escaped
 from neuroscribe.text.marks import Pair
 
-
 Scale = Literal["neuron", "excerpt"]
 """What is 10 in an excerpt: the neuron's largest activation over the corpus, or the excerpt's own."""
 

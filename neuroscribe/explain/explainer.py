@@ -98,10 +98,11 @@ class Asking(Explaining):
         default="line", description="`line`: one phrase; `schema`: JSON with a short and a long text"
     )
     worked: bool = Field(
-        default=True, description="whether worked examples come first; small chat models read better with them"
+        default=True,
+        description="whether worked examples come first; small chat models read better with them",
     )
     apart: bool = Field(
-        default=False,
+        default=True,
         description="whether a line of the form `kind: word, word` is read word by word, as `kind: word`, of"
         " which the largest value counts",
     )

@@ -84,9 +84,7 @@ class Marking(Showing):
         peaks = list(zip(shown.sequence_ids, shown.peaks, strict=True))[: self.phrases]
         misses = NearMisses()
         if self.near_misses:
-            misses = near_misses(
-                evidence, neuron, shown, count=self.near_misses, length=self.excerpt_tokens
-            )
+            misses = near_misses(evidence, neuron, shown, count=self.near_misses, length=self.excerpt_tokens)
         return Beside(
             strengths=shown.strengths if self.marks == "excerpt" else (),
             phrases=tuple(peak_phrase(evidence.tokens[at], place, before=BEFORE) for at, place in peaks),

@@ -115,14 +115,12 @@ def _agreeing(
     return agreeing
 
 
-def _around(
-    fires: Bool[np.ndarray, "sequence token"], length: int
-) -> Bool[np.ndarray, "sequence token"]:
+def _around(fires: Bool[np.ndarray, "sequence token"], length: int) -> Bool[np.ndarray, "sequence token"]:
     """Tell of each token whether the neuron fires anywhere in the excerpt that is shown around it."""
     tokens = fires.shape[1]
     total: Float[np.ndarray, "sequence edge"] = np.zeros((len(fires), tokens + 1))
     total[:, 1:] = fires.cumsum(axis=1)
-    starts = np.clip(np.arange(tokens) - (2 * length) // 3, 0, max(0, tokens - length))
+    starts = (np.arange(tokens) - (2 * length) // 3).clip(0, max(0, tokens - length))
     return total[:, np.minimum(starts + length, tokens)] > total[:, starts]
 
 

@@ -156,7 +156,9 @@ def named_apart(text: str) -> list[str] | None:
     clauses between commas are one text.
     """
     head, items = _items(text)
-    is_list = len(items) > 1 if head else len(items) > 2 and max(len(item.split()) for item in items) <= _SHORT
+    is_list = (
+        len(items) > 1 if head else len(items) > 2 and max(len(item.split()) for item in items) <= _SHORT
+    )
     return [head + item for item in items] if is_list and all(items) else None
 
 

@@ -18,7 +18,6 @@ from neuroscribe.study.sections import MOST, Positive
 from neuroscribe.text.escaping import unforged
 from neuroscribe.text.phrases import peak_phrase
 
-
 PEAK = 9
 """Activation, of 10 at an excerpt's peak, from which another token of the excerpt counts as a peak, too."""
 

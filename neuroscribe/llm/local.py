@@ -60,7 +60,11 @@ class LocalLLM:
     def styled(self, style: PromptStyle) -> "LocalLLM":
         """Return the same weights, asked in another style."""
         return LocalLLM(
-            self._model, self._tokenizer, identity=self._identity, style=style, batch_places=self._batch_places
+            self._model,
+            self._tokenizer,
+            identity=self._identity,
+            style=style,
+            batch_places=self._batch_places,
         )
 
     @property

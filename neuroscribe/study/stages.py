@@ -177,7 +177,8 @@ STAGES: Mapping[str, Stage] = {
         Stage(
             "explanations", 6, "explain", _explained, asks="explanation",
             reads=(
-                "corpus", "activations", "neuron_records", "sampled_activations", "token_lookup", "connections",
+                "corpus", "activations", "neuron_records", "sampled_activations", "token_lookup",
+                "connections",
             ),
             tables=(records.EXPLANATIONS,),
         ),

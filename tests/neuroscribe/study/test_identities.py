@@ -21,7 +21,9 @@ KNOWN: Mapping[str, Mapping[str, str]] = json.loads(Path(__file__).with_name("id
 HIGHLIGHTS: dict[str, Any] = {"explainers": ["highlights"]}
 ENCODER = {"artefact": "all-minilm-l6-v2", **HIGHLIGHTS}
 ASKED = ("all_at_once", "one_at_a_time", "matching_words", "structured")
-EXPLAINERS = ("token_pairs", "next_token", "highlights", "logit_lens", "token_summary", "token_list")
+EXPLAINERS = (
+    "token_pairs", "next_token", "highlights", "logit_lens", "phrase_summary", "token_summary", "token_list",
+)  # fmt: skip
 JUDGES = {"detection": HIGHLIGHTS, "fuzzing": HIGHLIGHTS}
 BATCH = {"provider": "openai", "model": "m", "batch": True, "usd_per_million_prompt_tokens": 1.0}
 VARIANTS: dict[str, dict[str, Any]] = {

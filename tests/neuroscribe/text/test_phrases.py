@@ -18,9 +18,7 @@ TOKENS = (b"The", b" sc", b"ulpt", b"or", b" (", b"Bran", b"cus", b"i", b")", b"
         (9, "\n", "The sculptor (Brancusi)\\n"),
     ],
 )
-def test_a_token_is_shown_as_its_whole_word_with_the_words_before(
-    place: int, word: str, phrase: str
-) -> None:
+def test_a_token_is_shown_as_its_whole_word_with_the_words_before(place: int, word: str, phrase: str) -> None:
     assert peak_word(TOKENS, place) == word
     assert peak_phrase(TOKENS, place, before=2) == phrase
 
