@@ -173,8 +173,10 @@ def is_first(scores: Sequence[float | None]) -> bool:
 
 
 MARGIN = 0.1
-"""By how much a found explanation is nearer to the true one than to any false one, to count as found: a phrase that
-is about nothing in particular is nearly as near to each of them."""
+"""By how much a found explanation is nearer to the true one than to any false one, to count as found.
+
+A phrase that is about nothing in particular is nearly as near to each of them.
+"""
 
 
 def is_solved(likenesses: Sequence[float]) -> bool:

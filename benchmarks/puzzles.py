@@ -4,7 +4,7 @@ python -m benchmarks.puzzles DATA [--study NAME]
 
 DATA is a JSON file of puzzles (benchmarks/puzzle_data.py), which names the figures. Answers are kept in the
 store like those of a run, so that a second try asks nothing twice. An explanation counts as found when a
-sentence encoder holds it nearer to the true one than to any false one, by a margin (puzzle_data.MARGIN); both are
+sentence encoder holds it nearer to the true one than to any false one, by puzzle_data.MARGIN; both are
 printed, for people to judge.
 """
 

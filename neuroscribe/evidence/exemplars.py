@@ -98,7 +98,8 @@ def training_exemplars(rows: pl.DataFrame, count: int, draw: int = 0) -> pl.Data
 def banded_exemplars(rows: pl.DataFrame, count: int, draw: int = 0) -> pl.DataFrame:
     """Return `count` exemplars from the quantile bands, one of each in turn, the highest band first.
 
-    Those in which the neuron does not fire are left out. They are all of the training split; a further draw has the next ones, and shares none with another.
+    Those in which the neuron does not fire are left out. They are all of the training split; a further draw
+    has the next ones, and shares none with another.
     """
     polarity = pl.col("polarity")
     fires = (pl.col("kind") == "quantile") & (pl.col("peak") * polarity > 0)

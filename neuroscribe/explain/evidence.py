@@ -32,7 +32,7 @@ class ShownExcerpts:
     peaks: tuple[int, ...] = ()
     """The place of each one's peak in its sequence."""
     strengths: tuple[int, ...] = ()
-    """Each one's peak in tenths of the neuron's largest activation, rounded down; at least 1 where it fires."""
+    """Each one's peak in tenths of the neuron's maximum, rounded down; at least 1 where it fires."""
 
 
 def shown_excerpts(

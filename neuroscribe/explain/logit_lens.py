@@ -29,8 +29,8 @@ class LogitLens(Marking):
 
     promoted_from: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.0,
-        description="share of the layers below which no promoted tokens are shown: weights of early layers say"
-        " little of the next token",
+        description="share of the layers below which no promoted tokens are shown: weights of early layers"
+        " say little of the next token",
     )
 
     def check(self, evidence: LayerEvidence, name: str) -> None:

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from pydantic import Field
@@ -34,7 +34,7 @@ class Beside:
     """Each excerpt's peak in tenths of the neuron's largest activation; none where they are not shown."""
     phrases: tuple[str, ...] = ()
     """(Escaped) peak phrases, in place of the marked tokens."""
-    misses: NearMisses = NearMisses()
+    misses: NearMisses = field(default_factory=NearMisses)
 
 
 NOTHING = Beside()

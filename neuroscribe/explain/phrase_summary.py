@@ -1,7 +1,7 @@
 """The explainer `phrase_summary`: what the phrases that end where a neuron peaks have in common.
 
-The shortest form that shows context: a tenth of the tokens of whole excerpts, and what small models read best
-(docs/decisions/0024).
+The shortest form that shows context: a tenth of the tokens of whole excerpts, and what the packaged model of
+1.5B parameters reads best (docs/decisions/0024).
 """
 
 from collections.abc import Sequence
