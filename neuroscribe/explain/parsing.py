@@ -63,14 +63,14 @@ def parsed_answer(
     """Return the explanation in an answer, or why there is none.
 
     A closed block of thoughts before the answer is left out. `prefix` is what every text of the explainer
-    begins with, whether or not the answer repeats it. An answer that was `cut` off counts only if it is one
-    line that names the same things again and again: it had said all that it had to say.
+    begins with, whether or not the answer repeats it. Of an answer that was `cut` off, a list counts without
+    its last item: what it names, it names, and small models often find no end.
     """
     said = without_thoughts(answer).strip()
     if cut:
-        if form != "line" or not _goes_round(said):
+        said = said.rpartition(", ")[0]
+        if form != "line" or "\n" in said or not (named_apart(said) or _goes_round(said)):
             return ParsedAnswer(None, None, "truncated")
-        said = said.rpartition(",")[0]
     try:
         if form == "schema" and said:
             return _short_and_long(said, prefix)
@@ -163,10 +163,10 @@ def named_apart(text: str) -> list[str] | None:
 
 
 def _goes_round(said: str) -> bool:
-    """Tell whether the last three whole items of a list on one line have been named before."""
+    """Tell whether the last three items of a list have been named before."""
     _, items = _items(said)
-    last, earlier = items[-4:-1], items[:-4]
-    return "\n" not in said and len(last) == 3 and bool(earlier) and set(last) <= {*earlier}
+    last, earlier = items[-3:], items[:-3]
+    return len(last) == 3 and set(last) <= {*earlier}
 
 
 def _prefixed(text: str, prefix: str) -> str:

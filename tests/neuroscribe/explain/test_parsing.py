@@ -333,14 +333,15 @@ def test_short_and_long_texts_read_again_as_they_are(short: str, long: str) -> N
         assert parsed_answer(again, form="schema") == read
 
 
-def test_an_answer_that_was_cut_off_counts_if_it_went_round_in_circles() -> None:
+def test_of_a_list_that_was_cut_off_what_it_names_counts() -> None:
     def cut(answer: str) -> tuple[str | None, str]:
         read = parsed_answer(answer, cut=True)
         return read.text, read.status
 
     assert cut("chemistry: gas, acid, gas, acid, gas, ac") == ("chemistry: gas, acid", "ok")
     assert cut("last: last, last, last, last, la") == ("last: last", "ok")
-    assert cut("chemistry: gas, acid, zinc, sulphur, ni") == (None, "truncated")
+    assert cut("chemistry: gas, acid, zinc, sulphur, ni") == ("chemistry: gas, acid, zinc, sulphur", "ok")
+    assert cut("chemistry: gas") == cut("chemistry: gas, ac") == (None, "truncated")
     assert cut("gas and acids that were found in the") == (None, "truncated")
     assert cut("gas, gas, gas, gas\nacid, gas, gas, gas") == (None, "truncated")
     assert parsed_answer('{"short": "a, a, a, a, a', form="schema", cut=True).status == "truncated"
