@@ -30,7 +30,6 @@ def effects(study: Study) -> dg.AssetsDefinition:
         **inputs: Any,
     ) -> dg.MaterializeResult:
         from neuroscribe.effect.stage import layer_effects
-
         from neuroscribe.report.tallies import effect_tally
 
         evidence = layer_evidence(study, context, inputs)

@@ -16,6 +16,9 @@ WORDS: dict[str, str] = {
     " is in two of a neuron's.",
     "explanation": "A text by an explainer about one neuron and polarity.",
     "simulation": "Activations predicted from an explanation alone, on a scale from 0 to 10.",
+    "peak phrase": "The word where a neuron peaks in an excerpt, with up to two words before it.",
+    "near miss": "An excerpt that holds a token on which the neuron fires elsewhere, and leaves it silent; a"
+    " sequence so shown counts as seen by the explainer.",
     "held out": "Never shown to the explainer: no sequence of a document of its exemplars, and for one that"
     " is shown a token table, only the quarter of the documents that no table is learned from.",
     "population": "The sequences that a score speaks of: all that are held out from its explanation.",

@@ -12,7 +12,7 @@ from neuroscribe.kinds import KnownStudy
 from neuroscribe.ports.replies import Message
 from neuroscribe.study.stages import STAGES
 from neuroscribe.tables.effects import EFFECTS
-from neuroscribe.tables.records import CONNECTIONS
+from neuroscribe.tables.records import CONNECTIONS, NEURON_RECORDS
 from neuroscribe.testing import rows
 from neuroscribe.testing.studies import tiny_study
 
@@ -29,6 +29,7 @@ def layer(token: str) -> LayerEvidence:
     promoted = {"neuron": 1, "direction": "output_token", "sign": 1, "token_id": 0}
     tables = {
         "corpus/sequences": rows.sequence_table([[0]]),
+        "neuron_records": rows.filled(NEURON_RECORDS, rows.exemplar_row(1, 0, [1.0], split="train")),
         "corpus/vocabulary": rows.vocabulary_table([token.encode()]),
         "token_lookup": rows.lookup_table({0: 1.0}, count=3),
         "connections": rows.filled(CONNECTIONS, promoted),
