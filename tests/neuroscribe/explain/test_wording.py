@@ -58,11 +58,6 @@ def test_worked_answers_are_read_as_the_explanations_they_teach(kind: str) -> No
     for place, example in enumerate(own.examples):
         text = f"{own.prefix} {example.explanation}".strip()
         said = lines[2 + 2 * place].content.removeprefix(own.stub)
-        if example.explanation == (nothing := own.parts.get("no_theme")):
-            for answer, form in ((said, "line"), (forms[2 + 2 * place].content, "schema")):
-                read = parsed_answer(answer, form=form, prefix=own.prefix, no_theme=nothing or "")
-                assert (read.text, read.status) == (None, "no_theme")
-            continue
         assert parsed_answer(said, prefix=own.prefix).text == text
         read = parsed_answer(forms[2 + 2 * place].content, form="schema", prefix=own.prefix)
         assert (read.text, read.long_text) == (text, example.details)
