@@ -8,8 +8,11 @@ from pydantic import Field, create_model
 
 from neuroscribe.ablate.ablation import Ablation
 from neuroscribe.explain.highlights import Highlights
+from neuroscribe.explain.imported import Imported
 from neuroscribe.explain.logit_lens import LogitLens
 from neuroscribe.explain.next_token import NextToken
+from neuroscribe.explain.paraphrase import Paraphrase
+from neuroscribe.explain.revision import Revision
 from neuroscribe.explain.token_list import TokenList
 from neuroscribe.explain.token_pairs import TokenPairs
 from neuroscribe.explain.token_summary import TokenSummary
@@ -29,6 +32,7 @@ from neuroscribe.study.spec import Study
 
 EXPLAINERS: tuple[type[ExplainerSpec], ...] = (
     TokenPairs, NextToken, Highlights, LogitLens, TokenSummary, TokenList,
+    Revision, Paraphrase, Imported,
 )  # fmt: skip
 SIMULATORS: tuple[type[SimulatorSpec], ...] = (
     AllAtOnce, OneAtATime, MatchingWords, Structured, Embedding, TokenMatch,

@@ -3,7 +3,7 @@
 Where the layer is not captured or explained yet, the questions are those about likely tables.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -15,6 +15,7 @@ from neuroscribe.explain.questions import before
 from neuroscribe.explain.questions import questions as explanation_questions
 from neuroscribe.judge.questions import questions as judgement_questions
 from neuroscribe.llm.calls import Question, Request
+from neuroscribe.ports.labels import Labels
 from neuroscribe.ports.replies import Usage
 from neuroscribe.ports.stores import CallStore
 from neuroscribe.report.likely import likely_explanations, likely_rows, likely_statistics, likely_tables
@@ -65,8 +66,16 @@ class PlannedCalls:
 class LayerView:
     """One layer, as far as it is known."""
 
-    def __init__(self, study: Study, layer: int, found: Found, calls: CallStore | None) -> None:
+    def __init__(
+        self,
+        study: Study,
+        layer: int,
+        found: Found,
+        calls: CallStore | None,
+        labels: Mapping[str, Labels] | None = None,
+    ) -> None:
         self._study, self._layer, self._found, self._calls = study, layer, found, calls
+        self._labels = labels
         self._is_captured = set(_RECORDS) <= set(found.tables)
 
     @cached_property
@@ -84,8 +93,10 @@ class LayerView:
             return None
         return self.sample.set_aside.filter(pl.col("reason") != "silent").height
 
-    def planned(self, stage: str, model: Asked) -> dict[str, PlannedCalls]:
-        """Return the calls of a stage's explainers, simulators or judges, by name.
+    def planned(
+        self, stage: str, model_of: Callable[[str, str], Asked]
+    ) -> Iterator[tuple[str, PlannedCalls, Asked]]:
+        """Yield a stage's explainers, simulators or judges with their calls, and the model that is asked.
 
         For judges, an encoder may choose other silent excerpts than those here.
         """
@@ -94,7 +105,9 @@ class LayerView:
             "simulation": self._study.simulators,
             "judgement": self._study.judging,
         }
-        return {name: self._calls_of(stage, name, spec, model) for name, spec in specs[stage].items()}
+        for name, spec in specs[stage].items():
+            model = model_of(stage, name)
+            yield name, self._calls_of(stage, name, spec, model), model
 
     def _calls_of(self, stage: str, name: str, spec: KindSpec, model: Asked) -> PlannedCalls:
         if spec.needs not in LLM_NEEDS:
@@ -139,7 +152,7 @@ class LayerView:
         shown = self._shown
         if "explanations" in shown.tables:
             return shown
-        tables = {**shown.tables, "explanations": likely_explanations(shown)}
+        tables = {**shown.tables, "explanations": likely_explanations(shown, self._labels)}
         return LayerEvidence(self._study, self._layer, tables, neurons=shown.neurons)
 
     def _is_answered(self, question: Question, identities: Sequence[str]) -> bool:

@@ -33,6 +33,8 @@ class KindSpec(Section):
         return (self,) if isinstance(self, EncoderSpec) else ()
 
 
+LLMSection = Literal["llm", "simulator_llm", "paraphraser_llm"]
+"""The section of a study that names a language model."""
 Half = Literal["input", "output"]
 """Of a neuron: what it fires on, or what it does to the next token."""
 
@@ -40,6 +42,8 @@ Half = Literal["input", "output"]
 class ExplainerSpec(KindSpec):
     """Puts a neuron into words."""
 
+    asks: ClassVar[LLMSection] = "llm"
+    """Which of the study's models it asks, where it asks one."""
     half: ClassVar[Half] = "input"
     """Which half of a neuron it explains: explanations of the input half are simulated."""
     uses_encoder: ClassVar[bool] = False
@@ -61,6 +65,11 @@ class ExplainerSpec(KindSpec):
     def builds_on(self) -> tuple[Name, ...]:
         """The explainers of the study whose texts it works on; they go before it."""
         return ()
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether what it reads beside the study's own tables is the same every time."""
+        return True
 
     @property
     def describes(self) -> bool:

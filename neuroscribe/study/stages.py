@@ -65,9 +65,11 @@ def _sampled(study: Study) -> Settings:
 def _explained(study: Study) -> Settings:
     redrawn = study.scoring.stability_neurons and any(spec.draws > 1 for spec in study.explainers.values())
     # The first encoder tells how much explanations from other exemplars are alike.
+    paraphraser = study.paraphraser_llm if study.asking("paraphraser_llm") else None
     stability = [study.scoring.stability_neurons, study.distinct_encoders[:1]]
     return {
         **({"stability": stability} if redrawn else {}),
+        **({"paraphraser_llm": _llm(paraphraser)} if paraphraser else {}),
         "llm": _llm(study.llm),
         "explainers": study.explainers,
         "wording": _wording(study.explainers.values()),
@@ -176,7 +178,10 @@ STAGES: Mapping[str, Stage] = {
         ),
         Stage(
             "explanations", 6, "explain", _explained, asks="explanation",
-            reads=("corpus", "activations", "neuron_records", "token_lookup", "connections"),
+            reads=(
+                "corpus", "encoded_corpus", "activations", "neuron_records", "connections",
+                "sampled_activations", "token_lookup",
+            ),
             tables=(records.EXPLANATIONS,),
         ),
         Stage(
