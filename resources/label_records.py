@@ -83,8 +83,8 @@ def _check_place(record: Record, study: Study) -> None:
     ):
         if not 0 <= number < count:
             raise LabelError(
-                f"{record.place}: {what} {number}, and the subject {subject.model} has 0 to {count - 1}; these"
-                " may be labels of another model: remove the row, or name the right file"
+                f"{record.place}: {what} {number}, and the subject {subject.model} has 0 to {count - 1};"
+                " these may be labels of another model: remove the row, or name the right file"
             )
     outside = [number for number in record.sequence_ids if not 0 <= number < study.corpus.sequences]
     if outside:
@@ -98,8 +98,8 @@ def _too_many(record: Record, own: list[Label], spec: LabelsSpec) -> LabelError:
     places = "; ".join(label.place for label in own[:_SHOWN])
     return LabelError(
         f"file = {spec.file!r}: more than {spec.candidates} label(s) of layer {record.layer}, neuron"
-        f" {record.neuron}, polarity {record.polarity:+d} ({places}); set candidates = {len(own)} or more, and"
-        " the best on `valid` is reported, or remove the others"
+        f" {record.neuron}, polarity {record.polarity:+d} ({places}); set candidates = {len(own)} or more,"
+        " and the best on `valid` is reported, or remove the others"
     )
 
 

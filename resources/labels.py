@@ -29,7 +29,7 @@ from resources.label_records import COLUMNS, Row, collected, records
 from resources.store.files import place, store_errors
 
 MOST_BYTES = 2**30
-"""Of all files of an explainer together, unpacked: 458,752 neurons' labels of both signs are a tenth of it."""
+"""Of all files of an explainer together, unpacked; labels of both signs of 458,752 neurons are a tenth."""
 _ENDINGS = {"csv": (".csv",), "parquet": (".parquet",)}
 _JSON = (".json", ".jsonl")
 _ALL = (".csv", ".parquet", *_JSON)
@@ -72,8 +72,8 @@ class _Files:
         found, wanted = self._hash.hexdigest(), self._spec.sha256
         if wanted not in (None, found):
             raise LabelError(
-                f"{self._about}: the SHA-256 of its bytes is {found}, and the study names {wanted}; restore the"
-                " file, or name its hash if it is the one that is meant"
+                f"{self._about}: the SHA-256 of its bytes is {found}, and the study names {wanted}; restore"
+                " the file, or name its hash if it is the one that is meant"
             )
 
     def _paths(self) -> list[UPath]:
@@ -142,16 +142,16 @@ def _table_rows(name: str, data: bytes) -> Iterator[Row]:
             row = next(reader, None)
         except csv.Error as error:
             raise LabelError(
-                f"{name}, line {reader.line_num}: no readable CSV ({error}); put fields with commas, quotes or"
-                " line breaks into double quotes, and leave out what is no label"
+                f"{name}, line {reader.reader.line_num}: no readable CSV ({error}); put fields with commas, quotes"
+                " or line breaks into double quotes, and leave out what is no label"
             ) from error
         if row is None:
             return
         where = f"{name}, line {reader.line_num}"
         if None in row or None in row.values():
             raise LabelError(
-                f"{where}: not as many fields as the {len(reader.fieldnames or ())} columns that the first line"
-                " names; put fields with commas into double quotes"
+                f"{where}: not as many fields as the {len(reader.fieldnames or ())} columns that the first"
+                " line names; put fields with commas into double quotes"
             )
         yield where, row
 

@@ -60,13 +60,16 @@ class TrainingText:
             & ~np.isin(kept.sequence_ids, list(without))
         )
         self._ids, self._values = kept.sequence_ids[self._rows], kept.values[self._rows]
-        self._fires = self._values >= evidence.firing(neuron)
+        self._fires = _at_least(self._values, evidence.firing(neuron))
 
     def errors(self, readings: Values, *, firing: int, silent: int) -> Found:
         """Return the worst misses and the worst false alarms of what was read on all kept sequences."""
-        surplus = _standardised(self._values) - _standardised(readings[self._rows])
+        expected = _standardised(readings[self._rows])
+        surplus = _standardised(self._values) - expected
         missed = np.where(self._fires, surplus, 0.0)
-        alarms = np.where(self._fires.any(axis=1, keepdims=True), 0.0, -surplus)
+        # Below the mean nothing is expected, whatever the neuron's own mean is.
+        is_alarm = (expected > 0) & ~self._fires.any(axis=1, keepdims=True)
+        alarms = np.where(is_alarm, -surplus, 0.0)
         return Found(self._largest(missed, firing), self._largest(alarms, silent))
 
     def drawn(self, seed: str, *, firing: int, silent: int) -> Found:
@@ -74,10 +77,10 @@ class TrainingText:
         generator = random.Random(f"training text {seed}")  # noqa: S311 - a seeded draw
         order = list(range(len(self._ids)))
         generator.shuffle(order)
-        fires = self._fires.any(axis=1)
+        fires: set[int] = set(np.flatnonzero(self._fires.any(axis=1)).tolist())
         length = self._values.shape[1] if len(self._ids) else 0
-        peaks = [self._place(row, int(self._values[row].argmax())) for row in order if fires[row]]
-        others = [self._place(row, generator.randrange(length)) for row in order if not fires[row]]
+        peaks = [self._place(row, int(self._values[row].argmax())) for row in order if row in fires]
+        others = [self._place(row, generator.randrange(length)) for row in order if row not in fires]
         return Found(tuple(peaks[:firing]), tuple(others[:silent]))
 
     def _largest(self, costs: Values, count: int) -> tuple[Place, ...]:
@@ -123,6 +126,10 @@ def _is_scored(
     exemplars = evidence.records(neuron).filter(pl.col("split") != "train")["sequence_id"].to_numpy()
     documents = evidence.documents(sequence_ids)
     return np.isin(documents, evidence.documents(exemplars.astype(np.int64)))
+
+
+def _at_least(values: Values, least: float) -> Bool[np.ndarray, "sequence token"]:
+    return np.asarray(values >= least)
 
 
 def _standardised(values: Values) -> Values:

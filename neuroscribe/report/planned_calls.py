@@ -163,8 +163,12 @@ class LayerView:
 
 
 def _of_explainer(evidence: LayerEvidence, name: str) -> Sequence[Question]:
-    """Return what an explainer asks, after likely texts of those that it builds on."""
-    made = likely_rows(evidence) if evidence.study.explainers[name].builds_on else {}
+    """Return what an explainer asks, after the texts of those that it builds on, or likely ones."""
+    others = evidence.study.explainers[name].builds_on
+    if "explanations" in evidence.tables:
+        made = {other: evidence.explanations(other) for other in others}
+    else:
+        made = likely_rows(evidence) if others else {}
     return explanation_questions(evidence, name, before(evidence.study, name, made))
 
 

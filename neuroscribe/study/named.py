@@ -57,8 +57,8 @@ def _check_chain(name: str, explainers: Mapping[str, ExplainerSpec]) -> None:
 def _check_paraphraser(name: str, llm: str, paraphraser: str | None) -> None:
     if paraphraser is None:
         raise ValueError(
-            f"explainers.{name} asks [paraphraser_llm], which the study lacks; add it, with another model than"
-            " that of [llm]"
+            f"explainers.{name} asks [paraphraser_llm], which the study lacks; add it, with another model"
+            " than that of [llm]"
         )
     if paraphraser == llm:
         raise ValueError(

@@ -10,18 +10,21 @@ from neuroscribe.explain.wording import filled, wording
 from neuroscribe.kinds import KnownStudy
 from neuroscribe.ports.replies import Message
 from neuroscribe.study.stages import STAGES
-from neuroscribe.tables.records import CONNECTIONS
+from neuroscribe.tables.records import CONNECTIONS, NEURON_RECORDS
 from neuroscribe.testing import rows
 from neuroscribe.testing.studies import tiny_study
 
 KINDS = [name for name, kind in KnownStudy.known_kinds("explainers").items() if issubclass(kind, Asking)]
 NEURON = (1, 1)
+DERIVED = {kind: {"of": "token_pairs", "zero_shot": False} for kind in ("revision", "paraphrase")}
 
 
 def layer(token: str) -> LayerEvidence:
     """A layer whose neuron fires on one token, and promotes it."""
     promoted = {"neuron": 1, "direction": "output_token", "sign": 1, "token_id": 0}
     tables = {
+        "neuron_records": NEURON_RECORDS.frame([]),
+        "sampled_activations": rows.sampled_table(),
         "corpus/sequences": rows.sequence_table([[0]]),
         "corpus/vocabulary": rows.vocabulary_table([token.encode()]),
         "token_lookup": rows.lookup_table({0: 1.0}, count=3),
@@ -32,11 +35,13 @@ def layer(token: str) -> LayerEvidence:
 
 def messages(kind: str, token: str, answer: Any = "line") -> tuple[Message, ...]:
     """A kind's prompt about a neuron that fires on one token."""
-    spec = KnownStudy.known_kinds("explainers")[kind].model_validate({"answer": answer})
+    given = {"answer": answer, **DERIVED.get(kind, {})}
+    spec = KnownStudy.known_kinds("explainers")[kind].model_validate(given)
     if isinstance(spec, Showing):
         return spec.messages(layer(token), NEURON, [[("a", 0), (token, 9)]])
     assert isinstance(spec, Asking)
-    return spec.shown(layer(token), NEURON, Before()).messages
+    first = rows.explanation_row(1, text=f"about{token}")
+    return spec.shown(layer(token), NEURON, Before({"token_pairs": [first]})).messages
 
 
 @pytest.mark.parametrize("kind", KINDS)

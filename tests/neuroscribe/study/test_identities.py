@@ -22,11 +22,17 @@ HIGHLIGHTS: dict[str, Any] = {"explainers": ["highlights"]}
 ENCODER = {"artefact": "all-minilm-l6-v2", **HIGHLIGHTS}
 ASKED = ("all_at_once", "one_at_a_time", "matching_words", "structured")
 EXPLAINERS = ("token_pairs", "next_token", "highlights", "logit_lens", "token_summary", "token_list")
+DERIVED = {
+    "revision": {"of": "highlights"},
+    "paraphrase": {"of": "highlights"},
+    "imported": {"file": "labels.csv", "sha256": "0" * 64},
+}
 JUDGES = {"detection": HIGHLIGHTS, "fuzzing": HIGHLIGHTS}
 BATCH = {"provider": "openai", "model": "m", "batch": True, "usd_per_million_prompt_tokens": 1.0}
 VARIANTS: dict[str, dict[str, Any]] = {
     "every_kind": {
-        "explainers": {kind: {} for kind in EXPLAINERS},
+        "explainers": {**{kind: {} for kind in EXPLAINERS}, **DERIVED},
+        "paraphraser_llm": {"provider": "openai", "model": "p"},
         "simulators": {**dict.fromkeys(ASKED, HIGHLIGHTS), "embedding": ENCODER},
         "scorers": {**JUDGES, "retrieval": ENCODER, "ablation": {"simulators": ["embedding"]}},
     },
