@@ -142,8 +142,8 @@ def _table_rows(name: str, data: bytes) -> Iterator[Row]:
             row = next(reader, None)
         except csv.Error as error:
             raise LabelError(
-                f"{name}, line {reader.reader.line_num}: no readable CSV ({error}); put fields with commas, quotes"
-                " or line breaks into double quotes, and leave out what is no label"
+                f"{name}, line {reader.reader.line_num}: no readable CSV ({error}); put fields with commas,"
+                " quotes or line breaks into double quotes, and leave out what is no label"
             ) from error
         if row is None:
             return

@@ -21,7 +21,7 @@ from neuroscribe.explain.training_text import Found, Place, TrainingText
 from neuroscribe.explain.wording import Example, filled
 from neuroscribe.study.sections import MOST
 from neuroscribe.text.escaping import escaped, quoted
-from neuroscribe.text.marks import marked
+from neuroscribe.text.marks import STRONG, marked
 
 NO_ERROR = "the first explanation misses nothing on training text, and expects nothing wrongly"
 Few = Annotated[int, Field(ge=0, le=100)]
@@ -72,7 +72,7 @@ class Revision(Derived):
             stated(first["text"]),
             strongest=self._excerpts(evidence, strongest),
             missed=self._excerpts(evidence, found.firing),
-            silent=self._excerpts(evidence, found.silent),
+            silent=self._excerpts(evidence, found.silent, least=evidence.firing(neuron)),
             at=[escaped(evidence.tokens[each.sequence_id][each.position]) for each in found.silent],
         )
         return Shown(seen, self.asked(question))
@@ -93,12 +93,17 @@ class Revision(Derived):
         readings = [pieces.readings(encoder.sentence(part)) for part in texts_of(first)]
         return text.errors(np.max(readings, axis=0), **counts)
 
-    def _excerpts(self, evidence: LayerEvidence, places: Sequence[Place]) -> list[str]:
-        """Return each place with its surroundings, marked from half of the sequence's own peak on."""
+    def _excerpts(
+        self, evidence: LayerEvidence, places: Sequence[Place], *, least: float | None = None
+    ) -> list[str]:
+        """Return each place with its surroundings, marked from half of its own peak on, or `least`."""
         excerpts: list[str] = []
         for place in places:
             values = np.array(place.values)
-            shown = discretised(values, maximum=float(values.max(initial=0)), polarity=1)
+            if least is None:
+                shown = discretised(values, maximum=float(values.max(initial=0)), polarity=1)
+            else:
+                shown = np.where(values >= least, STRONG, 0)
             tokens = evidence.tokens[place.sequence_id]
             pairs = excerpt_pairs(tokens, shown, peak=place.position, length=self.excerpt_tokens)
             excerpts += marked([pairs])

@@ -2,7 +2,8 @@
 
 With both sides brought to mean 0 and variance 1, a correlation is 1 - half of the mean squared difference of
 neuron and reading. So the tokens where these differ most are those that cost an explanation most: misses,
-where the neuron is the larger one and fires, and false alarms, where it is silent.
+where the neuron is the larger one and fires, and false alarms, where it is silent, be it that it fires at
+other tokens beside.
 """
 
 import random
@@ -31,7 +32,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Found:
-    """Places where the neuron fires, and places of sequences in which it is silent."""
+    """Places where the neuron fires, and places where it is silent."""
 
     firing: tuple[Place, ...] = ()
     silent: tuple[Place, ...] = ()
@@ -68,25 +69,32 @@ class TrainingText:
         surplus = _standardised(self._values) - expected
         missed = np.where(self._fires, surplus, 0.0)
         # Below the mean nothing is expected, whatever the neuron's own mean is.
-        is_alarm = (expected > 0) & ~self._fires.any(axis=1, keepdims=True)
-        alarms = np.where(is_alarm, -surplus, 0.0)
-        return Found(self._largest(missed, firing), self._largest(alarms, silent))
+        alarms = np.where((expected > 0) & ~self._fires, -surplus, 0.0)
+        worst = self._largest(missed, firing)
+        return Found(worst, self._largest(alarms, silent, without=worst))
 
     def drawn(self, seed: str, *, firing: int, silent: int) -> Found:
-        """Return as many sequences by chance: at the peak where the neuron fires, else at any token."""
+        """Return as many sequences by chance: at the peak where it fires, others at a silent token."""
         generator = random.Random(f"training text {seed}")  # noqa: S311 - a seeded draw
         order = list(range(len(self._ids)))
         generator.shuffle(order)
         fires: set[int] = set(np.flatnonzero(self._fires.any(axis=1)).tolist())
-        length = self._values.shape[1] if len(self._ids) else 0
-        peaks = [self._place(row, int(self._values[row].argmax())) for row in order if row in fires]
-        others = [self._place(row, generator.randrange(length)) for row in order if row not in fires]
-        return Found(tuple(peaks[:firing]), tuple(others[:silent]))
+        first = [row for row in order if row in fires][:firing]
+        peaks = [self._place(row, int(self._values[row].argmax())) for row in first]
+        quiet: dict[int, list[int]] = {
+            row: np.flatnonzero(~self._fires[row]).tolist() for row in order if row not in first
+        }
+        others = [self._place(row, generator.choice(tokens)) for row, tokens in quiet.items() if tokens]
+        return Found(tuple(peaks), tuple(others[:silent]))
 
-    def _largest(self, costs: Values, count: int) -> tuple[Place, ...]:
-        """Return the dearest places with a cost above 0: of different documents, and tokens if there are."""
-        ranked = list(self._ranked(costs))
+    def _largest(self, costs: Values, count: int, *, without: Sequence[Place] = ()) -> tuple[Place, ...]:
+        """Return the dearest places with a cost above 0: of different documents, and tokens if there are.
+
+        Documents of the places in `without` have had their turn.
+        """
         documents = self._evidence.documents(self._ids)
+        done = self._evidence.documents(np.array([place.sequence_id for place in without], dtype=np.int64))
+        ranked = [place for place in self._ranked(costs) if documents[place[0]] not in done]
         chosen: list[tuple[int, int]] = []
         for is_repeated in (False, True):
             for row, position in ranked:
