@@ -90,13 +90,9 @@ class Broad(PlantedScript):
         if not described:
             right = super().reply(prompt_text)
             return f"{right} or {NAMES[(NAMES.index(right) + 1) % len(NAMES)]}" if right in NAMES else right
-        silent = [json.loads(f"[{line}]") for line in _SILENT.findall(prompt_text)[-1:]]
-        wrong = {
-            name
-            for token in [each for line in silent for each in line]
-            for name in NAMES
-            if _is_of(token.strip(" "), name)
-        }
+        lists = [json.loads(f"[{line}]") for line in _SILENT.findall(prompt_text)[-1:]]
+        silent = [token.strip(" ") for tokens in lists for token in tokens]
+        wrong = {name for name in NAMES if any(_is_of(token, name) for token in silent)}
         left = [name for name in described[-1].split(" or ") if name not in wrong]
         return " or ".join(left) or described[-1]
 

@@ -84,6 +84,7 @@ def test_plain_rows_are_read_from_parquet_and_a_null_is_no_label(tmp_path: Path)
         ("7.json", json.dumps(TRANSLUCE), {(1, 7, 1): ["rain"], (1, 7, -1): ["fog"]}),
         ("batch-0.jsonl", lines(NEURONPEDIA), {(1, 7, 1): ["rain"]}),
     ],
+    ids=["lines", "list", "openai", "transluce", "neuronpedia"],
 )
 def test_each_form_is_told_by_its_keys_plain_and_in_gzip(
     name: str, content: str, found: object, tmp_path: Path
@@ -139,42 +140,42 @@ def test_a_long_field_and_a_file_that_is_too_large_are_refused(
 PLAIN = "layer,neuron,text\n"
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("a.csv", "", r"holds no label"),
-        ("a.csv", PLAIN, r"holds no label"),
-        ("a.csv", "neuron,text\n7,rain\n", r"a\.csv, line 2: no columns layer.*found neuron, text; rename"),
-        ("a.csv", PLAIN + "1,7\n", r"a\.csv, line 2: not as many fields as the 3 columns"),
-        ("a.csv", PLAIN + "1,7,rain,fog\n", r"a\.csv, line 2: not as many fields as the 3 columns"),
-        ("a.csv", PLAIN + '1,7,"rain\n', r"a\.csv, line 2: no readable CSV"),
-        ("a.csv", PLAIN + "1,7, \n", r"a\.csv, line 2: text is empty, which is no label; correct or remove"),
-        ("a.csv", PLAIN + "1,7,ra\0in\n", r"a\.csv, line 2: text holds a NUL"),
-        ("a.csv", PLAIN + "2,7,rain\n", r"a\.csv, line 2: layer 2, and the subject m has 0 to 1"),
-        ("a.csv", PLAIN + "1,8,rain\n", r"a\.csv, line 2: neuron 8, and the subject m has 0 to 7"),
-        ("a.csv", PLAIN + "1,-7,rain\n", r"a\.csv, line 2: neuron is '-7', and no whole number"),
-        ("a.csv", PLAIN + "1.0,7,rain\n", r"a\.csv, line 2: layer is '1\.0', and no whole number"),
-        ("a.csv", "layer,neuron,polarity,text\n1,7,2,rain\n", r"line 2: polarity is '2'; it is 1 or -1"),
-        ("a.csv", PLAIN.encode() + b"1,7,\xff\n", r"a\.csv, line 2: byte 22 is no UTF-8"),
-        ("a.parquet", b"PAR1 and no more", r"a\.parquet: no readable Parquet file"),
-        ("a.json.gz", b"no gzip", r"a\.json\.gz: no readable gzip file"),
-        ("a.json.gz", gzip.compress(b"[" * 10_000)[:30], r"a\.json\.gz: no readable gzip file"),
-        ("a.jsonl", '{"layer": 1', r"a\.jsonl, line 1: no valid JSON"),
-        ("a.jsonl", "\n[1]", r"a\.jsonl, line 2: a list where an object belongs"),
-        ("a.jsonl", "[" * 100_000, r"a\.jsonl, line 1: (nested too deeply|no valid JSON)"),
-        ("a.jsonl", lines({**ROWS[0], "text": 5}), r"a\.jsonl, line 1: text is 5, and no text"),
-        ("a.jsonl", lines({**ROWS[0], "text": "\ud800"}), r"line 1: text holds half of a surrogate pair"),
-        ("a.jsonl", lines({**ROWS[0], "layer": True}), r"line 1: layer is True, and no whole number"),
-        ("a.jsonl", lines({**ROWS[0], "polarity": True}), r"line 1: polarity is True"),
-        ("a.jsonl", lines({**ROWS[0], "sequence_ids": [100]}), r"line 1: sequence_ids names 100, .* 0 to 99"),
-        ("a.jsonl", lines({**ROWS[0], "sequence_ids": 1}), r"line 1: sequence_ids is 1, and no list"),
-        ("a.jsonl", lines({**OPENAI, "neuron_id": 7}), r"line 1: 7 where an object belongs"),
-        ("a.jsonl", lines({**OPENAI, "scored_explanations": None}), r"scored_explanations is None"),
-        ("a.jsonl", lines({**TRANSLUCE, "explanations": {"up": []}}), r"line 1: explanations of 'up'"),
-        ("a.jsonl", lines({**NEURONPEDIA, "layer": "x"}), r"line 1: no line of Neuronpedia's explanations"),
-        ("a.txt", "rain", r"a\.txt: labels of the format 'auto' are read from \.csv, \.parquet"),
-    ],
-)  # fmt: skip
+WRONG: list[tuple[str, str | bytes, str]] = [
+    ("a.csv", "", r"holds no label"),
+    ("a.csv", PLAIN, r"holds no label"),
+    ("a.csv", "neuron,text\n7,rain\n", r"a\.csv, line 2: no columns layer.*found neuron, text; rename"),
+    ("a.csv", PLAIN + "1,7\n", r"a\.csv, line 2: not as many fields as the 3 columns"),
+    ("a.csv", PLAIN + "1,7,rain,fog\n", r"a\.csv, line 2: not as many fields as the 3 columns"),
+    ("a.csv", PLAIN + '1,7,"rain\n', r"a\.csv, line 2: no readable CSV"),
+    ("a.csv", PLAIN + "1,7, \n", r"a\.csv, line 2: text is empty, which is no label; correct or remove"),
+    ("a.csv", PLAIN + "1,7,ra\0in\n", r"a\.csv, line 2: text holds a NUL"),
+    ("a.csv", PLAIN + "2,7,rain\n", r"a\.csv, line 2: layer 2, and the subject m has 0 to 1"),
+    ("a.csv", PLAIN + "1,8,rain\n", r"a\.csv, line 2: neuron 8, and the subject m has 0 to 7"),
+    ("a.csv", PLAIN + "1,-7,rain\n", r"a\.csv, line 2: neuron is '-7', and no whole number"),
+    ("a.csv", PLAIN + "1.0,7,rain\n", r"a\.csv, line 2: layer is '1\.0', and no whole number"),
+    ("a.csv", "layer,neuron,polarity,text\n1,7,2,rain\n", r"line 2: polarity is '2'; it is 1 or -1"),
+    ("a.csv", PLAIN.encode() + b"1,7,\xff\n", r"a\.csv, line 2: byte 22 is no UTF-8"),
+    ("a.parquet", b"PAR1 and no more", r"a\.parquet: no readable Parquet file"),
+    ("a.json.gz", b"no gzip", r"a\.json\.gz: no readable gzip file"),
+    ("a.json.gz", gzip.compress(b"[" * 10_000, mtime=0)[:30], r"a\.json\.gz: no readable gzip file"),
+    ("a.jsonl", '{"layer": 1', r"a\.jsonl, line 1: no valid JSON"),
+    ("a.jsonl", "\n[1]", r"a\.jsonl, line 2: a list where an object belongs"),
+    ("a.jsonl", "[" * 100_000, r"a\.jsonl, line 1: (nested too deeply|no valid JSON)"),
+    ("a.jsonl", lines({**ROWS[0], "text": 5}), r"a\.jsonl, line 1: text is 5, and no text"),
+    ("a.jsonl", lines({**ROWS[0], "text": "\ud800"}), r"line 1: text holds half of a surrogate pair"),
+    ("a.jsonl", lines({**ROWS[0], "layer": True}), r"line 1: layer is True, and no whole number"),
+    ("a.jsonl", lines({**ROWS[0], "polarity": True}), r"line 1: polarity is True"),
+    ("a.jsonl", lines({**ROWS[0], "sequence_ids": [100]}), r"line 1: sequence_ids names 100, .* 0 to 99"),
+    ("a.jsonl", lines({**ROWS[0], "sequence_ids": 1}), r"line 1: sequence_ids is 1, and no list"),
+    ("a.jsonl", lines({**OPENAI, "neuron_id": 7}), r"line 1: 7 where an object belongs"),
+    ("a.jsonl", lines({**OPENAI, "scored_explanations": None}), r"scored_explanations is None"),
+    ("a.jsonl", lines({**TRANSLUCE, "explanations": {"up": []}}), r"line 1: explanations of 'up'"),
+    ("a.jsonl", lines({**NEURONPEDIA, "layer": "x"}), r"line 1: no line of Neuronpedia's explanations"),
+    ("a.txt", "rain", r"a\.txt: labels of the format 'auto' are read from \.csv, \.parquet"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "content", "message"), WRONG, ids=map(str, range(len(WRONG))))
 def test_what_is_no_label_is_answered_with_place_finding_and_remedy(
     name: str, content: str | bytes, message: str, tmp_path: Path
 ) -> None:
