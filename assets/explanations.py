@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from assets.stage import layer_evidence, provider_kind, stage, table_metadata
+from neuroscribe.ports.labels import LabelSource
 from neuroscribe.ports.sources import EncoderSource, LLMSource
 from neuroscribe.ports.stores import CallStore, Progress
 from neuroscribe.study.spec import Study
@@ -28,6 +29,7 @@ def explanations(study: Study) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext,
         llm: dg.ResourceParam[LLMSource],
         encoders: dg.ResourceParam[EncoderSource],
+        labels: dg.ResourceParam[LabelSource],
         calls: dg.ResourceParam[CallStore],
         progress: dg.ResourceParam[Progress],
         **inputs: Any,
@@ -37,7 +39,9 @@ def explanations(study: Study) -> dg.AssetsDefinition:
 
         evidence = layer_evidence(study, context, inputs)
         frame = asyncio.run(
-            explained_layer(evidence, llm=llm, encoders=encoders, calls=calls, progress=progress)
+            explained_layer(
+                evidence, llm=llm, encoders=encoders, calls=calls, progress=progress, labels=labels
+            )
         )
         return dg.MaterializeResult(
             value=frame,

@@ -27,6 +27,7 @@ def scores(study: Study) -> dg.AssetsDefinition:
         progress: dg.ResourceParam[Progress],
         **inputs: Any,
     ) -> dg.MaterializeResult:
+        from neuroscribe.report.gaps import gaps
         from neuroscribe.report.pictures import data_uri_markdown, score_histogram_png
         from neuroscribe.report.summary import scorer_table
         from neuroscribe.report.tallies import score_tally, tokens_per_scored_neuron
@@ -34,12 +35,14 @@ def scores(study: Study) -> dg.AssetsDefinition:
 
         evidence = layer_evidence(study, context, inputs)
         frame = scored_layer(evidence, encoders=encoders, progress=progress)
+        lost = gaps(study, evidence.tables["explanations"], frame)
         chart = score_histogram_png(frame)
         picture = data_uri_markdown(chart, "distribution of the scores")
         return dg.MaterializeResult(
             value=frame,
             metadata={
                 **score_tally(study, frame),
+                **({"gaps": table_metadata(lost)} if len(lost) else {}),
                 "by_scorer": table_metadata(scorer_table(study, frame)),
                 "tokens_per_scored_neuron": table_metadata(tokens_per_scored_neuron(evidence, frame)),
                 "distribution": dg.MetadataValue.md(picture),

@@ -17,6 +17,8 @@ NEUROSCRIBE_LLM_BATCH_WAIT_MINUTES  how long to wait for a batch job (1440; 0: s
 NEUROSCRIBE_LLM_BUDGET_USD          money that one process may spend on calls (any)
 NEUROSCRIBE_SIMULATOR_LLM_BASE_URL  address of [simulator_llm]'s server (the study's own, else that of [llm])
 NEUROSCRIBE_SIMULATOR_LLM_API_KEY   key to it (that of [llm], if the address is the same)
+NEUROSCRIBE_PARAPHRASER_LLM_BASE_URL  address of [paraphraser_llm]'s server, by the same rule
+NEUROSCRIBE_PARAPHRASER_LLM_API_KEY   key to it, likewise
 NEUROSCRIBE_STUDIES        folder of studies (studies/)
 NEUROSCRIBE_UI_HOSTS       further hosts under which browsers reach `make ui`, as in example.org:8443 (none)
 DAGSTER_HOME               Dagster's instance (.dagster/)
@@ -35,6 +37,7 @@ from neuroscribe.errors import StoreError, StudyError
 from neuroscribe.secrets.addresses import fault_of
 from neuroscribe.secrets.known import know_variables
 from resources.expectations import Expectations
+from resources.labels import LabelFiles
 from resources.llm.opening import LLMs
 from resources.models.artefacts import Licences
 from resources.models.encoder import TextEncoders
@@ -73,6 +76,8 @@ class Environment:
     llm_budget_usd: float | None = None
     simulator_llm_base_url: str = ""
     simulator_llm_api_key: str = field(default="", repr=False)
+    paraphraser_llm_base_url: str = ""
+    paraphraser_llm_api_key: str = field(default="", repr=False)
     ui_hosts: tuple[str, ...] = ()
 
     @classmethod
@@ -102,6 +107,8 @@ class Environment:
             llm_budget_usd=_dollars(given, "NEUROSCRIBE_LLM_BUDGET_USD"),
             simulator_llm_base_url=given.get("NEUROSCRIBE_SIMULATOR_LLM_BASE_URL", ""),
             simulator_llm_api_key=given.get("NEUROSCRIBE_SIMULATOR_LLM_API_KEY", ""),
+            paraphraser_llm_base_url=given.get("NEUROSCRIBE_PARAPHRASER_LLM_BASE_URL", ""),
+            paraphraser_llm_api_key=given.get("NEUROSCRIBE_PARAPHRASER_LLM_API_KEY", ""),
             ui_hosts=_hosts(given, "NEUROSCRIBE_UI_HOSTS"),
         )
 
@@ -115,6 +122,7 @@ class Environment:
             "tensors": Tensors(**stored),
             "calls": Calls(**stored),
             "datasets": Datasets(**stored),
+            "labels": LabelFiles(endpoint_url=self.endpoint_url),
             "texts": Texts(**fetched, endpoint_url=self.endpoint_url),
             "subject": SubjectModels(
                 device=self.device,
@@ -130,6 +138,8 @@ class Environment:
                 api_key=self.llm_api_key,
                 simulator_base_url=self.simulator_llm_base_url,
                 simulator_api_key=self.simulator_llm_api_key,
+                paraphraser_base_url=self.paraphraser_llm_base_url,
+                paraphraser_api_key=self.paraphraser_llm_api_key,
                 concurrency=self.llm_concurrency,
                 requests_per_minute=self.llm_requests_per_minute,
                 tokens_per_minute=self.llm_tokens_per_minute,

@@ -17,6 +17,7 @@ from dagster_project.command import Variables, chosen, status, study_parser, wid
 from dagster_project.environments import Environment
 from neuroscribe.choose.choosing import Choosing
 from neuroscribe.errors import CapabilityError, LLMError
+from neuroscribe.explain.stage import opened_labels
 from neuroscribe.judge.judging import AskingJudge
 from neuroscribe.llm.capabilities import LLM_NEEDS
 from neuroscribe.ports.sources import Models
@@ -24,6 +25,7 @@ from neuroscribe.publish.layouts import chosen_layouts
 from neuroscribe.report.plan import layer_plan, plan_text
 from neuroscribe.report.planned_calls import Asked, Found
 from neuroscribe.simulate.simulator import Simulating
+from neuroscribe.study.kinds import LLMSection
 from neuroscribe.study.lineage import Lineage
 from neuroscribe.study.spec import LLMSpec, Study
 from neuroscribe.study.stages import STAGES, TABLES, stages_of, upstream_of
@@ -51,6 +53,9 @@ def study_plan(study: Study, environment: Environment, layers: Sequence[int]) ->
     tables = Tables(environment.store, endpoint_url=environment.endpoint_url)
     explaining = _asked(study, study.llm, resources)
     simulating = _asked(study, study.simulating_llm, resources)
+    other = study.paraphraser_llm
+    paraphrasing = _asked(study, other, resources, section="paraphraser_llm") if other else None
+    labels = opened_labels(study, resources["labels"])
     plans = [
         layer_plan(
             study,
@@ -58,6 +63,8 @@ def study_plan(study: Study, environment: Environment, layers: Sequence[int]) ->
             found(study, tables, layer),
             explaining=explaining,
             simulating=simulating,
+            paraphrasing=paraphrasing,
+            labels=labels,
             calls=resources["calls"],
         )
         for layer in layers
@@ -95,12 +102,14 @@ def found(study: Study, tables: Tables, layer: int) -> Found:
     return Found({**statistics, **captured, **explained}, asked)
 
 
-def _asked(study: Study, spec: LLMSpec, resources: Mapping[str, Any]) -> Asked:
+def _asked(
+    study: Study, spec: LLMSpec, resources: Mapping[str, Any], *, section: LLMSection = "simulator_llm"
+) -> Asked:
     """Return what a plan needs of a model, without loading or asking it."""
     if not spec.served:
         return Asked(lambda _: 0.0)  # in this process
     try:
-        llm = resources["llm"].open(spec, beside=study.llm)
+        llm = resources["llm"].open(spec, beside=study.llm, section=section)
     except LLMError:  # without an address; a run says what to do
         return Asked(prices(spec, spec.base_url or "").cost)
     known = (batch_prices if spec.batch else prices)(spec, llm.endpoint.url)

@@ -31,6 +31,7 @@ from dagster_project.rehearsal import rehearse
 from neuroscribe.capture import check_size
 from neuroscribe.capture.plan import random_sequences
 from neuroscribe.errors import BatchPendingError
+from neuroscribe.explain.stage import opened_labels
 from neuroscribe.simulate.stage import check_models
 from neuroscribe.study.lineage import Lineage
 from neuroscribe.study.spec import Study
@@ -106,7 +107,7 @@ def _brought_up_to_date(
         launcher = Launcher(study, defs, instance, environment)
         launcher.capture()
         launcher.sample(layers)
-        if study.llm.batch or study.simulating_llm.batch:
+        if any(spec.batch for spec in (study.llm, study.simulating_llm, study.paraphraser_llm) if spec):
             _submit(study, instance, environment, layers)
         launcher.explain_all(layers)
         launcher.publish()
@@ -152,6 +153,7 @@ def preflight(study: Study, resources: dict[str, Any]) -> None:
     random_sequences(study)  # refuses a corpus that holds fewer than are kept of it
     progress = resources["progress"]
     resources["texts"].open(study.corpus, progress=progress)
+    opened_labels(study, resources["labels"])
     rehearse(study, resources["expectations"], resources["datasets"])
     check_size(study, resources["subject"].open(study.subject, progress=progress))
     models = {"llm": resources["llm"], "encoders": resources["encoders"]}

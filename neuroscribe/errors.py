@@ -3,6 +3,7 @@
 NeuroscribeError
 ├── StudyError        a study file, or a request that contradicts it
 ├── CorpusError       text that cannot be cut into sequences
+├── LabelError        labels of others that cannot be read
 ├── PuzzleError       a file of neuron puzzles that is wrong
 ├── SubjectError      a model that cannot be loaded, or has no dense MLP
 │   └── CaptureError  activations that cannot be trusted (NaN, missing hooks)
@@ -36,6 +37,10 @@ class StudyError(NeuroscribeError):
 
 class CorpusError(NeuroscribeError):
     """The corpus holds no text, too little of it, or bytes that are not text."""
+
+
+class LabelError(NeuroscribeError):
+    """A file of labels that others have made is wrong."""
 
 
 class PuzzleError(NeuroscribeError):

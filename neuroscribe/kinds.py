@@ -10,12 +10,15 @@ from neuroscribe.ablate.ablation import Ablation
 from neuroscribe.choose.intruder import Intruder
 from neuroscribe.choose.steering import Steering
 from neuroscribe.explain.highlights import Highlights
+from neuroscribe.explain.imported import Imported
 from neuroscribe.explain.logit_lens import LogitLens
 from neuroscribe.explain.next_token import NextToken
 from neuroscribe.explain.output_tokens import OutputTokens
+from neuroscribe.explain.paraphrase import Paraphrase
 from neuroscribe.explain.phrase_summary import PhraseSummary
 from neuroscribe.explain.phrases import Phrases
 from neuroscribe.explain.promotes import Promotes
+from neuroscribe.explain.revision import Revision
 from neuroscribe.explain.senses import Senses
 from neuroscribe.explain.token_detector import TokenDetector
 from neuroscribe.explain.token_list import TokenList
@@ -47,7 +50,7 @@ from neuroscribe.write.sensitivity_templates import SensitivityTemplates
 
 EXPLAINERS: tuple[type[ExplainerSpec], ...] = (
     TokenPairs, NextToken, Highlights, LogitLens, PhraseSummary, TokenSummary, TokenList, Phrases,
-    TokenDetector, Senses, Promotes, OutputTokens,
+    TokenDetector, Senses, Revision, Paraphrase, Imported, Promotes, OutputTokens,
 )  # fmt: skip
 SIMULATORS: tuple[type[SimulatorSpec], ...] = (
     AllAtOnce, OneAtATime, MatchingWords, Structured, Embedding, TokenMatch,

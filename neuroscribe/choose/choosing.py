@@ -32,7 +32,7 @@ class Choosing(ChoosingSpec):
         return "reply" if self.judge == "llm" else "encoder"
 
     @property
-    def uses_encoder(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def uses_encoder(self) -> bool:
         """Whether the study's first sentence encoder chooses."""
         return self.judge == "encoder"
 

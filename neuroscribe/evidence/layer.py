@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from neuroscribe.evidence.controls import controls
 from neuroscribe.evidence.drawn import Drawn
 from neuroscribe.evidence.effects import Effects
+from neuroscribe.evidence.encoded import PieceVectors
 from neuroscribe.evidence.exemplars import (
     Exemplars,
     Neuron,
@@ -66,6 +67,7 @@ class LayerEvidence:
         self._populations: dict[tuple[Any, ...], Population] = {}
         self._kept: dict[Neuron, Kept] = {}
         self._read: dict[str, frozenset[Neuron]] = {}
+        self._pieces: dict[str, PieceVectors] = {}
         self._ceilings: dict[Neuron, Float[np.ndarray, "sequence token"]] = {}
 
     @cached_property
@@ -134,6 +136,15 @@ class LayerEvidence:
         """The sequences that were kept of every sampled neuron, ascending."""
         return self.tables["sampled_activations"]["sequence_id"].unique().sort().to_list()
 
+    def pieces(self, encoder: str) -> PieceVectors:
+        """Return these sequences as an encoder of the study sees them, by its identity.
+
+        Raises StoreError where ENCODED_CORPUS lacks one of them by this encoder.
+        """
+        if encoder not in self._pieces:
+            self._pieces = {encoder: PieceVectors(self.tables["encoded_corpus"], encoder, self.kept_ids)}
+        return self._pieces[encoder]
+
     def truth(self, neuron: Neuron) -> Kept:
         """Return a neuron's activations on all sequences that were kept of it."""
         return _remembered(self._kept, neuron, lambda: self._truth(*neuron))
@@ -187,7 +198,7 @@ class LayerEvidence:
         two splits from different ones.
         """
         explainer, per_kind = explanation["explainer"], self.study.scoring.sequences_per_split
-        if not self.study.explainers[explainer].reads_table:
+        if not self.study.reads_table(explainer):
             return self.exemplars((explanation["neuron"], explanation["polarity"]), split)
         population = self.population(explanation, split)
         if split not in self.study.scored_splits(explainer):
@@ -268,8 +279,8 @@ class LayerEvidence:
         self, explanation: Mapping[str, Any], sequence_ids: Int[np.ndarray, " sequence"]
     ) -> Bool[np.ndarray, " sequence"]:
         """Tell of which sequences an explainer has seen the document, by exemplars or in a table."""
-        if self.study.explainers[explanation["explainer"]].reads_table:
-            return ~self._held_out[sequence_ids]
+        if self.study.reads_table(explanation["explainer"]):
+            return ~self.held_out[sequence_ids]
         documents = self._corpus.documents
         return np.isin(documents[sequence_ids], documents[list(explanation["sequence_ids"])])
 
@@ -314,7 +325,7 @@ class LayerEvidence:
         return own | (in_half(documents, second=split == "valid", seed=seed) & ~others)
 
     @cached_property
-    def _held_out(self) -> Bool[np.ndarray, " sequence"]:
+    def held_out(self) -> Bool[np.ndarray, " sequence"]:
         """Whether token tables know nothing of a sequence's document, by sequence id."""
         return self.tables["corpus/sequences"]["held_out"].to_numpy()
 

@@ -16,6 +16,7 @@ from neuroscribe.explain.evidence import ShownExcerpts, shown_excerpts
 from neuroscribe.explain.pairs import Excerpts
 from neuroscribe.explain.parsing import SCHEMA
 from neuroscribe.explain.wording import ANSWERS, AnswerForm, Wording, wording, wording_text
+from neuroscribe.ports.labels import Labels
 from neuroscribe.ports.models import TextEncoder
 from neuroscribe.ports.replies import Message, Schema
 from neuroscribe.ports.samples import Sample, sample_of
@@ -34,6 +35,8 @@ class Shown:
     sequence_ids: tuple[int, ...] = ()
     messages: tuple[Message, ...] = ()
     reason: str = ""
+    unlike: str = ""
+    """A text that the answer has to say in other words."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,16 @@ class Said:
     """Texts that are read one by one, of which the largest value counts; None: `text` as a whole."""
     sequence_ids: tuple[int, ...] = ()
     """What it was made from and is never scored on."""
+    raw: str = ""
+    """Where it was found, for one that was read."""
+
+
+@dataclass(frozen=True)
+class Unsaid:
+    """Why an explainer says nothing of a neuron, where that is more than a failure."""
+
+    reason: str
+    status: str = "failed"
 
 
 @dataclass(frozen=True)
@@ -57,6 +70,8 @@ class Before:
     """The rows of EXPLANATIONS of the explainers that it builds on, by explainer."""
     encoder: TextEncoder | None = None
     """The study's first encoder, where an explainer uses one; a plan has none."""
+    labels: Labels | None = None
+    """What others have said of the neurons, for an explainer that reads it."""
 
     def text_of(self, explainer: str, neuron: Neuron) -> Mapping[str, Any] | None:
         """Return the first row with a text, from draw 0, of an explainer about a neuron; None without one."""
@@ -87,6 +102,11 @@ class Listing(Explaining):
     @abstractmethod
     def said(self, evidence: LayerEvidence, neuron: Neuron, before: Before) -> Said | str:
         """Return a neuron's explanation, or the reason why there is none."""
+
+    def said_each(self, evidence: LayerEvidence, neuron: Neuron, before: Before) -> Sequence[Said | Unsaid]:
+        """Return a neuron's candidates, or why there is none; for most kinds the one explanation."""
+        said = self.said(evidence, neuron, before)
+        return (said if isinstance(said, Said) else Unsaid(said),)
 
 
 class Asking(Explaining):

@@ -28,10 +28,6 @@ class OutputTokens(Asking):
     promoted: Annotated[int, Field(ge=1, le=1000)] = 15
     suppressed: _Count = 8
     by_weights: _Count = Field(default=0, description="tokens shown that its output weights promote")
-    worked_examples: bool = Field(
-        default=True, description="whether worked examples go before; larger chat models need none"
-    )
-
     may_find_none: bool = Field(
         default=False,
         description="whether the model may answer that the tokens have no theme; small ones then always do",
@@ -41,11 +37,10 @@ class OutputTokens(Asking):
     def words(self) -> Wording:
         """Its data file, without the examples where none are wanted."""
         words = super().words
-        examples = words.examples if self.worked_examples else ()
         if not self.may_find_none:
-            return replace(words, examples=examples)
+            return words
         allowed = filled(words.parts["may_say"], no_theme=words.parts["no_theme"])
-        return replace(words, instruction=f"{words.instruction} {allowed}", examples=examples)
+        return replace(words, instruction=f"{words.instruction} {allowed}")
 
     def check(self, evidence: LayerEvidence, name: str) -> None:
         """Raise CapabilityError where weights are to be shown that are not known."""

@@ -6,7 +6,7 @@ explanation again changes nothing.
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 from neuroscribe.explain.wording import AnswerForm
@@ -17,7 +17,9 @@ from neuroscribe.text.escaping import storable
 
 LONGEST, LONGEST_LONG = 300, 2000
 """Characters of a text and of a long text; longer ones are reasoning or copied excerpts."""
-Status = Literal["ok", "refused", "unparsable", "truncated", "reasoning", "too_long", "empty", "no_theme"]
+Status = Literal[
+    "ok", "refused", "unparsable", "truncated", "reasoning", "too_long", "empty", "no_theme", "unchanged"
+]
 SCHEMA: Schema = {
     "type": "object",
     "properties": {"short": {"type": "string"}, "long": {"type": "string"}},
@@ -78,6 +80,17 @@ def parsed_answer(
         return ParsedAnswer(_phrase(said, prefix, no_theme), None, "ok")
     except _NoTextError as error:
         return ParsedAnswer(None, None, error.status)
+
+
+def same_words(one: str, other: str) -> bool:
+    """Tell whether two texts are the same words in the same order."""
+    first, second = (re.findall(r"\w+", text.casefold()) for text in (one, other))
+    return bool(first) and first == second
+
+
+def repeats(said: ParsedAnswer) -> ParsedAnswer:
+    """Return what is made of an answer that says what was said before."""
+    return replace(said, text=None, long_text=None, status="unchanged")
 
 
 def _short_and_long(said: str, prefix: str, no_theme: str) -> ParsedAnswer:

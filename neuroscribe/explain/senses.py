@@ -39,7 +39,6 @@ class Senses(Marking):
     """Up to so many explanations of a neuron, each of marked excerpts that resemble each other."""
 
     asked_apart: ClassVar[bool] = True
-    uses_encoder: ClassVar[bool] = True
 
     kind: Literal["senses"] = "senses"
     groups: Literal["clusters", "random"] = Field(
@@ -87,6 +86,11 @@ class Senses(Marking):
                 ' with groups = "random" and else the same settings; add or correct'
                 f" [explainers.{self.beside}]"
             )
+
+    @property
+    def uses_encoder(self) -> bool:
+        """It clusters by its vectors."""
+        return True
 
     @property
     def is_mark(self) -> bool:

@@ -5,7 +5,7 @@ unreadable answer or a failed call is a row with its status, never text posing a
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -14,20 +14,22 @@ from typing import Any
 import polars as pl
 
 from neuroscribe.errors import LLMError
-from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.explain.asking import answers
-from neuroscribe.explain.explainer import Asking, Before, Listing, Said
-from neuroscribe.explain.parsing import ParsedAnswer, named_apart, parsed_answer
+from neuroscribe.explain.explainer import Asking, Before, Listing, Said, Unsaid
+from neuroscribe.explain.parsing import ParsedAnswer, named_apart, parsed_answer, repeats, same_words
 from neuroscribe.explain.questions import Question, before, explaining, explaining_order, questions
 from neuroscribe.explain.stability import with_similarities
 from neuroscribe.fingerprint import fingerprint
 from neuroscribe.llm.calls import Once
 from neuroscribe.llm.capabilities import samples
+from neuroscribe.ports.labels import Labels, LabelSource
 from neuroscribe.ports.models import LLM, TextEncoder
 from neuroscribe.ports.replies import Reply, Usage
 from neuroscribe.ports.sources import EncoderSource, LLMSource
 from neuroscribe.ports.stores import CallStore, Progress
+from neuroscribe.study.labels import LabelsSpec
+from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import EXPLANATIONS
 from neuroscribe.text.escaping import storable
 
@@ -36,7 +38,13 @@ _PARTS = "; "
 
 
 async def explained_layer(
-    evidence: LayerEvidence, *, llm: LLMSource, encoders: EncoderSource, calls: CallStore, progress: Progress
+    evidence: LayerEvidence,
+    *,
+    llm: LLMSource,
+    encoders: EncoderSource,
+    calls: CallStore,
+    progress: Progress,
+    labels: LabelSource | None = None,
 ) -> pl.DataFrame:
     """Return the EXPLANATIONS of a layer's sample; a model or an encoder is opened only if it is needed.
 
@@ -45,14 +53,44 @@ async def explained_layer(
     """
     study = evidence.study
     check(evidence)
+    read = opened_labels(study, labels)
     model = llm.open(study.llm, progress=progress) if study.explaining_needs else None
     if model is not None:
-        await model.check(samples(study.explainers.values(), study.corpus.sequence_length))
+        await model.check(samples(study.asking("llm").values(), study.corpus.sequence_length))
+    paraphraser = await opened_paraphraser(study, llm, progress)
     encoder = None
     if any(spec.uses_encoder for spec in study.explainers.values()):
         encoder = encoders.open(study.encoders[0], progress=progress)
-    frame = await explained(evidence, llm=model, calls=calls, progress=progress, encoder=encoder)
+    frame = await explained(
+        evidence,
+        llm=model,
+        calls=calls,
+        progress=progress,
+        encoder=encoder,
+        paraphraser=paraphraser,
+        labels=read,
+    )
     return with_similarities(frame, study, encoders=encoders, progress=progress)
+
+
+def opened_labels(study: Study, labels: LabelSource | None) -> dict[str, Labels]:
+    """Return what others have said of the neurons, by the explainers that read it.
+
+    Raises LabelError for what is wrong in their files.
+    """
+    reading = {name: spec for name, spec in study.explainers.items() if isinstance(spec, LabelsSpec)}
+    assert labels or not reading, "whoever runs such a study gives it labels"
+    return {name: labels.open(spec, study) for name, spec in reading.items()} if labels else {}
+
+
+async def opened_paraphraser(study: Study, llm: LLMSource, progress: Progress | None) -> LLM | None:
+    """Return the study's [paraphraser_llm], tried as it will be asked; None where nothing asks it."""
+    asking = study.asking("paraphraser_llm").values()
+    if study.paraphraser_llm is None or not asking:
+        return None
+    model = llm.open(study.paraphraser_llm, progress=progress, beside=study.llm, section="paraphraser_llm")
+    await model.check(samples(asking, study.corpus.sequence_length))
+    return model
 
 
 def check(evidence: LayerEvidence) -> None:
@@ -68,6 +106,8 @@ async def explained(
     calls: CallStore,
     progress: Progress,
     encoder: TextEncoder | None = None,
+    paraphraser: LLM | None = None,
+    labels: Mapping[str, Labels] | None = None,
 ) -> pl.DataFrame:
     """Return the explanations of the layer's sampled neurons by every explainer of the study.
 
@@ -78,12 +118,14 @@ async def explained(
     study = evidence.study
     made: dict[str, list[dict[str, Any]]] = {}
     for name in explaining_order(study):
-        spec, given = explaining(study, name), before(study, name, made, encoder=encoder)
+        own = (labels or {}).get(name)
+        spec, given = explaining(study, name), before(study, name, made, encoder=encoder, labels=own)
         if isinstance(spec, Listing):
-            made[name] = [listed(evidence, neuron, name, given) for neuron in spec.neurons(evidence)]
+            made[name] = list(listed(evidence, name, given))
         else:
             asked = questions(evidence, name, given)
-            made[name] = await _Asked(evidence, name, llm, calls, progress).rows(asked)
+            model = paraphraser if spec.asks == "paraphraser_llm" else llm
+            made[name] = await _Asked(evidence, name, model, calls, progress).rows(asked)
     return EXPLANATIONS.frame([row for name in study.explainers for row in made[name]])
 
 
@@ -130,18 +172,22 @@ class _Asked:
 
 
 def _parsed(reply: Reply, question: Question) -> ParsedAnswer | None:
-    """Return what an answer says; there is none to a call that failed or was refused."""
+    """Return what an answer says; there is none to a call that failed or was refused.
+
+    One that repeats the text that it has to be unlike says nothing.
+    """
     spec = question.spec
     if reply.status not in ("ok", "truncated") or not isinstance(spec, Asking):
         return None
     words, cut = spec.words, reply.status == "truncated"
-    return parsed_answer(
+    said = parsed_answer(
         storable(reply.text or ""),
         form=spec.answer,
         prefix=words.prefix,
         no_theme=words.parts.get("no_theme", ""),
         cut=cut,
     )
+    return repeats(said) if said.text and same_words(said.text, question.shown.unlike) else said
 
 
 def _row(layer: int, model: str, answered: Sequence[tuple[Question, Reply]]) -> dict[str, Any]:
@@ -220,24 +266,31 @@ def explanation_row(
     }
 
 
-def listed(evidence: LayerEvidence, neuron: Neuron, name: str, given: Before) -> dict[str, Any]:
-    """Return the row of an explainer that needs no LLM."""
+def listed(evidence: LayerEvidence, name: str, given: Before) -> Iterator[dict[str, Any]]:
+    """Yield the rows of an explainer that needs no LLM, neuron by neuron."""
     spec = explaining(evidence.study, name)
     assert isinstance(spec, Listing), "only such speak by themselves"
-    said = spec.said(evidence, neuron, given)
+    for neuron in spec.neurons(evidence):
+        for index, said in enumerate(spec.said_each(evidence, neuron, given)):
+            question = Question(neuron, name, spec, sample_index=index, sample=evidence.drawn_as(neuron))
+            yield _listed_row(evidence.layer, question, said)
+
+
+def _listed_row(layer: int, question: Question, said: Said | Unsaid) -> dict[str, Any]:
     known = said if isinstance(said, Said) else None
-    question = Question(neuron, name, spec, sample=evidence.drawn_as(neuron))
     row = explanation_row(
         question,
-        layer=evidence.layer,
+        layer=layer,
         model="none",
         prompt=question.prompt_sha256,
         text=known.text if known else None,
         parts=list(known.parts) if known and known.parts else None,
-        status="ok" if known else "failed",
+        status=said.status if isinstance(said, Unsaid) else "ok",
         sequence_ids=known.sequence_ids if known else (),
         usage=Usage(),
-        raw="" if isinstance(said, Said) else said,
+        raw=said.reason if isinstance(said, Unsaid) else said.raw,
     )
-    what = (evidence.layer, neuron, name, row["text"])
+    what: list[Any] = [layer, question.neuron, question.explainer, row["text"]]
+    if question.sample_index:
+        what.append(question.sample_index)
     return row | {"explanation_id": fingerprint("token list", *what)[:32]}

@@ -67,6 +67,11 @@ class Wording:
         turns.append(Message("user", question))
         return (*turns, Message("assistant", self.stub)) if answer == "line" else tuple(turns)
 
+    def alone(self, question: str, answer: AnswerForm = "line") -> tuple[Message, ...]:
+        """Return a prompt without worked examples, whose answer is not begun: for chat models."""
+        only = f" {self.parts['only']}" if answer == "line" else ""
+        return Message("system", self._instruction(answer) + only), Message("user", question)
+
     def _instruction(self, answer: AnswerForm) -> str:
         asked = tomllib.loads(wording_text(ANSWERS))[answer]["instruction"].strip()
         return f"{self.instruction} {asked}".strip()
@@ -104,7 +109,7 @@ def wording(kind: str) -> Wording:
         prefix=str(data.get("prefix", "")),
         parts={str(name): str(part) for name, part in data.get("parts", {}).items()},
         examples=examples,
-        zero_shot=" ".join(str(data["zero_shot"]).split()),
+        zero_shot=" ".join(str(data.get("zero_shot", data["instruction"])).split()),
     )
 
 

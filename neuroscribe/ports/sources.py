@@ -8,6 +8,7 @@ import polars as pl
 
 from neuroscribe.ports.models import LLM, TextEncoder
 from neuroscribe.ports.stores import CallStore, Progress
+from neuroscribe.study.kinds import LLMSection
 from neuroscribe.study.lineage import StampReader
 from neuroscribe.study.sections import EncoderSpec
 from neuroscribe.study.spec import CorpusSpec, LLMSpec, SubjectSpec
@@ -59,12 +60,20 @@ class TextSource(Protocol):
 
 @runtime_checkable
 class LLMSource(Protocol):
-    """Opens the LLM that explains and simulates."""
+    """Opens the LLMs that explain, simulate and put in other words."""
 
-    def open(self, spec: LLMSpec, *, progress: Progress | None = None, beside: LLMSpec | None = None) -> LLM:
+    def open(
+        self,
+        spec: LLMSpec,
+        *,
+        progress: Progress | None = None,
+        beside: LLMSpec | None = None,
+        section: LLMSection = "simulator_llm",
+    ) -> LLM:
         """Return the model, loaded or ready to be called.
 
-        `beside` is the study's [llm] where `spec` is its [simulator_llm], which may be served elsewhere.
+        `beside` is the study's [llm] where `spec` is its [simulator_llm], or that of another `section`, which
+        may be served elsewhere.
         """
         ...
 

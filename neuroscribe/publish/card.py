@@ -46,6 +46,8 @@ def credits_of(study: Study, licences: Mapping[str, str]) -> list[Credit]:
     models: list[tuple[str, ModelSpec | EncoderSpec]] = [("subject", study.subject), ("llm", study.llm)]
     if study.simulator_llm:
         models.append(("simulator_llm", study.simulator_llm))
+    if study.paraphraser_llm:
+        models.append(("paraphraser_llm", study.paraphraser_llm))
     models += [("encoder", encoder) for encoder in study.encoders]
     credits = [Credit("text", corpus, known.get(corpus, UNKNOWN))]
     for part, spec in models:

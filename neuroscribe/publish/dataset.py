@@ -97,6 +97,7 @@ def rebased(manifest: bytes, base: str) -> bytes:
 _ADDRESS = {"base_url"}
 _UNPUBLISHED: Any = {
     "name": True, "description": True, "publish": True, "llm": _ADDRESS, "simulator_llm": _ADDRESS,
+    "paraphraser_llm": _ADDRESS,
 }  # fmt: skip
 """Settings that are told elsewhere, or are nobody's business."""
 

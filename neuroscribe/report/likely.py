@@ -11,6 +11,8 @@ from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.explain.explainer import Listing
 from neuroscribe.explain.questions import Question, before, explaining, explaining_order, questions
 from neuroscribe.explain.stage import listed
+from neuroscribe.ports.labels import Label, Labels
+from neuroscribe.study.labels import LabelsSpec
 from neuroscribe.study.spec import Study
 from neuroscribe.tables.effects import EFFECTS
 from neuroscribe.tables.records import EXPLANATIONS
@@ -58,23 +60,28 @@ def likely_tables(study: Study, neurons: Sequence[Neuron]) -> dict[str, pl.DataF
     }
 
 
-def likely_explanations(evidence: LayerEvidence) -> pl.DataFrame:
+def likely_explanations(evidence: LayerEvidence, labels: Mapping[str, Labels] | None = None) -> pl.DataFrame:
     """Return explanations such as a study's explainers will give: another one for every question.
 
-    Those that need no LLM are given as they are.
+    Those that need no LLM are given as they are; for labels of others that are not at hand, likely ones.
     """
-    rows = [row for made in likely_rows(evidence).values() for row in made]
+    rows = [row for made in likely_rows(evidence, labels).values() for row in made]
     return pl.DataFrame([{name: row[name] for name in _EXPLANATIONS} for row in rows], _EXPLANATIONS)
 
 
-def likely_rows(evidence: LayerEvidence) -> dict[str, list[Mapping[str, Any]]]:
+def likely_rows(
+    evidence: LayerEvidence, labels: Mapping[str, Labels] | None = None
+) -> dict[str, list[Mapping[str, Any]]]:
     """Return the same as rows, by explainer."""
     study = evidence.study
     made: dict[str, list[Mapping[str, Any]]] = {}
     for name in explaining_order(study):
-        given, spec = before(study, name, made), explaining(study, name)
+        spec, own = explaining(study, name), (labels or {}).get(name)
+        if isinstance(spec, LabelsSpec):
+            own = own or _likely_labels(evidence, name, spec)
+        given = before(study, name, made, labels=own)
         if isinstance(spec, Listing):
-            made[name] = [listed(evidence, neuron, name, given) for neuron in spec.neurons(evidence)]
+            made[name] = list(listed(evidence, name, given))
         else:
             by_explanation: dict[Any, list[Question]] = {}
             for question in questions(evidence, name, given):
@@ -82,6 +89,19 @@ def likely_rows(evidence: LayerEvidence) -> dict[str, list[Mapping[str, Any]]]:
                     by_explanation.setdefault(question.makes, []).append(question)
             made[name] = [_likely_row(name, asked) for asked in by_explanation.values()]
     return made
+
+
+def _likely_labels(evidence: LayerEvidence, name: str, spec: LabelsSpec) -> Labels:
+    """Return as many labels of every neuron as are taken."""
+    return Labels(
+        spec.file,
+        {
+            (evidence.layer, *neuron): [
+                Label(f"{TEXT} {name} {neuron} {place}", "") for place in range(spec.candidates)
+            ]
+            for neuron in evidence.neurons
+        },
+    )
 
 
 def _likely_row(name: str, asked: Sequence[Question]) -> Mapping[str, Any]:

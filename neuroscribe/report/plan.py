@@ -13,6 +13,7 @@ from typing import Any
 
 import polars as pl
 
+from neuroscribe.ports.labels import Labels
 from neuroscribe.ports.replies import Usage
 from neuroscribe.ports.stores import CallStore
 from neuroscribe.report.planned_calls import Asked, Found, LayerView, PlannedCalls
@@ -41,21 +42,30 @@ def layer_plan(
     *,
     explaining: Asked,
     simulating: Asked,
+    paraphrasing: Asked | None = None,
+    labels: Mapping[str, Labels] | None = None,
     calls: CallStore | None = None,
     tokens_in: Callable[[str], int] | None = None,
 ) -> pl.DataFrame:
     """Return one row per explainer, simulator and scorer: what it will ask about a layer; see `_SCHEMA`.
 
+    `labels` are those of others, by the explainers that read them; without them likely ones stand in.
     `tokens_in` counts tokens as the model does; without it they are estimated by `likely_tokens`.
     """
-    view = LayerView(study, layer, known, calls)
+    view = LayerView(study, layer, known, calls, labels)
     about = {"layer": layer, "neurons": len(view.sample.neurons), "set_aside": view.set_aside}
-    models = {"explanation": explaining, "simulation": simulating}
-    models |= dict.fromkeys(("judgement", "choice", "sentence"), simulating)
+
+    def model_of(stage: str, name: str) -> Asked:
+        """Return the model that is asked."""
+        if stage != "explanation":
+            return simulating
+        is_other = study.explainers[name].asks == "paraphraser_llm"
+        return paraphrasing if paraphrasing and is_other else explaining
+
     rows = [
         {**about, "stage": stage, "name": name, **_amounts(planned, model, tokens_in or likely_tokens)}
-        for stage, model in models.items()
-        for name, planned in view.planned(stage, model).items()
+        for stage in ("explanation", "simulation", "judgement", "choice", "sentence")
+        for name, planned, model in view.planned(stage, model_of)
     ]
     return pl.DataFrame(rows, schema=_SCHEMA)
 

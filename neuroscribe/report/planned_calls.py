@@ -3,7 +3,7 @@
 Where the layer is not captured or explained yet, the questions are those about likely tables.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -16,6 +16,7 @@ from neuroscribe.explain.questions import before
 from neuroscribe.explain.questions import questions as explanation_questions
 from neuroscribe.judge.dealt import asked_calls as judging_calls
 from neuroscribe.llm.calls import Question, Request
+from neuroscribe.ports.labels import Labels
 from neuroscribe.ports.replies import Usage
 from neuroscribe.ports.stores import CallStore
 from neuroscribe.report.likely import likely_explanations, likely_rows, likely_statistics, likely_tables
@@ -70,8 +71,16 @@ class PlannedCalls:
 class LayerView:
     """One layer, as far as it is known."""
 
-    def __init__(self, study: Study, layer: int, found: Found, calls: CallStore | None) -> None:
+    def __init__(
+        self,
+        study: Study,
+        layer: int,
+        found: Found,
+        calls: CallStore | None,
+        labels: Mapping[str, Labels] | None = None,
+    ) -> None:
         self._study, self._layer, self._found, self._calls = study, layer, found, calls
+        self._labels = labels
         self._is_captured = set(_RECORDS) <= set(found.tables)
 
     @cached_property
@@ -89,8 +98,10 @@ class LayerView:
             return None
         return self.sample.set_aside.filter(pl.col("reason") != "silent").height
 
-    def planned(self, stage: str, model: Asked) -> dict[str, PlannedCalls]:
-        """Return the calls of a stage's explainers, simulators or scorers, by name.
+    def planned(
+        self, stage: str, model_of: Callable[[str, str], Asked]
+    ) -> Iterator[tuple[str, PlannedCalls, Asked]]:
+        """Yield a stage's explainers, simulators or scorers with their calls, and the model that is asked.
 
         For judges, an encoder may choose other silent excerpts than those here.
         """
@@ -101,7 +112,9 @@ class LayerView:
             "choice": self._study.choosing,
             "sentence": self._study.writing,
         }
-        return {name: self._calls_of(stage, name, spec, model) for name, spec in specs[stage].items()}
+        for name, spec in specs[stage].items():
+            model = model_of(stage, name)
+            yield name, self._calls_of(stage, name, spec, model), model
 
     def _calls_of(self, stage: str, name: str, spec: KindSpec, model: Asked) -> PlannedCalls:
         if spec.needs not in LLM_NEEDS:
@@ -152,7 +165,7 @@ class LayerView:
         shown = self._shown
         if "explanations" in shown.tables:
             return shown
-        tables = {**shown.tables, "explanations": likely_explanations(shown)}
+        tables = {**shown.tables, "explanations": likely_explanations(shown, self._labels)}
         return LayerEvidence(self._study, self._layer, tables, neurons=shown.neurons)
 
     def _is_answered(self, question: Question, identities: Sequence[str]) -> bool:
@@ -163,8 +176,12 @@ class LayerView:
 
 
 def _of_explainer(evidence: LayerEvidence, name: str) -> Sequence[Question]:
-    """Return what an explainer asks, after likely texts of those that it builds on."""
-    made = likely_rows(evidence) if evidence.study.explainers[name].builds_on else {}
+    """Return what an explainer asks, after the texts of those that it builds on, or likely ones."""
+    others = evidence.study.explainers[name].builds_on
+    if "explanations" in evidence.tables:
+        made = {other: evidence.explanations(other) for other in others}
+    else:
+        made = likely_rows(evidence) if others else {}
     return explanation_questions(evidence, name, before(evidence.study, name, made))
 
 

@@ -13,6 +13,7 @@ from neuroscribe.evidence.sample import SET_ASIDE_REASONS, set_aside
 from neuroscribe.measures.controls import CONTROLS, FIRST, discoveries
 from neuroscribe.measures.means import mean_interval
 from neuroscribe.report.excerpts import Excerpt, excerpts, firing
+from neuroscribe.report.gaps import gains, gaps
 from neuroscribe.report.stability import stability_table
 from neuroscribe.report.twins import SideBySide
 from neuroscribe.study.dues import CORPUS, RANGES, dues, scorer_name
@@ -115,6 +116,9 @@ class Summary:
     layers: pl.DataFrame
     scorers: pl.DataFrame
     stability: pl.DataFrame
+    gaps: pl.DataFrame
+    """What paraphrases lose; `gains`: what revisions gain."""
+    gains: pl.DataFrame
     statuses: pl.DataFrame
     null_reasons: pl.DataFrame
     best: tuple[Judged, ...]
@@ -165,6 +169,8 @@ def summary(
         layers=layer_table(results, headline, calls=calls or {}, seconds=seconds or {}),
         scorers=scorer_table(study, results.scores),
         stability=stability_table(results.explanations, results.scores),
+        gaps=gaps(study, results.explanations, results.scores),
+        gains=gains(study, results.explanations, results.scores),
         statuses=status_table(results.explanations),
         null_reasons=null_reasons(results.scores),
         best=best,

@@ -110,6 +110,8 @@ def report_text(summary: Summary, width: int, *, next_steps: Sequence[str] = ())
             *aligned(summary.scorers, _SCORERS, width, left=_LEFT),
         ],
         _stability(summary.stability, width),
+        _beside(summary.gaps, _GAPS, "gap", width),
+        _beside(summary.gains, _GAINS, "gain", width),
         _twins(summary.twins, width),
         [
             *_set_aside(summary.set_aside, width),
@@ -152,6 +154,40 @@ def _stability(table: pl.DataFrame, width: int) -> list[str]:
     if table.is_empty():
         return []
     return ["Explained again from other exemplars", *aligned(table, _STABILITY, width, left=_LEFT)]
+
+
+def _signed_interval(row: Mapping[str, Any]) -> str:
+    if row["ci_low"] is None:
+        return NOTHING
+    return f"[{row['ci_low']:+.3f}, {row['ci_high']:+.3f}]"
+
+
+def _beside(table: pl.DataFrame, said: str, name: str, width: int) -> list[str]:
+    """Set what was made of other explanations beside these."""
+    if table.is_empty():
+        return []
+    columns: dict[str, Format] = {
+        "scorer of explainer": _SCORERS["scorer of explainer"],
+        "of": worded("of"),
+        "scored": counted("n"),
+        "score of it": shown("first", "{:.2f}"),
+        "score": shown("own", "{:.2f}"),
+        name: shown("difference", "{:+.3f}"),
+        "one undefined": counted("undefined"),
+        "95 %": _signed_interval,
+    }
+    return [*_wrapped(said, width), *aligned(table, columns, width, left=(*_LEFT, "of"))]
+
+
+_GAPS = (
+    "Guard against sweet talk: what scores lose when another model puts the explanations in other words (gap:"
+    " original less paraphrase). A gap whose interval lies above 0 is owed to words that only the study's"
+    " models understand, or to paraphrases that say less."
+)
+_GAINS = (
+    "Revised explanations, and their controls, beside those that they start from (gain: revised less first)."
+    " A revision is worth what it gains beyond the controls."
+)
 
 
 def _interval(row: Mapping[str, Any]) -> str:

@@ -23,8 +23,9 @@ _KEY = re.compile(
 _LONGEST_NAME = 8
 """Characters of a name without a password: `git@host` tells no secret, while a longer one may be a token."""
 _REMEDY = (
-    "take it out (keys are read from NEUROSCRIBE_LLM_API_KEY and NEUROSCRIBE_SIMULATOR_LLM_API_KEY, those of"
-    " S3 from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, that of a model hub from HF_TOKEN)"
+    "take it out (keys are read from NEUROSCRIBE_LLM_API_KEY, NEUROSCRIBE_SIMULATOR_LLM_API_KEY and"
+    " NEUROSCRIBE_PARAPHRASER_LLM_API_KEY, those of S3 from"
+    " AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, that of a model hub from HF_TOKEN)"
 )
 
 

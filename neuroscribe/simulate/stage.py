@@ -22,6 +22,7 @@ from neuroscribe.simulate.sequential import Reading, Sequentially, in_pieces
 from neuroscribe.simulate.simulator import Simulating
 from neuroscribe.simulate.standing import Standing
 from neuroscribe.simulate.whole import nearness
+from neuroscribe.study.kinds import KindSpec, LLMSection
 from neuroscribe.study.sections import LLM_NEEDS, Capability
 from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import SIMULATIONS
@@ -67,7 +68,8 @@ async def check_models(
     that cannot do what an explainer, simulator or scorer needs.
     """
     to_explain, to_simulate = study.explaining_needs & LLM_NEEDS, study.simulating_needs & LLM_NEEDS
-    explaining, reading = study.explainers.values(), [*study.simulators.values(), *study.scorers.values()]
+    explaining: list[KindSpec] = [*study.asking("llm").values()]
+    reading = [*study.simulators.values(), *study.scorers.values()]
     if study.simulating_llm == study.llm:
         to_explain, to_simulate = to_explain | to_simulate, frozenset[Capability]()
         explaining = [*explaining, *reading]
@@ -76,6 +78,10 @@ async def check_models(
     if to_simulate:
         model = llm.open(study.simulating_llm, progress=progress, beside=study.llm)
         await check_llm(study, model, to_simulate, reading)
+    if study.paraphraser_llm and (paraphrasing := study.asking("paraphraser_llm")):
+        section: LLMSection = "paraphraser_llm"
+        model = llm.open(study.paraphraser_llm, progress=progress, beside=study.llm, section=section)
+        await check_llm(study, model, {"reply"}, paraphrasing.values())
     for spec in (simulating(study, name) for name in study.simulators):
         if spec.needs in LLM_NEEDS:
             spec.check(llm.open(study.simulating_llm, progress=progress, beside=study.llm))

@@ -37,6 +37,8 @@ class KindSpec(Section):
         return (self,) if isinstance(self, EncoderSpec) else ()
 
 
+LLMSection = Literal["llm", "simulator_llm", "paraphraser_llm"]
+"""The section of a study that names a language model."""
 Half = Literal["input", "output"]
 """Of a neuron: what it fires on, or what it does to the next token."""
 
@@ -44,10 +46,10 @@ Half = Literal["input", "output"]
 class ExplainerSpec(KindSpec):
     """Puts a neuron into words."""
 
+    asks: ClassVar[LLMSection] = "llm"
+    """Which of the study's models it asks, where it asks one."""
     half: ClassVar[Half] = "input"
     """Which half of a neuron it explains: explanations of the input half are simulated."""
-    uses_encoder: ClassVar[bool] = False
-    """Whether it needs the study's first sentence encoder, and ENCODED_CORPUS."""
     asked_apart: ClassVar[bool] = False
     """Whether a simulator that is asked reads the parts of an explanation one by one, and not its text."""
 
@@ -65,6 +67,11 @@ class ExplainerSpec(KindSpec):
         return ()
 
     @property
+    def uses_encoder(self) -> bool:
+        """Whether it needs the study's first sentence encoder, and ENCODED_CORPUS."""
+        return False
+
+    @property
     def is_mark(self) -> bool:
         """Whether its texts are there to compare others with, and never describe a neuron."""
         return False
@@ -76,6 +83,11 @@ class ExplainerSpec(KindSpec):
 
     def check_beside(self, name: str, explainers: "Mapping[str, ExplainerSpec]") -> None:
         """Raise ValueError where the study's explainers lack what it needs; `name` is its own among them."""
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether what it reads beside the study's own tables is the same every time."""
+        return True
 
     @property
     def describes(self) -> bool:
@@ -160,10 +172,13 @@ class ChoosingSpec(KindSpec):
     """What the options are taken from."""
     half: ClassVar[Half] = "input"
     """The half of a neuron that it tests: of the other one's explanations it says nothing."""
-    uses_encoder: ClassVar[bool] = False
-    """Whether it needs the study's first sentence encoder."""
 
     explainers: Annotated[tuple[Name, ...], Field(strict=False)] = ()
+
+    @property
+    def uses_encoder(self) -> bool:
+        """Whether it needs the study's first sentence encoder."""
+        return False
 
     def published_as(self, name: str) -> tuple[str, ...]:
         """Return the name of its score: its own."""

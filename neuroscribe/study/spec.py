@@ -20,10 +20,12 @@ from neuroscribe.study.kinds import (
     ExplainerSpec,
     JudgeSpec,
     KindSpec,
+    LLMSection,
     SimulatorSpec,
     WritingSpec,
 )
-from neuroscribe.study.names import check_names
+from neuroscribe.study.llms import LLMSpec as LLMSpec
+from neuroscribe.study.named import check_explainers, check_names
 from neuroscribe.study.publishing import PublishSpec
 from neuroscribe.study.scoring import MEASURES, OF_FIRING, ScoringSpec
 from neuroscribe.study.sections import (
@@ -139,43 +141,6 @@ class SampleSpec(Section):
     seed: Seed = 0
 
 
-Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-"""US dollars per million tokens."""
-
-
-class LLMSpec(ModelSpec):
-    """The model that explains and simulates: in this process, or behind a server."""
-
-    provider: Literal["local", "openai", "anthropic"] = Field(
-        default="local", description="`openai` for any server with an OpenAI-compatible API"
-    )
-    prompt_style: Literal["completion", "chat"] = "chat"
-    base_url: str | None = Field(
-        default=None,
-        description="server; NEUROSCRIBE_LLM_BASE_URL overrides it (for [simulator_llm]:"
-        " NEUROSCRIBE_SIMULATOR_LLM_BASE_URL)",
-    )
-    batch: bool = Field(
-        default=False,
-        description="ask by batch jobs, answered within a day; they give replies and no log-probabilities",
-    )
-    usd_per_million_prompt_tokens: Price | None = None
-    usd_per_million_cached_tokens: Price | None = None
-    usd_per_million_completion_tokens: Price | None = None
-
-    @property
-    def served(self) -> bool:
-        """Whether the model is behind a server."""
-        return self.provider != "local"
-
-    @model_validator(mode="after")
-    def batch_of_a_server(self) -> "LLMSpec":
-        """Batch jobs are those of OpenAI's API."""
-        if self.batch and self.provider != "openai":
-            raise ValueError('batch = true needs provider = "openai"; remove one of the two')
-        return self
-
-
 class Study(Section):
     """One study, as read from `studies/<name>.toml`.
 
@@ -192,6 +157,9 @@ class Study(Section):
     llm: LLMSpec
     simulator_llm: LLMSpec | None = Field(
         default=None, description="the model that simulates and judges, where it is not [llm]"
+    )
+    paraphraser_llm: LLMSpec | None = Field(
+        default=None, description="the model that puts explanations in other words; another than [llm]"
     )
     explainers: Annotated[Mapping[Name, ExplainerSpec], Field(min_length=1)]
     simulators: Annotated[Mapping[Name, SimulatorSpec], Field(min_length=1)]
@@ -226,6 +194,12 @@ class Study(Section):
                 f"sample.layers names layer {outside[0]}, but the subject has layers 0 to"
                 f" {self.subject.layers - 1}; remove it or correct subject.layers"
             )
+        check_explainers(
+            self.explainers,
+            llm=self.llm.model,
+            paraphraser=self.paraphraser_llm and self.paraphraser_llm.model,
+            has_encoder=bool(self.encoders),
+        )
         for name, simulator in self.simulators.items():
             check_names(f"simulators.{name}.explainers", simulator.explainers, self.explainers)
         if taken := set(self.scorers) & set(MEASURES):
@@ -259,18 +233,6 @@ class Study(Section):
         )
         return self
 
-    @model_validator(mode="after")
-    def explainers_fit(self) -> "Study":
-        """Check what an explainer needs of others, and of the encoders."""
-        for name, explainer in self.explainers.items():
-            explainer.check_beside(name, self.explainers)
-            if explainer.uses_encoder and not self.encoders:
-                raise ValueError(
-                    f"explainers.{name} needs a sentence encoder, and none of the simulators and scorers has"
-                    " one; add [simulators.embedding]"
-                )
-        return self
-
     @classmethod
     def known_kinds(cls, table: str) -> dict[str, type[KindSpec]]:
         """Return the kinds that a table of the study (`explainers`, `simulators`, `scorers`) may name."""
@@ -293,8 +255,17 @@ class Study(Section):
 
     @property
     def explaining_needs(self) -> frozenset[Capability]:
-        """What the study's explainers need."""
-        return frozenset(spec.needs for spec in self.explainers.values() if spec.needs)
+        """What those of the study's explainers need that ask [llm]."""
+        return frozenset(spec.needs for spec in self.asking("llm").values() if spec.needs)
+
+    def asking(self, section: LLMSection) -> dict[str, ExplainerSpec]:
+        """Return the explainers that ask the model of a section, by name."""
+        return {name: spec for name, spec in self.explainers.items() if spec.needs and spec.asks == section}
+
+    def reads_table(self, explainer: str) -> bool:
+        """Whether an explainer, or one that it builds on, shows what TOKEN_LOOKUP says of a neuron."""
+        spec = self.explainers[explainer]
+        return spec.reads_table or any(self.reads_table(other) for other in spec.builds_on)
 
     @property
     def simulating_needs(self) -> frozenset[Capability]:
@@ -387,9 +358,10 @@ class Study(Section):
 
         A server's model cannot be pinned; its name stands for it.
         """
-        llms = (self.llm, self.simulating_llm)
+        llms = (self.llm, self.simulating_llm, self.paraphraser_llm or self.llm)
         pinned = all(spec.served or spec.is_pinned for spec in llms)
-        return self.pins_capture and pinned and all(spec.is_pinned for spec in self.encoders)
+        others = (*self.encoders, *self.explainers.values())
+        return self.pins_capture and pinned and all(spec.is_pinned for spec in others)
 
     @property
     def polarities(self) -> tuple[int, ...]:

@@ -68,11 +68,13 @@ def _sampled(study: Study) -> Settings:
 def _explained(study: Study) -> Settings:
     redrawn = study.scoring.stability_neurons and any(spec.draws > 1 for spec in study.explainers.values())
     # The first encoder tells how much explanations from other exemplars are alike.
+    paraphraser = study.paraphraser_llm if study.asking("paraphraser_llm") else None
     stability = [study.scoring.stability_neurons, study.distinct_encoders[:1]]
     uses_encoder = any(spec.uses_encoder for spec in study.explainers.values())
     return {
         **({"stability": stability} if redrawn else {}),
         **({"encoder": study.distinct_encoders[:1]} if uses_encoder else {}),
+        **({"paraphraser_llm": _llm(paraphraser)} if paraphraser else {}),
         "llm": _llm(study.llm),
         "explainers": study.explainers,
         "wording": _wording(study.explainers.values()),
@@ -233,8 +235,8 @@ STAGES: Mapping[str, Stage] = {
         Stage(
             "explanations", 6, "explain", _explained, asks="explanation",
             reads=(
-                "corpus", "activations", "neuron_records", "sampled_activations", "token_lookup",
-                "connections", "effects",
+                "corpus", "encoded_corpus", "activations", "neuron_records", "connections",
+                "sampled_activations", "token_lookup", "effects",
             ),
             tables=(records.EXPLANATIONS,),
         ),

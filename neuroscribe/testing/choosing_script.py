@@ -12,10 +12,10 @@ _DESCRIPTION, _SET = "Description: ", re.compile(r"^Set (\d+):$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class ChoosingScript(JudgingScript):
-    """Answers which set fits a description by the tokens that it names; all else as the judging script does."""
+    """Answers which set fits a description by the tokens that it names; else as the judging script does."""
 
     def reply(self, prompt_text: str) -> str:
-        """Answer with the number of the set with most tokens of the groups that are named, or that hold one."""
+        """Answer with the number of the set with most tokens of the groups that are named or hold one."""
         last = prompt_text[prompt_text.rfind(_DESCRIPTION) :]
         if not _SET.search(last):
             return super().reply(prompt_text)

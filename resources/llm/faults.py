@@ -49,6 +49,7 @@ class Place:
 
 
 EXPLAINING = Place("[llm]", "NEUROSCRIBE_LLM")
+PARAPHRASING = Place("[paraphraser_llm]", "NEUROSCRIBE_PARAPHRASER_LLM")
 SIMULATING = Place("[simulator_llm]", "NEUROSCRIBE_SIMULATOR_LLM")
 
 

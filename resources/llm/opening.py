@@ -14,10 +14,11 @@ from pydantic import Field
 from neuroscribe.errors import BudgetError, LLMError, SubjectError
 from neuroscribe.ports.models import LLM
 from neuroscribe.ports.stores import Progress
+from neuroscribe.study.kinds import LLMSection
 from neuroscribe.study.sections import ModelSpec
 from neuroscribe.study.spec import LLMSpec
 from resources.llm.batches import BatchedServer
-from resources.llm.faults import EXPLAINING, SIMULATING, Place
+from resources.llm.faults import EXPLAINING, PARAPHRASING, SIMULATING, Place
 from resources.llm.limits import VARIABLE, Budget, Circuit, Pace
 from resources.llm.prices import batch_prices, prices
 from resources.llm.server import SERVERS, Server
@@ -44,12 +45,17 @@ class _Served(NamedTuple):
 
 
 class LLMServers(dg.ConfigurableResource):
-    """Opens the server that a study's [llm] or [simulator_llm] names, or the one named where it is run."""
+    """Opens the server that a study's [llm] or [simulator_llm] names, or the one named where it is run.
+
+    The same for its [paraphraser_llm].
+    """
 
     base_url: str = Field(default="", description="address of the server; overrides the study's base_url")
     api_key: str = Field(default="", repr=False, description="key to it; empty for servers without keys")
     simulator_base_url: str = Field(default="", description="the same for the study's [simulator_llm]")
     simulator_api_key: str = Field(default="", repr=False, description="key to that one")
+    paraphraser_base_url: str = Field(default="", description="the same for the study's [paraphraser_llm]")
+    paraphraser_api_key: str = Field(default="", repr=False, description="key to that one")
     concurrency: int = Field(default=16, gt=0, description="calls in flight at once")
     max_retries: int = Field(default=8, ge=0, description="further attempts at a call that may yet succeed")
     timeout_s: float = Field(default=120.0, gt=0, description="seconds to wait for an answer")
@@ -61,14 +67,19 @@ class LLMServers(dg.ConfigurableResource):
     store_endpoint_url: str | None = Field(default=None, description="S3-compatible server of the store")
 
     def server(
-        self, spec: LLMSpec, *, beside: LLMSpec | None = None, progress: Progress | None = None
+        self,
+        spec: LLMSpec,
+        *,
+        beside: LLMSpec | None = None,
+        section: LLMSection = "simulator_llm",
+        progress: Progress | None = None,
     ) -> Server:
-        """Return the study's model; `beside` is its [llm] where `spec` is its [simulator_llm].
+        """Return the study's model; `beside` is its [llm] where `spec` is that of another `section`.
 
         Raises LLMError without a server or for an unusable address or key, and BudgetError where there is a
         budget and calls have no known price.
         """
-        served = self._served(spec, beside)
+        served = self._served(spec, beside, section)
         known = prices(spec, served.url)
         if self.budget_usd is not None and not known.known:
             raise BudgetError(
@@ -90,7 +101,7 @@ class LLMServers(dg.ConfigurableResource):
             progress=progress,
         )
 
-    def _served(self, spec: LLMSpec, beside: LLMSpec | None) -> _Served:
+    def _served(self, spec: LLMSpec, beside: LLMSpec | None, section: LLMSection) -> _Served:
         """Return where a model is served; a key goes to no server but its own."""
         explaining = self.base_url or (beside or spec).base_url or ""
         if beside is None or spec == beside:
@@ -98,8 +109,9 @@ class LLMServers(dg.ConfigurableResource):
         else:
             # Another vendor's server is no stand-in for one that is not named.
             shared = explaining if spec.provider == beside.provider or not beside.served else ""
-            url, key, place = self.simulator_base_url or spec.base_url or shared, "", SIMULATING
-            key = self.simulator_api_key or (self.api_key if url == explaining else "")
+            own_url, own_key, place = self._own(section)
+            url = own_url or spec.base_url or shared
+            key = own_key or (self.api_key if url == explaining else "")
         if not url:
             api = SERVERS[spec.provider].wire_for(spec.prompt_style, place).speaks
             raise LLMError(
@@ -107,6 +119,12 @@ class LLMServers(dg.ConfigurableResource):
                 f" {place.url_variable} to {api}"
             )
         return _Served(url, key, place)
+
+    def _own(self, section: LLMSection) -> _Served:
+        """Return what is named, where it is run, for a model beside [llm]."""
+        if section == "paraphraser_llm":
+            return _Served(self.paraphraser_base_url, self.paraphraser_api_key, PARAPHRASING)
+        return _Served(self.simulator_base_url, self.simulator_api_key, SIMULATING)
 
     def _drive(self, served: _Served) -> Drive:
         """Return what calls to a server share in this process."""
@@ -183,15 +201,22 @@ class LLMs(LLMServers):
     batch_wait_minutes: int = Field(default=1440, ge=0, description="how long to wait for a batch job")
     hub: bool = Field(default=True, description="whether a model hub may be asked (local)")
 
-    def open(self, spec: LLMSpec, *, progress: Progress | None = None, beside: LLMSpec | None = None) -> LLM:
-        """Return the model, loaded or ready to be called; `beside` is [llm] where `spec` is [simulator_llm].
+    def open(
+        self,
+        spec: LLMSpec,
+        *,
+        progress: Progress | None = None,
+        beside: LLMSpec | None = None,
+        section: LLMSection = "simulator_llm",
+    ) -> LLM:
+        """Return the model, loaded or ready to be called; `beside` is [llm] where `spec` is another's.
 
         Raises LLMError, BudgetError or ArtefactError otherwise.
         """
         if not spec.served:
             models = LocalModels(device=self.device, cache_dir=self.cache_dir, hub=self.hub)
             return models.open(spec, progress=progress)
-        server = self.server(spec, beside=beside, progress=progress)
+        server = self.server(spec, beside=beside, section=section, progress=progress)
         if not spec.batch:
             return server
         if self._calls is None:

@@ -1,4 +1,4 @@
-"""What the subject writes with a neuron amplified is told by the neuron's explanation, and not by another's."""
+"""What the subject writes with a neuron amplified is told by its explanation, and not by another's."""
 
 import asyncio
 import json

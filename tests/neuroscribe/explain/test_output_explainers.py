@@ -100,7 +100,7 @@ def test_worked_examples_and_the_way_out_are_settings():
     words = OutputTokens().words
     assert len(words.examples) >= 5
     assert "no theme" not in words.instruction
-    capable = OutputTokens(worked_examples=False, may_find_none=True).words
+    capable = OutputTokens(worked=False, may_find_none=True).words
     assert capable.examples == ()
     assert capable.instruction.endswith("answer: no theme.")
 

@@ -39,7 +39,7 @@ def layer(
     held_out: Sequence[int] = (),
     **tables: pl.DataFrame,
 ) -> LayerEvidence:
-    """Sequences of words with activations, each a training exemplar: a top one, or of a band of this height."""
+    """Sequences of words with activations, each a training exemplar: a top one, or one of a band."""
     rows = [
         exemplar_row(1, place, [float(value) for value in activations], rank=place, **_kind(bands, place))
         for place, (_, activations) in enumerate(values)
@@ -249,7 +249,7 @@ def test_clusters_without_the_same_random_groups_are_refused(explainers: Any, me
 
 
 def test_senses_without_an_encoder_are_refused() -> None:
-    with pytest.raises(ValueError, match="explainers.senses needs a sentence encoder"):
+    with pytest.raises(ValueError, match=r"explainers\.senses needs a sentence encoder"):
         study(simulators={"all_at_once": {"explainers": ["senses"]}})
 
 

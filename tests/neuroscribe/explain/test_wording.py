@@ -22,12 +22,14 @@ KINDS = [
     if issubclass(kind, Asking) and kind is not Senses  # which asks in the words of highlights
 ]
 NEURON = (1, 1)
+DERIVED = {kind: {"of": "token_pairs", "worked": True} for kind in ("revision", "paraphrase")}
 
 
 def layer(token: str) -> LayerEvidence:
     """A layer whose neuron fires on one token, and promotes it."""
     promoted = {"neuron": 1, "direction": "output_token", "sign": 1, "token_id": 0}
     tables = {
+        "sampled_activations": rows.sampled_table(),
         "corpus/sequences": rows.sequence_table([[0]]),
         "neuron_records": rows.filled(NEURON_RECORDS, rows.exemplar_row(1, 0, [1.0], split="train")),
         "corpus/vocabulary": rows.vocabulary_table([token.encode()]),
@@ -40,11 +42,13 @@ def layer(token: str) -> LayerEvidence:
 
 def messages(kind: str, token: str, answer: Any = "line") -> tuple[Message, ...]:
     """A kind's prompt about a neuron that fires on one token."""
-    spec = KnownStudy.known_kinds("explainers")[kind].model_validate({"answer": answer})
+    given = {"answer": answer, **DERIVED.get(kind, {})}
+    spec = KnownStudy.known_kinds("explainers")[kind].model_validate(given)
     if isinstance(spec, Showing):
         return spec.messages(layer(token), NEURON, [[("a", 0), (token, 9)]])
     assert isinstance(spec, Asking)
-    return spec.shown(layer(token), NEURON, Before()).messages
+    first = rows.explanation_row(1, text=f"about{token}")
+    return spec.shown(layer(token), NEURON, Before({"token_pairs": [first]})).messages
 
 
 @pytest.mark.parametrize("kind", KINDS)

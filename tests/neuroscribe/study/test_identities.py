@@ -27,11 +27,17 @@ EXPLAINERS = (
 )  # fmt: skip
 SENSES = {"senses": {"beside": "mixed"}, "mixed": {"kind": "senses", "groups": "random"}}
 STEERING = {"explainers": ["promotes", "output_tokens"]}
+DERIVED = {
+    "revision": {"of": "highlights"},
+    "paraphrase": {"of": "highlights"},
+    "imported": {"file": "labels.csv", "sha256": "0" * 64},
+}
 JUDGES = {"detection": HIGHLIGHTS, "fuzzing": HIGHLIGHTS}
 BATCH = {"provider": "openai", "model": "m", "batch": True, "usd_per_million_prompt_tokens": 1.0}
 VARIANTS: dict[str, dict[str, Any]] = {
     "every_kind": {
-        "explainers": {kind: {} for kind in EXPLAINERS} | SENSES,
+        "explainers": {**{kind: {} for kind in EXPLAINERS}, **SENSES, **DERIVED},
+        "paraphraser_llm": {"provider": "openai", "model": "p"},
         "simulators": {**dict.fromkeys(ASKED, HIGHLIGHTS), "embedding": ENCODER},
         "scorers": {
             **JUDGES,
