@@ -56,6 +56,7 @@ def everything(study: Study) -> Study:
     data: dict[str, Any] = study.model_dump(exclude={"explainers", "simulators", "scorers"})
     shown: dict[str, Any] = {name: {} for name in KnownStudy.known_kinds("explainers")}
     shown |= {name: {"excerpts": 5, "excerpt_tokens": 64} for name in ("token_pairs", "next_token")}
+    del shown["senses"]  # which asks in the words of highlights, and needs an encoder
     read = {name: {"explainers": ["highlights"]} for name in KnownStudy.known_kinds("simulators")}
     return KnownStudy.model_validate({**data, "explainers": shown, "simulators": read})
 

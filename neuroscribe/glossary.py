@@ -15,6 +15,8 @@ WORDS: dict[str, str] = {
     "split": "train (seen by the explainer), valid (choice among candidates) or test (reported); no document"
     " is in two of a neuron's.",
     "explanation": "A text by an explainer about one neuron and polarity.",
+    "part": "Of an explanation with several, a text that is read by itself; at each token the largest value"
+    " counts.",
     "simulation": "Activations predicted from an explanation alone, on a scale from 0 to 10.",
     "peak phrase": "The word where a neuron peaks in an excerpt, with up to two words before it.",
     "near miss": "An excerpt that holds a token on which the neuron fires elsewhere, and leaves it silent; a"

@@ -60,6 +60,8 @@ from tests.neuroscribe.simulate.answering import NoEncoders
 pytestmark = pytest.mark.slow
 LAYER, SAMPLED = 1, 5
 KINDS = {table: KnownStudy.known_kinds(table) for table in ("explainers", "simulators", "scorers")}
+# It needs an encoder; what it asks is counted in tests/neuroscribe/explain/test_parts_kinds.py.
+del KINDS["explainers"]["senses"]
 ASKING, SIMULATING, JUDGING = (
     sorted(name for name, kind in each.items() if kind.needs in LLM_NEEDS) for each in KINDS.values()
 )

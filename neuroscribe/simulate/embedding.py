@@ -1,7 +1,7 @@
 """The simulator `embedding`: how similar each token in context is to the explanation, without an LLM."""
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -20,6 +20,8 @@ from neuroscribe.text.spans import text_and_spans, touching
 
 _REMEMBERED = 64
 """Sequences whose vectors are kept, some 100 kB each: a call reads the same ones under several texts."""
+_TEXTS = 4096
+"""Texts whose vectors are kept: those of an explanation recur with every neuron that it is held against."""
 _FirstAndLast = tuple[Int[np.ndarray, " token"], Int[np.ndarray, " token"]]
 _Pieces = tuple[Float[np.ndarray, "piece feature"], _FirstAndLast]
 
@@ -61,11 +63,12 @@ class EmbeddingSimulator:
     def __init__(self, encoder: TextEncoder) -> None:
         self._encoder = encoder
         self._read = lru_cache(_REMEMBERED)(self._pieces)
+        self._target = lru_cache(_TEXTS)(partial(text_vector, encoder))
         self.identity = f"{encoder.identity}; cosine of explanation and token in context"
 
     async def simulate(self, explanation: str, sequences: Sequence[Sequence[bytes]]) -> list[Simulated]:
         """Return the similarity at every token of every sequence; there is no distribution to weigh."""
-        target = text_vector(self._encoder, explanation)
+        target = self._target(explanation)
         return [
             Simulated(tuple(self._similarities(target, tokens).tolist()), None, usage=Usage(cost_usd=0.0))
             for tokens in sequences

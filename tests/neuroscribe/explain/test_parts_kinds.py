@@ -39,18 +39,17 @@ def layer(
     held_out: Sequence[int] = (),
     **tables: pl.DataFrame,
 ) -> LayerEvidence:
-    """Sequences of words with activations, each a training exemplar: a top one, or one of a band."""
+    """Sequences of words with activations, each a training exemplar: a top one, or of a band so high."""
+    activations = [[float(value) for value in own] for _, own in values]
     rows = [
-        exemplar_row(1, place, [float(value) for value in activations], rank=place, **_kind(bands, place))
-        for place, (_, activations) in enumerate(values)
+        exemplar_row(1, place, own, rank=place, **_kind(bands, place))
+        for place, own in enumerate(activations)
     ]
     usual = {
         "corpus/sequences": sequence_table([list(ids) for ids, _ in values], held_out=held_out),
         "corpus/vocabulary": vocabulary_table(WORDS),
         "neuron_records": NEURON_RECORDS.frame(rows),
-        "sampled_activations": sampled_table(
-            {place: [float(each) for each in own] for place, (_, own) in enumerate(values)}
-        ),
+        "sampled_activations": sampled_table(dict(enumerate(activations))),
     }
     return LayerEvidence(study or tiny_study(), 0, {**usual, **tables}, neurons=[NEURON])
 
@@ -249,7 +248,7 @@ def test_clusters_without_the_same_random_groups_are_refused(explainers: Any, me
 
 
 def test_senses_without_an_encoder_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"explainers\.senses needs a sentence encoder"):
+    with pytest.raises(ValueError, match="needs a sentence encoder"):
         study(simulators={"all_at_once": {"explainers": ["senses"]}})
 
 

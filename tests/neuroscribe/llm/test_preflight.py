@@ -9,6 +9,7 @@ from neuroscribe.errors import CapabilityError
 from neuroscribe.llm.capabilities import Sampled, samples
 from neuroscribe.llm.local import LocalLLM
 from neuroscribe.simulate.stage import check_models, opened_simulators
+from neuroscribe.study.sections import LLM_NEEDS
 from neuroscribe.study.spec import Study
 from neuroscribe.testing.random_subjects import random_subject
 from neuroscribe.testing.stores import MemoryCalls, SilentProgress
@@ -57,13 +58,19 @@ STUDY = tiny_study(
         name: {"answer": answer, "temperature": temperature, "kind": kind}
         for kind in ("token_pairs", "highlights", "logit_lens", "next_token", "token_summary")
         for name, answer, temperature in ((kind, "line", 1.0), (f"{kind}_schema", "schema", 0.5))
-    },
+    }
+    | {"senses": {"groups": "random"}},
     simulators={
-        kind: {"explainers": ["token_pairs"]} for kind in ("matching_words", "structured", "one_at_a_time")
+        kind: {"explainers": ["token_pairs"]}
+        for kind in ("matching_words", "structured", "one_at_a_time", "embedding")
     },
     scorers={kind: {"explainers": ["token_pairs"]} for kind in ("detection", "fuzzing", "sensitivity")},
 )
-SPECS = [*STUDY.explainers.values(), *STUDY.simulators.values(), *STUDY.scorers.values()]
+SPECS = [
+    spec
+    for spec in (*STUDY.explainers.values(), *STUDY.simulators.values(), *STUDY.scorers.values())
+    if spec.needs in LLM_NEEDS
+]
 
 
 def test_every_kind_that_asks_a_model_for_answers_has_samples_of_its_questions() -> None:
