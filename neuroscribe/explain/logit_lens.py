@@ -37,8 +37,8 @@ class LogitLens(Marking):
     @property
     def wording(self) -> Mapping[str, str]:
         """The data files of its kind and of the answers, and that of `highlights` where it serves."""
-        early = self._early.wording if self.promoted_from else {}
-        return {**super().wording, **early}
+        own = super().wording
+        return {**own, **self._early.wording} if self.promoted_from else own
 
     def check(self, evidence: LayerEvidence, name: str) -> None:
         """Raise CapabilityError where the output weights of a layer's neurons are not known."""
