@@ -3,7 +3,7 @@
 Promoted tokens stand beside excerpts as in Neuronpedia's explanations.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -12,6 +12,7 @@ from neuroscribe.errors import CapabilityError
 from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.explain.evidence import promoted_tokens
+from neuroscribe.explain.highlights import Highlights
 from neuroscribe.explain.marking import NOTHING, Beside, Marking
 from neuroscribe.explain.pairs import Excerpts
 from neuroscribe.explain.wording import Example
@@ -29,9 +30,15 @@ class LogitLens(Marking):
 
     promoted_from: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.0,
-        description="share of the layers below which no promoted tokens are shown: weights of early layers"
-        " say little of the next token",
+        description="share of the layers below which no promoted tokens are shown, and neurons are asked"
+        " about as by `highlights`: weights of early layers say little of the next token",
     )
+
+    @property
+    def wording(self) -> Mapping[str, str]:
+        """The data files of its kind and of the answers, and that of `highlights` where it serves."""
+        own = super().wording
+        return {**own, **self._early.wording} if self.promoted_from else own
 
     def check(self, evidence: LayerEvidence, name: str) -> None:
         """Raise CapabilityError where the output weights of a layer's neurons are not known."""
@@ -47,15 +54,20 @@ class LogitLens(Marking):
         self, evidence: LayerEvidence, neuron: Neuron, excerpts: Excerpts, beside: Beside = NOTHING
     ) -> tuple[Message, ...]:
         """Return the prompt that shows marked excerpts, the strongest last, and then the promoted tokens."""
-        promoted = None
-        if self._is_late(evidence):
-            promoted = self._listed(promoted_tokens(evidence, neuron, self.promoted))
+        if not self._is_late(evidence):
+            return self._early.messages(evidence, neuron, excerpts, beside)
+        promoted = self._listed(promoted_tokens(evidence, neuron, self.promoted))
         asked = self.asked(excerpts, beside, promoted)
         return self.words.messages(self.worked_questions(), asked, self.answer)
 
     def promoted_in(self, example: Example) -> str | None:
         """Return the promoted tokens of a worked example."""
         return self._listed(example.shown["promoted"])
+
+    @property
+    def _early(self) -> Highlights:
+        """What asks about the layers of which no promoted tokens are shown."""
+        return Highlights(**self.model_dump(exclude={"kind", "promoted", "promoted_from"}))
 
     def _is_late(self, evidence: LayerEvidence) -> bool:
         return evidence.layer >= self.promoted_from * evidence.study.subject.layers

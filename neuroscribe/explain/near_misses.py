@@ -121,9 +121,7 @@ def _around(fires: Bool[np.ndarray, "sequence token"], length: int) -> Bool[np.n
     total: Float[np.ndarray, "sequence edge"] = np.zeros((len(fires), tokens + 1))
     total[:, 1:] = fires.cumsum(axis=1)
     last = max(0, tokens - length)
-    starts = np.array(
-        [min(max(0, place - (2 * length) // 3), last) for place in range(tokens)], dtype=np.int64
-    )
+    starts = np.array([min(max(0, place - (2 * length) // 3), last) for place in range(tokens)])
     return total[:, np.minimum(starts + length, tokens)] > total[:, starts]
 
 

@@ -115,6 +115,16 @@ def test_promoted_tokens_stand_below_the_excerpts() -> None:
     assert logit_lens_messages([[("a", 9)]], [])[-2].content.endswith("\nPromotes: nothing")
 
 
+def test_in_early_layers_promoted_tokens_are_left_out() -> None:
+    excerpts = [[("a", 0), (" b", 9)]]
+    late, early = LogitLens(promoted_from=0.0), LogitLens(promoted_from=0.5)
+
+    assert "Promotes" in late.messages(layer([b" rain"]), NEURON, excerpts)[-2].content
+    assert early.messages(layer([b" rain"]), NEURON, excerpts) == highlight_messages(excerpts)
+    assert set(late.wording) == {"answers", "logit_lens"}
+    assert set(early.wording) == {"answers", "logit_lens", "highlights"}
+
+
 def test_a_list_of_tokens_is_quoted_and_names_none_twice() -> None:
     messages = token_summary_messages([b" rain", b"rain", b" storm", b"\n", b", "])
 

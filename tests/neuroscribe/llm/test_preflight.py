@@ -56,7 +56,14 @@ def test_a_simulator_shows_the_layout_that_the_study_names(layout: str) -> None:
 STUDY = tiny_study(
     explainers={
         name: {"answer": answer, "temperature": temperature, "kind": kind}
-        for kind in ("token_pairs", "highlights", "logit_lens", "next_token", "token_summary")
+        for kind in (
+            "token_pairs",
+            "highlights",
+            "logit_lens",
+            "next_token",
+            "phrase_summary",
+            "token_summary",
+        )
         for name, answer, temperature in ((kind, "line", 1.0), (f"{kind}_schema", "schema", 0.5))
     }
     | {"senses": {"groups": "random"}},

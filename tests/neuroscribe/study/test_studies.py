@@ -352,3 +352,9 @@ def test_a_mistake_in_a_scorer_is_answered_with_what_is_known(
     with pytest.raises(StudyError) as caught:
         read(tmp_path, GOOD + SCORERS.replace(before, after))
     assert message in str(caught.value)
+
+
+def test_more_exemplars_of_bands_than_are_kept_are_refused_with_the_remedy(tmp_path: Path) -> None:
+    message = refusal(tmp_path, ('kind = "token_list"', 'kind = "phrase_summary"\nbands = 5'))
+    assert ".bands = 5, but with quantile_exemplars = 1 there are 4 in 4 bands" in message
+    assert "raise capture.quantile_exemplars to 2" in message
