@@ -15,6 +15,8 @@ WORDS: dict[str, str] = {
     "split": "train (seen by the explainer), valid (choice among candidates) or test (reported); no document"
     " is in two of a neuron's.",
     "explanation": "A text by an explainer about one neuron and polarity.",
+    "gap": "Score of an explanation less that of its paraphrase by another model: what rests on its wording.",
+    "imported": "Said of labels that others made; what they were made from is not known.",
     "simulation": "Activations predicted from an explanation alone, on a scale from 0 to 10.",
     "held out": "Never shown to the explainer: no sequence of a document of its exemplars, and for one that"
     " is shown a token table, only the quarter of the documents that no table is learned from.",
