@@ -17,6 +17,8 @@ WORDS: dict[str, str] = {
     "explanation": "A text by an explainer about one neuron and polarity.",
     "part": "Of an explanation with several, a text that is read by itself; at each token the largest value"
     " counts.",
+    "gap": "Score of an explanation less that of its paraphrase by another model: what rests on its wording.",
+    "imported": "Said of labels that others made; what they were made from is not known.",
     "simulation": "Activations predicted from an explanation alone, on a scale from 0 to 10.",
     "peak phrase": "The word where a neuron peaks in an excerpt, with up to two words before it.",
     "near miss": "An excerpt that holds a token on which the neuron fires elsewhere, and leaves it silent; a"
