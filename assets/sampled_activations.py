@@ -27,14 +27,25 @@ def sampled_activations(study: Study) -> dg.AssetsDefinition:
         activations: dict[str, pl.DataFrame],
         subject: dg.ResourceParam[SubjectSource],
         progress: dg.ResourceParam[Progress],
+        **inputs: dict[str, pl.DataFrame],
     ) -> dg.MaterializeResult:
         from neuroscribe.capture.sampled import sampled_activations as kept
         from neuroscribe.subject.made_by import made_by
 
         model = subject.open(study.subject, progress=progress)
         made = made_by(model)
-        statistics = {layer: activations[layer_key(layer)] for layer in selected_layers(context)}
-        frames = kept(study, model, corpus["corpus/sequences"], statistics, progress=progress)
+        layers = selected_layers(context)
+        statistics = {layer: activations[layer_key(layer)] for layer in layers}
+        # Only a study that draws recognisable neurons has the stage.
+        predictability = inputs.get("predictability", {})
+        frames = kept(
+            study,
+            model,
+            corpus["corpus/sequences"],
+            statistics,
+            progress=progress,
+            predictability={layer: predictability[layer_key(layer)] for layer in layers if predictability},
+        )
         return dg.MaterializeResult(
             value={layer_key(layer): frame for layer, frame in frames.items()},
             metadata={

@@ -25,7 +25,7 @@ from neuroscribe.report.planned_calls import Asked, Found
 from neuroscribe.simulate.simulator import Simulating
 from neuroscribe.study.lineage import Lineage
 from neuroscribe.study.spec import LLMSpec, Study
-from neuroscribe.study.stages import STAGES, TABLES
+from neuroscribe.study.stages import STAGES, TABLES, upstream_of
 from resources.llm.prices import batch_prices, prices
 from resources.store.tables import Tables
 
@@ -78,7 +78,7 @@ def found(study: Study, tables: Tables, layer: int) -> Found:
     if not current("activations"):
         return Found()
     statistics = read("activations/statistics")
-    if not current(*STAGES["explanations"].reads):
+    if not current(*upstream_of(study, "explanations")):
         return Found(statistics)
     captured = read(
         "corpus/sequences",
@@ -87,6 +87,7 @@ def found(study: Study, tables: Tables, layer: int) -> Found:
         "sampled_activations",
         "token_lookup",
         "connections",
+        *(("predictability",) if study.sample.recognisable else ()),
     )
     asked = frozenset(name for name, stage in STAGES.items() if stage.asks and current(name))
     explained = read("explanations") if "explanations" in asked else {}

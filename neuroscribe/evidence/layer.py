@@ -20,11 +20,17 @@ from neuroscribe.evidence.exemplars import (
 )
 from neuroscribe.evidence.lookup import left_out_lookup
 from neuroscribe.evidence.population import Population, in_half
-from neuroscribe.evidence.sample import redrawn_neurons, sampled_neurons, set_aside
+from neuroscribe.evidence.sample import (
+    recognisable_neurons,
+    redrawn_neurons,
+    sampled_neurons,
+    set_aside,
+)
 from neuroscribe.evidence.simulations import Simulations
 from neuroscribe.measures.draws import Draws
 from neuroscribe.study.scoring import FIRING_SHARE
 from neuroscribe.study.spec import Study
+from neuroscribe.tables.columns import RANDOM, RECOGNISABLE
 from neuroscribe.text.corpus import TokenBytes
 
 _REMEMBERED = 8
@@ -67,19 +73,31 @@ class LayerEvidence:
 
     @cached_property
     def neurons(self) -> tuple[Neuron, ...]:
-        """The neurons to explain, each with its polarity: the study's sample, unless they were given."""
+        """The neurons to explain, each with its polarity: the study's sample, unless they were given.
+
+        The recognisable ones come last.
+        """
         if self._neurons is not None:
             return tuple(self._neurons)
-        return sampled_neurons(self.study, self.layer, self.tables["activations/statistics"])
+        random = sampled_neurons(self.study, self.layer, self.tables["activations/statistics"])
+        return (*random, *self._recognisable)
 
     def drawn_as(self, neuron: Neuron) -> str:
         """Return how a neuron came into the sample, as the column `sample` says it."""
-        return "random"
+        return RECOGNISABLE if neuron in self._recognisable else RANDOM
 
     @cached_property
     def redrawn_neurons(self) -> tuple[Neuron, ...]:
-        """Those of them that are explained from further draws of exemplars."""
-        return redrawn_neurons(self.study, self.layer, self.neurons)
+        """Those of the random ones that are explained from further draws of exemplars."""
+        random = [neuron for neuron in self.neurons if neuron not in self._recognisable]
+        return redrawn_neurons(self.study, self.layer, random)
+
+    @cached_property
+    def _recognisable(self) -> tuple[Neuron, ...]:
+        if not self.study.sample.recognisable:
+            return ()
+        tables = self.tables["activations/statistics"], self.tables["predictability"]
+        return recognisable_neurons(self.study, self.layer, *tables)
 
     @cached_property
     def set_aside(self) -> pl.DataFrame:
@@ -174,7 +192,7 @@ class LayerEvidence:
         if not self.study.explainers[explainer].reads_table:
             return self.exemplars((explanation["neuron"], explanation["polarity"]), split)
         population = self.population(explanation, split)
-        if split not in self.study.scored_splits(explainer):
+        if split not in self.study.population_splits(explainer):
             # Values are fitted on this split, and its population is that of the other one.
             scored = list(self.paper_exemplars(explanation, "test").sequence_ids)
             documents = self._corpus.documents
@@ -272,7 +290,7 @@ class LayerEvidence:
         study, kept = self.study, self.truth(neuron)
         unseen = ~self.seen(explanation, kept.sequence_ids)
         seed = (study.scoring.seed, self.layer, neuron[0], neuron[1] + 1)
-        if "valid" in study.scored_splits(explanation["explainer"]):
+        if "valid" in study.population_splits(explanation["explainer"]):
             unseen &= self._of_split(neuron, kept.sequence_ids, split, seed)
         keep = np.flatnonzero(unseen)
         every = len(kept.sequence_ids)

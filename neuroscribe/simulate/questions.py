@@ -135,7 +135,7 @@ def _own_tasks(
     Where `valid` serves to fit values alone, its exemplars may be draws for `test`, and count as that.
     """
     study, explainer = evidence.study, explanation["explainer"]
-    splits, scored = study.simulated_splits(explainer, simulator), study.scored_splits(explainer)
+    splits, scored = study.simulated_splits(explainer, simulator), study.scored_splits(explainer, simulator)
     shown = {split: evidence.paper_exemplars(explanation, split) for split in splits}
     asked = [sequence for exemplars in shown.values() for sequence in exemplars.sequence_ids]
     drawn = [

@@ -2,7 +2,6 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
 
 from neuroscribe.errors import CapabilityError
 from neuroscribe.evidence.layer import LayerEvidence
@@ -15,9 +14,6 @@ from neuroscribe.study.kinds import SimulatorSpec
 
 class Simulating(SimulatorSpec):
     """The settings of a simulator. A kind is a module of its own, with a data file where it asks an LLM."""
-
-    costs_nothing: ClassVar[bool] = False
-    """Whether it reads the whole corpus at the cost of reading little of it; see `whole_corpus`."""
 
     @abstractmethod
     def simulator(self, models: Models) -> Simulator:

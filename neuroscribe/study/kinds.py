@@ -68,6 +68,11 @@ class ExplainerSpec(KindSpec):
         return not self.is_mark
 
     @property
+    def rival(self) -> Name | None:
+        """The explainer that its texts must beat on `valid` before they describe a neuron, if any."""
+        return None
+
+    @property
     def excerpts_shown(self) -> int:
         """How many excerpts of a neuron it needs, each of another training exemplar."""
         return 0
@@ -81,6 +86,8 @@ class ExplainerSpec(KindSpec):
 class SimulatorSpec(KindSpec):
     """Predicts activations from the explanations of some explainers."""
 
+    costs_nothing: ClassVar[bool] = False
+    """Whether it reads the whole corpus at the cost of reading little of it."""
     tells_firing: ClassVar[bool] = True
     """Whether half of its scale means that the neuron fires; if not, F1 and IoU say nothing of it."""
 

@@ -16,11 +16,17 @@ from neuroscribe.study.sections import LLM_NEEDS
 from neuroscribe.study.spec import LLMSpec, Study
 from neuroscribe.tables import judged, records
 from neuroscribe.tables.columns import Table
+from neuroscribe.tables.descriptions import DESCRIPTIONS
 from neuroscribe.tables.encoded import ENCODED_CORPUS
+from neuroscribe.tables.predictability import PREDICTABILITY
 from neuroscribe.tables.scales import QUANTILE_LEVELS, histogram_edges
 
 Phase = Literal["capture", "sample", "explain", "publish"]
 Settings = dict[str, Any]
+
+
+def _in_every_study(_: Study) -> bool:
+    return True
 
 
 @dataclass(frozen=True)
@@ -40,8 +46,13 @@ class Stage:
     tables: tuple[Table, ...] = ()
     asks: str | None = None
     """The name under which its calls of language models stand in the ledger; None if it makes none."""
-    present: Callable[[Study], bool] = lambda _: True
+    present: Callable[[Study], bool] = _in_every_study
     """Whether a study has this stage."""
+
+    @property
+    def is_optional(self) -> bool:
+        """Whether some studies lack it."""
+        return self.present is not _in_every_study
 
     @property
     def per_layer(self) -> bool:
@@ -59,7 +70,8 @@ def _captured(study: Study) -> Settings:
 
 
 def _sampled(study: Study) -> Settings:
-    return {"sample": study.sample.model_dump(exclude={"layers"})}
+    later = set[str]() if study.sample.recognisable else {"recognisable"}
+    return {"sample": study.sample.model_dump(exclude={"layers", *later})}
 
 
 def _explained(study: Study) -> Settings:
@@ -81,6 +93,8 @@ def _simulated(study: Study) -> Settings:
         "fitted": sorted(study.fitted_simulators),
         "stop": scoring.stop_width,
         "near": study.encoders[:1],
+        "ranked": [scoring.simulated_candidates] if scoring.simulated_candidates else [],
+        **_weighed(study),
     }
     return {
         "simulators": study.simulators,
@@ -103,7 +117,21 @@ def _judged(study: Study) -> Settings:
         "prompts": list(_wording(study.judging.values()).values()),
         "per_split": study.scoring.sequences_per_split,
         "seed": study.scoring.seed,
+        **_weighed(study),
     }
+
+
+def _weighed(study: Study) -> Settings:
+    """Return what a choice among explainers makes of populations: each is halved, a half for each split."""
+    weighed = study.describing.weighed
+    return {"weighed": [study.describing.simulator, *weighed]} if weighed else {}
+
+
+def _described(study: Study) -> Settings:
+    explainers = study.describing.explainers
+    asked = [name for name in explainers if study.explainers[name].needs in LLM_NEEDS]
+    rivals = {name: study.explainers[name].rival for name in explainers}
+    return {"describing": vars(study.describing), "asked": asked, "rivals": rivals}
 
 
 def _ablated(study: Study) -> Settings:
@@ -128,7 +156,8 @@ def _llm(spec: LLMSpec) -> Settings:
     return spec.model_dump(exclude={"base_url", "batch", *prices})
 
 
-_NOT_SCORED_BY = {"max_unscored_share", "bootstrap_samples"}
+_NOT_SCORED_BY = {"max_unscored_share", "bootstrap_samples", "decides", "simulated_candidates"}
+"""Settings that scores do not depend on, or only by what the stages before have made of them."""
 
 
 def _kept(study: Study) -> Settings:
@@ -167,7 +196,11 @@ STAGES: Mapping[str, Stage] = {
             reads=("corpus",), tables=(records.CONNECTIONS,),
         ),
         Stage(
-            "sampled_activations", 1, "sample", _sampled, reads=("corpus", "activations"),
+            "predictability", 1, "sample", lambda _: {}, reads=("corpus", "activations", "neuron_records"),
+            tables=(PREDICTABILITY,), present=lambda study: bool(study.sample.recognisable),
+        ),
+        Stage(
+            "sampled_activations", 1, "sample", _sampled, reads=("corpus", "activations", "predictability"),
             tables=(records.SAMPLED_ACTIVATIONS,),
         ),
         Stage(
@@ -176,7 +209,9 @@ STAGES: Mapping[str, Stage] = {
         ),
         Stage(
             "explanations", 6, "explain", _explained, asks="explanation",
-            reads=("corpus", "activations", "neuron_records", "token_lookup", "connections"),
+            reads=(
+                "corpus", "activations", "neuron_records", "predictability", "token_lookup", "connections",
+            ),
             tables=(records.EXPLANATIONS,),
         ),
         Stage(
@@ -207,10 +242,14 @@ STAGES: Mapping[str, Stage] = {
             tables=(records.SCORES,),
         ),
         Stage(
+            "descriptions", 1, "explain", _described,
+            reads=("corpus", "neuron_records", "explanations", "scores"), tables=(DESCRIPTIONS,),
+        ),
+        Stage(
             "neuron_dataset", 1, "publish", _published,
             reads=(
                 "corpus", "activations", "neuron_records", "connections", "sampled_activations",
-                "token_lookup", "scores",
+                "token_lookup", "scores", "descriptions",
             ),
         ),
     )
