@@ -24,7 +24,10 @@ STUDIES = read_studies(ROOT / "studies")
 _SHOWN = {"explainers": list(STUDIES["embedded"].explainers)}
 EVERY = KnownStudy.model_validate(
     STUDIES["embedded"].model_dump()
-    | {"scorers": {"detection": _SHOWN, "ablation": {"simulators": list(STUDIES["embedded"].simulators)}}}
+    | {
+        "scorers": {"detection": _SHOWN, "ablation": {"simulators": list(STUDIES["embedded"].simulators)}},
+        "sample": {"recognisable": 1, "neurons_per_layer": 2},
+    }
 )
 """A study with all stages."""
 

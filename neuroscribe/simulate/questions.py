@@ -1,6 +1,6 @@
 """What is to be simulated: each explanation on sequences its explainer never saw, and on a control's."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.fingerprint import fingerprint
 from neuroscribe.llm.calls import Request
 from neuroscribe.measures.controls import CONTROLS
+from neuroscribe.simulate.ranking import spared
 from neuroscribe.simulate.simulator import Simulating
 from neuroscribe.study.spec import Study
 
@@ -74,7 +75,8 @@ def questions(evidence: LayerEvidence, simulator: str, *, size: int = 1) -> list
     """
     spec = simulating(evidence.study, simulator)
     near = _alike_near(evidence) if evidence.study.encoders else None
-    tasks = simulation_tasks(evidence, simulator, near)
+    # Which texts are the best is not known either; the first stand for them.
+    tasks = simulation_tasks(evidence, simulator, near, without=spared(evidence, lambda _: 0.0))
     pieces = [piece for task in tasks for piece in task.pieces(size)]
     return [question(piece, evidence.tokens, spec) for piece in pieces]
 
@@ -95,21 +97,32 @@ def simulating(study: Study, simulator: str) -> Simulating:
     return spec
 
 
-def simulation_tasks(evidence: LayerEvidence, simulator: str, near: Near | None = None) -> list[Task]:
+def simulation_tasks(
+    evidence: LayerEvidence,
+    simulator: str,
+    near: Near | None = None,
+    *,
+    without: Collection[str] = (),
+) -> list[Task]:
     """Return what a simulator is asked: each explanation on its own neuron, then where it is a control.
 
     No explanation is simulated on a document that its explainer saw. Tasks of one text adjoin: their prompts
     begin alike, and servers read a beginning that they have just seen from their cache. `near` finds
-    sequences near a label; without it there is no such stratum.
+    sequences near a label; without it there is no such stratum. Explanations whose ids are in `without` are
+    no simulator's that is asked: see `simulate.ranking`.
     """
     tasks: list[Task] = []
-    for explainer in evidence.study.simulators[simulator].explainers:
-        for explanation in evidence.usable(explainer):
+    spec = simulating(evidence.study, simulator)
+    for explainer in spec.explainers:
+        usable = evidence.usable(explainer)
+        if not spec.costs_nothing:
+            usable = [row for row in usable if row["explanation_id"] not in without]
+        for explanation in usable:
             tasks += _own_tasks(evidence, simulator, explanation, near)
         again = evidence.redrawn(explainer) if reads_again(evidence.study, simulator, explainer) else ()
         for explanation in again:
             tasks += _drawn_tasks(evidence, simulator, explanation, "test", near, shown=())
-        tasks += _control_tasks(evidence, explainer)
+        tasks += _control_tasks(evidence, explainer, {(row["neuron"], row["polarity"]) for row in usable})
     place = {text: place for place, text in enumerate(dict.fromkeys(task.text for task in tasks))}
     return sorted(tasks, key=lambda task: place[task.text])
 
@@ -175,14 +188,15 @@ def _drawn_tasks(
     return [_task(explanation, split, left, strata=strata, is_drawn=True)] if ids else []
 
 
-def _control_tasks(evidence: LayerEvidence, explainer: str) -> list[Task]:
-    """Return what is held against each neuron of an explainer, in turn."""
+def _control_tasks(evidence: LayerEvidence, explainer: str, read: Collection[Neuron]) -> list[Task]:
+    """Return what is held, in turn, against each neuron of which an explainer's texts are read."""
     owners: dict[Neuron, Mapping[str, Any]] = {}
     for explanation in evidence.usable(explainer):
         owners.setdefault((explanation["neuron"], explanation["polarity"]), explanation)
     return [
         _task(control, "test", ids, neuron=neuron, turn=turn)
         for neuron, others in evidence.controls(explainer, count=CONTROLS).items()
+        if neuron in read
         for turn, control in enumerate(others)
         for ids in _units(evidence.control_exemplars(owners[neuron]))
     ]

@@ -1,15 +1,19 @@
 """The simulators that cost nothing on all kept sequences, and sequences near a label."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from neuroscribe.evidence.layer import LayerEvidence
+from neuroscribe.measures.agreement import correlations
+from neuroscribe.measures.draws import Draws
 from neuroscribe.ports.sources import EncoderSource
 from neuroscribe.ports.stores import Progress
 from neuroscribe.simulate.encoded import encoded_sequences
 from neuroscribe.simulate.questions import Near, simulating
+from neuroscribe.simulate.ranking import spared
 
 Whole = Callable[[str], Float[np.ndarray, "sequence token"]]
 
@@ -22,6 +26,26 @@ def whole_corpus(evidence: LayerEvidence, encoders: EncoderSource, progress: Pro
         for name, spec in specs.items()
         if spec.costs_nothing
     }
+
+
+def ranked_out(evidence: LayerEvidence, whole: Mapping[str, Whole]) -> frozenset[str]:
+    """Return the explanations that simulators which are asked need not read; `whole` are those by name."""
+
+    def value(explanation: Mapping[str, Any]) -> float:
+        read = whole[evidence.study.describing.simulator]
+        population = evidence.population(explanation, "valid")
+        kept = evidence.truth((explanation["neuron"], explanation["polarity"])).sequence_ids
+        readings = _read(explanation, read)[np.isin(kept, population.sequence_ids)]
+        draws = Draws.all_of(1, len(readings))
+        (found,) = correlations(population.truth[None], readings[None], draws) if len(readings) else (None,)
+        return -np.inf if found is None or found.value is None else found.value
+
+    return spared(evidence, value)
+
+
+def _read(explanation: Mapping[str, Any], read: Whole) -> Float[np.ndarray, "sequence token"]:
+    """Return what is read under a text, or the largest of its parts."""
+    return np.maximum.reduce([read(text) for text in explanation["parts"] or [explanation["text"]]])
 
 
 def nearness(evidence: LayerEvidence, encoders: EncoderSource, progress: Progress) -> Near | None:

@@ -14,6 +14,10 @@ def _score(name: str, description: str, *sources: Source) -> Column:
     return Column(name, pl.Float64(), description, nullable=True).made_from(*(sources or _SCORED))
 
 
+def _judged(name: str, description: str) -> Column:
+    return Column(name, pl.Float64(), description, nullable=True)
+
+
 def _text(name: str, description: str) -> Column:
     return Column(name, pl.String(), description, nullable=True).made_from(("explanations", "text"))
 
@@ -66,8 +70,8 @@ DESCRIPTIONS = Table(
         _score("output_low", "lower bound of the 95 % interval of the same", ("scores", "ci_low")),
         _score("output_high", "upper bound of the same", ("scores", "ci_high")),
         _score("output_control", "the same for other neurons' explanations", ("scores", "control")),
-        _score("intruder", "how often a judge finds the excerpt that does not belong", ("choices", "chosen")),
-        _score("intruder_low", "lower bound of the 95 % interval of the same", ("choices", "chosen")),
-        _score("intruder_high", "upper bound of the same", ("choices", "chosen")),
+        _judged("intruder", "how often a judge finds the excerpt that does not belong"),
+        _judged("intruder_low", "lower bound of the 95 % interval of the same"),
+        _judged("intruder_high", "upper bound of the same"),
     ),
 )

@@ -29,6 +29,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "explainers": {kind: {} for kind in EXPLAINERS},
         "simulators": {**dict.fromkeys(ASKED, HIGHLIGHTS), "embedding": ENCODER},
         "scorers": {**JUDGES, "retrieval": ENCODER, "ablation": {"simulators": ["embedding"]}},
+        "sample": {"recognisable": 1},
     },
     "calibrated": {"scoring": {"calibration": "linear", "stop_width": 0.4, "max_unscored_share": 0.2}},
     "whole": {"capture": {"whole": "bf16", "polarities": "both", "token_histogram": False}},
@@ -43,7 +44,7 @@ def varied(name: str) -> Study:
     stem, _, variant = name.partition("+")
     data = tomllib.loads((STUDIES / f"{stem}.toml").read_text(encoding="utf-8"))
     for part, change in VARIANTS.get(variant, {}).items():
-        kept = data.get(part, {}) if part in ("subject", "capture", "scoring") else {}
+        kept = data.get(part, {}) if part in ("subject", "capture", "scoring", "sample") else {}
         data[part] = {**kept, **change}
     return KnownStudy.model_validate({"name": stem, **data})
 
@@ -57,4 +58,4 @@ def test_the_identities_of_a_study_are_those_in_existing_stores(name: str):
 def test_every_stage_is_among_the_known_identities():
     study = varied("embedded+every_kind")
     assert set(KNOWN["embedded+every_kind"]) == set(stages_of(study))
-    assert len(stages_of(study)) == 13
+    assert len(stages_of(study)) == 15

@@ -45,9 +45,10 @@ def test_layers_are_captured_together_and_explained_one_by_one():
         "activations", "neuron_records",
     ]  # fmt: skip
     sampled = [name for name, phase in layered.items() if phase == "sample"]
-    assert sampled == ["sampled_activations", "token_lookup"]
+    assert sampled == ["predictability", "sampled_activations", "token_lookup"]
     assert [name for name, phase in layered.items() if phase == "explain"] == [
         "connections", "explanations", "simulations", "judgements", "ablations", "scores",
+        "descriptions",
     ]  # fmt: skip
 
 
@@ -94,7 +95,7 @@ def test_the_calls_of_two_stages_never_stand_under_one_name_in_the_ledger():
 def test_judgements_and_ablations_are_there_for_studies_with_such_scorers(
     scorers: tuple[str, ...], more: tuple[str, ...]
 ):
-    always = [name for name in STAGES if name not in ("judgements", "ablations")]
+    always = [name for name in STAGES if name not in ("judgements", "ablations", "predictability")]
     assert set(stages_of(study(*scorers))) == {*always, *more}
     assert set(STAGES["scores"].reads) - set(upstream_of(study(*scorers), "scores")) == (
         {"judgements", "ablations"} - set(more)
