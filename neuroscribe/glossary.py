@@ -15,6 +15,10 @@ WORDS: dict[str, str] = {
     "split": "train (seen by the explainer), valid (choice among candidates) or test (reported); no document"
     " is in two of a neuron's.",
     "explanation": "A text by an explainer about one neuron and polarity.",
+    "description": "The explanation by which a neuron is shown: of all explainers' the best on `valid`, a"
+    " language model's only where it beats the best made without one; its score is that on test.",
+    "recognisable": "Said of further neurons, drawn among those that their tokens predict, to show what"
+    " success looks like; they are in no mean.",
     "simulation": "Activations predicted from an explanation alone, on a scale from 0 to 10.",
     "held out": "Never shown to the explainer: no sequence of a document of its exemplars, and for one that"
     " is shown a token table, only the quarter of the documents that no table is learned from.",
