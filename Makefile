@@ -13,7 +13,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 READY_TO_TEST := .venv/.ready-to-test
 # Nothing but the files that the locks name by their hashes, and nothing that would be built on the way.
-LOCKED := install -q --require-hashes --no-deps --only-binary :all:
+# What is imported is compiled then: to compile all that is there would take half of the time.
+LOCKED := install -q --no-compile --require-hashes --no-deps --only-binary :all:
 # Two makes at once take turns at the setup; the second finds it done.
 TURNS := $(if $(shell command -v flock),flock Makefile)
 # Tests never meet the settings of real runs.
@@ -106,9 +107,11 @@ $(READY): pyproject.toml requirements.lock requirements-torch.lock requirements-
 	  echo "make: $$python cannot make a virtual environment (no ensurepip, no pip);" \
 	    "on Debian: apt-get install python3-venv"; \
 	  exit 1; }
-	echo "Setting up .venv (a few minutes the first time)"
+	echo "Setting up .venv, 1 of 2: torch"
 	$(BIN)/python -m pip $(LOCKED) -r requirements-torch-cpu.lock 2>/dev/null \
-	  || $(BIN)/python -m pip $(LOCKED) -r requirements-torch.lock
+	  || { echo "no small wheel of torch here: taking the one with CUDA, about 3 GB"; \
+	    $(BIN)/python -m pip $(LOCKED) -r requirements-torch.lock; }
+	echo "Setting up .venv, 2 of 2: $$(grep -c == requirements.lock) packages, one to three minutes"
 	$(BIN)/python -m pip $(LOCKED) -r requirements.lock
 	$(BIN)/python -m pip install -q --no-index --no-deps --no-build-isolation -e .
 	touch $(READY)

@@ -7,6 +7,7 @@ import argparse
 from collections.abc import Callable, Iterator
 
 from benchmarks.capture import capture_figures
+from benchmarks.explainers import explainer_figures
 from benchmarks.figures import LATEST, Figure, write
 from benchmarks.growth import growth_figures
 from benchmarks.llm import llm_figures
@@ -29,6 +30,7 @@ PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
     "llm": llm_figures,
     "tokens": token_figures,
     "validity": validity_figures,
+    "explainers": explainer_figures,
 }
 
 

@@ -10,6 +10,9 @@ from neuroscribe.ablate.ablation import Ablation
 from neuroscribe.explain.highlights import Highlights
 from neuroscribe.explain.logit_lens import LogitLens
 from neuroscribe.explain.next_token import NextToken
+from neuroscribe.explain.phrases import Phrases
+from neuroscribe.explain.senses import Senses
+from neuroscribe.explain.token_detector import TokenDetector
 from neuroscribe.explain.token_list import TokenList
 from neuroscribe.explain.token_pairs import TokenPairs
 from neuroscribe.explain.token_summary import TokenSummary
@@ -28,7 +31,7 @@ from neuroscribe.study.sections import Name
 from neuroscribe.study.spec import Study
 
 EXPLAINERS: tuple[type[ExplainerSpec], ...] = (
-    TokenPairs, NextToken, Highlights, LogitLens, TokenSummary, TokenList,
+    TokenPairs, NextToken, Highlights, LogitLens, TokenSummary, TokenList, Phrases, TokenDetector, Senses,
 )  # fmt: skip
 SIMULATORS: tuple[type[SimulatorSpec], ...] = (
     AllAtOnce, OneAtATime, MatchingWords, Structured, Embedding, TokenMatch,

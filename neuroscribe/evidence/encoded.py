@@ -1,6 +1,6 @@
 """Piece vectors of whole sequences, held against a text: how near its meaning comes to each token."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -9,11 +9,16 @@ import polars as pl
 from jaxtyping import Float, Int
 
 from neuroscribe.errors import StoreError
+from neuroscribe.text.phrases import meant
 
 _PIECES = 1 << 16
 """Pieces of which vectors are multiplied together, about 100 MB of them in float32."""
 _HELD = 1 << 30
 """Bytes up to which vectors are held in float32; beyond, they are made wider for each text anew."""
+
+
+Pieces = Callable[[str], tuple[list[tuple[int, int]], Float[np.ndarray, "piece feature"]]]
+"""Gives the characters and the vector in context of each piece of a text, as `TextEncoder.pieces` does."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +48,38 @@ class PieceVectors:
         self._tokens = len(found["first_piece"][0]) if len(found) else 0
         self._parts = tuple(_parts(found))
 
-    def readings(self, target: Float[np.ndarray, " feature"]) -> Float[np.ndarray, "sequence token"]:
-        """Return 10 x the largest cosine of `target`, of unit length, to a piece of each token, 0 to 10."""
+    def readings(self, *targets: Float[np.ndarray, " feature"]) -> Float[np.ndarray, "sequence token"]:
+        """Return 10 x the largest cosine of a target, of unit length, to a piece of each token, 0 to 10."""
         each = [
-            strongest(part.vectors.astype(np.float32, copy=False) @ target, part.first, part.last)
+            strongest(_nearest(part.vectors.astype(np.float32, copy=False), targets), part.first, part.last)
             for part in self._parts
         ]
         return np.concatenate([np.zeros((0, self._tokens)), *each])
+
+
+def end_vector(text: str, pieces: Pieces) -> Float[np.ndarray, " feature"] | None:
+    """Return the unit-length mean over the pieces of the end of a phrase that a text names, in its context.
+
+    None for a text that names no phrase, or an end without pieces.
+    """
+    named = meant(text)
+    if named is None:
+        return None
+    phrase, start = named
+    spans, vectors = pieces(phrase)
+    of_end = [place for place, (_, stop) in enumerate(spans) if stop > start]
+    mean = vectors[of_end].sum(axis=0)
+    length = np.linalg.norm(mean)
+    return mean / length if length else None
+
+
+def _nearest(
+    vectors: Float[np.ndarray, "piece feature"], targets: Sequence[Float[np.ndarray, " feature"]]
+) -> Float[np.ndarray, " piece"]:
+    """Return the largest cosine of each piece to a target."""
+    if len(targets) == 1:  # another product would give other last bits
+        return vectors @ targets[0]
+    return (vectors @ np.stack(targets, axis=1)).max(axis=1)
 
 
 def strongest(

@@ -21,12 +21,14 @@ from neuroscribe.evidence.exemplars import (
 from neuroscribe.evidence.lookup import left_out_lookup
 from neuroscribe.evidence.population import Population, in_half
 from neuroscribe.evidence.sample import (
+    read_neurons,
     recognisable_neurons,
     redrawn_neurons,
     sampled_neurons,
     set_aside,
 )
 from neuroscribe.evidence.simulations import Simulations
+from neuroscribe.evidence.texts import read_texts
 from neuroscribe.measures.draws import Draws
 from neuroscribe.study.scoring import FIRING_SHARE
 from neuroscribe.study.spec import Study
@@ -69,6 +71,7 @@ class LayerEvidence:
         self._exemplars: dict[tuple[Neuron, str], Exemplars] = {}
         self._populations: dict[tuple[Any, ...], Population] = {}
         self._kept: dict[Neuron, Kept] = {}
+        self._read: dict[str, frozenset[Neuron]] = {}
         self._ceilings: dict[Neuron, Float[np.ndarray, "sequence token"]] = {}
 
     @cached_property
@@ -98,6 +101,14 @@ class LayerEvidence:
             return ()
         tables = self.tables["activations/statistics"], self.tables["predictability"]
         return recognisable_neurons(self.study, self.layer, *tables)
+
+    def is_read(self, neuron: Neuron, simulator: str) -> bool:
+        """Tell whether a simulator reads the explanations of a neuron: see `evidence.sample.read_neurons`."""
+        if self.study.simulators[simulator].neurons_per_layer == "all":
+            return True
+        if simulator not in self._read:
+            self._read[simulator] = read_neurons(self.study, self.layer, self.neurons, simulator)
+        return neuron in self._read[simulator]
 
     @cached_property
     def set_aside(self) -> pl.DataFrame:
@@ -203,11 +214,11 @@ class LayerEvidence:
         self,
         explanation: Mapping[str, Any],
         split: str,
-        near: Callable[[str], Float[np.ndarray, " sequence"]] | None = None,
+        near: Callable[..., Float[np.ndarray, " sequence"]] | None = None,
     ) -> Drawn:
         """Return the sequences of the population from which an explanation's score is estimated.
 
-        `near` tells, of a text, how near each kept sequence is to it (see `evidence.drawn`).
+        `near` tells, of some texts, how near each kept sequence is to any of them (see `evidence.drawn`).
         """
         population = self.population(explanation, split)
         shown = self.paper_exemplars(explanation, split)
@@ -216,7 +227,7 @@ class LayerEvidence:
         nearness = None
         if near is not None and len(population.sequence_ids):
             kept = self.truth((explanation["neuron"], explanation["polarity"])).sequence_ids
-            nearness = near(explanation["text"])[np.isin(kept, population.sequence_ids)]
+            nearness = near(*read_texts(explanation))[np.isin(kept, population.sequence_ids)]
         return population.draws(self.study.scoring.sequences, first=tops, nearness=nearness)
 
     def firing(self, neuron: Neuron) -> float:

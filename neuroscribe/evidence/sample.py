@@ -98,6 +98,15 @@ def redrawn_neurons(study: Study, layer: int, neurons: Sequence[Neuron]) -> tupl
     return tuple(sorted(draw.sample(list(neurons), count)))
 
 
+def read_neurons(study: Study, layer: int, neurons: Sequence[Neuron], simulator: str) -> frozenset[Neuron]:
+    """Return those of a layer's sample whose explanations a simulator reads: all, or a seeded draw."""
+    wanted = study.simulators[simulator].neurons_per_layer
+    if wanted == "all" or wanted >= len(neurons):
+        return frozenset(neurons)
+    draw = random.Random(f"read by {simulator} {study.sample.seed} {layer}")  # noqa: S311 - a seeded draw
+    return frozenset(draw.sample(list(neurons), wanted))
+
+
 def set_aside(study: Study, layer: int, statistics: pl.DataFrame) -> pl.DataFrame:
     """Return what is set aside before any call, as columns layer, neuron, polarity and reason.
 

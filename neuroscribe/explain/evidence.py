@@ -1,7 +1,7 @@
 """What an explainer may show of a neuron: training excerpts, held-out token means, output weights."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 from pydantic import Field
@@ -25,9 +25,12 @@ def shown_excerpts(
     evidence: LayerEvidence, neuron: Neuron, count: int, length: int, draw: int = 0
 ) -> ShownExcerpts:
     """Return the text around the peaks of a draw of exemplars: `length` tokens each, activations 0..10."""
-    records = evidence.records(neuron)
-    shown = training_exemplars(records, count, draw)
-    maximum = all_time_maximum(records)
+    return excerpts_of(evidence, neuron, training_exemplars(evidence.records(neuron), count, draw), length)
+
+
+def excerpts_of(evidence: LayerEvidence, neuron: Neuron, shown: pl.DataFrame, length: int) -> ShownExcerpts:
+    """Return the same of some rows of a neuron's records."""
+    maximum = all_time_maximum(evidence.records(neuron))
     excerpts = [
         tuple(
             excerpt_pairs(
@@ -48,15 +51,36 @@ OCCURRENCES: Any = Field(
 """Which tokens of the table explainers rank. Of those with the largest means, most were seen once."""
 
 
-def strongest_tokens(evidence: LayerEvidence, neuron: Neuron, *, count: int, occurrences: int) -> list[str]:
-    """Return the (escaped) tokens with the largest means on the explained side, shrunken ones, in that order.
+Ranking = Literal["mean", "weight"]
+RANKING: Any = Field(
+    default="mean",
+    description="how tokens are ranked: by their `mean`, or by their `weight`, what each contributes to a"
+    " prediction, as a frequent token contributes more than a rare one of the same mean",
+)
+
+
+def strongest_tokens(
+    evidence: LayerEvidence, neuron: Neuron, *, count: int, occurrences: int, by: Ranking = "mean"
+) -> list[str]:
+    """Return the (escaped) tokens that rank first on the explained side, in that order."""
+    return spelled(
+        evidence, ranked_tokens(evidence, neuron, occurrences=occurrences, by=by)["token_id"][:count]
+    )
+
+
+def ranked_tokens(evidence: LayerEvidence, neuron: Neuron, *, occurrences: int, by: Ranking) -> pl.DataFrame:
+    """Return a neuron's rows of TOKEN_LOOKUP, the first in rank first.
 
     Tokens with fewer occurrences in the table, or without a positive mean, are left out; equal ones go by
-    token id.
+    token id. Means are shrunken ones. The weight of a token that occurs n times is
+    (mean - overall mean) sqrt(n): its square is the token's part of the variance that the table explains.
     """
-    positive = evidence.lookup(neuron).filter(pl.col("mean") > 0, pl.col("count") >= occurrences)
-    best = positive.sort("shrunken_mean", "token_id", descending=[True, False])["token_id"][:count]
-    return _spelled(evidence, best)
+    table = evidence.lookup(neuron)
+    overall = (pl.col("mean") * pl.col("count")).sum() / pl.col("count").sum()
+    weight = (pl.col("shrunken_mean") - overall) * pl.col("count").sqrt()
+    rank = weight if by == "weight" else pl.col("shrunken_mean")
+    ranked = table.with_columns(rank=rank).filter(pl.col("mean") > 0, pl.col("count") >= occurrences)
+    return ranked.sort("rank", "token_id", descending=[True, False])
 
 
 def promoted_tokens(evidence: LayerEvidence, neuron: Neuron, count: int) -> list[str]:
@@ -67,9 +91,10 @@ def promoted_tokens(evidence: LayerEvidence, neuron: Neuron, count: int) -> list
     promoted = evidence.tables["connections"].filter(
         pl.col("neuron") == neuron[0], pl.col("direction") == "output_token", pl.col("sign") == neuron[1]
     )
-    return _spelled(evidence, promoted.sort("rank")["token_id"][:count])
+    return spelled(evidence, promoted.sort("rank")["token_id"][:count])
 
 
-def _spelled(evidence: LayerEvidence, tokens: pl.Series) -> list[str]:
+def spelled(evidence: LayerEvidence, tokens: pl.Series) -> list[str]:
+    """Return tokens escaped."""
     token_ids: list[int] = tokens.to_list()
     return [escaped(evidence.tokens.of_token[token]) for token in token_ids]

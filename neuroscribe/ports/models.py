@@ -132,8 +132,11 @@ class Simulator(Answerer, Protocol):
 class WholeCorpus(Protocol):
     """A simulator that costs nothing, on sequences that it knows beforehand."""
 
-    def readings(self, text: str) -> Float[np.ndarray, "sequence token"]:
-        """Return what an explanation lets one expect at each token, 0 to 10; NaN where it cannot be read."""
+    def readings(self, *texts: str) -> Float[np.ndarray, "sequence token"]:
+        """Return what an explanation lets one expect at each token, 0 to 10; NaN where it cannot be read.
+
+        Of several texts, the parts of one explanation, the largest value counts.
+        """
         ...
 
 

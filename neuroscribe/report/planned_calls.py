@@ -114,7 +114,7 @@ class LayerView:
             # All likely neurons are alike, so that a few of them tell how much all of them ask.
             redrawn = sum(question.n_calls for question in every if _is_redrawn(question))
             calls = sum(question.n_calls for question in every) - redrawn
-            scaled = calls * len(self.sample.neurons) // max(1, len(self._shown.neurons))
+            scaled = calls * self._read_of(name, self.sample) // max(1, self._read_of(name, self._shown))
             return PlannedCalls(scaled + redrawn, 0, _requests(every), known_from)
         distinct = {question.key(""): question for question in every}.values()
         identities = model.identities.get((stage, name), ())
@@ -124,6 +124,12 @@ class LayerView:
         open_calls = sum(question.n_calls for question in left)
         answered = sum(question.n_calls for question in distinct) - open_calls
         return PlannedCalls(open_calls, answered, _requests(left), known_from)
+
+    def _read_of(self, name: str, evidence: LayerEvidence) -> int:
+        """Return how many sides of some evidence are asked about: of a dear simulator, few of them."""
+        simulator = self._study.simulators.get(name)
+        of = [neuron for neuron in evidence.neurons if simulator is None or evidence.is_read(neuron, name)]
+        return len(of)
 
     def _known_from(self, stage: str) -> str:
         if not self._is_captured:

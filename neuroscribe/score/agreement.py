@@ -9,7 +9,7 @@ from neuroscribe.score.compared import Scored
 from neuroscribe.score.corpus import CorpusScores, Whole
 from neuroscribe.score.paper import PaperScores
 from neuroscribe.score.rows import Basis, score_row
-from neuroscribe.simulate.questions import reads_again
+from neuroscribe.simulate.questions import read, reads_again
 from neuroscribe.study.dues import CORPUS, Due
 
 
@@ -51,14 +51,14 @@ class Agreement:
     def _all_cases(self, simulator: str, explainer: str) -> Iterator[_Case]:
         evidence = self._evidence
         simulated = evidence.study.simulated_splits(explainer, simulator)
-        for explanation in evidence.explanations(explainer):
+        for explanation in read(evidence, simulator, evidence.explanations(explainer)):
             for split in evidence.study.scored_splits(explainer, simulator):
                 scores = self._over_corpus(explanation, simulator, split)
                 if split in simulated:
                     scores |= self._paper.of(explanation, simulator, split)
                 yield _Case(explanation, split, scores)
         again = evidence.redrawn(explainer) if reads_again(evidence.study, simulator, explainer) else ()
-        for explanation in again:
+        for explanation in read(evidence, simulator, again):
             yield _Case(explanation, "test", self._over_corpus(explanation, simulator, "test"))
 
     def _over_corpus(

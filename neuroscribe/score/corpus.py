@@ -26,10 +26,11 @@ from neuroscribe.score.compared import (
     unscored,
     why_not,
 )
+from neuroscribe.simulate.questions import texts_for
 from neuroscribe.study.scoring import AGREEMENTS
 
-Whole = Callable[[str], Values]
-"""What a simulator that costs nothing reads on all kept sequences under a text, 0 to 10."""
+Whole = Callable[..., Values]
+"""What a simulator that costs nothing reads on all kept sequences under an explanation's texts, 0 to 10."""
 
 
 class CorpusScores:
@@ -58,7 +59,7 @@ class CorpusScores:
         """Return the truth beside what a simulator reads: all of a population, or what was drawn of it."""
         neuron = (explanation["neuron"], explanation["polarity"])
         if simulator in self._whole:
-            return self._all_read(explanation["text"], simulator, population, neuron)
+            return self._all_read(explanation, simulator, population, neuron)
         place = (explanation["explanation_id"], simulator, neuron)
         strata = self._evidence.simulations.strata(place, split)
         values = self._evidence.simulations.values(place, tuple(strata))
@@ -72,9 +73,13 @@ class CorpusScores:
         draws, unreadable = Draws(labels[keep][None], sizes[keep][None]), int((~readable).sum())
         return Compared(truth[keep], values[keep], draws, self._evidence.firing(neuron), unreadable)
 
-    def _all_read(self, text: str, simulator: str, population: Population, neuron: Neuron) -> Compared:
+    def _all_read(
+        self, explanation: Mapping[str, Any], simulator: str, population: Population, neuron: Neuron
+    ) -> Compared:
+        """Return the truth beside what is read under an explanation, of the neuron or a control."""
+        texts = texts_for(self._evidence.study, simulator, explanation)
         kept = self._evidence.truth(neuron).sequence_ids
-        readings = self._whole[simulator](text)[np.isin(kept, population.sequence_ids)]
+        readings = self._whole[simulator](*texts)[np.isin(kept, population.sequence_ids)]
         documents = self._evidence.documents(population.sequence_ids)
         draws = Draws.all_of(1, len(readings), documents)
         return Compared(population.truth, readings, draws, self._evidence.firing(neuron))
@@ -97,7 +102,7 @@ class CorpusScores:
     ) -> Compared:
         """Return a control on what its explainer has not seen of a population."""
         unseen = population.of(~self._evidence.seen(control, population.sequence_ids))
-        return self._all_read(control["text"], simulator, unseen, neuron)
+        return self._all_read(control, simulator, unseen, neuron)
 
     def _drawn_controls(self, explainer: str) -> dict[Neuron, list[Mapping[str, Any]]]:
         if explainer not in self._controls:

@@ -10,7 +10,7 @@ from neuroscribe.llm.logprobs import readable_logprobs
 from neuroscribe.ports.replies import ReadingStatus, Simulated
 from neuroscribe.simulate.prompts import DIGITS, LARGEST
 
-_GRAVEST: tuple[ReadingStatus, ...] = ("failed", "refused", "truncated", "unparsable", "ok")
+GRAVEST: tuple[ReadingStatus, ...] = ("failed", "refused", "truncated", "unparsable", "ok")
 """A failure comes first: asking again may help."""
 _SPACES = " \t\u2581\u0120"  # two vocabularies' signs for a space among them
 
@@ -35,7 +35,7 @@ def expected_reading(
     """Return a reading of places, each with what became of its answer.
 
     A place that was not answered, or has no mass on a digit (`unparsable`), has no value; the others keep
-    theirs. The reading's status is the first in `_GRAVEST` that any place has. The mass is the mean over the
+    theirs. The reading's status is the first in `GRAVEST` that any place has. The mass is the mean over the
     places that were answered.
     """
     answered = np.array([status == "ok" for status in statuses], dtype=bool)
@@ -45,7 +45,7 @@ def expected_reading(
         for status, value in zip(statuses, values.tolist(), strict=True)
     }
     mass = float(probabilities[answered].sum(axis=1).mean()) if answered.any() else None
-    return Simulated(tuple(values.tolist()), mass, min(outcomes, key=_GRAVEST.index))
+    return Simulated(tuple(values.tolist()), mass, min(outcomes, key=GRAVEST.index))
 
 
 def without_values(length: int, status: ReadingStatus) -> Simulated:

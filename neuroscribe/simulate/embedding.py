@@ -1,10 +1,11 @@
 """The simulator `embedding`: how similar each token in context is to the explanation, without an LLM."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from neuroscribe.evidence.encoded import strongest
 from neuroscribe.evidence.layer import LayerEvidence
@@ -12,10 +13,15 @@ from neuroscribe.ports.models import TextEncoder
 from neuroscribe.ports.replies import Simulated, Usage
 from neuroscribe.ports.sources import EncoderSource, Models
 from neuroscribe.ports.stores import Progress
-from neuroscribe.simulate.encoded import EncodedCorpus, encoded_sequences
+from neuroscribe.simulate.encoded import EncodedCorpus, encoded_sequences, text_vector
 from neuroscribe.simulate.simulator import Simulating
 from neuroscribe.study.sections import Capability, EncoderSpec
 from neuroscribe.text.spans import text_and_spans, touching
+
+_REMEMBERED = 64
+"""Sequences whose vectors are kept, some 100 kB each: a call reads the same ones under several texts."""
+_FirstAndLast = tuple[Int[np.ndarray, " token"], Int[np.ndarray, " token"]]
+_Pieces = tuple[Float[np.ndarray, "piece feature"], _FirstAndLast]
 
 
 class Embedding(EncoderSpec, Simulating):
@@ -54,11 +60,12 @@ class EmbeddingSimulator:
 
     def __init__(self, encoder: TextEncoder) -> None:
         self._encoder = encoder
+        self._read = lru_cache(_REMEMBERED)(self._pieces)
         self.identity = f"{encoder.identity}; cosine of explanation and token in context"
 
     async def simulate(self, explanation: str, sequences: Sequence[Sequence[bytes]]) -> list[Simulated]:
         """Return the similarity at every token of every sequence; there is no distribution to weigh."""
-        target = self._encoder.sentence(explanation)
+        target = text_vector(self._encoder, explanation)
         return [
             Simulated(tuple(self._similarities(target, tokens).tolist()), None, usage=Usage(cost_usd=0.0))
             for tokens in sequences
@@ -67,7 +74,12 @@ class EmbeddingSimulator:
     def _similarities(
         self, target: Float[np.ndarray, " feature"], tokens: Sequence[bytes]
     ) -> Float[np.ndarray, " token"]:
+        vectors, (first, last) = self._read(tuple(tokens))
+        cosines = vectors @ target if len(vectors) else np.zeros(0)
+        return strongest(cosines, first, last)
+
+    def _pieces(self, tokens: tuple[bytes, ...]) -> _Pieces:
+        """Return the vectors of a sequence's pieces, and the first and last piece of each token."""
         text, spans = text_and_spans(tokens)
         pieces, vectors = self._encoder.pieces(text)
-        cosines = vectors @ target if len(pieces) else np.zeros(0)
-        return strongest(cosines, *touching(pieces, spans))
+        return vectors, touching(pieces, spans)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from neuroscribe.evidence.encoded import PieceVectors
+from neuroscribe.evidence.encoded import PieceVectors, end_vector
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.ports.models import TextEncoder
 
@@ -15,14 +15,31 @@ class EncodedCorpus:
 
     def __init__(self, encoder: TextEncoder, vectors: PieceVectors) -> None:
         self._encoder, self._vectors = encoder, vectors
+        self._sentences: dict[str, Float[np.ndarray, " feature"]] = {}
 
-    def readings(self, text: str) -> Float[np.ndarray, "sequence token"]:
-        """Return 10 x the cosine of a text to each token in context, 0 where that is negative."""
-        return self._vectors.readings(self._encoder.sentence(text))
+    def readings(self, *texts: str) -> Float[np.ndarray, "sequence token"]:
+        """Return 10 x the largest cosine of a text to each token in context, 0 where all are negative."""
+        return self._vectors.readings(*map(self._sentence, texts))
 
-    def nearness(self, text: str) -> Float[np.ndarray, " sequence"]:
-        """Return how near the nearest token of each sequence comes to a text, 0 to 10."""
-        return self.readings(text).max(axis=1)
+    def nearness(self, *texts: str) -> Float[np.ndarray, " sequence"]:
+        """Return how near the nearest token of each sequence comes to one of some texts, 0 to 10."""
+        return self.readings(*texts).max(axis=1)
+
+    def _sentence(self, text: str) -> Float[np.ndarray, " feature"]:
+        """Return a text's vector; made once, since it is read again as a control of other neurons."""
+        if text not in self._sentences:
+            self._sentences[text] = text_vector(self._encoder, text)
+        return self._sentences[text]
+
+
+def text_vector(encoder: TextEncoder, text: str) -> Float[np.ndarray, " feature"]:
+    """Return the vector of unit length that a text is held against tokens by: that of its sentence.
+
+    Of a text that names the end of a phrase (`text/phrases.py`), it is the mean over the pieces of that end
+    in the context of the phrase: tokens are read in context, too.
+    """
+    end = end_vector(text, encoder.pieces)
+    return encoder.sentence(text) if end is None else end
 
 
 def encoded_sequences(

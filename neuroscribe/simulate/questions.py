@@ -1,6 +1,6 @@
 """What is to be simulated: each explanation on sequences its explainer never saw, and on a control's."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from neuroscribe.evidence.exemplars import Exemplars, Neuron
 from neuroscribe.evidence.layer import LayerEvidence
+from neuroscribe.evidence.texts import read_texts
 from neuroscribe.fingerprint import fingerprint
 from neuroscribe.llm.calls import Request
 from neuroscribe.measures.controls import CONTROLS
@@ -16,8 +17,8 @@ from neuroscribe.simulate.ranking import spared
 from neuroscribe.simulate.simulator import Simulating
 from neuroscribe.study.spec import Study
 
-Near = Callable[[str], Float[np.ndarray, " sequence"]]
-"""Tells how near each kept sequence is to a text."""
+Near = Callable[..., Float[np.ndarray, " sequence"]]
+"""Tells how near each kept sequence is to the nearest of some texts."""
 _ANSWERS = 3
 """Raise when the code that asks or reads changes what the same prompt is answered with."""
 
@@ -37,6 +38,8 @@ class Task:
     """For another neuron's explanation, in which turn it is held against this one; None for the own one."""
     strata: Mapping[int, tuple[str, int]] = field(default_factory=dict[int, tuple[str, int]])
     """Of the sequences that serve the estimate: stratum, and how many sequences of the population it has."""
+    parts: tuple[str, ...] = ()
+    """Texts that are read one by one instead of `text`, of which the largest value counts."""
 
     def pieces(self, size: int) -> list["Task"]:
         """Return the task in parts of at most `size` sequences."""
@@ -49,13 +52,21 @@ class Question:
     """The sequences of a task that a simulator reads together. Fulfils `llm.calls.Question`."""
 
     text: str
-    """The explanation."""
+    """The explanation, or a part of one that is asked about by itself."""
     sequences: tuple[Sequence[bytes], ...]
     spec: Simulating
+    parts: tuple[str, ...] = ()
+    """What one that costs nothing reads in its place, one by one: an answer holds the largest values."""
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What is read one by one."""
+        return self.parts or (self.text,)
 
     def key(self, identity: str) -> str:
         """Return the key under which a simulator's readings, by its identity, are stored."""
-        return fingerprint("simulation", _ANSWERS, identity, self.text, self.sequences)
+        read = self.parts or self.text
+        return fingerprint("simulation", _ANSWERS, identity, read, self.sequences)
 
     @property
     def n_calls(self) -> int:
@@ -78,16 +89,24 @@ def questions(evidence: LayerEvidence, simulator: str, *, size: int = 1) -> list
     # Which texts are the best is not known either; the first stand for them.
     tasks = simulation_tasks(evidence, simulator, near, without=spared(evidence, lambda _: 0.0))
     pieces = [piece for task in tasks for piece in task.pieces(size)]
-    return [question(piece, evidence.tokens, spec) for piece in pieces]
+    return [asked for piece in pieces for asked in piece_questions(piece, evidence.tokens, spec)]
 
 
 def _alike_near(evidence: LayerEvidence) -> Near:
-    return lambda _: np.zeros(len(evidence.kept_ids))
+    return lambda *_: np.zeros(len(evidence.kept_ids))
 
 
-def question(piece: Task, tokens: Mapping[int, Sequence[bytes]], spec: Simulating) -> Question:
-    """Return the question about all sequences of a task, whose `tokens` are given by sequence."""
-    return Question(piece.text, tuple(tokens[sequence] for sequence in piece.sequence_ids), spec)
+def piece_questions(
+    piece: Task, tokens: Mapping[int, Sequence[bytes]], spec: Simulating
+) -> tuple[Question, ...]:
+    """Return the questions about all sequences of a task, whose `tokens` are given by sequence.
+
+    There is one for each part of the explanation; one alone where reading costs nothing.
+    """
+    sequences = tuple(tokens[sequence] for sequence in piece.sequence_ids)
+    if spec.costs_nothing:
+        return (Question(piece.text, sequences, spec, piece.parts),)
+    return tuple(Question(text, sequences, spec) for text in piece.parts or (piece.text,))
 
 
 def simulating(study: Study, simulator: str) -> Simulating:
@@ -114,17 +133,46 @@ def simulation_tasks(
     tasks: list[Task] = []
     spec = simulating(evidence.study, simulator)
     for explainer in spec.explainers:
-        usable = evidence.usable(explainer)
-        if not spec.costs_nothing:
-            usable = [row for row in usable if row["explanation_id"] not in without]
-        for explanation in usable:
-            tasks += _own_tasks(evidence, simulator, explanation, near)
+        made: list[Task] = []
+        own = [
+            row
+            for row in read(evidence, simulator, evidence.usable(explainer))
+            if spec.costs_nothing or row["explanation_id"] not in without
+        ]
+        for explanation in own:
+            made += _own_tasks(evidence, simulator, explanation, near)
         again = evidence.redrawn(explainer) if reads_again(evidence.study, simulator, explainer) else ()
-        for explanation in again:
-            tasks += _drawn_tasks(evidence, simulator, explanation, "test", near, shown=())
-        tasks += _control_tasks(evidence, explainer, {(row["neuron"], row["polarity"]) for row in usable})
+        for explanation in read(evidence, simulator, again):
+            made += _drawn_tasks(evidence, simulator, explanation, "test", near, shown=())
+        made += _control_tasks(evidence, explainer, {(row["neuron"], row["polarity"]) for row in own})
+        parts = _parts(evidence, simulator, explainer)
+        tasks += [replace(task, parts=parts.get(task.explanation_id, ())) for task in made]
     place = {text: place for place, text in enumerate(dict.fromkeys(task.text for task in tasks))}
     return sorted(tasks, key=lambda task: place[task.text])
+
+
+def read(
+    evidence: LayerEvidence, simulator: str, explanations: Iterable[dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """Yield the explanations of the neurons that a simulator reads."""
+    for explanation in explanations:
+        if evidence.is_read((explanation["neuron"], explanation["polarity"]), simulator):
+            yield explanation
+
+
+def _parts(evidence: LayerEvidence, simulator: str, explainer: str) -> dict[str, tuple[str, ...]]:
+    """Return what a simulator reads one by one in the place of a text, by explanation."""
+    rows = [*evidence.usable(explainer), *evidence.redrawn(explainer)]
+    read = {row["explanation_id"]: texts_for(evidence.study, simulator, row) for row in rows if row["parts"]}
+    whole = {row["explanation_id"]: (row["text"],) for row in rows}
+    return {identity: texts for identity, texts in read.items() if texts != whole[identity]}
+
+
+def texts_for(study: Study, simulator: str, explanation: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the texts of an explanation that a simulator reads one by one: its parts, or its text."""
+    spec = simulating(study, simulator)
+    asked = study.explainers[explanation["explainer"]].asked_apart
+    return read_texts(explanation, apart=spec.reads_parts if spec.costs_nothing else asked)
 
 
 def reads_again(study: Study, simulator: str, explainer: str) -> bool:

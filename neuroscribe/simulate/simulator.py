@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 from neuroscribe.errors import CapabilityError
 from neuroscribe.evidence.layer import LayerEvidence
@@ -14,6 +15,9 @@ from neuroscribe.study.kinds import SimulatorSpec
 
 class Simulating(SimulatorSpec):
     """The settings of a simulator. A kind is a module of its own, with a data file where it asks an LLM."""
+
+    reads_parts: ClassVar[bool] = True
+    """Whether, costing nothing, it reads the parts of an explanation one by one, and not its text."""
 
     @abstractmethod
     def simulator(self, models: Models) -> Simulator:

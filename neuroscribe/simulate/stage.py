@@ -16,7 +16,8 @@ from neuroscribe.ports.models import LLM, Simulator
 from neuroscribe.ports.replies import Simulated, Usage
 from neuroscribe.ports.sources import EncoderSource, LLMSource, Models
 from neuroscribe.ports.stores import CallStore, Progress
-from neuroscribe.simulate.questions import Question, Task, question, simulating, simulation_tasks
+from neuroscribe.simulate.parts import largest
+from neuroscribe.simulate.questions import Question, Task, piece_questions, simulating, simulation_tasks
 from neuroscribe.simulate.sequential import Reading, Sequentially, in_pieces
 from neuroscribe.simulate.simulator import Simulating
 from neuroscribe.simulate.standing import Standing
@@ -169,16 +170,19 @@ class _Reader:
         return await stopping.readings(tasks, shown)
 
     async def _read(self, piece: Task) -> list[Simulated]:
-        asked = question(piece, self.evidence.tokens, self.spec)
-
-        async def ask() -> Readings:
-            readings = await self.simulator.simulate(asked.text, asked.sequences)
-            _check_readings(self.simulator, readings, asked.sequences)
-            return tuple(readings)
-
-        readings = await self.once.answer(asked.key(self.simulator.identity), ask, _form(asked))
+        asked = piece_questions(piece, self.evidence.tokens, self.spec)
+        readings = largest([await self._answer(each) for each in asked])
         self.advance(len(readings))
-        return list(readings)
+        return readings
+
+    async def _answer(self, asked: Question) -> Readings:
+        async def ask() -> Readings:
+            each = [await self.simulator.simulate(text, asked.sequences) for text in asked.texts]
+            for readings in each:
+                _check_readings(self.simulator, readings, asked.sequences)
+            return tuple(largest(each))
+
+        return await self.once.answer(asked.key(self.simulator.identity), ask, _form(asked))
 
 
 def _form(asked: Question) -> Form[Readings]:

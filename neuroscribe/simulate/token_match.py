@@ -1,7 +1,7 @@
 """The simulator `token_match`: a list of tokens taken literally, without a model.
 
-It gives the explainer `token_list` the score that its list deserves, where another simulator adds its own
-errors.
+It gives the explainers `token_list` and `token_detector` the score that their lists deserve, where another
+simulator adds its own errors.
 """
 
 import math
@@ -19,13 +19,12 @@ from neuroscribe.simulate.simulator import Simulating
 from neuroscribe.text.corpus import TokenBytes
 from neuroscribe.text.listed_tokens import listed_as, listed_tokens
 
-_FIRES = 10.0
-
 
 class TokenMatch(Simulating):
-    """A list of tokens taken literally: 10 on each of them, 0 elsewhere; for lists such as token_list."""
+    """A list of tokens taken literally: 10 on each, or its strength; for such as token_list."""
 
     costs_nothing: ClassVar[bool] = True
+    reads_parts: ClassVar[bool] = False  # a list is one text, with a value for each of its tokens
 
     kind: Literal["token_match"] = "token_match"
 
@@ -53,12 +52,12 @@ class TokenMatchSimulator:
     identity = "none; listed tokens taken literally"
 
     async def simulate(self, explanation: str, sequences: Sequence[Sequence[bytes]]) -> list[Simulated]:
-        """Return 10 at each listed token of every sequence and 0 at the others."""
+        """Return 10, or its strength, at each listed token of every sequence and 0 at the others."""
         usage, listed = Usage(cost_usd=0.0), listed_tokens(explanation)
         if listed is None:
             return [Simulated((math.nan,) * len(tokens), None, "unparsable", usage) for tokens in sequences]
         return [
-            Simulated(tuple(_FIRES * (listed_as(token) in listed) for token in tokens), None, usage=usage)
+            Simulated(tuple(float(listed.get(listed_as(token), 0)) for token in tokens), None, usage=usage)
             for tokens in sequences
         ]
 
@@ -73,10 +72,13 @@ class MatchedCorpus:
         shape = (len(ids), len(ids[0]) if ids else 0)
         self._places: Int[np.ndarray, "sequence token"] = places.reshape(shape)
 
-    def readings(self, text: str) -> Float[np.ndarray, "sequence token"]:
-        """Return 10 at each listed token and 0 at the others; NaN for a text that is no list of tokens."""
+    def readings(self, *texts: str) -> Float[np.ndarray, "sequence token"]:
+        """Return 10, or its strength, at each listed token, and 0 at the others; NaN for what is no list."""
+        return np.maximum.reduce([self._of(text) for text in texts])
+
+    def _of(self, text: str) -> Float[np.ndarray, "sequence token"]:
         listed = listed_tokens(text)
         if listed is None:
             return np.full(self._places.shape, np.nan)
-        fires = np.array([name in listed for name in self._names], dtype=np.float64)
-        return _FIRES * fires[self._places]
+        strengths = np.array([listed.get(name, 0) for name in self._names], dtype=np.float64)
+        return strengths[self._places]

@@ -8,7 +8,9 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
-from neuroscribe.study.sections import Capability, EncoderSpec, FromList, Name, Section
+from pydantic import Field
+
+from neuroscribe.study.sections import Capability, EncoderSpec, FromList, Name, Positive, Section
 
 
 class KindSpec(Section):
@@ -44,8 +46,6 @@ class ExplainerSpec(KindSpec):
     """Which half of a neuron it explains: explanations of the input half are simulated."""
     uses_encoder: ClassVar[bool] = False
     """Whether it needs the study's first sentence encoder, and ENCODED_CORPUS."""
-    is_mark: ClassVar[bool] = False
-    """Whether its texts are there to compare others with, and never describe a neuron."""
     asked_apart: ClassVar[bool] = False
     """Whether a simulator that is asked reads the parts of an explanation one by one, and not its text."""
 
@@ -63,14 +63,22 @@ class ExplainerSpec(KindSpec):
         return ()
 
     @property
-    def describes(self) -> bool:
-        """Whether its text may be what a neuron is described by."""
-        return not self.is_mark
+    def is_mark(self) -> bool:
+        """Whether its texts are there to compare others with, and never describe a neuron."""
+        return False
 
     @property
     def rival(self) -> Name | None:
-        """The explainer that its texts must beat on `valid` before they describe a neuron, if any."""
+        """The explainer of the study that it has to beat on `valid` to describe a neuron; None for most."""
         return None
+
+    def check_beside(self, name: str, explainers: "Mapping[str, ExplainerSpec]") -> None:
+        """Raise ValueError where the study's explainers lack what it needs; `name` is its own among them."""
+
+    @property
+    def describes(self) -> bool:
+        """Whether its text may be what a neuron is described by."""
+        return not self.is_mark
 
     @property
     def excerpts_shown(self) -> int:
@@ -92,6 +100,11 @@ class SimulatorSpec(KindSpec):
     """Whether half of its scale means that the neuron fires; if not, F1 and IoU say nothing of it."""
 
     explainers: Annotated[tuple[Name, ...], FromList]
+    neurons_per_layer: Positive | Literal["all"] = Field(
+        default="all",
+        description="sides of neurons per layer whose explanations it reads: all, or so many drawn by seed,"
+        " for a simulator that is dear",
+    )
 
     @abstractmethod
     def calls(self, tokens: int) -> int:

@@ -224,6 +224,18 @@ class Study(Section):
         )
         return self
 
+    @model_validator(mode="after")
+    def explainers_fit(self) -> "Study":
+        """Check what an explainer needs of others, and of the encoders."""
+        for name, explainer in self.explainers.items():
+            explainer.check_beside(name, self.explainers)
+            if explainer.uses_encoder and not self.encoders:
+                raise ValueError(
+                    f"explainers.{name} needs a sentence encoder, and none of the simulators and scorers has"
+                    " one; add [simulators.embedding]"
+                )
+        return self
+
     @classmethod
     def known_kinds(cls, table: str) -> dict[str, type[KindSpec]]:
         """Return the kinds that a table of the study (`explainers`, `simulators`, `scorers`) may name."""

@@ -78,8 +78,10 @@ def _explained(study: Study) -> Settings:
     redrawn = study.scoring.stability_neurons and any(spec.draws > 1 for spec in study.explainers.values())
     # The first encoder tells how much explanations from other exemplars are alike.
     stability = [study.scoring.stability_neurons, study.distinct_encoders[:1]]
+    uses_encoder = any(spec.uses_encoder for spec in study.explainers.values())
     return {
         **({"stability": stability} if redrawn else {}),
+        **({"encoder": study.distinct_encoders[:1]} if uses_encoder else {}),
         "llm": _llm(study.llm),
         "explainers": study.explainers,
         "wording": _wording(study.explainers.values()),
@@ -210,7 +212,8 @@ STAGES: Mapping[str, Stage] = {
         Stage(
             "explanations", 6, "explain", _explained, asks="explanation",
             reads=(
-                "corpus", "activations", "neuron_records", "predictability", "token_lookup", "connections",
+                "corpus", "activations", "neuron_records", "predictability", "sampled_activations",
+                "token_lookup", "connections",
             ),
             tables=(records.EXPLANATIONS,),
         ),

@@ -1,14 +1,17 @@
 """Lists of tokens as explanations: written without an LLM, and read back to be taken literally."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from neuroscribe.text.escaping import escaped
 
 _LEAD_IN = "the tokens "
 _QUOTED = r'"((?:[^"\\]|\\.)*)"'
 """A token in quotation marks; those inside it, and every backslash, stand after a backslash."""
-_LIST = re.compile(rf"{_LEAD_IN}{_QUOTED}(?:, {_QUOTED})*")
+STRONGEST = 10
+_GRADED = rf"{_QUOTED}(?: \((10|[1-9])\))?"
+"""A token and how strongly the neuron fires on it, 10 unless it is said."""
+_LIST = re.compile(rf"{_LEAD_IN}{_GRADED}(?:, {_GRADED})*")
 _ESCAPE = re.compile(r"\\(.)")
 
 
@@ -23,14 +26,27 @@ def listed_as(token: bytes) -> str:
 def token_list(tokens: Iterable[str]) -> str:
     """Return an explanation that names some (escaped) tokens, those that share a name once."""
     names = dict.fromkeys(_name(token) for token in tokens)
-    return _LEAD_IN + ", ".join('"' + name.replace('"', '\\"') + '"' for name in names)
+    return _LEAD_IN + ", ".join(map(_in_quotes, names))
 
 
-def listed_tokens(text: str) -> frozenset[str] | None:
-    """Return the tokens that an explanation names, as `listed_as` gives them; None if it is no such list."""
+def graded_list(strengths: Mapping[str, int]) -> str:
+    """Return an explanation that names some tokens, as `listed_as` gives them, with strengths of 1 to 10."""
+    return _LEAD_IN + ", ".join(f"{_in_quotes(name)} ({strength})" for name, strength in strengths.items())
+
+
+def listed_tokens(text: str) -> dict[str, int] | None:
+    """Return the tokens that an explanation names, as `listed_as` gives them, with the strength of each.
+
+    None if it is no such list.
+    """
     if not _LIST.fullmatch(text):
         return None
-    return frozenset(_ESCAPE.sub(_meant, name) for name in re.findall(_QUOTED, text))
+    found = re.findall(_GRADED, text)
+    return {_ESCAPE.sub(_meant, name): int(strength or STRONGEST) for name, strength in found}
+
+
+def _in_quotes(name: str) -> str:
+    return '"' + name.replace('"', '\\"') + '"'
 
 
 def _name(token: str) -> str:

@@ -6,6 +6,7 @@ import pytest
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.explain.explainer import Asking, Before, Showing
 from neuroscribe.explain.parsing import LONGEST_LONG, parsed_answer
+from neuroscribe.explain.senses import Senses
 from neuroscribe.explain.wording import filled, wording
 from neuroscribe.kinds import KnownStudy
 from neuroscribe.ports.replies import Message
@@ -14,7 +15,11 @@ from neuroscribe.tables.records import CONNECTIONS
 from neuroscribe.testing import rows
 from neuroscribe.testing.studies import tiny_study
 
-KINDS = [name for name, kind in KnownStudy.known_kinds("explainers").items() if issubclass(kind, Asking)]
+KINDS = [
+    name
+    for name, kind in KnownStudy.known_kinds("explainers").items()
+    if issubclass(kind, Asking) and kind is not Senses  # which asks in the words of highlights
+]
 NEURON = (1, 1)
 
 

@@ -110,7 +110,8 @@ class Layer:
         """The layer's evidence, with further tables."""
         explanations = EXPLANATIONS.frame([dict(row) for row in self.explanations])
         usual = {**base_tables(tuple(range(NEURONS))), "explanations": explanations}
-        return LayerEvidence(self.study, 0, {**usual, **self.tables, **tables})
+        neurons = [(neuron, 1) for neuron in range(NEURONS)]
+        return LayerEvidence(self.study, 0, {**usual, **self.tables, **tables}, neurons=neurons)
 
     def simulated(
         self, calls: MemoryCalls | None = None, progress: SilentProgress | None = None

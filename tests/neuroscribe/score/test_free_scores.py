@@ -60,8 +60,8 @@ def test_all_sequences_of_the_population_are_scored_and_the_interval_is_that_of_
 
 
 def test_an_explanation_without_a_fault_has_an_interval_with_a_width() -> None:
-    scores = CorpusScores(layer(neurons=[1]).evidence(), {"exact": lambda _: truth(1)})
-    found = scores.of(explained(1, "all of it"), "exact", "test")["correlation"].estimate
+    scores = CorpusScores(layer(neurons=[1]).evidence(), {"token_match": lambda _: truth(1)})
+    found = scores.of(explained(1, "all of it"), "token_match", "test")["correlation"].estimate
     assert found.value == pytest.approx(1)
     assert found.ci_high == pytest.approx(1)
     assert found.ci_low == pytest.approx(0.98, abs=0.015)

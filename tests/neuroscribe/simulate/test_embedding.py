@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from neuroscribe.simulate.embedding import EmbeddingSimulator
+from neuroscribe.simulate.encoded import text_vector
 
 
 class TwoTopics:
@@ -53,3 +54,30 @@ def test_a_character_split_between_tokens_belongs_to_both() -> None:
 
 def test_a_token_of_spaces_alone_has_no_similarity() -> None:
     assert _activations([b"red", b"  ", b"car"])[1] == 0
+
+
+class Counting(TwoTopics):
+    """Counts the texts whose pieces are asked for."""
+
+    def __init__(self) -> None:
+        self.read: list[str] = []
+
+    def pieces(self, text: str) -> tuple[list[tuple[int, int]], np.ndarray]:
+        self.read.append(text)
+        return super().pieces(text)
+
+
+def test_the_end_of_a_phrase_is_read_as_its_last_word_and_other_texts_as_sentences():
+    encoder = TwoTopics()
+    assert text_vector(encoder, 'the end of "a car is red"').tolist() == [1, 0]
+    assert text_vector(encoder, 'the end of "a red car"').tolist() == [0, 1]
+    assert text_vector(encoder, "words for colours").tolist() == [1, 0]
+    assert text_vector(encoder, 'the end of "a" colour').tolist() == [1, 0]
+
+
+def test_a_sequence_is_encoded_once_however_many_texts_it_is_held_against():
+    encoder = Counting()
+    simulator = EmbeddingSimulator(encoder)
+    for text in ("words for colours", "others", "more"):
+        asyncio.run(simulator.simulate(text, [[b" red"], [b" car"]]))
+    assert encoder.read == [" red", " car"]

@@ -21,12 +21,16 @@ KNOWN: Mapping[str, Mapping[str, str]] = json.loads(Path(__file__).with_name("id
 HIGHLIGHTS: dict[str, Any] = {"explainers": ["highlights"]}
 ENCODER = {"artefact": "all-minilm-l6-v2", **HIGHLIGHTS}
 ASKED = ("all_at_once", "one_at_a_time", "matching_words", "structured")
-EXPLAINERS = ("token_pairs", "next_token", "highlights", "logit_lens", "token_summary", "token_list")
+EXPLAINERS = (
+    "token_pairs", "next_token", "highlights", "logit_lens", "token_summary", "token_list", "phrases",
+    "token_detector",
+)  # fmt: skip
+SENSES = {"senses": {"beside": "mixed"}, "mixed": {"kind": "senses", "groups": "random"}}
 JUDGES = {"detection": HIGHLIGHTS, "fuzzing": HIGHLIGHTS}
 BATCH = {"provider": "openai", "model": "m", "batch": True, "usd_per_million_prompt_tokens": 1.0}
 VARIANTS: dict[str, dict[str, Any]] = {
     "every_kind": {
-        "explainers": {kind: {} for kind in EXPLAINERS},
+        "explainers": {kind: {} for kind in EXPLAINERS} | SENSES,
         "simulators": {**dict.fromkeys(ASKED, HIGHLIGHTS), "embedding": ENCODER},
         "scorers": {**JUDGES, "retrieval": ENCODER, "ablation": {"simulators": ["embedding"]}},
         "sample": {"recognisable": 1},
