@@ -75,11 +75,15 @@ def _twins(
 
 def _calls(study: Study, tables: Tables, layer: int) -> int:
     judged = tables.read(study.name, "judgements", layer) if study.judging else None
+    chosen = tables.read(study.name, "choices", layer) if study.choosing else None
+    written = tables.read(study.name, "sentences", layer) if study.writing else None
     return llm_calls(
         study,
         tables.read(study.name, "explanations", layer),
         tables.read(study.name, "simulations", layer),
         judged,
+        chosen,
+        written,
     )
 
 

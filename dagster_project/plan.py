@@ -15,6 +15,7 @@ import polars as pl
 
 from dagster_project.command import Variables, chosen, status, study_parser, width
 from dagster_project.environments import Environment
+from neuroscribe.choose.choosing import Choosing
 from neuroscribe.errors import CapabilityError, LLMError
 from neuroscribe.judge.judging import AskingJudge
 from neuroscribe.llm.capabilities import LLM_NEEDS
@@ -25,7 +26,7 @@ from neuroscribe.report.planned_calls import Asked, Found
 from neuroscribe.simulate.simulator import Simulating
 from neuroscribe.study.lineage import Lineage
 from neuroscribe.study.spec import LLMSpec, Study
-from neuroscribe.study.stages import STAGES, TABLES, upstream_of
+from neuroscribe.study.stages import STAGES, TABLES, stages_of, upstream_of
 from resources.llm.prices import batch_prices, prices
 from resources.store.tables import Tables
 
@@ -88,6 +89,7 @@ def found(study: Study, tables: Tables, layer: int) -> Found:
         "token_lookup",
         "connections",
         *(("predictability",) if study.sample.recognisable else ()),
+        *(["effects"] if "effects" in stages_of(study) else []),
     )
     asked = frozenset(name for name, stage in STAGES.items() if stage.asks and current(name))
     explained = read("explanations") if "explanations" in asked else {}
@@ -120,6 +122,11 @@ def _identities(study: Study, models: Models) -> Iterator[tuple[tuple[str, str],
         if isinstance(judge, AskingJudge):
             ways = (judge.judge(models, by_first_token=way) for way in (True, False))
             yield ("judgement", name), [way.identity for way in ways]
+    for name, scorer in study.choosing.items():
+        if isinstance(scorer, Choosing) and scorer.needs in LLM_NEEDS:
+            yield ("choice", name), [scorer.chooser(models, None).identity]
+    for name in study.writing:
+        yield ("sentence", name), [models.llm.identity]
 
 
 if __name__ == "__main__":

@@ -49,6 +49,10 @@ WORDS: dict[str, str] = {
     "AUC": "Chance that a firing excerpt is held likelier than a silent one; one half by guessing.",
     "ablation": "Share of what replacing the neuron by its mean does to the subject's predictions that its"
     " simulation avoids, at most 1.",
+    "sensitivity": "Share of sentences written from the explanation on which the neuron fires.",
+    "written": "The regime of scores from sentences that were written from the explanation.",
+    "intruder": "An excerpt on which a neuron is silent among some that end where it peaks; how often a judge"
+    " finds it says whether these have anything in common, whatever the explanation.",
     "ceiling": "The score of the tokens alone: each predicted by its mean activation in all other documents."
     " A mark to compare with, which a score may pass.",
     "control": "Mean score of up to ten other neurons' explanations on this neuron, from the same layer and"

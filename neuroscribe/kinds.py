@@ -7,10 +7,14 @@ from typing import Annotated, Any, Union
 from pydantic import Field, create_model
 
 from neuroscribe.ablate.ablation import Ablation
+from neuroscribe.choose.intruder import Intruder
+from neuroscribe.choose.steering import Steering
 from neuroscribe.explain.highlights import Highlights
 from neuroscribe.explain.logit_lens import LogitLens
 from neuroscribe.explain.next_token import NextToken
+from neuroscribe.explain.output_tokens import OutputTokens
 from neuroscribe.explain.phrases import Phrases
+from neuroscribe.explain.promotes import Promotes
 from neuroscribe.explain.senses import Senses
 from neuroscribe.explain.token_detector import TokenDetector
 from neuroscribe.explain.token_list import TokenList
@@ -26,17 +30,30 @@ from neuroscribe.simulate.one_at_a_time import OneAtATime
 from neuroscribe.simulate.structured import Structured
 from neuroscribe.simulate.token_match import TokenMatch
 from neuroscribe.study import files
-from neuroscribe.study.kinds import AblationSpec, ExplainerSpec, JudgeSpec, KindSpec, SimulatorSpec
+from neuroscribe.study.kinds import (
+    AblationSpec,
+    ChoosingSpec,
+    ExplainerSpec,
+    JudgeSpec,
+    KindSpec,
+    SimulatorSpec,
+    WritingSpec,
+)
 from neuroscribe.study.sections import Name
 from neuroscribe.study.spec import Study
+from neuroscribe.write.sensitivity import Sensitivity
+from neuroscribe.write.sensitivity_templates import SensitivityTemplates
 
 EXPLAINERS: tuple[type[ExplainerSpec], ...] = (
     TokenPairs, NextToken, Highlights, LogitLens, TokenSummary, TokenList, Phrases, TokenDetector, Senses,
+    Promotes, OutputTokens,
 )  # fmt: skip
 SIMULATORS: tuple[type[SimulatorSpec], ...] = (
     AllAtOnce, OneAtATime, MatchingWords, Structured, Embedding, TokenMatch,
 )  # fmt: skip
-SCORERS: tuple[type[JudgeSpec | AblationSpec], ...] = (Detection, Fuzzing, Retrieval, Ablation)
+SCORERS: tuple[type[JudgeSpec | AblationSpec | WritingSpec | ChoosingSpec], ...] = (
+    Detection, Fuzzing, Retrieval, Ablation, Sensitivity, SensitivityTemplates, Steering, Intruder,
+)  # fmt: skip
 
 
 def _named(kinds: tuple[type[KindSpec], ...]) -> Any:

@@ -22,10 +22,17 @@ from neuroscribe.tables.records import SEQUENCES, VOCABULARY
 
 STUDIES = read_studies(ROOT / "studies")
 _SHOWN = {"explainers": list(STUDIES["embedded"].explainers)}
+_SCORERS = {
+    "detection": _SHOWN,
+    "ablation": {"simulators": list(STUDIES["embedded"].simulators)},
+    "sensitivity": _SHOWN,
+    "steering": {"explainers": ["promotes"]},
+}
 EVERY = KnownStudy.model_validate(
     STUDIES["embedded"].model_dump()
     | {
-        "scorers": {"detection": _SHOWN, "ablation": {"simulators": list(STUDIES["embedded"].simulators)}},
+        "explainers": STUDIES["embedded"].model_dump()["explainers"] | {"promotes": {}},
+        "scorers": _SCORERS,
         "sample": {"recognisable": 1, "neurons_per_layer": 2},
     }
 )
@@ -82,7 +89,7 @@ BEHIND_SCORES = ["encoded_corpus", "neuron_records", "sampled_activations", "sim
     ("study", "stages"),
     [
         (STUDIES["embedded"], BEHIND_SCORES),
-        (EVERY, sorted([*BEHIND_SCORES, "ablations", "judgements"])),
+        (EVERY, sorted([*BEHIND_SCORES, "ablations", "choices", "judgements"])),
     ],
 )
 def test_a_column_comes_from_the_columns_declared_beside_it_of_stages_that_the_study_has(

@@ -19,9 +19,12 @@ from neuroscribe.evidence.sample import sampled_neurons, set_aside
 from neuroscribe.explain.explainer import Before
 from neuroscribe.explain.questions import questions as explanation_questions
 from neuroscribe.explain.stage import explained_layer
-from neuroscribe.judge.judges import AskedJudge
+from neuroscribe.judge.dealt import asked_calls
+from neuroscribe.judge.judges import Judge
+from neuroscribe.judge.judging import AskingJudge
 from neuroscribe.judge.questions import questions as judgement_questions
 from neuroscribe.judge.stage import judged
+from neuroscribe.judge.together import AskedTogether
 from neuroscribe.kinds import KnownStudy
 from neuroscribe.llm.calls import Question
 from neuroscribe.llm.capabilities import LLM_NEEDS
@@ -44,6 +47,9 @@ from neuroscribe.testing.stores import MemoryCalls, MemoryTensors, SilentProgres
 from neuroscribe.text.corpus import tokenised
 from neuroscribe.text.documents import Document
 from neuroscribe.text.token_bytes import tokenizer_facts
+from neuroscribe.write.questions import questions as writing_questions
+from neuroscribe.write.stage import written
+from neuroscribe.write.writing import Writing
 from resources.llm.server import OpenAIServer
 from tests.neuroscribe.simulate.answering import NoEncoders
 
@@ -53,6 +59,8 @@ KINDS = {table: KnownStudy.known_kinds(table) for table in ("explainers", "simul
 ASKING, SIMULATING, JUDGING = (
     sorted(name for name, kind in each.items() if kind.needs in LLM_NEEDS) for each in KINDS.values()
 )
+WRITING = [name for name in JUDGING if issubclass(KINDS["scorers"][name], Writing)]
+JUDGING = [name for name in JUDGING if name not in WRITING]
 Tables = Mapping[str, pl.DataFrame]
 
 
@@ -86,8 +94,15 @@ EVERY = study(
         "token_list": {},
     },
     {kind: {"explainers": ["token_pairs", "highlights", "token_list"]} for kind in KINDS["simulators"]},
-    {kind: {"explainers": ["highlights", "token_list"]} for kind in (*JUDGING, "retrieval")},
+    {
+        **{kind: {"explainers": ["highlights", "token_list"]} for kind in (*JUDGING, *WRITING, "retrieval")},
+        "together": {"kind": "detection", "explainers": ["highlights", "token_list"], "per_call": 3},
+    },
 )
+
+
+SCORING = {**dict.fromkeys((*JUDGING, "together"), "judgement"), **dict.fromkeys(WRITING, "sentence")}
+"""The stage of each scorer that asks."""
 
 
 class Different:
@@ -182,10 +197,20 @@ def simulated(kind: str, tables: Tables, llm: OpenAIServer, calls: MemoryCalls) 
     asyncio.run(simulations(evidence, tasks, simulators=asked, calls=calls, progress=SilentProgress()))
 
 
+def judge_of(name: str, llm: OpenAIServer, calls: MemoryCalls) -> Judge | AskedTogether:
+    spec = EVERY.judging[name]
+    assert isinstance(spec, AskingJudge)
+    return spec.judge(Models(llm, Opened(llm), calls, SilentProgress()), by_first_token=True)
+
+
 def judged_by(name: str, tables: Tables, llm: OpenAIServer, calls: MemoryCalls) -> None:
-    asked = judgement_questions(LayerEvidence(EVERY, LAYER, tables), name)
-    judge = AskedJudge(llm, name, calls, by_first_token=True)
-    asyncio.run(judged(EVERY, name, asked, judge, SilentProgress()))
+    """Have a scorer's questions answered: those of a judge, or those of a writer."""
+    evidence = LayerEvidence(EVERY, LAYER, tables)
+    if name in WRITING:
+        asyncio.run(written(evidence, name, llm, calls, SilentProgress()))
+        return
+    asked = judgement_questions(evidence, name)
+    asyncio.run(judged(EVERY, name, asked, judge_of(name, llm, calls), SilentProgress()))
 
 
 def test_planned_calls_are_those_that_the_server_counts(tables: Tables) -> None:
@@ -214,10 +239,10 @@ def test_planned_calls_are_those_that_the_server_counts(tables: Tables) -> None:
             else:
                 assert 0.9 * expected < counted <= expected
         counted = len(server.calls)
-        for name in JUDGING:
+        for name, stage in SCORING.items():
             judged_by(name, there, llm, calls)
-            expected = before[f"judgement {name}"]["calls"]
-            assert after[f"judgement {name}"]["calls"] == len(server.calls) - counted == expected > 0
+            expected = before[f"{stage} {name}"]["calls"]
+            assert after[f"{stage} {name}"]["calls"] == len(server.calls) - counted == expected > 0
             counted = len(server.calls)
         # All is answered now, and nothing is left to be asked.
         explainers = {("explanation", name): [llm.identity] for name in EVERY.explainers}
@@ -225,8 +250,8 @@ def test_planned_calls_are_those_that_the_server_counts(tables: Tables) -> None:
             ("simulation", name): [simulator.identity] for name, simulator in simulators(llm, calls).items()
         }
         judges = {
-            ("judgement", name): [AskedJudge(llm, name, calls, by_first_token=True).identity]
-            for name in JUDGING
+            (stage, name): [llm.identity if name in WRITING else judge_of(name, llm, calls).identity]
+            for name, stage in SCORING.items()
         }
         asked = Asked(cost, {**explainers, **own, **judges})
         left = planned(Found(there), explaining=asked, simulating=asked, calls=calls)
@@ -281,10 +306,12 @@ def test_the_questions_that_a_plan_counts_are_those_that_a_run_asks(tables: Tabl
                 assert stored <= listed, kind
             # Controls beyond the first are asked about where none of these was as good.
             assert len(listed - stored) < 0.1 * len(listed), kind
-        for name in JUDGING:
+        for name in SCORING:
             judged_by(name, there, llm, fresh())
-            identity = AskedJudge(llm, name, MemoryCalls(), by_first_token=True).identity
-            listed = keys(judgement_questions(evidence, name), identity)
+            if name in WRITING:
+                listed = keys(writing_questions(evidence, name), llm.identity)
+            else:
+                listed = keys(asked_calls(evidence, name), judge_of(name, llm, MemoryCalls()).identity)
             assert listed == set(stores[-1].keys()) != set(), name
 
 
@@ -293,7 +320,7 @@ def test_what_is_there_and_current_is_not_planned_again(tables: Tables) -> None:
     current = frozenset({"explanations", "judgements"})
     after = planned(Found(tables, current))
     for name, row in after.items():
-        is_done = not name.startswith("simulation")
+        is_done = not name.startswith(("simulation", "sentence"))
         assert row["calls"] == (0 if is_done else before[name]["calls"]), name
         assert row["answered"] == (before[name]["calls"] if is_done else 0), name
 

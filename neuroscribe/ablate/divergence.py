@@ -9,19 +9,16 @@ not explained stays as it is.
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import cast
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from neuroscribe.errors import SubjectError
-from neuroscribe.study.spec import SubjectSpec
+from neuroscribe.subject.predictions import logits_of, rows_at_once
 from neuroscribe.subject.subject import Subject
 from neuroscribe.subject.units.unit import Activations, Site
 
-_LOGIT_BYTES = 256 * 2**20
-"""Memory for the logits of one forward pass."""
+_LACKING = "an ablation has nothing to compare; take the ablation scorer out of the study"
 
 
 @dataclass(frozen=True)
@@ -32,11 +29,6 @@ class Replacement:
     polarity: int
     values: tuple[float, ...]
     """Activation on the explained side, polarity x value, at each token."""
-
-
-def place_of(site: Site, spec: SubjectSpec) -> str:
-    """Name a site among those of all kinds of units; of MLP neurons as results stored earlier name it."""
-    return f"{spec.units} at {site.path}" if spec.has_other_units else site.path
 
 
 def divergences(
@@ -53,12 +45,13 @@ def divergences(
     the shape of a batch, is the same for both. Raises SubjectError for a model without logits.
     """
     measured: list[float] = []
-    size = _rows_at_once(subject, len(tokens))
+    # One row is the clean one.
+    size = max(1, rows_at_once(subject, len(tokens)) - 1)
     for start in range(0, len(replacements), size):
         rows = replacements[start : start + size]
         ids = torch.tensor([[*subject.prefix_ids, *tokens]]).expand(len(rows) + 1, -1)
         with _replacing(subject, site, rows, keeps_other_side=keeps_other_side):
-            logits = _logits(subject, ids)
+            logits = logits_of(subject, ids, lacking=_LACKING)
         clean = logits[0].double().log_softmax(-1)
         for row in logits[1:]:
             other = row.double().log_softmax(-1)
@@ -96,23 +89,3 @@ def _replacing(
         yield
     finally:
         handle.remove()
-
-
-def _logits(subject: Subject, ids: Int[Tensor, "row position"]) -> Float[Tensor, "row token vocabulary"]:
-    with torch.inference_mode():
-        output = subject.model(input_ids=ids.to(subject.device), use_cache=False)
-    if (logits := getattr(output, "logits", None)) is None:
-        raise SubjectError(
-            f"{subject.name} gives no logits, so an ablation has nothing to compare; take the ablation"
-            " scorer out of the study, or load the model with its language-model head"
-        )
-    counted = cast(Tensor, logits)[:, len(subject.prefix_ids) :]
-    return counted.cpu() if subject.device.type == "mps" else counted  # no 64-bit numbers there
-
-
-def _rows_at_once(subject: Subject, length: int) -> int:
-    """Return how many replaced rows fit into one forward pass, at least one."""
-    embedding = subject.model.get_input_embeddings()
-    vocabulary = int(getattr(embedding, "num_embeddings", embedding.weight.shape[0]))
-    row = (length + len(subject.prefix_ids)) * vocabulary * subject.dtype.itemsize
-    return max(1, _LOGIT_BYTES // row - 1)

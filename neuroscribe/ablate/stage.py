@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from neuroscribe.ablate.divergence import Replacement, divergences, place_of
+from neuroscribe.ablate.divergence import Replacement, divergences
 from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.evidence.simulations import Place, fitted
@@ -15,6 +15,7 @@ from neuroscribe.fingerprint import fingerprint
 from neuroscribe.llm.calls import Form, Once
 from neuroscribe.measures.calibration import Calibrated
 from neuroscribe.ports.stores import CallStore, Progress
+from neuroscribe.subject.predictions import place_of, weights_of
 from neuroscribe.subject.subject import Subject
 from neuroscribe.subject.units.unit import Site
 from neuroscribe.tables.judged import ABLATIONS
@@ -95,16 +96,9 @@ class _Runner:
         """Return what each replacement changes on a sequence."""
         study, subject = self.evidence.study, self.subject
         tokens, both = self.evidence.tokens.ids[sequence], len(study.polarities) > 1
-        model = [
-            subject.name,
-            subject.revision,
-            str(subject.dtype),
-            subject.device.type,
-            list(subject.prefix_ids),
-        ]
         replaced = [[row.neuron, row.polarity, list(row.values)] for row in rows]
         place = place_of(self.site, study.subject)
-        key = fingerprint("ablation", _RESULTS, model, place, tokens, replaced, both)
+        key = fingerprint("ablation", _RESULTS, weights_of(subject), place, tokens, replaced, both)
 
         async def run() -> list[float]:
             return divergences(subject, self.site, tokens, rows, keeps_other_side=both)

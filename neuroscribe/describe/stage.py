@@ -9,9 +9,11 @@ from neuroscribe.describe.choice import Choice, Choosing, Row
 from neuroscribe.describe.statuses import Standing
 from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
+from neuroscribe.score.intruders import intruders
 from neuroscribe.study.dues import CORPUS, dues, scorer_name
 from neuroscribe.study.kinds import ExplainerSpec
 from neuroscribe.study.spec import Study
+from neuroscribe.tables.choices import CHOICES
 from neuroscribe.tables.descriptions import DESCRIPTIONS
 
 STEERING = "steering"
@@ -20,13 +22,10 @@ _FOUND = ("ci_low", "ci_high", "ceiling", "control", "p")
 _INTRUDER = ("intruder", "intruder_low", "intruder_high")
 
 
-def described_layer(evidence: LayerEvidence, intruders: pl.DataFrame | None = None) -> pl.DataFrame:
-    """Return the DESCRIPTIONS of a layer.
-
-    `intruders` says by neuron and polarity how often a judge found the excerpt that does not belong, with
-    the bounds of its interval (columns intruder, intruder_low, intruder_high); None where none was asked.
-    """
-    layer = _Layer(evidence.study, evidence.tables["explanations"], evidence.tables["scores"], intruders)
+def described_layer(evidence: LayerEvidence) -> pl.DataFrame:
+    """Return the DESCRIPTIONS of a layer; how often intruders were found is known where the study asks."""
+    found = intruders(evidence.tables.get("choices", CHOICES.frame([])))
+    layer = _Layer(evidence.study, evidence.tables["explanations"], evidence.tables["scores"], found)
     return DESCRIPTIONS.frame([layer.row(evidence.layer, side) for side in layer.sides])
 
 
@@ -34,7 +33,7 @@ class _Layer:
     """A layer's explanations by side, and what they scored."""
 
     def __init__(
-        self, study: Study, explanations: pl.DataFrame, scores: pl.DataFrame, intruders: pl.DataFrame | None
+        self, study: Study, explanations: pl.DataFrame, scores: pl.DataFrame, found: pl.DataFrame
     ) -> None:
         self._study = study
         self._scorer = scorer_name(study.describing.simulator)
@@ -43,7 +42,7 @@ class _Layer:
         self._choosing = Choosing(study.describing, study.explainers, dict(valid))
         self._tested = _by_id(deciding.filter(split="test"))
         self._steered = _by_id(_steered(study, scores))
-        self._found = {} if intruders is None else _by_side(intruders)
+        self._found = _by_side(found)
         self._rows: dict[Neuron, list[Row]] = {}
         for row in explanations.filter(draw=0).iter_rows(named=True):
             self._rows.setdefault((row["neuron"], row["polarity"]), []).append(row)
@@ -61,6 +60,7 @@ class _Layer:
         described = self._described(choice)
         standing = Standing(
             intruder_low=found["intruder_low"],
+            guessed=self._found.get(side, {}).get("guessed"),
             **{name: described[name] for name in ("score", "ci_low", "ceiling", "control", "p")},
         )
         return {

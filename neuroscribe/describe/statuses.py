@@ -5,8 +5,8 @@
 - `token detector`: explained, and the tokens alone predict the neuron (a ceiling of at least .6)
 - `poorly explained`: clearly better than others', and less than that
 - `no single concept`: none of these, and a judge does not find the excerpt that does not belong among the
-  neuron's exemplars: its interval reaches down to one in five, the share that guessing gets. The fault may be
-  the neuron's and not the text's
+  neuron's exemplars: its interval reaches down to the share that guessing gets. The fault may be the neuron's
+  and not the text's
 - `not explained`: the rest, and what has no text or no score
 """
 
@@ -18,8 +18,6 @@ MARGIN = 0.15
 """Least distance of the score from the mean of other neurons' explanations."""
 TOLD_BY_TOKENS = 0.6
 """Ceiling from which on a neuron is a detector of tokens."""
-GUESSED = 0.2
-"""How often guessing finds one intruder among five excerpts."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +30,8 @@ class Standing:
     control: float | None = None
     p: float | None = None
     intruder_low: float | None = None
+    guessed: float | None = None
+    """How often guessing finds the intruder."""
 
     @property
     def is_clearly_better(self) -> bool:
@@ -43,8 +43,9 @@ class Standing:
         """Which of the words above says it."""
         if self.is_clearly_better:
             return self._explained
-        seen = self.intruder_low is not None and self.intruder_low <= GUESSED
-        return "no single concept" if seen else "not explained"
+        asked = self.intruder_low is not None and self.guessed is not None
+        is_missed = asked and (self.intruder_low or 0.0) <= (self.guessed or 0.0)
+        return "no single concept" if is_missed else "not explained"
 
     @property
     def _explained(self) -> str:

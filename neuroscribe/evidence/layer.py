@@ -11,8 +11,10 @@ from jaxtyping import Bool, Float, Int
 
 from neuroscribe.evidence.controls import controls
 from neuroscribe.evidence.drawn import Drawn
+from neuroscribe.evidence.effects import Effects
 from neuroscribe.evidence.exemplars import (
     Exemplars,
+    Kept,
     Neuron,
     by_neuron,
     explained_side,
@@ -40,15 +42,6 @@ _REMEMBERED = 8
 _Value = TypeVar("_Value")
 CONTROL_TOPS = 1
 """Top exemplars of a neuron on which controls are held against it."""
-
-
-@dataclass(frozen=True)
-class Kept:
-    """What a neuron does on all sequences that were kept of it, ascending by id; none for one unsampled."""
-
-    sequence_ids: Int[np.ndarray, " sequence"]
-    values: Float[np.ndarray, "sequence token"]
-    """Activation on the explained side."""
 
 
 class LayerEvidence:
@@ -124,6 +117,11 @@ class LayerEvidence:
     def simulations(self) -> Simulations:
         """The simulated values, by explanation, simulator, neuron and sequence."""
         return Simulations(self.tables["simulations"], self.tables["explanations"])
+
+    @cached_property
+    def effects(self) -> Effects:
+        """What the neurons do to the next token."""
+        return Effects(self.tables["effects"])
 
     def records(self, neuron: Neuron) -> pl.DataFrame:
         """Return a neuron's rows of NEURON_RECORDS; none for one without exemplars."""

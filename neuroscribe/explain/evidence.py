@@ -1,5 +1,6 @@
 """What an explainer may show of a neuron: training excerpts, held-out token means, output weights."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -64,7 +65,8 @@ def strongest_tokens(
 ) -> list[str]:
     """Return the (escaped) tokens that rank first on the explained side, in that order."""
     return spelled(
-        evidence, ranked_tokens(evidence, neuron, occurrences=occurrences, by=by)["token_id"][:count]
+        evidence,
+        ranked_tokens(evidence, neuron, occurrences=occurrences, by=by)["token_id"][:count].to_list(),
     )
 
 
@@ -91,10 +93,9 @@ def promoted_tokens(evidence: LayerEvidence, neuron: Neuron, count: int) -> list
     promoted = evidence.tables["connections"].filter(
         pl.col("neuron") == neuron[0], pl.col("direction") == "output_token", pl.col("sign") == neuron[1]
     )
-    return spelled(evidence, promoted.sort("rank")["token_id"][:count])
+    return spelled(evidence, promoted.sort("rank")["token_id"][:count].to_list())
 
 
-def spelled(evidence: LayerEvidence, tokens: pl.Series) -> list[str]:
-    """Return tokens escaped."""
-    token_ids: list[int] = tokens.to_list()
+def spelled(evidence: LayerEvidence, token_ids: Sequence[int]) -> list[str]:
+    """Return some tokens, escaped."""
     return [escaped(evidence.tokens.of_token[token]) for token in token_ids]

@@ -17,7 +17,7 @@ from neuroscribe.text.escaping import storable
 
 LONGEST, LONGEST_LONG = 300, 2000
 """Characters of a text and of a long text; longer ones are reasoning or copied excerpts."""
-Status = Literal["ok", "refused", "unparsable", "truncated", "reasoning", "too_long", "empty"]
+Status = Literal["ok", "refused", "unparsable", "truncated", "reasoning", "too_long", "empty", "no_theme"]
 SCHEMA: Schema = {
     "type": "object",
     "properties": {"short": {"type": "string"}, "long": {"type": "string"}},
@@ -50,24 +50,27 @@ class _NoTextError(Exception):
         self.status: Status = status
 
 
-def parsed_answer(answer: str, *, form: AnswerForm = "line", prefix: str = "") -> ParsedAnswer:
+def parsed_answer(
+    answer: str, *, form: AnswerForm = "line", prefix: str = "", no_theme: str = ""
+) -> ParsedAnswer:
     """Return the explanation in an answer, or why there is none.
 
     A closed block of thoughts before the answer is left out. `prefix` is what every text of the explainer
-    begins with, whether or not the answer repeats it.
+    begins with, whether or not the answer repeats it; `no_theme`, if given, is what an answer says that finds
+    nothing to say.
     """
     said = without_thoughts(answer).strip()
     try:
         if form == "schema" and said:
-            return _short_and_long(said, prefix)
-        return ParsedAnswer(_phrase(said, prefix), None, "ok")
+            return _short_and_long(said, prefix, no_theme)
+        return ParsedAnswer(_phrase(said, prefix, no_theme), None, "ok")
     except _NoTextError as error:
         return ParsedAnswer(None, None, error.status)
 
 
-def _short_and_long(said: str, prefix: str) -> ParsedAnswer:
+def _short_and_long(said: str, prefix: str, no_theme: str) -> ParsedAnswer:
     short, long = _json_fields(said)
-    text, folded = _phrase(short, prefix), " ".join(long.split())
+    text, folded = _phrase(short, prefix, no_theme), " ".join(long.split())
     if not folded:
         raise _NoTextError("empty")
     if flaw := fault(long):
@@ -92,12 +95,14 @@ def _json_fields(said: str) -> tuple[str, str]:
     return storable(short), storable(long)
 
 
-def _phrase(said: str, prefix: str) -> str:
+def _phrase(said: str, prefix: str, no_theme: str) -> str:
     """Return the one phrase that a text consists of."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     if not lines:
         raise _NoTextError("empty")
     text = _bare(lines[0])
+    if no_theme and _prefixed(text, prefix).casefold() == _prefixed(no_theme, prefix).casefold():
+        raise _NoTextError("no_theme")  # before it is taken for a refusal
     if flaw := fault(lines[0]) or fault(text) or fault(said):
         raise _NoTextError(flaw)
     if len(lines) > 1 or not re.search(r"\w", text) or _is_json(text):

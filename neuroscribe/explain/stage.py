@@ -152,7 +152,13 @@ def _parsed(reply: Reply, question: Question) -> ParsedAnswer | None:
     spec = question.spec
     if reply.status != "ok" or not isinstance(spec, Asking):
         return None
-    return parsed_answer(storable(reply.text or ""), form=spec.answer, prefix=spec.words.prefix)
+    words = spec.words
+    return parsed_answer(
+        storable(reply.text or ""),
+        form=spec.answer,
+        prefix=words.prefix,
+        no_theme=words.parts.get("no_theme", ""),
+    )
 
 
 def _row(layer: int, model: str, answered: Sequence[tuple[Question, Reply]]) -> dict[str, Any]:

@@ -10,12 +10,16 @@ from neuroscribe.errors import CapabilityError
 from neuroscribe.evidence.exemplars import Exemplars
 from neuroscribe.judge.excerpts import Excerpt, Nearest, Negatives, plain_excerpts
 from neuroscribe.judge.judges import MAX_TOKENS, AskedJudge, Judge, SimilarityJudge
-from neuroscribe.judge.prompts import judging_messages, prompt_identity
+from neuroscribe.judge.prompts import judging_messages, prompt_identity, together_messages
+from neuroscribe.judge.together import AskedTogether, Shown, answer_tokens
 from neuroscribe.ports.samples import Sample, sample_of
 from neuroscribe.ports.sources import EncoderSource, Models
 from neuroscribe.ports.stores import Progress
 from neuroscribe.study.kinds import JudgeSpec
 from neuroscribe.study.sections import MOST, Capability
+
+MOST_PER_CALL = 50
+"""Excerpts that a prompt may show: with more, models lose count."""
 
 
 class Judging(JudgeSpec):
@@ -26,7 +30,7 @@ class Judging(JudgeSpec):
     )
 
     @abstractmethod
-    def judge(self, models: Models, *, by_first_token: bool) -> Judge:
+    def judge(self, models: Models, *, by_first_token: bool) -> Judge | AskedTogether:
         """Return who judges; `by_first_token` says whether the LLM tells how likely its first token is."""
 
     @abstractmethod
@@ -60,17 +64,34 @@ class AskingJudge(Judging):
 
     needs: ClassVar[Capability | None] = "reply"
 
+    per_call: Annotated[int, Field(ge=1, le=MOST_PER_CALL)] = Field(
+        default=1,
+        description="excerpts of one explanation that a call shows at most; several take fewer tokens each,"
+        " and give no probabilities and so no AUC",
+    )
+
+    @property
+    def layout(self) -> str:
+        """The table of `prompts.toml` by which it asks."""
+        return self.kind_name if self.per_call == 1 else f"{self.kind_name}_together"
+
     @property
     def wording(self) -> Mapping[str, str]:
         """The wording of that layout."""
-        return {self.kind_name: prompt_identity(self.kind_name)}
+        return {self.layout: prompt_identity(self.layout)}
 
     def samples(self, tokens: int) -> list[Sample]:
         """Return a question in the form of its own."""
-        return [sample_of(judging_messages(self.kind_name, "rain", [b" rain"]), max_tokens=MAX_TOKENS)]
+        shown: Shown = ([b" rain"], ())
+        if self.per_call > 1:
+            messages = together_messages(self.layout, "rain", [shown] * self.per_call)
+            return [sample_of(messages, max_tokens=answer_tokens(self.per_call))]
+        return [sample_of(judging_messages(self.layout, "rain", *shown), max_tokens=MAX_TOKENS)]
 
-    def judge(self, models: Models, *, by_first_token: bool) -> Judge:
+    def judge(self, models: Models, *, by_first_token: bool) -> Judge | AskedTogether:
         """Return the LLM, asked by this layout; raises CapabilityError without one."""
         if models.llm is None:
             raise CapabilityError(f"the scorer {self.kind_name} asks an LLM, and none was given")
-        return AskedJudge(models.llm, self.kind_name, models.calls, by_first_token=by_first_token)
+        if self.per_call > 1:
+            return AskedTogether(models.llm, self.layout, models.calls)
+        return AskedJudge(models.llm, self.layout, models.calls, by_first_token=by_first_token)

@@ -1,7 +1,7 @@
-"""The judging prompts: instruction, worked examples, the explanation, and last of all one excerpt.
+"""The judging prompts: instruction, worked examples, the explanation, and last the excerpts.
 
-All that comes before the excerpt is the same for every question about an explanation, so that servers find it
-in their caches. Turns alternate, as chat templates want. Wording is data: `prompts.toml`.
+All that comes before the excerpts is the same for every question about an explanation, so that servers find
+it in their caches. Turns alternate, as chat templates want. Wording is data: `prompts.toml`.
 """
 
 import tomllib
@@ -33,12 +33,31 @@ def judging_messages(
     layout: str, explanation: str, tokens: Sequence[bytes], marked: Collection[int] = ()
 ) -> list[Message]:
     """Return the question about one excerpt; `marked` are places among its tokens."""
-    pairs = [(escaped(token), STRONG if place in marked else 0) for place, token in enumerate(tokens)]
     return [
         *_beginning(layout),
         *_opening(layout, explanation),
-        _question(layout, shown_with_marks([pairs])[0]),
+        _question(layout, _shown(tokens, marked)),
     ]
+
+
+def together_messages(
+    layout: str, explanation: str, excerpts: Sequence[tuple[Sequence[bytes], Collection[int]]]
+) -> list[Message]:
+    """Return the question about several excerpts: the tokens of each, and which places among them are marked.
+
+    Each stands on a line of its own after its number, so that its text begins no line.
+    """
+    shown = [_shown(tokens, marked) for tokens, marked in excerpts]
+    return [*_beginning(layout), *_opening(layout, explanation), _question(layout, _numbered(shown))]
+
+
+def _shown(tokens: Sequence[bytes], marked: Collection[int]) -> str:
+    pairs = [(escaped(token), STRONG if place in marked else 0) for place, token in enumerate(tokens)]
+    return shown_with_marks([pairs])[0]
+
+
+def _numbered(lines: Sequence[str]) -> str:
+    return "\n".join(f"{number}. {line}" for number, line in enumerate(lines, start=1))
 
 
 @cache
@@ -47,7 +66,12 @@ def _beginning(layout: str) -> tuple[Message, ...]:
     turns = [Message("system", data["instruction"].strip())]
     for example in data["example"]:
         turns += _opening(layout, example["explanation"])
-        for excerpt, answer in example["excerpts"]:
+        pairs = [tuple(pair) for pair in example["excerpts"]]
+        if data.get("together", False):
+            shown, said = zip(*pairs, strict=True)
+            answer = ", ".join(f"{number} {word}" for number, word in enumerate(said, start=1))
+            pairs = [(_numbered(shown), answer)]
+        for excerpt, answer in pairs:
             turns += [_question(layout, excerpt), Message("assistant", answer)]
     return tuple(turns)
 

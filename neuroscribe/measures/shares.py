@@ -1,4 +1,4 @@
-"""How often judged excerpts are told rightly: balanced accuracy and AUC, with intervals for few answers.
+"""How often judges are right: balanced accuracy and AUC of excerpts, plain shares; for few answers.
 
 Answers about excerpts of one sequence may be right or wrong together (fuzzing asks about each twice), so
 the sequence is the unit. Ten right answers of ten do not say that all would be right: both intervals take in
@@ -21,6 +21,18 @@ from neuroscribe.measures.estimate import Estimate
 Labels = Bool[np.ndarray, " excerpt"]
 Units = Integer[np.ndarray, " excerpt"]
 _HALVINGS = 40
+
+
+def share_right(right: int, asked: int) -> Estimate:
+    """Return the share of questions answered rightly with its interval, Wilson's (1927); `asked` at least 1.
+
+    It is the interval of the share over more such questions, each of which is right or wrong by itself.
+    """
+    reach = 1.959963984540054**2
+    share = right / asked
+    centre = (right + reach / 2) / (asked + reach)
+    half = math.sqrt(reach * (asked * share * (1 - share) + reach / 4)) / (asked + reach)
+    return Estimate(share, min(max(0.0, centre - half), share), max(min(1.0, centre + half), share), None)
 
 
 def balanced_accuracy(right: Labels, labels: Labels, units: Units) -> Estimate:
@@ -68,6 +80,18 @@ def auc(probabilities: Float[np.ndarray, " excerpt"], labels: Labels, units: Uni
     reach = design.reach * math.sqrt(widening)
     low, high = _least_area(area, design, reach), 1 - _least_area(1 - area, design, reach)
     return Estimate(area, min(low, area), max(high, area), None)
+
+
+def share(right: Labels, units: Units) -> Estimate:
+    """Return a share with Wilson's (1927) interval, which has a width at 0 and at 1.
+
+    Answers of one unit count as one: all of them may be right or wrong together.
+    """
+    value, count = float(right.mean()), len(np.unique(units))
+    doubt = float(stdtrit(count, 0.975)) ** 2 / count
+    centre = (value + doubt / 2) / (1 + doubt)
+    half = math.sqrt(doubt * value * (1 - value) + doubt**2 / 4) / (1 + doubt)
+    return Estimate(value, min(max(0.0, centre - half), value), max(min(1.0, centre + half), value), None)
 
 
 @dataclass(frozen=True)

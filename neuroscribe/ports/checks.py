@@ -25,7 +25,7 @@ Frame = Literal["scores", "simulated", "due", "correlations", "sampled", "explai
 - `scores`: all rows of that table
 - `simulated`: those that rest on simulations, without a run of the subject
 - `due`: those that an explanation of the random sample owes; an AUC wants probabilities, a silent neuron owes
-  nothing, and neither does what a ranking spared
+  nothing, nor does a description to templates, nor what a ranking spared
 - `sampled`: of the correlations those of the random sample
 - `correlations`, `explained`, `shares`: those that lie between -1 and 1, up to 1, and between 0 and 1
 - `coverage`: see the function of that name

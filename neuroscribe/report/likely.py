@@ -1,6 +1,6 @@
 """What a layer will probably show, before it is captured or explained: for a plan that knows no better."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -12,6 +12,7 @@ from neuroscribe.explain.explainer import Listing
 from neuroscribe.explain.questions import Question, before, explaining, explaining_order, questions
 from neuroscribe.explain.stage import listed
 from neuroscribe.study.spec import Study
+from neuroscribe.tables.effects import EFFECTS
 from neuroscribe.tables.records import EXPLANATIONS
 
 TEXT = "words about a subject, and the words that often stand before or after them"
@@ -57,6 +58,9 @@ def likely_tables(study: Study, neurons: Sequence[Neuron]) -> dict[str, pl.DataF
         "sampled_activations": _sampled(study, records),
         "token_lookup": means.with_columns(shrunken_mean="mean"),
         "connections": sides.rename({"polarity": "sign"}).join(promoted, how="cross"),
+        "effects": pl.DataFrame(
+            [row for place, neuron in enumerate(neurons) for row in _effects(study, neuron, place)], _EFFECTS
+        ),
     }
 
 
@@ -113,6 +117,23 @@ _EXPLANATIONS = {
         "sample_index", "draw", "sequence_ids",
     )
 }  # fmt: skip
+
+
+_EFFECTS = {
+    name: EFFECTS.schema[name] for name in ("neuron", "polarity", "kind", "rank", "token_id", "token_ids")
+}
+
+
+def _effects(study: Study, neuron: Neuron, place: int) -> Iterator[dict[str, Any]]:
+    """Yield what an amplified neuron may do: it changes tokens and says things of its own."""
+    own = {"neuron": neuron[0], "polarity": neuron[1]}
+    spec, first = study.amplifying, place * _PROMOTED
+    for kind, start in (("promoted", first), ("suppressed", first + _TOKENS // 2)):
+        for rank in range(spec.listed):
+            yield {**own, "kind": kind, "rank": rank, "token_id": (start + rank) % _TOKENS}
+    for rank in range(spec.prompts):
+        said = [(first + rank + step) % _TOKENS for step in range(spec.tokens)]
+        yield {**own, "kind": "continuation", "rank": rank, "token_ids": said}
 
 
 def _kept(study: Study) -> list[tuple[str, int, str]]:

@@ -16,8 +16,8 @@ from neuroscribe.study.spec import Study
 from neuroscribe.tables.columns import RANDOM
 
 _SIDE = ("layer", "neuron", "polarity")
-_GUESSED_ABOVE_0 = ("balanced_accuracy", "auc")
-"""Measures that are 1/2 by guessing, so that a 0 would say more than nothing."""
+_GUESSED_ABOVE_0 = ("balanced_accuracy", "auc", "steering")
+"""Measures that are 1/2 or 1/3 by guessing, so that a 0 would say more than nothing."""
 
 
 def reported(scores: pl.DataFrame) -> pl.DataFrame:

@@ -48,7 +48,8 @@ def score_histogram_png(scores: pl.DataFrame) -> bytes:
     Over the corpus where there are such; one row per scorer and explainer (the first four), with mean value,
     ceiling and control of those scored as lines.
     """
-    first = pl.col("regime").replace_strict(dict(zip(REGIMES, range(len(REGIMES)), strict=True)))
+    places = dict(zip(REGIMES, range(len(REGIMES)), strict=True))
+    first = pl.col("regime").replace_strict(places, default=len(REGIMES))
     shown = scores.filter((pl.col("split") == "test") & pl.col("chosen") & ~was_spared(), sample=RANDOM)
     shown = shown.filter(first == first.min().over("scorer")) if len(shown) else shown
     groups = shown.partition_by("scorer", "explainer", maintain_order=True)

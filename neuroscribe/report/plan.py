@@ -45,13 +45,14 @@ def layer_plan(
     calls: CallStore | None = None,
     tokens_in: Callable[[str], int] | None = None,
 ) -> pl.DataFrame:
-    """Return one row per explainer, simulator and judge: what it will ask about a layer; see `_SCHEMA`.
+    """Return one row per explainer, simulator and scorer: what it will ask about a layer; see `_SCHEMA`.
 
     `tokens_in` counts tokens as the model does; without it they are estimated by `likely_tokens`.
     """
     view = LayerView(study, layer, known, calls)
     about = {"layer": layer, "neurons": len(view.sample.neurons), "set_aside": view.set_aside}
-    models = {"explanation": explaining, "simulation": simulating, "judgement": simulating}
+    models = {"explanation": explaining, "simulation": simulating}
+    models |= dict.fromkeys(("judgement", "choice", "sentence"), simulating)
     rows = [
         {**about, "stage": stage, "name": name, **_amounts(planned, model, tokens_in or likely_tokens)}
         for stage, model in models.items()

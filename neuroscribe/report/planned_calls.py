@@ -9,11 +9,12 @@ from functools import cached_property
 
 import polars as pl
 
+from neuroscribe.choose.choosing import questions as choice_questions
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.explain.questions import Question as ExplanationQuestion
 from neuroscribe.explain.questions import before
 from neuroscribe.explain.questions import questions as explanation_questions
-from neuroscribe.judge.questions import questions as judgement_questions
+from neuroscribe.judge.dealt import asked_calls as judging_calls
 from neuroscribe.llm.calls import Question, Request
 from neuroscribe.ports.replies import Usage
 from neuroscribe.ports.stores import CallStore
@@ -28,9 +29,13 @@ from neuroscribe.simulate.questions import questions as simulation_questions
 from neuroscribe.study.kinds import KindSpec
 from neuroscribe.study.sections import LLM_NEEDS
 from neuroscribe.study.spec import Study
+from neuroscribe.study.stages import STAGES
+from neuroscribe.write.questions import questions as writing_questions
 
 _LOOKED_AT = 32
 """Questions of a kind whose lengths stand for those of all; likely neurons of a layer."""
+_STAGE_THAT: Mapping[str, str] = {stage.asks: name for name, stage in STAGES.items() if stage.asks}
+"""Stages by what their calls are called."""
 _RECORDS = ("neuron_records", "sampled_activations", "token_lookup", "connections")
 
 
@@ -93,7 +98,7 @@ class LayerView:
         return self.sample.set_aside.filter(pl.col("reason") != "silent").height
 
     def planned(self, stage: str, model: Asked) -> dict[str, PlannedCalls]:
-        """Return the calls of a stage's explainers, simulators or judges, by name.
+        """Return the calls of a stage's explainers, simulators or scorers, by name.
 
         For judges, an encoder may choose other silent excerpts than those here.
         """
@@ -101,6 +106,8 @@ class LayerView:
             "explanation": self._study.explainers,
             "simulation": self._study.simulators,
             "judgement": self._study.judging,
+            "choice": self._study.choosing,
+            "sentence": self._study.writing,
         }
         return {name: self._calls_of(stage, name, spec, model) for name, spec in specs[stage].items()}
 
@@ -119,7 +126,7 @@ class LayerView:
         distinct = {question.key(""): question for question in every}.values()
         identities = model.identities.get((stage, name), ())
         left = [question for question in distinct if not self._is_answered(question, identities)]
-        if f"{stage}s" in self._found.current:
+        if _STAGE_THAT[stage] in self._found.current:
             left = []
         open_calls = sum(question.n_calls for question in left)
         answered = sum(question.n_calls for question in distinct) - open_calls
@@ -173,7 +180,9 @@ def _of_explainer(evidence: LayerEvidence, name: str) -> Sequence[Question]:
 _QUESTIONS: Mapping[str, Callable[[LayerEvidence, str], Sequence[Question]]] = {
     "explanation": _of_explainer,
     "simulation": simulation_questions,
-    "judgement": judgement_questions,
+    "judgement": judging_calls,
+    "choice": choice_questions,
+    "sentence": writing_questions,
 }
 
 

@@ -4,11 +4,13 @@ import polars as pl
 
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.evidence.sample import SET_ASIDE_REASONS
+from neuroscribe.judge.dealt import calls_behind, per_call
 from neuroscribe.report.means import reported, with_undefined
 from neuroscribe.study.dues import CORPUS, dues, scorer_name
 from neuroscribe.study.spec import Study
 from neuroscribe.tables.columns import RANDOM
 from neuroscribe.tables.descriptions import STATUSES
+from neuroscribe.tables.sentences import SENTENCE_STATUSES
 from neuroscribe.tables.statuses import EXPLANATION_STATUSES, READING_STATUSES
 
 Tally = dict[str, int | float | str]
@@ -64,6 +66,46 @@ def judgement_tally(judgements: pl.DataFrame) -> Tally:
     return tally
 
 
+def effect_tally(effects: pl.DataFrame) -> Tally:
+    """Return how many sides were amplified, and how far predictions moved on average, in nats."""
+    sides = effects.unique(["layer", "neuron", "polarity"])
+    tally: Tally = {"neurons": len(sides)}
+    if len(sides):
+        tally["mean_divergence"] = float(sides["divergence"].cast(pl.Float64).to_numpy().mean())
+    return tally
+
+
+def choice_tally(choices: pl.DataFrame) -> Tally:
+    """Return questions by scorer and status, and the tokens that the calls took."""
+    tally: Tally = {
+        "choices": len(choices),
+        "prompt_tokens": int(choices["prompt_tokens"].sum()),
+        "completion_tokens": int(choices["completion_tokens"].sum()),
+    }
+    for (name,), rows in choices.partition_by("scorer", as_dict=True, maintain_order=True).items():
+        tally[f"{name}/choices"] = len(rows)
+        for status in READING_STATUSES:
+            tally[f"{name}/status_{status}"] = int((rows["status"] == status).sum())
+    return tally
+
+
+def sentence_tally(sentences: pl.DataFrame) -> Tally:
+    """Return sentences by scorer and status, on how many the own neuron fires, and what the calls took.
+
+    The rows of controls, which repeat sentences of other explanations, count for nothing.
+    """
+    tally: Tally = {"rows": len(sentences)}
+    tally |= {name: int(sentences[name].sum()) for name in ("prompt_tokens", "completion_tokens")}
+    owners = pl.struct("neuron", "polarity").first().over("explanation_id", "scorer")
+    own = sentences.filter(pl.struct("neuron", "polarity") == owners)
+    for (name,), rows in own.partition_by("scorer", as_dict=True, maintain_order=True).items():
+        tally[f"{name}/sentences"] = len(rows)
+        tally[f"{name}/fires"] = int(rows["fires"].sum())
+        for status in SENTENCE_STATUSES:
+            tally[f"{name}/status_{status}"] = int((rows["status"] == status).sum())
+    return tally
+
+
 def tokens_per_scored_neuron(evidence: LayerEvidence, scores: pl.DataFrame) -> pl.DataFrame:
     """Return LLM tokens, sent and received, per neuron that has a score, by explainer and what scores it.
 
@@ -76,6 +118,10 @@ def tokens_per_scored_neuron(evidence: LayerEvidence, scores: pl.DataFrame) -> p
     asked = [evidence.tables["simulations"].select(*_SPENT, source="simulator")]
     if "judgements" in evidence.tables:
         asked.append(evidence.tables["judgements"].select(*_SPENT, source="scorer"))
+    if "choices" in evidence.tables:
+        asked.append(evidence.tables["choices"].select(*_SPENT, source="scorer"))
+    if "sentences" in evidence.tables:
+        asked.append(evidence.tables["sentences"].select(*_SPENT, source="scorer"))
     spent = _tokens(pl.concat(asked).join(owners, on="explanation_id"), "explainer", "source")
     every = dues(evidence.study)
     valued = scores.filter((pl.col("split") == "test") & pl.col("value").is_not_null())
@@ -144,11 +190,14 @@ def llm_calls(
     explanations: pl.DataFrame,
     simulations: pl.DataFrame,
     judgements: pl.DataFrame | None = None,
+    choices: pl.DataFrame | None = None,
+    sentences: pl.DataFrame | None = None,
 ) -> int:
     """Return how many LLM calls a layer's tables rest on.
 
-    That is a prompt per explanation, for every asking simulator one per text and sequence, or per token, and
-    a question per text and excerpt.
+    That is a prompt per explanation, for every asking simulator one per text and sequence, or per token, a
+    question per text and excerpt, or per text and so many excerpts as a judge is shown together, one per text
+    and options, and a list of sentences per text.
     """
     texts = explanations.select("explanation_id", "text")
     asked = int((explanations["model"] != "none").sum())
@@ -157,7 +206,23 @@ def llm_calls(
         lengths = simulated.unique(["text", "sequence_id"])["simulated"].list.len()
         asked += sum(spec.calls(tokens) for tokens in lengths)
     if judgements is not None:
-        names = [name for name, spec in study.judging.items() if spec.needs == "reply"]
-        put = judgements.filter(pl.col("scorer").is_in(names)).join(texts, on="explanation_id")
-        asked += put.select("scorer", "text", "sequence_id", "start", "stop", "marked").n_unique()
+        put = judgements.join(texts, on="explanation_id")
+        asked += sum(_judging_calls(study, name, put.filter(scorer=name)) for name in study.judging)
+    if choices is not None:
+        names = [name for name, spec in study.choosing.items() if spec.needs == "reply"]
+        put = choices.filter(pl.col("scorer").is_in(names)).join(texts, on="explanation_id", how="left")
+        asked += put.select("scorer", "text", "neuron", "polarity", "split", "trial").n_unique()
+    if sentences is not None:
+        names = [name for name, spec in study.writing.items() if spec.needs == "reply"]
+        written = sentences.filter(pl.col("scorer").is_in(names)).drop("text")
+        asked += written.join(texts, on="explanation_id").select("scorer", "text").n_unique()
     return asked
+
+
+def _judging_calls(study: Study, name: str, put: pl.DataFrame) -> int:
+    """Return how many calls one scorer's judgements, with the explanations' texts, rest on."""
+    if study.judging[name].needs != "reply":
+        return 0
+    if per_call(study, name) > 1:
+        return calls_behind(study, name, put)
+    return put.select("text", "sequence_id", "start", "stop", "marked").n_unique()

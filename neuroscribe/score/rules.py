@@ -10,6 +10,7 @@ import polars as pl
 
 from neuroscribe.measures.agreement import OF_THE_NEURON
 from neuroscribe.ports.checks import Rule, Validator, Verdict
+from neuroscribe.score.sentences import NOTHING_LISTED
 from neuroscribe.simulate.ranking import was_spared
 from neuroscribe.study.dues import RANGES, dues
 from neuroscribe.study.scoring import AGREEMENTS, SIZES
@@ -20,13 +21,17 @@ ROUNDING = 1e-9
 """Slack for bounds that are computed in another order than the value they hold."""
 
 
+_NOTHING_OWED = (*OF_THE_NEURON, NOTHING_LISTED)
+"""Why a score is undefined where nothing has failed: a silent neuron, a description put into templates."""
+
+
 def rules_for(study: Study) -> tuple[Rule, ...]:
     """Return the rules of a study's scores."""
     limit = study.scoring.max_unscored_share
     return (
         Rule(
             "share_in_range", "within", ("value",),
-            "A share (F1, IoU, AUPRC, balanced accuracy, AUC) is from 0 to 1.",
+            "A share (F1, IoU, AUPRC, balanced accuracy, AUC, sensitivity, steering) is from 0 to 1.",
             low=-ROUNDING, high=1 + ROUNDING, frame="shares",
         ),
         Rule(
@@ -127,7 +132,7 @@ def _frames(scores: pl.DataFrame, study: Study) -> dict[str, pl.DataFrame]:
     def within(low: float | None, high: float) -> pl.DataFrame:
         return of([measure for measure, limits in RANGES.items() if limits == (low, high)])
 
-    excused = pl.col("null_reason").is_in(OF_THE_NEURON).fill_null(value=False) | was_spared()
+    excused = pl.col("null_reason").is_in(_NOTHING_OWED).fill_null(value=False) | was_spared()
     return {
         "scores": scores,
         "simulated": of((*AGREEMENTS, *SIZES)).drop_nulls("value"),

@@ -10,7 +10,9 @@ from neuroscribe.ports.sources import EncoderSource
 from neuroscribe.ports.stores import Progress
 from neuroscribe.score.ablations import Ablations
 from neuroscribe.score.agreement import Agreement
+from neuroscribe.score.choices import Choices
 from neuroscribe.score.judgements import Judgements
+from neuroscribe.score.sentences import Sentences
 from neuroscribe.simulate.ranking import why_spared
 from neuroscribe.simulate.whole import ranked_out, whole_corpus
 from neuroscribe.study.dues import Due, dues
@@ -25,8 +27,8 @@ def scored_layer(evidence: LayerEvidence, *, encoders: EncoderSource, progress: 
     Simulators that cost nothing read the corpus here; an encoder is opened only for one that needs it.
     """
     whole = whole_corpus(evidence, encoders, progress)
-    agreement = Agreement(evidence, whole)
-    judged, ablated = Judgements(evidence), Ablations(evidence)
+    agreement, chosen = Agreement(evidence, whole), Choices(evidence)
+    judged, ablated, written = Judgements(evidence), Ablations(evidence), Sentences(evidence)
     due_scores = dues(evidence.study)
     rows: list[dict[str, Any]] = []
     for due in due_scores:
@@ -34,6 +36,10 @@ def scored_layer(evidence: LayerEvidence, *, encoders: EncoderSource, progress: 
             rows += agreement.rows(due)
         elif due.measure == "ablation":
             rows += ablated.rows(due)
+        elif due.measure == "sensitivity":
+            rows += written.rows(due)
+        elif due.source in evidence.study.choosing:
+            rows += chosen.rows(due)
         else:
             rows += judged.rows(due)
     scores = _with_spared(SCORES.frame(rows), evidence.study, ranked_out(evidence, whole))

@@ -10,13 +10,20 @@ CORPUS = "corpus"
 """The regime of scores that estimate the agreement over the whole corpus: what is reported."""
 PAPER = ("top_and_random", "random_only")
 """The regimes of Bills et al. 2023, for comparison: top and random exemplars alike, and random ones alone."""
+AMPLIFIED = "amplified"
+"""The regime of scores that tell what a neuron does: from what the subject says with it amplified."""
+WRITTEN = "written"
+"""The regime of scores from sentences that were written from the explanation, and are in no corpus."""
 REGIMES = (CORPUS, *PAPER)
+"""Those of simulations."""
 
 RANGES: Mapping[str, tuple[float | None, float | None]] = {
     "correlation": (-1.0, 1.0),
     "cosine": (-1.0, 1.0),
     **dict.fromkeys(("r2", "deviation", "ablation"), (None, 1.0)),
-    **dict.fromkeys(("f1", "iou", "auprc", "balanced_accuracy", "auc"), (0.0, 1.0)),
+    **dict.fromkeys(
+        ("f1", "iou", "auprc", "balanced_accuracy", "auc", "sensitivity", "steering"), (0.0, 1.0)
+    ),
 }
 """Least and largest value by measure; the middle ones have no least value."""
 
@@ -45,7 +52,7 @@ def dues(study: Study) -> list[Due]:
     """Return all scores of a study: correlations first, then the other measures, then the scorers'.
 
     Among candidates the correlation over the corpus decides for all that rests on a simulator, a judge's
-    first measure for the others of that judge.
+    first measure for the others of that judge, and for sentences the first of these.
     """
     simulated = [
         Due(explainer, scorer_name(name, measure), measure, name, _regimes(measure), scorer_name(name))
@@ -66,7 +73,29 @@ def dues(study: Study) -> list[Due]:
         for simulator in spec.simulators
         for explainer in study.simulators[simulator].explainers
     ]
-    return [*simulated, *judged, *ablated]
+    written = [
+        Due(explainer, name, "sensitivity", name, (WRITTEN,), _decider(study, explainer, name))
+        for name, spec in study.writing.items()
+        for explainer in spec.explainers
+    ]
+    chosen = [
+        Due(explainer, name, spec.measure, name, (spec.regime,), name)
+        for name, spec in study.choosing.items()
+        for explainer in spec.explainers
+    ]
+    return [*simulated, *judged, *ablated, *written, *chosen]
+
+
+def _decider(study: Study, explainer: str, scorer: str) -> str:
+    """Return what chooses among candidates for a scorer without a split `valid`: the first that has one.
+
+    A simulator, else a judge; without either the scorer itself, by which the first candidate is chosen.
+    """
+    simulated = (scorer_name(name) for name, spec in study.simulators.items() if explainer in spec.explainers)
+    judged = (
+        f"{name}_{spec.measures[0]}" for name, spec in study.judging.items() if explainer in spec.explainers
+    )
+    return next(simulated, next(judged, scorer))
 
 
 def _regimes(measure: str) -> tuple[str, ...]:

@@ -18,6 +18,8 @@ class KindSpec(Section):
 
     needs: ClassVar[Capability | None] = None
     """What a model must be able to do for it; None where it asks no model."""
+    uses_effects: ClassVar[bool] = False
+    """Whether it reads EFFECTS: what the subject says with a neuron amplified."""
 
     @property
     def kind_name(self) -> str:
@@ -119,6 +121,10 @@ class JudgeSpec(KindSpec):
 
     explainers: Annotated[tuple[Name, ...], FromList]
 
+    def published_as(self, name: str) -> tuple[str, ...]:
+        """Return the names of its scores, of a scorer of this name."""
+        return tuple(f"{name}_{measure}" for measure in self.measures)
+
 
 class AblationSpec(KindSpec):
     """A scorer that runs the subject on what some simulators predict."""
@@ -126,3 +132,36 @@ class AblationSpec(KindSpec):
     needs: ClassVar[Capability | None] = "subject"
 
     simulators: Annotated[tuple[Name, ...], FromList]
+
+    def published_as(self, name: str) -> tuple[str, ...]:
+        """Return the names of its scores, of a scorer of this name."""
+        return tuple(f"{name}_{simulator}" for simulator in self.simulators)
+
+
+class WritingSpec(KindSpec):
+    """A scorer that has sentences written from an explanation, and runs the subject on them."""
+
+    explainers: Annotated[tuple[Name, ...], FromList]
+
+    def published_as(self, name: str) -> tuple[str, ...]:
+        """Return the name of its score: its own."""
+        return (name,)
+
+
+class ChoosingSpec(KindSpec):
+    """A scorer that asks which of several options is meant; it publishes under its own name."""
+
+    measure: ClassVar[str]
+    """What its score is called."""
+    regime: ClassVar[str]
+    """What the options are taken from."""
+    half: ClassVar[Half] = "input"
+    """The half of a neuron that it tests: of the other one's explanations it says nothing."""
+    uses_encoder: ClassVar[bool] = False
+    """Whether it needs the study's first sentence encoder."""
+
+    explainers: Annotated[tuple[Name, ...], Field(strict=False)] = ()
+
+    def published_as(self, name: str) -> tuple[str, ...]:
+        """Return the name of its score: its own."""
+        return (name,)

@@ -6,14 +6,25 @@ part of it and is set where the study is run.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Literal, cast
 
 from pydantic import Field, field_validator, model_validator
 
+from neuroscribe.study.amplifying import AmplifyingSpec
 from neuroscribe.study.capturing import CaptureSpec
 from neuroscribe.study.describing import Describing, describing
 from neuroscribe.study.exemplar_counts import check_counts
-from neuroscribe.study.kinds import AblationSpec, ExplainerSpec, JudgeSpec, KindSpec, SimulatorSpec
+from neuroscribe.study.halves import check_encoder, check_halves
+from neuroscribe.study.kinds import (
+    AblationSpec,
+    ChoosingSpec,
+    ExplainerSpec,
+    JudgeSpec,
+    KindSpec,
+    SimulatorSpec,
+    WritingSpec,
+)
+from neuroscribe.study.names import check_names
 from neuroscribe.study.publishing import PublishSpec
 from neuroscribe.study.sampling import SampleSpec
 from neuroscribe.study.scoring import MEASURES, OF_FIRING, ScoringSpec
@@ -26,71 +37,12 @@ from neuroscribe.study.sections import (
     Seed,
     models_in,
 )
+from neuroscribe.study.subject import SubjectSpec
 
 SHORTEST_SEQUENCE, LONGEST_SEQUENCE = 2, 4096
 """Tokens of a sequence; positions are stored in 16 bits."""
 BOTH, TEST = ("valid", "test"), ("test",)
 """The splits on which something is scored: `valid` only where it serves to choose or to fit."""
-MOST_LAYERS, MOST_NEURONS = 10_000, 10**7
-"""Beyond any model; each layer is a partition that Dagster lists before a model that could tell is loaded."""
-RANDOMISED = "randomised, seed 0"
-"""Said of a subject that has its architecture's random initialisation instead of its weights."""
-
-
-class SubjectSpec(ModelSpec):
-    """The model under study; its size is stated so that partitions exist before it is loaded."""
-
-    layers: Annotated[int, Field(gt=0, le=MOST_LAYERS)]
-    neurons_per_layer: Annotated[int, Field(gt=0, le=MOST_NEURONS)]
-    prefix_token: str | None = Field(
-        default=None,
-        description="token fed before every sequence and never recorded (BOS); it draws off the attention"
-        " that models pour on the first position",
-    )
-    fused_gelu: bool = Field(
-        default=False,
-        description="compute GPT-2's activation function in one step: faster, other in the last bits",
-    )
-    compiled: bool = Field(
-        default=False,
-        description="compile the forward pass with the capture inside it: other in the last bits; on a CPU it"
-        " needs a C++ compiler",
-    )
-    randomised: bool = Field(
-        default=False,
-        description="leave the model's weights out and study its random initialisation (seed 0): the twin of"
-        " a study, whose scores say what is no knowledge of the model",
-    )
-    units: Name = Field(
-        default="mlp_neurons",
-        description="what a neuron is: a kind listed in neuroscribe/subject/units/kinds.py; layers and"
-        " neurons_per_layer count what it finds",
-    )
-
-    @property
-    def has_other_units(self) -> bool:
-        """Whether its neurons are no MLP neurons."""
-        return not self._is_default("units")
-
-    @property
-    def identifying(self) -> dict[str, Any]:
-        """The settings, later ones only where they are not the default: identities from before hold."""
-        later = ("compiled", "randomised", "units")
-        return self.model_dump(exclude={name for name in later if self._is_default(name)})
-
-    @property
-    def title(self) -> str:
-        """The model, and that it is no trained one where it is not."""
-        return f"{self.model}, randomised" if self.randomised else self.model
-
-    @property
-    def copy_of_weights(self) -> str:
-        """Which weights they are, in the words of cards and files."""
-        copy = self.artefact or self.revision or "unpinned"
-        return f"{copy}, {RANDOMISED}" if self.randomised else copy
-
-    def _is_default(self, name: str) -> bool:
-        return getattr(self, name) == type(self).model_fields[name].default
 
 
 class CorpusSpec(Section):
@@ -167,10 +119,11 @@ class Study(Section):
     )
     explainers: Annotated[Mapping[Name, ExplainerSpec], Field(min_length=1)]
     simulators: Annotated[Mapping[Name, SimulatorSpec], Field(min_length=1)]
-    scorers: Mapping[Name, JudgeSpec | AblationSpec] = Field(
+    scorers: Mapping[Name, JudgeSpec | AblationSpec | WritingSpec | ChoosingSpec] = Field(
         default={}, description="scorers beside the measures that come with every simulator"
     )
     scoring: ScoringSpec = ScoringSpec()
+    amplifying: AmplifyingSpec = AmplifyingSpec()
     publish: PublishSpec = PublishSpec()
 
     @field_validator("explainers", "simulators", "scorers", mode="before")
@@ -198,7 +151,7 @@ class Study(Section):
                 f" {self.subject.layers - 1}; remove it or correct subject.layers"
             )
         for name, simulator in self.simulators.items():
-            _check_names(f"simulators.{name}.explainers", simulator.explainers, self.explainers)
+            check_names(f"simulators.{name}.explainers", simulator.explainers, self.explainers)
         assert self.describing, "refuses what cannot be decided"
         if taken := set(self.scorers) & set(MEASURES):
             raise ValueError(f"scorers.{sorted(taken)[0]} has a measure's name; rename it and keep `kind`")
@@ -206,9 +159,11 @@ class Study(Section):
             raise ValueError(f"two scorers would publish scores as {doubled[0]!r}; rename one of [scorers.*]")
         for name, scorer in self.scorers.items():
             if isinstance(scorer, AblationSpec):
-                _check_names(f"scorers.{name}.simulators", scorer.simulators, self.simulators)
+                check_names(f"scorers.{name}.simulators", scorer.simulators, self.simulators)
             else:
-                _check_names(f"scorers.{name}.explainers", scorer.explainers, self.explainers)
+                check_names(f"scorers.{name}.explainers", scorer.explainers, self.explainers)
+        check_halves(self.explainers, self.simulators, self.scorers)
+        check_encoder(self.choosing, self.encoders)
         if self.simulating_llm.batch and (lacking := self._read_by_logprobs):
             raise ValueError(
                 f"batch = true gives no log-probabilities, which {lacking[0]!r} reads; name the model in"
@@ -247,8 +202,7 @@ class Study(Section):
         for simulator in self.simulators:
             yield from (f"{measure}_{simulator}" for measure in self.measures_of(simulator))
         for name, scorer in self.scorers.items():
-            scored = scorer.simulators if isinstance(scorer, AblationSpec) else scorer.measures
-            yield from (f"{name}_{each}" for each in scored)
+            yield from scorer.published_as(name)
 
     @property
     def sampled_layers(self) -> tuple[int, ...]:
@@ -271,6 +225,16 @@ class Study(Section):
     def judging(self) -> dict[str, JudgeSpec]:
         """The scorers that ask about excerpts, by name."""
         return {name: spec for name, spec in self.scorers.items() if isinstance(spec, JudgeSpec)}
+
+    @property
+    def choosing(self) -> dict[str, ChoosingSpec]:
+        """The scorers that ask which of several options is meant, by name."""
+        return {name: spec for name, spec in self.scorers.items() if isinstance(spec, ChoosingSpec)}
+
+    @property
+    def writing(self) -> dict[str, WritingSpec]:
+        """The scorers that have sentences written, by name."""
+        return {name: spec for name, spec in self.scorers.items() if isinstance(spec, WritingSpec)}
 
     @property
     def ablating(self) -> dict[str, AblationSpec]:
@@ -385,18 +349,6 @@ def layer_key(layer: int) -> str:
 def layer_of(key: str) -> int:
     """Return the layer that a partition key names."""
     return int(key.removeprefix("layer_"))
-
-
-def _check_names(key: str, names: tuple[str, ...], known: Mapping[str, object]) -> None:
-    """Raise ValueError for a name that is given twice or is not known."""
-    if len(set(names)) < len(names):
-        raise ValueError(f"{key} names one twice; remove it")
-    if unknown := set(names) - set(known):
-        kind = key.rpartition(".")[2]
-        raise ValueError(
-            f"{key} names {sorted(unknown)[0]!r}, which is not among the {kind} {', '.join(sorted(known))};"
-            f" correct it, or add [{kind}.{sorted(unknown)[0]}]"
-        )
 
 
 def _with_kind(name: str, table: object) -> object:

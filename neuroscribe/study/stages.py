@@ -15,11 +15,14 @@ from neuroscribe.study.kinds import KindSpec
 from neuroscribe.study.sections import LLM_NEEDS
 from neuroscribe.study.spec import LLMSpec, Study
 from neuroscribe.tables import judged, records
+from neuroscribe.tables.choices import CHOICES
 from neuroscribe.tables.columns import Table
 from neuroscribe.tables.descriptions import DESCRIPTIONS
+from neuroscribe.tables.effects import EFFECTS
 from neuroscribe.tables.encoded import ENCODED_CORPUS
 from neuroscribe.tables.predictability import PREDICTABILITY
 from neuroscribe.tables.scales import QUANTILE_LEVELS, histogram_edges
+from neuroscribe.tables.sentences import SENTENCES
 
 Phase = Literal["capture", "sample", "explain", "publish"]
 Settings = dict[str, Any]
@@ -70,8 +73,13 @@ def _captured(study: Study) -> Settings:
 
 
 def _sampled(study: Study) -> Settings:
+    return {"sample": _drawn(study)}
+
+
+def _drawn(study: Study, *beside: str) -> Settings:
+    """Return how neurons are drawn, without some settings; later ones only where they are not the default."""
     later = set[str]() if study.sample.recognisable else {"recognisable"}
-    return {"sample": study.sample.model_dump(exclude={"layers", *later})}
+    return study.sample.model_dump(exclude={"layers", *later, *beside})
 
 
 def _explained(study: Study) -> Settings:
@@ -114,7 +122,7 @@ def _judged(study: Study) -> Settings:
     batched = {"batch": True} if asked and study.simulating_llm.batch else {}
     return {
         **batched,
-        "scorers": study.judging,
+        "scorers": {name: _without_later(spec) for name, spec in study.judging.items()},
         **asked,
         "prompts": list(_wording(study.judging.values()).values()),
         "per_split": study.scoring.sequences_per_split,
@@ -134,6 +142,42 @@ def _described(study: Study) -> Settings:
     asked = [name for name in explainers if study.explainers[name].needs in LLM_NEEDS]
     rivals = {name: study.explainers[name].rival for name in explainers}
     return {"describing": vars(study.describing), "asked": asked, "rivals": rivals}
+
+
+def _amplified(study: Study) -> Settings:
+    # How the sampled sides are chosen, for these are amplified.
+    sample = _drawn(study, "sequences")
+    return {
+        "subject": study.subject.identifying,
+        "amplifying": study.amplifying,
+        "sample": sample,
+    }
+
+
+def _has_effects(study: Study) -> bool:
+    every = (*study.explainers.values(), *study.scorers.values())
+    return any(spec.uses_effects for spec in every)
+
+
+def _chosen(study: Study) -> Settings:
+    """Return what is asked and who is: a model, or the study's first encoder."""
+    by_encoder = any(spec.uses_encoder for spec in study.choosing.values())
+    return {
+        "scorers": study.choosing,
+        **_asked(study, study.choosing.values()),
+        "prompts": list(_wording(study.choosing.values()).values()),
+        **({"encoder": study.distinct_encoders[:1]} if by_encoder else {}),
+        "seed": study.scoring.seed,
+    }
+
+
+def _written(study: Study) -> Settings:
+    return {
+        "scorers": study.writing,
+        **_asked(study, study.writing.values()),
+        "prompts": list(_wording(study.writing.values()).values()),
+        "seed": study.scoring.seed,
+    }
 
 
 def _ablated(study: Study) -> Settings:
@@ -169,6 +213,17 @@ def _kept(study: Study) -> Settings:
     """
     later = {"token_histogram"} if study.capture.token_histogram else set[str]()
     return study.capture.model_dump(exclude={"lookup_gib", "whole", "random_exemplars", *later})
+
+
+_LATER = ("per_call",)
+"""Settings of kinds that came later, and are named only where they are not the default."""
+
+
+def _without_later(spec: KindSpec) -> Settings:
+    """Return a kind's settings without later ones at their defaults, so that identities from before hold."""
+    fields = type(spec).model_fields
+    unset = {name for name in _LATER if name in fields and getattr(spec, name) == fields[name].default}
+    return spec.model_dump(exclude=unset)
 
 
 def _wording(specs: Iterable[KindSpec]) -> dict[str, str]:
@@ -210,10 +265,14 @@ STAGES: Mapping[str, Stage] = {
             reads=("corpus", "sampled_activations"), tables=(records.TOKEN_LOOKUP,),
         ),
         Stage(
+            "effects", 1, "explain", _amplified, reads=("corpus", "activations", "predictability"),
+            tables=(EFFECTS,), present=_has_effects,
+        ),
+        Stage(
             "explanations", 6, "explain", _explained, asks="explanation",
             reads=(
                 "corpus", "activations", "neuron_records", "predictability", "sampled_activations",
-                "token_lookup", "connections",
+                "token_lookup", "connections", "effects",
             ),
             tables=(records.EXPLANATIONS,),
         ),
@@ -236,17 +295,30 @@ STAGES: Mapping[str, Stage] = {
             tables=(judged.ABLATIONS,),
         ),
         Stage(
+            "sentences", 1, "explain", _written, asks="sentence", present=lambda study: bool(study.writing),
+            reads=("neuron_records", "explanations"), tables=(SENTENCES,),
+        ),
+        Stage(
+            "choices", 1, "explain", _chosen, asks="choice", present=lambda study: bool(study.choosing),
+            reads=(
+                "corpus", "encoded_corpus", "neuron_records", "sampled_activations", "effects",
+                "explanations",
+            ),
+            tables=(CHOICES,),
+        ),
+        Stage(
             "scores", 6, "explain",
             lambda study: {"scoring": study.scoring.model_dump(exclude=_NOT_SCORED_BY)},
             reads=(
                 "corpus", "encoded_corpus", "neuron_records", "sampled_activations", "explanations",
-                "simulations", "judgements", "ablations",
+                "simulations", "judgements", "ablations", "sentences", "choices",
             ),
             tables=(records.SCORES,),
         ),
         Stage(
             "descriptions", 1, "explain", _described,
-            reads=("corpus", "neuron_records", "explanations", "scores"), tables=(DESCRIPTIONS,),
+            reads=("corpus", "neuron_records", "explanations", "choices", "scores"),
+            tables=(DESCRIPTIONS,),
         ),
         Stage(
             "neuron_dataset", 1, "publish", _published,

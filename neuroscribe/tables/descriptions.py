@@ -15,7 +15,7 @@ def _score(name: str, description: str, *sources: Source) -> Column:
 
 
 def _judged(name: str, description: str) -> Column:
-    return Column(name, pl.Float64(), description, nullable=True)
+    return Column(name, pl.Float64(), description, nullable=True).made_from(("choices", "chosen"))
 
 
 def _text(name: str, description: str) -> Column:

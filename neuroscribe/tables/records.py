@@ -198,6 +198,7 @@ EXPLANATIONS = Table(
             ("corpus", "token_ids"),
             ("token_lookup", "mean"),
             ("connections", "token_id"),
+            ("effects", "token_id"),
         ),
         Column("long_text", pl.String(), "a longer explanation, where one was asked for", nullable=True),
         Column(
@@ -294,7 +295,9 @@ SCORES = Table(
         Column(
             "regime",
             pl.String(),
-            "corpus: estimate for the whole corpus; top_and_random, random_only: as in Bills et al. 2023",
+            "corpus: estimate for the whole corpus; top_and_random, random_only: as in Bills et al. 2023;"
+            " amplified: from what the subject says with the neuron amplified; written: from sentences"
+            " that were written from the explanation",
         ),
         Column(
             "value", pl.Float64(), "the score; what it measures, the scorer's name says", nullable=True
@@ -307,6 +310,8 @@ SCORES = Table(
             ("judgements", "probability"),
             ("ablations", "simulated_divergence"),
             ("ablations", "mean_divergence"),
+            ("sentences", "fires"),
+            ("choices", "chosen"),
         ),
         Column(
             "ci_low",

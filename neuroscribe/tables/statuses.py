@@ -2,6 +2,7 @@
 
 EXPLANATION_STATUSES = (
     "ok", "refused", "unparsable", "failed", "truncated", "reasoning", "too_long", "empty",
+    "no_theme",
 )  # fmt: skip
 """What becomes of an answer that should be an explanation; only `ok` has a text.
 
@@ -10,6 +11,7 @@ EXPLANATION_STATUSES = (
 - `truncated`: cut off at the token limit
 - `reasoning`: thoughts about the answer instead of it
 - `too_long`, `empty`, `unparsable`: not of the form that was asked for
+- `no_theme`: the model was told that it may find nothing in common, and says so
 """
 READING_STATUSES = ("ok", "refused", "unparsable", "failed", "truncated")
 """What becomes of an answer that should be a simulation or a judgement; only `ok` has all values."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 _TOKEN_FIRST = re.compile(r"(.*)\t(10|\d)")
 _ACTIVATION_FIRST = re.compile(r"(10|\d)\t(.*)")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
-_LISTS = ("Marked: ", "Tokens: ")
+_LISTS = ("Marked: ", "Tokens: ", "Likelier: ")
 _PROMOTES = "Promotes: "
 
 

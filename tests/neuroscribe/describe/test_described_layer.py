@@ -3,10 +3,12 @@
 from typing import Any
 
 import polars as pl
+import pytest
 
 from neuroscribe.describe.stage import described_layer
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.study.spec import Study
+from neuroscribe.tables.choices import CHOICES
 from neuroscribe.tables.records import EXPLANATIONS, SCORES
 from neuroscribe.testing.rows import explanation_row, filled
 from neuroscribe.testing.studies import tiny_study
@@ -25,7 +27,7 @@ def scored(name: str, value: float | None, split: str = "test", **given: Any) ->
     return place | {"value": value} | given
 
 
-def described(*scores: dict[str, Any], intruders: pl.DataFrame | None = None) -> list[dict[str, Any]]:
+def described(*scores: dict[str, Any], **more: pl.DataFrame) -> list[dict[str, Any]]:
     explanations = EXPLANATIONS.frame(
         [
             explanation_row(1, explanation_id="a", polarity=-1, text="llm's", sample="recognisable"),
@@ -37,8 +39,8 @@ def described(*scores: dict[str, Any], intruders: pl.DataFrame | None = None) ->
             explanation_row(0, explanation_id="d", status="failed", explainer="token_list"),
         ]
     )  # fmt: skip
-    tables = {"explanations": explanations, "scores": filled(SCORES, *scores)}
-    return described_layer(LayerEvidence(study(), 3, tables), intruders).to_dicts()
+    tables = {"explanations": explanations, "scores": filled(SCORES, *scores), **more}
+    return described_layer(LayerEvidence(study(), 3, tables)).to_dicts()
 
 
 def test_the_best_on_valid_describes_with_its_score_on_test_over_the_corpus():
@@ -63,10 +65,13 @@ def test_a_side_of_which_nothing_was_said_has_a_row_with_nulls_and_the_reason():
 
 
 def test_the_intruder_tells_a_neuron_without_a_concept_from_a_bad_text():
-    found = pl.DataFrame(
-        {"neuron": [0, 1], "polarity": [1, -1], "intruder": [0.2, 0.9]}
-        | {"intruder_low": [0.05, 0.6], "intruder_high": [0.5, 1.0]}
+    asked = {"scorer": "intruder", "options": ["a", "b", "c"], "right": 0}
+    choices = filled(
+        CHOICES,
+        *(asked | {"neuron": 0, "trial": n, "chosen": n % 3} for n in range(9)),
+        *(asked | {"neuron": 1, "polarity": -1, "trial": n, "chosen": 0} for n in range(9)),
     )
-    rows = described(intruders=found)
+    rows = described(choices=choices)
     assert [row["status"] for row in rows] == ["no single concept", "not explained"]
-    assert [row["intruder"] for row in rows] == [0.2, 0.9]
+    assert [row["intruder"] for row in rows] == [pytest.approx(1 / 3), 1.0]
+    assert rows[1]["intruder_low"] > 1 / 3

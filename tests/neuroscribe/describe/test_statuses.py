@@ -7,7 +7,7 @@ import pytest
 from neuroscribe.describe.statuses import Standing
 from neuroscribe.tables.descriptions import STATUSES
 
-GOOD = Standing(score=0.3, ci_low=0.2, ceiling=0.5, control=0.1, p=0.01)
+GOOD = Standing(score=0.3, ci_low=0.2, ceiling=0.5, control=0.1, p=0.01, guessed=0.2)
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,7 @@ GOOD = Standing(score=0.3, ci_low=0.2, ceiling=0.5, control=0.1, p=0.01)
         ({"score": None}, "not explained"),
         ({"p": 0.06, "intruder_low": 0.2}, "no single concept"),
         ({"p": 0.06, "intruder_low": 0.3}, "not explained"),
+        ({"p": 0.06, "intruder_low": 0.3, "guessed": 1 / 3}, "no single concept"),
         ({"intruder_low": 0.1}, "explained"),
     ],
 )

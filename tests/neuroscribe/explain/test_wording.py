@@ -11,6 +11,7 @@ from neuroscribe.explain.wording import filled, wording
 from neuroscribe.kinds import KnownStudy
 from neuroscribe.ports.replies import Message
 from neuroscribe.study.stages import STAGES
+from neuroscribe.tables.effects import EFFECTS
 from neuroscribe.tables.records import CONNECTIONS
 from neuroscribe.testing import rows
 from neuroscribe.testing.studies import tiny_study
@@ -31,6 +32,7 @@ def layer(token: str) -> LayerEvidence:
         "corpus/vocabulary": rows.vocabulary_table([token.encode()]),
         "token_lookup": rows.lookup_table({0: 1.0}, count=3),
         "connections": rows.filled(CONNECTIONS, promoted),
+        "effects": rows.filled(EFFECTS, {"neuron": 1, "kind": "promoted", "token_id": 0}),
     }
     return LayerEvidence(tiny_study(), 0, tables, neurons=[NEURON])
 
@@ -61,6 +63,11 @@ def test_worked_answers_are_read_as_the_explanations_they_teach(kind: str) -> No
     for place, example in enumerate(own.examples):
         text = f"{own.prefix} {example.explanation}".strip()
         said = lines[2 + 2 * place].content.removeprefix(own.stub)
+        if example.explanation == (nothing := own.parts.get("no_theme")):
+            for answer, form in ((said, "line"), (forms[2 + 2 * place].content, "schema")):
+                read = parsed_answer(answer, form=form, prefix=own.prefix, no_theme=nothing or "")
+                assert (read.text, read.status) == (None, "no_theme")
+            continue
         assert parsed_answer(said, prefix=own.prefix).text == text
         read = parsed_answer(forms[2 + 2 * place].content, form="schema", prefix=own.prefix)
         assert (read.text, read.long_text) == (text, example.details)

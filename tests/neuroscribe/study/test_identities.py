@@ -23,16 +23,25 @@ ENCODER = {"artefact": "all-minilm-l6-v2", **HIGHLIGHTS}
 ASKED = ("all_at_once", "one_at_a_time", "matching_words", "structured")
 EXPLAINERS = (
     "token_pairs", "next_token", "highlights", "logit_lens", "token_summary", "token_list", "phrases",
-    "token_detector",
+    "token_detector", "promotes", "output_tokens",
 )  # fmt: skip
 SENSES = {"senses": {"beside": "mixed"}, "mixed": {"kind": "senses", "groups": "random"}}
+STEERING = {"explainers": ["promotes", "output_tokens"]}
 JUDGES = {"detection": HIGHLIGHTS, "fuzzing": HIGHLIGHTS}
 BATCH = {"provider": "openai", "model": "m", "batch": True, "usd_per_million_prompt_tokens": 1.0}
 VARIANTS: dict[str, dict[str, Any]] = {
     "every_kind": {
         "explainers": {kind: {} for kind in EXPLAINERS} | SENSES,
         "simulators": {**dict.fromkeys(ASKED, HIGHLIGHTS), "embedding": ENCODER},
-        "scorers": {**JUDGES, "retrieval": ENCODER, "ablation": {"simulators": ["embedding"]}},
+        "scorers": {
+            **JUDGES,
+            "retrieval": ENCODER,
+            "ablation": {"simulators": ["embedding"]},
+            "sensitivity": HIGHLIGHTS,
+            "sensitivity_templates": {"explainers": ["token_list"]},
+            "steering": STEERING,
+            "intruder": {},
+        },
         "sample": {"recognisable": 1},
     },
     "calibrated": {"scoring": {"calibration": "linear", "stop_width": 0.4, "max_unscored_share": 0.2}},
@@ -62,4 +71,4 @@ def test_the_identities_of_a_study_are_those_in_existing_stores(name: str):
 def test_every_stage_is_among_the_known_identities():
     study = varied("embedded+every_kind")
     assert set(KNOWN["embedded+every_kind"]) == set(stages_of(study))
-    assert len(stages_of(study)) == 15
+    assert len(stages_of(study)) == 18

@@ -17,7 +17,9 @@ JUDGES = [kind for kind in KnownStudy.known_kinds("scorers").values() if issubcl
 
 def study(*scorers: str) -> Study:
     who: dict[str, Any] = {"explainers": ["token_list"]}
-    named = {kind: {"simulators": ["embedding"]} if kind == "ablation" else who for kind in scorers}
+    others = {"ablation": {"simulators": ["embedding"]}, "steering": {"explainers": ["promotes"]}}
+    named = {kind: others.get(kind, who) for kind in scorers}
+    output = {"promotes": {}} if "steering" in scorers else {}
     return KnownStudy.model_validate(
         {
             "name": "mine",
@@ -25,7 +27,7 @@ def study(*scorers: str) -> Study:
             "subject": {"model": "m", "layers": 2, "neurons_per_layer": 24},
             "corpus": {"files": "x.txt", "sequences": 100},
             "llm": {"model": "m"},
-            "explainers": {"token_list": {}},
+            "explainers": {"token_list": {}, **output},
             "simulators": {"embedding": who},
             "scorers": named,
         }
@@ -47,8 +49,8 @@ def test_layers_are_captured_together_and_explained_one_by_one():
     sampled = [name for name, phase in layered.items() if phase == "sample"]
     assert sampled == ["predictability", "sampled_activations", "token_lookup"]
     assert [name for name, phase in layered.items() if phase == "explain"] == [
-        "connections", "explanations", "simulations", "judgements", "ablations", "scores",
-        "descriptions",
+        "connections", "effects", "explanations", "simulations", "judgements", "ablations", "sentences",
+        "choices", "scores", "descriptions",
     ]  # fmt: skip
 
 
@@ -79,7 +81,7 @@ def test_every_column_is_made_from_columns_of_stages_that_its_own_reads():
 
 def test_the_calls_of_two_stages_never_stand_under_one_name_in_the_ledger():
     names = [stage.asks for stage in STAGES.values() if stage.asks]
-    assert names == ["explanation", "simulation", "judgement"]
+    assert names == ["explanation", "simulation", "judgement", "sentence", "choice"]
 
 
 @pytest.mark.parametrize(
@@ -90,15 +92,19 @@ def test_the_calls_of_two_stages_never_stand_under_one_name_in_the_ledger():
         (("retrieval",), ("judgements",)),
         (("ablation",), ("ablations",)),
         (("fuzzing", "ablation"), ("judgements", "ablations")),
+        (("steering",), ("effects", "choices")),
+        (("sensitivity",), ("sentences",)),
+        (("sensitivity_templates",), ("sentences",)),
     ],
 )
 def test_judgements_and_ablations_are_there_for_studies_with_such_scorers(
     scorers: tuple[str, ...], more: tuple[str, ...]
 ):
-    always = [name for name in STAGES if name not in ("judgements", "ablations", "predictability")]
+    sometimes = {"judgements", "ablations", "effects", "sentences", "choices", "predictability"}
+    always = set(STAGES) - sometimes
     assert set(stages_of(study(*scorers))) == {*always, *more}
     assert set(STAGES["scores"].reads) - set(upstream_of(study(*scorers), "scores")) == (
-        {"judgements", "ablations"} - set(more)
+        {"judgements", "ablations", "sentences", "choices"} - set(more)
     )
 
 
@@ -156,7 +162,7 @@ def test_sample_and_random_exemplars_do_not_capture_anew():
     }
     assert anew == {
         "random_exemplars": ["neuron_records"],
-        "sample": ["sampled_activations"],
+        "sample": ["sampled_activations", "effects"],
         "sequences": ["sampled_activations"],
         "lookup_gib": [],
         "top_k": ["activations"],

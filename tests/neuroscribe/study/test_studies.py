@@ -50,7 +50,10 @@ def test_an_unknown_key_of_an_explainer_is_named_as_the_file_spells_it(tmp_path:
 
 def test_a_misspelt_section_is_named_with_the_known_ones(tmp_path: Path) -> None:
     message = refusal(tmp_path, ("[corpus]", "[corpse]"))
-    assert "unknown key `corpse`; known keys here: capture, corpus, description, explainers, llm" in message
+    assert (
+        "unknown key `corpse`; known keys here: amplifying, capture, corpus, description, explainers, llm"
+        in message
+    )
     assert ", name," not in message
 
 
@@ -131,7 +134,7 @@ def test_a_price_is_a_number_of_dollars(price: float) -> None:
 
 def test_all_sections_with_numbers_are_tried() -> None:
     tried = {".".join(place) for place in NUMBERS}
-    assert len(tried) == 38
+    assert len(tried) == 46
     assert {
         "sample.layers",
         "corpus.seed",

@@ -1,0 +1,41 @@
+"""Choices: which of several options is the one that is meant, by an LLM or a sentence encoder."""
+
+import asyncio
+from typing import Any
+
+import dagster as dg
+
+from assets.stage import layer_evidence, provider_kind, stage
+from neuroscribe.ports.sources import EncoderSource, LLMSource
+from neuroscribe.ports.stores import CallStore, Progress
+from neuroscribe.study.spec import Study
+
+
+def choices(study: Study) -> dg.AssetsDefinition:
+    """Return the asset `choices` of a study that names a choosing scorer."""
+
+    @stage(
+        study,
+        "choices",
+        description="A judge's answers to the question which of several options is meant, with the same"
+        " question under another neuron's explanation as the control; unreadable answers are rows too.",
+        kinds={provider_kind(study.simulating_llm), "polars"},
+    )
+    def asset(
+        context: dg.AssetExecutionContext,
+        llm: dg.ResourceParam[LLMSource],
+        encoders: dg.ResourceParam[EncoderSource],
+        calls: dg.ResourceParam[CallStore],
+        progress: dg.ResourceParam[Progress],
+        **inputs: Any,
+    ) -> dg.MaterializeResult:
+        from neuroscribe.choose.stage import chosen_layer
+        from neuroscribe.report.tallies import choice_tally
+
+        evidence = layer_evidence(study, context, inputs)
+        frame = asyncio.run(
+            chosen_layer(evidence, llm=llm, encoders=encoders, calls=calls, progress=progress)
+        )
+        return dg.MaterializeResult(value=frame, metadata=choice_tally(frame))
+
+    return asset

@@ -1,0 +1,40 @@
+"""Effects: what the sampled neurons do to the next token."""
+
+import asyncio
+from typing import Any
+
+import dagster as dg
+
+from assets.stage import layer_evidence, stage
+from neuroscribe.ports.sources import SubjectSource
+from neuroscribe.ports.stores import CallStore, Progress
+from neuroscribe.study.spec import Study
+
+
+def effects(study: Study) -> dg.AssetsDefinition:
+    """Return the asset `effects` of a study with an explainer or scorer of the output half."""
+
+    @stage(
+        study,
+        "effects",
+        description="What the subject predicts and says with each sampled neuron held at a large activation:"
+        " the tokens that become likelier and less likely, and continuations of openings of the corpus.",
+        kinds={"pytorch", "polars"},
+        pool="gpu",
+    )
+    def asset(
+        context: dg.AssetExecutionContext,
+        subject: dg.ResourceParam[SubjectSource],
+        calls: dg.ResourceParam[CallStore],
+        progress: dg.ResourceParam[Progress],
+        **inputs: Any,
+    ) -> dg.MaterializeResult:
+        from neuroscribe.effect.stage import layer_effects
+        from neuroscribe.report.tallies import effect_tally
+
+        evidence = layer_evidence(study, context, inputs)
+        model = subject.open(study.subject, progress=progress)
+        frame = asyncio.run(layer_effects(evidence, subject=model, calls=calls, progress=progress))
+        return dg.MaterializeResult(value=frame, metadata=effect_tally(frame) | {"device": str(model.device)})
+
+    return asset
