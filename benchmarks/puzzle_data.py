@@ -172,6 +172,18 @@ def is_first(scores: Sequence[float | None]) -> bool:
     return all(first > other for other in others)
 
 
+MARGIN = 0.1
+"""By how much a found explanation is nearer to the true one than to any false one, to count as found.
+
+A phrase that is about nothing in particular is nearly as near to each of them.
+"""
+
+
+def is_solved(likenesses: Sequence[float]) -> bool:
+    """Tell whether a text is nearest to the first of the candidates, by a margin."""
+    return likenesses[0] - max(likenesses[1:]) >= MARGIN
+
+
 def likeness(encoder: TextEncoder, text: str, candidates: Iterable[str]) -> list[float]:
     """Return the cosine of a text's sentence vector with that of each candidate."""
     own = encoder.sentence(text)

@@ -4,7 +4,8 @@ python -m benchmarks.puzzles DATA [--study NAME]
 
 DATA is a JSON file of puzzles (benchmarks/puzzle_data.py), which names the figures. Answers are kept in the
 store like those of a run, so that a second try asks nothing twice. An explanation counts as found when a
-sentence encoder holds it nearer to the true one than to any false one; both are printed, for people to judge.
+sentence encoder holds it nearer to the true one than to any false one, by puzzle_data.MARGIN; both are
+printed, for people to judge.
 """
 
 import argparse
@@ -18,16 +19,18 @@ from typing import Any, Literal
 import polars as pl
 
 from benchmarks.figures import Figure, figure, write
-from benchmarks.puzzle_data import POLARITY, PuzzleLayer, is_first, likeness, read_puzzles
+from benchmarks.puzzle_data import POLARITY, PuzzleLayer, is_first, is_solved, likeness, read_puzzles
 from dagster_project.environments import Environment
 from neuroscribe.errors import NeuroscribeError, StudyError
 from neuroscribe.explain.logit_lens import LogitLens
+from neuroscribe.explain.marking import Marking
 from neuroscribe.explain.stage import explained
 from neuroscribe.kinds import read_studies
 from neuroscribe.llm.capabilities import samples
 from neuroscribe.ports.models import TextEncoder
 from neuroscribe.simulate.stage import opened_simulators, simulated
 from neuroscribe.study.files import chosen_study
+from neuroscribe.study.kinds import ExplainerSpec
 from neuroscribe.study.scoring import ScoringSpec
 from neuroscribe.study.sections import EncoderSpec
 from neuroscribe.study.spec import Study
@@ -67,10 +70,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def puzzle_study(study: Study) -> Study:
     """Return the study without what puzzles have no data for: weights of a subject, and several splits.
 
-    Their texts are few, so that a token counts that occurs once.
+    Their texts are few, so that a token counts that occurs once, and nothing is left for near misses.
     """
     explainers = {
-        name: spec.model_copy(update={"occurrences": 1} if spec.reads_table else {})
+        name: spec.model_copy(update=_possible(spec))
         for name, spec in study.explainers.items()
         if not isinstance(spec, LogitLens)
     }
@@ -78,6 +81,13 @@ def puzzle_study(study: Study) -> Study:
         raise StudyError(f"study {study.name}: puzzles have no output weights for its explainers to show")
     scoring = ScoringSpec(stability_neurons=0)
     return study.model_copy(update={"explainers": explainers, "scorers": {}, "scoring": scoring})
+
+
+def _possible(spec: ExplainerSpec) -> dict[str, int]:
+    """Return the settings of an explainer that are others on puzzles."""
+    if isinstance(spec, Marking):
+        return {"near_misses": 0}
+    return {"occurrences": 1} if spec.reads_table else {}
 
 
 async def tried(name: str, layer: PuzzleLayer, study: Study, resources: dict[str, Any]) -> list[Figure]:
@@ -130,9 +140,9 @@ def solved(
             ).sort("sample_index")
             text, status = samples["text"][0], samples["status"][0]
             near = likeness(encoder, text, puzzle.candidates) if text else [0.0, 0.0]
-            right += is_first(near)
+            right += is_solved(near)
             print(
-                f"{_plain(puzzle.name):28} {explainer:14} {'solved' if is_first(near) else 'missed'}"
+                f"{_plain(puzzle.name):28} {explainer:14} {'solved' if is_solved(near) else 'missed'}"
                 f" (cosine {near[0]:.2f}, false ones to {max(near[1:]):.2f}): {_plain(text or status)}"
             )
         yield _figure(study, f"{name}.solved.{explainer}", right / len(layer.puzzles), layer)

@@ -20,12 +20,15 @@ WORDS: dict[str, str] = {
     "recognisable": "Said of further neurons, drawn among those that their tokens predict, to show what"
     " success looks like; they are in no mean.",
     "simulation": "Activations predicted from an explanation alone, on a scale from 0 to 10.",
+    "peak phrase": "The word where a neuron peaks in an excerpt, with up to two words before it.",
+    "near miss": "An excerpt that holds a token on which the neuron fires elsewhere, and leaves it silent; a"
+    " sequence so shown counts as seen by the explainer.",
     "held out": "Never shown to the explainer: no sequence of a document of its exemplars, and for one that"
     " is shown a token table, only the quarter of the documents that no table is learned from.",
     "population": "The sequences that a score speaks of: all that are held out from its explanation.",
     "regime": "corpus (the score for the population), top_and_random or random_only (the paper's, Bills et"
     " al. 2023: a few top exemplars and as many random ones, weighted alike; no estimate for ordinary"
-    " text).",
+    " text), or amplified (of the output half).",
     "stratum": "Sequences of a population with similar peaks, or near the explanation's words; how many each"
     " holds is known, so that a few draws stand for all.",
     "score": "How far an explanation can be trusted, by a named measure, on a split and regime.",
@@ -49,6 +52,13 @@ WORDS: dict[str, str] = {
     "AUC": "Chance that a firing excerpt is held likelier than a silent one; one half by guessing.",
     "ablation": "Share of what replacing the neuron by its mean does to the subject's predictions that its"
     " simulation avoids, at most 1.",
+    "input half": "What a neuron fires on; its explanations are simulated.",
+    "output half": "What a neuron does to the next token; its explanations are scored by steering.",
+    "amplified": "Held at a large activation, at which predictions move by a stated divergence (or as far as"
+    " the study allows).",
+    "effect": "What changes in the subject's predictions and in what it writes when a neuron is amplified.",
+    "steering": "Share of questions in which a judge, given an explanation, finds what the subject wrote with"
+    " the neuron amplified among what it wrote with two others; one third by guessing.",
     "sensitivity": "Share of sentences written from the explanation on which the neuron fires.",
     "written": "The regime of scores from sentences that were written from the explanation.",
     "intruder": "An excerpt on which a neuron is silent among some that end where it peaks; how often a judge"

@@ -13,6 +13,7 @@ from neuroscribe.explain.highlights import Highlights
 from neuroscribe.explain.logit_lens import LogitLens
 from neuroscribe.explain.next_token import NextToken
 from neuroscribe.explain.output_tokens import OutputTokens
+from neuroscribe.explain.phrase_summary import PhraseSummary
 from neuroscribe.explain.phrases import Phrases
 from neuroscribe.explain.promotes import Promotes
 from neuroscribe.explain.senses import Senses
@@ -45,8 +46,8 @@ from neuroscribe.write.sensitivity import Sensitivity
 from neuroscribe.write.sensitivity_templates import SensitivityTemplates
 
 EXPLAINERS: tuple[type[ExplainerSpec], ...] = (
-    TokenPairs, NextToken, Highlights, LogitLens, TokenSummary, TokenList, Phrases, TokenDetector, Senses,
-    Promotes, OutputTokens,
+    TokenPairs, NextToken, Highlights, LogitLens, PhraseSummary, TokenSummary, TokenList, Phrases,
+    TokenDetector, Senses, Promotes, OutputTokens,
 )  # fmt: skip
 SIMULATORS: tuple[type[SimulatorSpec], ...] = (
     AllAtOnce, OneAtATime, MatchingWords, Structured, Embedding, TokenMatch,

@@ -15,6 +15,8 @@ from neuroscribe.capture.stage import captured, layer_records
 from neuroscribe.capture.token_lookup import token_lookup
 from neuroscribe.errors import CapabilityError
 from neuroscribe.evidence.layer import LayerEvidence
+from neuroscribe.explain.explainer import Before
+from neuroscribe.explain.questions import questions
 from neuroscribe.explain.stage import explained_layer
 from neuroscribe.kinds import KnownStudy
 from neuroscribe.ports.models import LLM
@@ -48,6 +50,16 @@ from tests.neuroscribe.simulate.answering import NoEncoders
 pytestmark = pytest.mark.slow
 LAYER = 1
 KINDS = ("token_pairs", "highlights", "next_token", "logit_lens", "token_summary")
+BESIDE: dict[str, dict[str, Any]] = {
+    "phrase_summary": {"excerpts": 5, "bands": 2},
+    "beside": {
+        "kind": "highlights", "excerpt_tokens": 16, "marks": "excerpt", "bands": 2, "phrases": 7,
+        "near_misses": 2,
+    },
+    "bare": {"kind": "highlights", "excerpt_tokens": 16, "worked": False},
+}  # fmt: skip
+"""Further forms, each of which asks once about a neuron."""
+FORMS = 2 * len(KINDS) + len(BESIDE)
 STUDY = KnownStudy.model_validate(
     {
         "name": "planted",
@@ -59,6 +71,7 @@ STUDY = KnownStudy.model_validate(
             **{kind: {"excerpt_tokens": 16} for kind in KINDS[:-1]},
             "token_summary": {"tokens": 8, "among": 12},
             **{f"{kind}_long": {"kind": kind, "answer": "schema"} for kind in KINDS},
+            **BESIDE,
         },
         "simulators": {"embedding": {"explainers": list(KINDS)}},
         "scoring": {"stability_neurons": 0},
@@ -134,13 +147,28 @@ def planted(neuron: int) -> str:
 ALIVE = [neuron for neuron in range(NEURONS) if PLANTED[LAYER, neuron].tokens]
 
 
-@pytest.mark.parametrize("kind", ["token_pairs", "highlights", "token_summary"])
+@pytest.mark.parametrize("kind", ["token_pairs", "highlights", "token_summary", "beside", "bare"])
 def test_what_a_neuron_fires_on_is_put_into_words(
     kind: str, by_chat: tuple[pl.DataFrame, ScriptedServer]
 ) -> None:
     found = texts(by_chat[0], kind)
-    # Neuron 13 has two topics, of which few excerpts may show one.
-    assert {n: found[n] for n in ALIVE if n != 13} == {n: planted(n) for n in ALIVE if n != 13}
+    # Neuron 13 has two topics, of which few excerpts may show one; invisible signs are no end of a phrase.
+    told = [n for n in ALIVE if n != 13 and (kind, n) != ("beside", 14)]
+    assert {n: found[n] for n in told} == {n: planted(n) for n in told}
+
+
+def test_what_phrases_end_with_is_put_into_words(by_chat: tuple[pl.DataFrame, ScriptedServer]) -> None:
+    found = texts(by_chat[0], "phrase_summary")
+    words = [neuron for neuron in ALIVE if planted(neuron).startswith(("words", "names", "number"))]
+    assert len(words) >= 5
+    assert {n: found[n] for n in words if n != 13} == {n: planted(n) for n in words if n != 13}
+
+
+def test_a_neuron_that_fires_on_a_token_everywhere_has_no_near_miss(tables: Tables) -> None:
+    evidence = LayerEvidence(STUDY, LAYER, tables)
+    asked = [question.shown for question in questions(evidence, "beside", Before())]
+    assert len(asked) == len(ALIVE)
+    assert not [shown for shown in asked if "[[" in shown.messages[-2].content]
 
 
 def test_what_comes_next_is_put_into_words(by_chat: tuple[pl.DataFrame, ScriptedServer]) -> None:
@@ -189,7 +217,7 @@ def test_prompts_of_an_explainer_begin_alike_and_adjoin(
     # The check before a run asks one tiny question of each form.
     asked = [json.dumps(each[:-1]) for each in turns if "Say yes." not in [turn["content"] for turn in each]]
     changes = sum(one != other for one, other in pairwise(asked))
-    assert len(set(asked)) == 2 * len(KINDS) == changes + 1
+    assert len(set(asked)) == FORMS == changes + 1
 
 
 def test_dead_neurons_are_set_aside_with_their_reason(
@@ -203,7 +231,7 @@ def test_dead_neurons_are_set_aside_with_their_reason(
     assert {name: tally[name] for name in tally if name.startswith("set_aside")} == {
         "set_aside_dead": 1, "set_aside_near_dead": 0, "set_aside_silent": 0,
     }  # fmt: skip
-    assert tally["calls"] == tally["status_ok"] == 2 * len(KINDS) * len(ALIVE)
+    assert tally["calls"] == tally["status_ok"] == FORMS * len(ALIVE)
 
 
 def test_promoted_tokens_of_an_unknown_architecture_are_refused_before_any_call(tables: Tables) -> None:

@@ -82,7 +82,11 @@ def _killed_when_a_checkpoint_is_there(process: subprocess.Popen[bytes], folder:
 def _tables(folder: Path, store: str) -> dict[str, pl.DataFrame]:
     tables = Tables(str(folder / store))
     # The study names no scorer that judges excerpts or runs the subject, and no encoder.
-    made = [name for name in TABLES if name not in ("encoded_corpus", "judgements", "ablations")]
+    made = [
+        name
+        for name in TABLES
+        if name not in ("encoded_corpus", "judgements", "ablations", "effects", "choices")
+    ]
     return {name: tables.read("planted", name) for name in made}
 
 

@@ -31,6 +31,7 @@ OUTPUT_HALF = """
 [explainers.promotes]
 promoted = 12
 [explainers.output_tokens]
+promoted = 12
 [scorers.steering]
 explainers = ["promotes", "output_tokens"]
 [amplifying]

@@ -14,6 +14,10 @@ from neuroscribe.capture.connections import connections_of
 from neuroscribe.capture.sampled import sampled_activations
 from neuroscribe.capture.stage import captured, layer_records
 from neuroscribe.capture.token_lookup import token_lookup
+from neuroscribe.choose.choosing import questions as choice_questions
+from neuroscribe.choose.judges import AskedChooser
+from neuroscribe.choose.stage import chosen
+from neuroscribe.effect.stage import layer_effects
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.evidence.sample import sampled_neurons, set_aside
 from neuroscribe.explain.explainer import Before
@@ -97,6 +101,7 @@ EVERY = study(
     {
         **{kind: {"explainers": ["highlights", "token_list"]} for kind in (*JUDGING, *WRITING, "retrieval")},
         "together": {"kind": "detection", "explainers": ["highlights", "token_list"], "per_call": 3},
+        "steering": {"explainers": ["output_tokens"]},
     },
 )
 
@@ -144,10 +149,15 @@ def tables() -> Tables:
     store, progress = MemoryTensors(), SilentProgress()
     done = captured(EVERY, subject, corpus.sequences, layers=[LAYER], store=store, progress=progress)
     sampled = sampled_activations(EVERY, subject, corpus.sequences, done.statistics, progress=progress)
-    return {
+    known = {
         "corpus/sequences": corpus.sequences,
         "corpus/vocabulary": corpus.vocabulary,
         "activations/statistics": done.statistics[LAYER],
+    }
+    shown = LayerEvidence(EVERY, LAYER, known)
+    return {
+        **known,
+        "effects": asyncio.run(layer_effects(shown, subject=subject, calls=MemoryCalls(), progress=progress)),
         "neuron_records": layer_records(EVERY, LAYER, corpus.sequences, store),
         "sampled_activations": sampled[LAYER],
         "token_lookup": token_lookup(sampled[LAYER], corpus.sequences, LAYER, EVERY.polarities),
@@ -213,6 +223,13 @@ def judged_by(name: str, tables: Tables, llm: OpenAIServer, calls: MemoryCalls) 
     asyncio.run(judged(EVERY, name, asked, judge_of(name, llm, calls), SilentProgress()))
 
 
+def chosen_by(name: str, tables: Tables, llm: OpenAIServer, calls: MemoryCalls) -> AskedChooser:
+    chooser = AskedChooser(llm, [name], calls)
+    asked = choice_questions(LayerEvidence(EVERY, LAYER, tables), name)
+    asyncio.run(chosen(EVERY, name, asked, chooser, SilentProgress()))
+    return chooser
+
+
 def test_planned_calls_are_those_that_the_server_counts(tables: Tables) -> None:
     before, calls = planned(Found(tables)), MemoryCalls()
     with ScriptedServer(Different()) as server:
@@ -244,6 +261,9 @@ def test_planned_calls_are_those_that_the_server_counts(tables: Tables) -> None:
             expected = before[f"{stage} {name}"]["calls"]
             assert after[f"{stage} {name}"]["calls"] == len(server.calls) - counted == expected > 0
             counted = len(server.calls)
+        chooser = chosen_by("steering", there, llm, calls)
+        expected = before["choice steering"]["calls"]
+        assert after["choice steering"]["calls"] == len(server.calls) - counted == expected > 0
         # All is answered now, and nothing is left to be asked.
         explainers = {("explanation", name): [llm.identity] for name in EVERY.explainers}
         own = {
@@ -253,7 +273,8 @@ def test_planned_calls_are_those_that_the_server_counts(tables: Tables) -> None:
             (stage, name): [llm.identity if name in WRITING else judge_of(name, llm, calls).identity]
             for name, stage in SCORING.items()
         }
-        asked = Asked(cost, {**explainers, **own, **judges})
+        choosers = {("choice", "steering"): [chooser.identity]}
+        asked = Asked(cost, {**explainers, **own, **judges, **choosers})
         left = planned(Found(there), explaining=asked, simulating=asked, calls=calls)
     assert {row["calls"] for row in left.values()} == {0}
     assert {row["cost_usd"] for row in left.values()} == {0.0}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.puzzle_data import POLARITY, PuzzleLayer, is_first, read_puzzles
+from benchmarks.puzzle_data import POLARITY, PuzzleLayer, is_first, is_solved, read_puzzles
 from benchmarks.puzzles import puzzle_study, tried
 from neuroscribe.errors import PuzzleError, StudyError
 from neuroscribe.explain.evidence import shown_excerpts, strongest_tokens
@@ -31,7 +31,7 @@ PUZZLES: list[dict[str, Any]] = [
     {
         "name": "colours",
         "explanation": COLOURS,
-        "false_explanations": ["words for tools", "words for animals"],
+        "false_explanations": ["tabs", "a full stop"],
         "activation_records": [
             {"tokens": ["the", " red", " cat"], "activations": [0, 8, 0]},
             {"tokens": [" blue", " and", " green", " hammer"], "activations": [10, 0, 9, 0]},
@@ -115,7 +115,7 @@ def test_the_scripted_model_finds_the_explanation_and_ranks_the_true_one_first(
     assert found["solved.token_pairs"] == 1.0
     assert found["truth_first.all_at_once"] == 1.0
     assert found["true_score.all_at_once"] > 0.95
-    assert f"solved (cosine 1.00, false ones to 0.95): {COLOURS}" in capsys.readouterr().out
+    assert f"solved (cosine 1.00, false ones to 0.58): {COLOURS}" in capsys.readouterr().out
 
 
 def test_the_plain_puzzles_pose_twelve_neurons_with_three_false_explanations_each() -> None:
@@ -199,3 +199,9 @@ def test_a_study_that_only_shows_output_weights_has_nothing_to_try(tmp_path: Pat
     only = study.model_copy(update={"explainers": {"logit_lens": LogitLens()}})
     with pytest.raises(StudyError, match="no output weights"):
         puzzle_study(only)
+
+
+def test_a_found_explanation_counts_by_a_margin() -> None:
+    assert is_solved([0.75, 0.5, 0.1])
+    assert not is_solved([0.6, 0.55, 0.1])
+    assert not is_solved([0.0, 0.0])

@@ -15,13 +15,12 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float, Int
 
-from neuroscribe.capture.plan import QUANTILES
 from neuroscribe.capture.reference import by_peak
 from neuroscribe.capture.splits import RANDOM_SPLITS, SPLITS, TOP_SPLITS, TRAIN, DocumentSplits, ranks
 from neuroscribe.capture.state import EMPTY, CapturePlan, LayerState
 from neuroscribe.capture.statistics import quantile_bounds
 from neuroscribe.tables.records import NEURON_RECORDS
-from neuroscribe.tables.scales import peak_edges
+from neuroscribe.tables.scales import QUANTILES, peak_edges
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,6 @@ from neuroscribe.capture.state import CapturePlan, Pool
 from neuroscribe.errors import StudyError
 from neuroscribe.study.spec import Study
 
-QUANTILES = (0.0, 0.5, 0.9, 0.99, 0.999)
-"""Bounds of the paper's quantile bands, as shares of sequences by peak."""
 _POOLED = (0.9, 0.99)
 """Lower bounds of the bands that are too rare among the shared random sequences."""
 _LIKELY, _ROOM = 4, 5

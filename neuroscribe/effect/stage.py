@@ -30,8 +30,10 @@ _EFFECTS: Form[list[Effect]] = Form(
 
 def _read(stored: dict[str, Any]) -> Effect:
     """Return a stored effect; JSON knows no pairs."""
-    pairs = {name: [(int(n), float(x)) for n, x in stored[name]] for name in ("promoted", "suppressed")}
-    return Effect(**{**stored, **pairs})
+    changed: Any = {
+        name: [(int(n), float(x)) for n, x in stored[name]] for name in ("promoted", "suppressed")
+    }
+    return Effect(**{**stored, **changed})
 
 
 async def layer_effects(

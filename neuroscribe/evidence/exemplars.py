@@ -104,6 +104,21 @@ def training_exemplars(rows: pl.DataFrame, count: int, draw: int = 0) -> pl.Data
     return (top.gather_every(DRAWS - 1, offset=draw - 1) if draw else top)[:count]
 
 
+def banded_exemplars(rows: pl.DataFrame, count: int, draw: int = 0) -> pl.DataFrame:
+    """Return `count` exemplars from the quantile bands, one of each in turn, the highest band first.
+
+    Those in which the neuron does not fire are left out. They are all of the training split; a further draw
+    has the next ones, and shares none with another.
+    """
+    polarity = pl.col("polarity")
+    fires = (pl.col("kind") == "quantile") & (pl.col("peak") * polarity > 0)
+    upper = pl.max_horizontal(pl.col("quantile_low") * polarity, pl.col("quantile_high") * polarity)
+    banded = rows.filter(fires).with_columns(bound=upper)
+    turn = pl.col("rank").rank("ordinal").over("bound")
+    dealt = banded.sort(turn, "bound", "rank", descending=[False, True, False])
+    return dealt[draw * count : (draw + 1) * count].drop("bound")
+
+
 def all_time_maximum(rows: pl.DataFrame) -> float:
     """Return a neuron's largest activation over the corpus on the explained side (polarity x peak)."""
     top = rows.filter(pl.col("kind") == "top")

@@ -1,49 +1,89 @@
 """What an explainer may show of a neuron: training excerpts, held-out token means, output weights."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import polars as pl
 from pydantic import Field
 
-from neuroscribe.evidence.exemplars import Neuron, all_time_maximum, training_exemplars
+from neuroscribe.evidence.exemplars import (
+    Neuron,
+    all_time_maximum,
+    banded_exemplars,
+    training_exemplars,
+)
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.explain.pairs import discretised, excerpt_pairs
 from neuroscribe.text.escaping import escaped
 from neuroscribe.text.marks import Pair
 
+Scale = Literal["neuron", "excerpt"]
+"""What is 10 in an excerpt: the neuron's largest activation over the corpus, or the excerpt's own."""
+
 
 @dataclass(frozen=True)
 class ShownExcerpts:
-    """Excerpts of a neuron in the order of their peaks, largest first, and the sequences they are from."""
+    """Excerpts of a neuron, those of the largest peaks first, and the sequences they are from."""
 
     sequence_ids: tuple[int, ...]
     excerpts: tuple[tuple[Pair, ...], ...]
+    peaks: tuple[int, ...] = ()
+    """The place of each one's peak in its sequence."""
+    strengths: tuple[int, ...] = ()
+    """Each one's peak in tenths of the neuron's maximum, rounded down; at least 1 where it fires."""
 
 
 def shown_excerpts(
-    evidence: LayerEvidence, neuron: Neuron, count: int, length: int, draw: int = 0
+    evidence: LayerEvidence,
+    neuron: Neuron,
+    count: int,
+    length: int,
+    draw: int = 0,
+    *,
+    scale: Scale = "neuron",
+    bands: int = 0,
 ) -> ShownExcerpts:
-    """Return the text around the peaks of a draw of exemplars: `length` tokens each, activations 0..10."""
-    return excerpts_of(evidence, neuron, training_exemplars(evidence.records(neuron), count, draw), length)
+    """Return the text around the peaks of a draw of exemplars: `length` tokens each, activations 0..10.
+
+    After `count` top ones come `bands` from the quantile bands, which are weaker.
+    """
+    records = evidence.records(neuron)
+    shown = [training_exemplars(records, count, draw)]
+    if bands:
+        shown.append(banded_exemplars(records, bands, draw))
+    return excerpts_of(evidence, neuron, pl.concat(shown), length, scale=scale)
 
 
-def excerpts_of(evidence: LayerEvidence, neuron: Neuron, shown: pl.DataFrame, length: int) -> ShownExcerpts:
+def excerpts_of(
+    evidence: LayerEvidence, neuron: Neuron, shown: pl.DataFrame, length: int, *, scale: Scale = "neuron"
+) -> ShownExcerpts:
     """Return the same of some rows of a neuron's records."""
+    rows = list(shown.iter_rows(named=True))
     maximum = all_time_maximum(evidence.records(neuron))
-    excerpts = [
+    peaks = [neuron[1] * row["peak"] for row in rows]
+    return ShownExcerpts(
+        tuple(row["sequence_id"] for row in rows),
         tuple(
-            excerpt_pairs(
-                evidence.tokens[row["sequence_id"]],
-                discretised(pl.Series(row["activations"]).to_numpy(), maximum=maximum, polarity=neuron[1]),
-                peak=row["peak_position"],
-                length=length,
-            )
-        )
-        for row in shown.iter_rows(named=True)
-    ]
-    return ShownExcerpts(tuple(shown["sequence_id"].to_list()), tuple(excerpts))
+            _excerpt(evidence, row, neuron[1], maximum if scale == "neuron" else peak, length)
+            for row, peak in zip(rows, peaks, strict=True)
+        ),
+        tuple(row["peak_position"] for row in rows),
+        tuple(_tenths(peak, maximum) for peak in peaks),
+    )
+
+
+def _excerpt(
+    evidence: LayerEvidence, row: Mapping[str, Any], polarity: int, maximum: float, length: int
+) -> tuple[Pair, ...]:
+    values = discretised(np.array(row["activations"]), maximum=maximum, polarity=polarity)
+    place = row["peak_position"]
+    return tuple(excerpt_pairs(evidence.tokens[row["sequence_id"]], values, peak=place, length=length))
+
+
+def _tenths(peak: float, maximum: float) -> int:
+    return max(1, int(10 * peak / maximum)) if peak > 0 else 0
 
 
 OCCURRENCES: Any = Field(

@@ -97,6 +97,15 @@ class Asking(Explaining):
     answer: AnswerForm = Field(
         default="line", description="`line`: one phrase; `schema`: JSON with a short and a long text"
     )
+    worked: bool = Field(
+        default=True,
+        description="whether worked examples come first; small chat models read better with them",
+    )
+    apart: bool = Field(
+        default=True,
+        description="whether a line of the form `kind: word, word` is read word by word, as `kind: word`, of"
+        " which the largest value counts",
+    )
     candidates: Positive = 1
     temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
     max_tokens: Positive | None = Field(
@@ -125,8 +134,9 @@ class Asking(Explaining):
 
     @property
     def words(self) -> Wording:
-        """The words of its kind: the data file of that name."""
-        return wording(self.kind_name)
+        """The words of its kind: the data file of that name, without its examples where none are shown."""
+        words = wording(self.kind_name)
+        return words if self.worked else words.without_examples
 
     @property
     def wording(self) -> Mapping[str, str]:
@@ -162,13 +172,10 @@ class Asking(Explaining):
         return (self.shown(evidence, neuron, before),)
 
 
-class Showing(Asking):
-    """An explainer that shows an LLM a neuron's excerpts."""
+class Drawing(Asking):
+    """An explainer that shows an LLM what a neuron does in a draw of its exemplars."""
 
     excerpts: Positive = 5
-    excerpt_tokens: Annotated[int, Field(ge=4, le=MOST)] = Field(
-        default=64, description="tokens shown around each peak"
-    )
 
     @property
     def excerpts_shown(self) -> int:
@@ -181,8 +188,20 @@ class Showing(Asking):
         return DRAWS if self.candidates == 1 else 1
 
     def shown(self, evidence: LayerEvidence, neuron: Neuron, before: Before) -> Shown:
-        """Return its excerpts, unless the neuron fires in none of them."""
+        """Return what it does in its training exemplars, unless it fires in none of them."""
         return self.shown_from(evidence, neuron, draw=0)
+
+    @abstractmethod
+    def shown_from(self, evidence: LayerEvidence, neuron: Neuron, *, draw: int) -> Shown:
+        """Return what it does in a draw of exemplars, unless it fires in none of them."""
+
+
+class Showing(Drawing):
+    """An explainer that shows an LLM a neuron's excerpts."""
+
+    excerpt_tokens: Annotated[int, Field(ge=4, le=MOST)] = Field(
+        default=64, description="tokens shown around each peak"
+    )
 
     def shown_from(self, evidence: LayerEvidence, neuron: Neuron, *, draw: int) -> Shown:
         """Return its excerpts from a draw of exemplars, unless the neuron fires in none of them."""
@@ -198,9 +217,3 @@ class Showing(Asking):
     @abstractmethod
     def messages(self, evidence: LayerEvidence, neuron: Neuron, excerpts: Excerpts) -> tuple[Message, ...]:
         """Return the prompt that shows these excerpts of a neuron."""
-
-
-class Marking(Showing):
-    """An explainer that shows excerpts with the strongly firing tokens marked."""
-
-    excerpt_tokens: Annotated[int, Field(ge=4, le=MOST)] = 16

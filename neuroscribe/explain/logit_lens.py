@@ -12,13 +12,11 @@ from neuroscribe.errors import CapabilityError
 from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.explain.evidence import promoted_tokens
-from neuroscribe.explain.explainer import Marking
-from neuroscribe.explain.highlights import marked_question
+from neuroscribe.explain.marking import NOTHING, Beside, Marking
 from neuroscribe.explain.pairs import Excerpts
-from neuroscribe.explain.wording import Wording
+from neuroscribe.explain.wording import Example
 from neuroscribe.ports.replies import Message
 from neuroscribe.text.escaping import quoted
-from neuroscribe.text.marks import marked
 
 
 class LogitLens(Marking):
@@ -29,9 +27,15 @@ class LogitLens(Marking):
         default=10, description="promoted tokens shown, of those in the table `connections`"
     )
 
+    promoted_from: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.0,
+        description="share of the layers below which no promoted tokens are shown: weights of early layers"
+        " say little of the next token",
+    )
+
     def check(self, evidence: LayerEvidence, name: str) -> None:
         """Raise CapabilityError where the output weights of a layer's neurons are not known."""
-        if evidence.tables["connections"].is_empty():
+        if self._is_late(evidence) and evidence.tables["connections"].is_empty():
             study = evidence.study
             raise CapabilityError(
                 f"study {study.name}: explainer {name!r} shows what neurons promote by their weights, and the"
@@ -39,17 +43,22 @@ class LogitLens(Marking):
                 f' {study.subject.model}; use kind = "highlights"'
             )
 
-    def messages(self, evidence: LayerEvidence, neuron: Neuron, excerpts: Excerpts) -> tuple[Message, ...]:
+    def messages(
+        self, evidence: LayerEvidence, neuron: Neuron, excerpts: Excerpts, beside: Beside = NOTHING
+    ) -> tuple[Message, ...]:
         """Return the prompt that shows marked excerpts, the strongest last, and then the promoted tokens."""
-        words = self.words
-        worked = [
-            marked_question(words, example.shown["excerpts"], _listed(words, example.shown["promoted"]))
-            for example in words.examples
-        ]
-        promoted = _listed(words, promoted_tokens(evidence, neuron, self.promoted))
-        question = marked_question(words, marked(excerpts[::-1]), promoted)
-        return words.messages(worked, question, self.answer)
+        promoted = None
+        if self._is_late(evidence):
+            promoted = self._listed(promoted_tokens(evidence, neuron, self.promoted))
+        asked = self.asked(excerpts, beside, promoted)
+        return self.words.messages(self.worked_questions(), asked, self.answer)
 
+    def promoted_in(self, example: Example) -> str | None:
+        """Return the promoted tokens of a worked example."""
+        return self._listed(example.shown["promoted"])
 
-def _listed(wording: Wording, tokens: Sequence[str]) -> str:
-    return ", ".join(dict.fromkeys(quoted(token) for token in tokens)) or wording.parts["nothing"]
+    def _is_late(self, evidence: LayerEvidence) -> bool:
+        return evidence.layer >= self.promoted_from * evidence.study.subject.layers
+
+    def _listed(self, tokens: Sequence[str]) -> str:
+        return ", ".join(dict.fromkeys(quoted(token) for token in tokens)) or self.words.parts["nothing"]

@@ -32,11 +32,20 @@ class OutputTokens(Asking):
         default=True, description="whether worked examples go before; larger chat models need none"
     )
 
+    may_find_none: bool = Field(
+        default=False,
+        description="whether the model may answer that the tokens have no theme; small ones then always do",
+    )
+
     @property
     def words(self) -> Wording:
         """Its data file, without the examples where none are wanted."""
         words = super().words
-        return words if self.worked_examples else replace(words, examples=())
+        examples = words.examples if self.worked_examples else ()
+        if not self.may_find_none:
+            return replace(words, examples=examples)
+        allowed = filled(words.parts["may_say"], no_theme=words.parts["no_theme"])
+        return replace(words, instruction=f"{words.instruction} {allowed}", examples=examples)
 
     def check(self, evidence: LayerEvidence, name: str) -> None:
         """Raise CapabilityError where weights are to be shown that are not known."""

@@ -24,12 +24,19 @@ SCHEMA: Schema = {
     "required": ["short", "long"],
     "additionalProperties": False,
 }
+_SHORT = 3
+"""Words of the items of a bare list."""
+_HEADING = r"explanation|answer|description|label|in common|common (feature|theme|element|pattern|thread)s?"
+_WORDS = r"(the|these|all|all of the) (marked |last |highlighted )?(words|tokens|phrases|excerpts|lines)"
 _LEAD_IN = re.compile(
-    r"^(\**(explanation|answer|in common)\**\s*:\s*\**\s*)?"
+    rf"^(\**({_HEADING})\**\s*:\s*\**\s*)?"
+    rf"({_WORDS}( (in|of) (these|the) (phrases|excerpts|lines|texts))?( all)? (are|have in common|share) +)?"
     r"(((this|the) neuron|neuron \d+)\s*(?=fires\b|activates\b|responds\b|$))?"
     r"((fires|activates|responds)\s+(mainly |mostly )?((on|for|to|in|when)\s+|(?=(just )?before\b)))?",
     re.IGNORECASE,
 )
+_HEADING_ALONE = re.compile(rf"[\W_]*({_HEADING})[\W_]*:[\W_]*", re.IGNORECASE)
+_BULLET = re.compile(r"[-*•]\s+")
 _WRAPPED = re.compile(r"""(?P<mark>["'`*]+)(?P<inside>(?:(?!(?P=mark)).)+)(?P=mark)""")
 
 
@@ -51,15 +58,20 @@ class _NoTextError(Exception):
 
 
 def parsed_answer(
-    answer: str, *, form: AnswerForm = "line", prefix: str = "", no_theme: str = ""
+    answer: str, *, form: AnswerForm = "line", prefix: str = "", no_theme: str = "", cut: bool = False
 ) -> ParsedAnswer:
     """Return the explanation in an answer, or why there is none.
 
     A closed block of thoughts before the answer is left out. `prefix` is what every text of the explainer
     begins with, whether or not the answer repeats it; `no_theme`, if given, is what an answer says that finds
-    nothing to say.
+    nothing to say. Of an answer that was `cut` off, a list counts without its last item: what it names, it
+    names, and small models often find no end.
     """
     said = without_thoughts(answer).strip()
+    if cut:
+        said = said.rpartition(", ")[0]
+        if form != "line" or "\n" in said or not (named_apart(said) or _goes_round(said)):
+            return ParsedAnswer(None, None, "truncated")
     try:
         if form == "schema" and said:
             return _short_and_long(said, prefix, no_theme)
@@ -98,11 +110,15 @@ def _json_fields(said: str) -> tuple[str, str]:
 def _phrase(said: str, prefix: str, no_theme: str) -> str:
     """Return the one phrase that a text consists of."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
+    # A heading on a line of its own announces the answer; a second answer below it would stay.
+    if len(lines) == 2 and _HEADING_ALONE.fullmatch(lines[0]):
+        del lines[0]
     if not lines:
         raise _NoTextError("empty")
     text = _bare(lines[0])
     if no_theme and _prefixed(text, prefix).casefold() == _prefixed(no_theme, prefix).casefold():
         raise _NoTextError("no_theme")  # before it is taken for a refusal
+    text = _without_repeats(text)
     if flaw := fault(lines[0]) or fault(text) or fault(said):
         raise _NoTextError(flaw)
     if len(lines) > 1 or not re.search(r"\w", text) or _is_json(text):
@@ -122,6 +138,39 @@ def _bare(text: str) -> str:
         if bare == text:
             return text
         text = bare
+
+
+def _items(text: str) -> tuple[str, list[str]]:
+    """Return what stands before the first colon, with it, and the list that follows."""
+    head, colon, rest = text.partition(": ")
+    items = (rest if colon else text).split(", ")
+    return (head + colon if colon else ""), [item.strip() for item in items]
+
+
+def _without_repeats(text: str) -> str:
+    """Return a text whose list names nothing twice: small models go on naming what they have named."""
+    head, items = _items(text)
+    return head + ", ".join(dict.fromkeys(items))
+
+
+def named_apart(text: str) -> list[str] | None:
+    """Return what a text of the form "kind: word, word" names, each with the kind; None for any other.
+
+    A bare list counts from three items on, none of them longer than a few words: "towns in France, Spain" and
+    clauses between commas are one text.
+    """
+    head, items = _items(text)
+    is_list = (
+        len(items) > 1 if head else len(items) > 2 and max(len(item.split()) for item in items) <= _SHORT
+    )
+    return [head + item for item in items] if is_list and all(items) else None
+
+
+def _goes_round(said: str) -> bool:
+    """Tell whether the last three items of a list have been named before."""
+    _, items = _items(said)
+    last, earlier = items[-3:], items[:-3]
+    return len(last) == 3 and set(last) <= {*earlier}
 
 
 def _prefixed(text: str, prefix: str) -> str:

@@ -3,26 +3,18 @@
 import numpy as np
 import polars as pl
 
-from neuroscribe.evidence.exemplars import Neuron, training_exemplars
+from neuroscribe.evidence.exemplars import Neuron, banded_exemplars, training_exemplars
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.text.phrases import phrase_at
 
-_BAND = ("quantile_low", "quantile_high")
 
-
-def banded_exemplars(records: pl.DataFrame, *, excerpts: int, bands: int) -> pl.DataFrame:
-    """Return the first top exemplars of `train`, then up to `bands` of each quantile band, highest first.
+def shown_exemplars(records: pl.DataFrame, *, excerpts: int, bands: int) -> pl.DataFrame:
+    """Return the first top exemplars of `train`, then up to `bands` of the quantile bands.
 
     `records` are one neuron's and polarity's rows of NEURON_RECORDS. What the top ones show is what a neuron
     does at its strongest; the bands show what it mostly does.
     """
-    tops = training_exemplars(records, excerpts)
-    banded = records.filter(pl.col("kind") == "quantile")
-    if not bands or banded.is_empty():
-        return tops
-    height = pl.max_horizontal(*(pl.col(bound).abs() for bound in _BAND))
-    ordered = banded.sort(height, "rank", descending=[True, False])
-    return pl.concat([tops, ordered.group_by(*_BAND, maintain_order=True).head(bands).select(tops.columns)])
+    return pl.concat([training_exemplars(records, excerpts), banded_exemplars(records, bands)])
 
 
 def peak_phrases(

@@ -12,8 +12,8 @@ from pydantic import Field
 from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.explain.explainer import SILENT, Before, Listing, Said
-from neuroscribe.explain.peaks import banded_exemplars, peak_phrases
-from neuroscribe.study.sections import Positive
+from neuroscribe.explain.peaks import peak_phrases, shown_exemplars
+from neuroscribe.study.sections import MOST, Positive
 from neuroscribe.text.phrases import distinct, end_text, ends_text
 
 BLANK = "it peaks on blanks alone"
@@ -25,8 +25,8 @@ class Phrases(Listing):
     kind: Literal["phrases"] = "phrases"
     words_before: Annotated[int, Field(ge=0, le=20)] = 2
     excerpts: Positive = Field(default=10, description="top exemplars of `train`, of those that there are")
-    bands: Annotated[int, Field(ge=0, le=100)] = Field(
-        default=3, description="exemplars of each quantile band beside them, of those that there are"
+    bands: Annotated[int, Field(ge=0, le=MOST)] = Field(
+        default=12, description="exemplars of the quantile bands beside them, of those that there are"
     )
     places: Annotated[int, Field(ge=1, le=100)] = Field(
         default=5, description="tokens of an exemplar at which a phrase may end"
@@ -39,7 +39,7 @@ class Phrases(Listing):
 
     def said(self, evidence: LayerEvidence, neuron: Neuron, before: Before) -> Said | str:
         """Return the phrases, those at the peaks of all exemplars first."""
-        shown = banded_exemplars(evidence.records(neuron), excerpts=self.excerpts, bands=self.bands)
+        shown = shown_exemplars(evidence.records(neuron), excerpts=self.excerpts, bands=self.bands)
         by_exemplar = peak_phrases(
             evidence, neuron, shown, before=self.words_before, places=self.places, share=self.share
         )

@@ -6,7 +6,7 @@ from typing import Any
 
 from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
-from neuroscribe.explain.explainer import Asking, Before, Explaining, Showing, Shown
+from neuroscribe.explain.explainer import Asking, Before, Drawing, Explaining, Shown
 from neuroscribe.fingerprint import fingerprint
 from neuroscribe.llm.calls import Request, turns
 from neuroscribe.ports.replies import as_text
@@ -104,7 +104,7 @@ def questions(evidence: LayerEvidence, name: str, before: Before) -> list[Questi
 
 def _redrawn(evidence: LayerEvidence, name: str, spec: Asking) -> Iterator[Question]:
     """Yield what an explainer that shows exemplars asks of the neurons by which its stability is told."""
-    if isinstance(spec, Showing):
+    if isinstance(spec, Drawing):
         for neuron in evidence.redrawn_neurons:
             for draw in range(1, spec.draws):
                 shown = spec.shown_from(evidence, neuron, draw=draw)

@@ -18,17 +18,16 @@ from neuroscribe.evidence.encoded import end_vector
 from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.explain.evidence import excerpts_of
-from neuroscribe.explain.explainer import SILENT, Before, Marking, Shown
-from neuroscribe.explain.highlights import marked_question
+from neuroscribe.explain.explainer import SILENT, Before, Shown
+from neuroscribe.explain.marking import NOTHING, Beside, Marking
 from neuroscribe.explain.pairs import Excerpts
-from neuroscribe.explain.peaks import banded_exemplars, peak_phrases
+from neuroscribe.explain.peaks import peak_phrases, shown_exemplars
 from neuroscribe.explain.wording import ANSWERS, Wording, wording, wording_text
 from neuroscribe.measures.clusters import clusters
 from neuroscribe.ports.models import TextEncoder
 from neuroscribe.ports.replies import Message
 from neuroscribe.study.kinds import ExplainerSpec
-from neuroscribe.study.sections import Name, Positive
-from neuroscribe.text.marks import marked
+from neuroscribe.study.sections import MOST, Name, Positive
 from neuroscribe.text.phrases import end_text
 
 ONE_SENSE = "one sense"
@@ -58,8 +57,8 @@ class Senses(Marking):
         default=2, description="words before a peak by which excerpts are held against each other"
     )
     excerpts: Positive = Field(default=10, description="top exemplars of `train`, of those that there are")
-    bands: Annotated[int, Field(ge=0, le=100)] = Field(
-        default=3, description="exemplars of each quantile band beside them, of those that there are"
+    bands: Annotated[int, Field(ge=0, le=MOST)] = Field(
+        default=12, description="exemplars of the quantile bands beside them, of those that there are"
     )
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
@@ -105,6 +104,11 @@ class Senses(Marking):
         return 0
 
     @property
+    def banded_shown(self) -> int:
+        """Likewise."""
+        return 0
+
+    @property
     def draws(self) -> int:
         """One: further draws would have other senses."""
         return 1
@@ -121,7 +125,7 @@ class Senses(Marking):
 
     def shown_apart(self, evidence: LayerEvidence, neuron: Neuron, before: Before) -> tuple[Shown, ...]:
         """Return a prompt for each group of a neuron's exemplars; none where it has one sense alone."""
-        shown = banded_exemplars(evidence.records(neuron), excerpts=self.excerpts, bands=self.bands)
+        shown = shown_exemplars(evidence.records(neuron), excerpts=self.excerpts, bands=self.bands)
         found = peak_phrases(evidence, neuron, shown, before=self.words_before)
         firing = [bool(phrases) for phrases in found]
         phrases = [each[0] for each in found if each]
@@ -134,14 +138,19 @@ class Senses(Marking):
         rows = shown.filter(pl.Series(firing))
         return tuple(self._of_group(evidence, neuron, rows[group]) for group in groups)
 
-    def messages(self, evidence: LayerEvidence, neuron: Neuron, excerpts: Excerpts) -> tuple[Message, ...]:
+    def messages(
+        self, evidence: LayerEvidence, neuron: Neuron, excerpts: Excerpts, beside: Beside = NOTHING
+    ) -> tuple[Message, ...]:
         """Return the prompt that shows marked excerpts, the last of which is the strongest."""
-        worked = [marked_question(self.words, example.shown["excerpts"]) for example in self.words.examples]
-        return self.words.messages(worked, marked_question(self.words, marked(excerpts[::-1])), self.answer)
+        return self.words.messages(self.worked_questions(), self.asked(excerpts, beside), self.answer)
 
     def _of_group(self, evidence: LayerEvidence, neuron: Neuron, rows: pl.DataFrame) -> Shown:
-        shown = excerpts_of(evidence, neuron, rows, self.excerpt_tokens)
-        return Shown(shown.sequence_ids, self.messages(evidence, neuron, shown.excerpts))
+        shown = excerpts_of(evidence, neuron, rows, self.excerpt_tokens, scale=self.marks)
+        beside = self.shown_beside(evidence, neuron, shown)
+        return Shown(
+            (*shown.sequence_ids, *beside.misses.sequence_ids),
+            self.messages(evidence, neuron, shown.excerpts, beside),
+        )
 
     def _groups(self, phrases: Sequence[str], encoder: TextEncoder | None, neuron: Neuron) -> list[list[int]]:
         """Return the places of each group's phrases; without an encoder, in a plan, as many as may be."""

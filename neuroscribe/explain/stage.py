@@ -16,12 +16,13 @@ import polars as pl
 from neuroscribe.errors import LLMError
 from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
+from neuroscribe.explain.asking import answers
 from neuroscribe.explain.explainer import Asking, Before, Listing, Said
-from neuroscribe.explain.parsing import ParsedAnswer, parsed_answer
+from neuroscribe.explain.parsing import ParsedAnswer, named_apart, parsed_answer
 from neuroscribe.explain.questions import Question, before, explaining, explaining_order, questions
 from neuroscribe.explain.stability import with_similarities
 from neuroscribe.fingerprint import fingerprint
-from neuroscribe.llm.calls import Once, answer_form, worked_through
+from neuroscribe.llm.calls import Once
 from neuroscribe.llm.capabilities import samples
 from neuroscribe.ports.models import LLM, TextEncoder
 from neuroscribe.ports.replies import Reply, Usage
@@ -30,7 +31,6 @@ from neuroscribe.ports.stores import CallStore, Progress
 from neuroscribe.tables.records import EXPLANATIONS
 from neuroscribe.text.escaping import storable
 
-_REPLY = answer_form(Reply)
 _PARTS = "; "
 """Stands between the parts of an explanation in its text."""
 
@@ -123,41 +123,24 @@ class _Asked:
         label = f"explain {study.name} layer {layer}"
         with self.progress.task(label, total=len(asked), unit="explanations") as advance:
 
-            async def ask(question: Question) -> Reply:
-                reply = await _reply(llm, question, once)
+            def told(reply: Reply) -> None:
                 advance(1, note=f"${reply.usage.cost_usd:.4f}" if reply.usage.cost_usd else "")
-                return reply
 
-            return await worked_through(asked, ask, at_once=llm.calls_at_once)
-
-
-async def _reply(llm: LLM, question: Question, once: Once) -> Reply:
-    spec, messages = question.spec, question.shown.messages
-    assert isinstance(spec, Asking), "only such have questions"
-
-    async def ask() -> Reply:
-        return await llm.reply(
-            messages,
-            max_tokens=spec.answer_tokens,
-            temperature=spec.temperature,
-            seed=question.sample_index,
-            schema=spec.answer_schema,
-        )
-
-    return await once.answer(question.key(llm.identity), ask, _REPLY, prompt=messages)
+            return await answers(asked, llm, once, told)
 
 
 def _parsed(reply: Reply, question: Question) -> ParsedAnswer | None:
-    """Return what a whole answer says; there is none to a call that failed, was refused or was cut off."""
+    """Return what an answer says; there is none to a call that failed or was refused."""
     spec = question.spec
-    if reply.status != "ok" or not isinstance(spec, Asking):
+    if reply.status not in ("ok", "truncated") or not isinstance(spec, Asking):
         return None
-    words = spec.words
+    words, cut = spec.words, reply.status == "truncated"
     return parsed_answer(
         storable(reply.text or ""),
         form=spec.answer,
         prefix=words.prefix,
         no_theme=words.parts.get("no_theme", ""),
+        cut=cut,
     )
 
 
@@ -182,12 +165,18 @@ def _row(layer: int, model: str, answered: Sequence[tuple[Question, Reply]]) -> 
         prompt=prompts[0] if is_one else fingerprint(prompts),
         text=_PARTS.join(dict.fromkeys(texts)) or None,
         long_text=parsed[0][0].long_text if is_one and parsed[0][0] else None,
-        parts=None if is_one or not texts else list(dict.fromkeys(texts)),
+        parts=_apart(question, texts) if is_one else list(dict.fromkeys(texts)) or None,
         status="ok" if texts else statuses[0],
         sequence_ids=list(dict.fromkeys(shown)),
         usage=reduce(add, (reply.usage for _, reply in answered)),
         raw=storable(answered[0][1].raw if is_one else json.dumps([reply.raw for _, reply in answered])),
     )
+
+
+def _apart(question: Question, texts: Sequence[str]) -> list[str] | None:
+    """Return the parts of the one text of an answer; None where it is read as a whole."""
+    spec = question.spec
+    return named_apart(texts[0]) if texts and isinstance(spec, Asking) and spec.apart else None
 
 
 def explanation_row(

@@ -8,7 +8,7 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
@@ -46,6 +46,13 @@ class Wording:
     parts: Mapping[str, str]
     """Templates that questions are made of."""
     examples: tuple[Example, ...]
+    zero_shot: str
+    """The instruction where no worked examples are shown."""
+
+    @property
+    def without_examples(self) -> "Wording":
+        """The same, without worked examples."""
+        return replace(self, instruction=self.zero_shot, examples=())
 
     def messages(
         self, worked: Sequence[str], question: str, answer: AnswerForm = "line"
@@ -97,6 +104,7 @@ def wording(kind: str) -> Wording:
         prefix=str(data.get("prefix", "")),
         parts={str(name): str(part) for name, part in data.get("parts", {}).items()},
         examples=examples,
+        zero_shot=" ".join(str(data["zero_shot"]).split()),
     )
 
 

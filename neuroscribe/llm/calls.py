@@ -77,6 +77,10 @@ class Once:
         self._calls, self._about = calls, dict(about or {})
         self._in_flight: dict[str, asyncio.Task[dict[str, Any]]] = {}
 
+    def knows(self, key: str) -> bool:
+        """Tell whether a question was answered before."""
+        return self._calls.get(key) is not None
+
     async def answer(
         self,
         key: str,

@@ -57,6 +57,16 @@ class LocalLLM:
         began = f", begins with token {opening[0]}" if opening else ""
         return f"{self._identity} ({self._style}{began}{', no system' if merged else ''})"
 
+    def styled(self, style: PromptStyle) -> "LocalLLM":
+        """Return the same weights, asked in another style."""
+        return LocalLLM(
+            self._model,
+            self._tokenizer,
+            identity=self._identity,
+            style=style,
+            batch_places=self._batch_places,
+        )
+
     @property
     def opening(self) -> list[int]:
         """Token ids that every prompt of running text begins with; none for most models."""

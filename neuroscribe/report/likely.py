@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from neuroscribe.capture.splits import RANDOM_SPLITS, TOP_SPLITS
-from neuroscribe.evidence.exemplars import Neuron
+from neuroscribe.evidence.exemplars import DRAWS, Neuron
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.explain.explainer import Listing
 from neuroscribe.explain.questions import Question, before, explaining, explaining_order, questions
@@ -14,6 +14,7 @@ from neuroscribe.explain.stage import listed
 from neuroscribe.study.spec import Study
 from neuroscribe.tables.effects import EFFECTS
 from neuroscribe.tables.records import EXPLANATIONS
+from neuroscribe.tables.scales import BANDS
 
 TEXT = "words about a subject, and the words that often stand before or after them"
 """An explanation of usual length."""
@@ -138,19 +139,32 @@ def _effects(study: Study, neuron: Neuron, place: int) -> Iterator[dict[str, Any
 
 def _kept(study: Study) -> list[tuple[str, int, str]]:
     """Return kind, rank and split of a neuron's exemplars, as a capture draws them."""
-    top, random = study.capture.top_k, study.capture.random_exemplars
+    top, random, banded = study.capture.top_k, study.capture.random_exemplars, _banded(study)
     return [
         *(("top", rank, TOP_SPLITS[rank % len(TOP_SPLITS)]) for rank in range(top)),
         *(("random", rank, RANDOM_SPLITS[rank % len(RANDOM_SPLITS)]) for rank in range(random)),
+        *(("quantile", rank, "train") for rank in range(banded)),
     ]
 
 
+def _banded(study: Study) -> int:
+    """Return how many exemplars of quantile bands are shown; none where no explainer shows any."""
+    shown = [spec.banded_shown for spec in study.explainers.values()]
+    return min(DRAWS * max(shown, default=0), study.capture.quantile_exemplars * BANDS)
+
+
 def _sequences(study: Study) -> pl.DataFrame:
-    """Return a sequence for each of a neuron's exemplars and some more, no two alike."""
+    """Return a sequence for each of a neuron's exemplars and some more, no two alike.
+
+    The others hold the tokens of exemplars the other way round: what an explainer shows as a near miss.
+    """
     kept = len(_kept(study))
     ids = range(max(kept, min(study.corpus.sequences, kept + _ROOM * study.scoring.sequences)))
     length = study.corpus.sequence_length
-    shown = [[(first + place) % _TOKENS for place in range(length)] for first in ids]
+    shown = [
+        [(first + place if first < kept else first - kept - place) % _TOKENS for place in range(length)]
+        for first in ids
+    ]
     held_out = [place % 4 == 3 for place in ids]
     columns = {"sequence_id": ids, "document_id": ids, "held_out": held_out, "token_ids": shown}
     return pl.DataFrame(columns)
@@ -181,9 +195,11 @@ def _exemplars(study: Study, neuron: Neuron) -> list[dict[str, Any]]:
             "split": split,
             "rank": rank,
             "sequence_id": sequence,
-            "peak": strong[0] if kind == "top" else 0.0,
+            "quantile_low": 0.0,
+            "quantile_high": float(neuron[1]),
+            "peak": 0.0 if kind == "random" else strong[0],
             "peak_position": 0,
-            "activations": strong if kind == "top" else [0.0] * length,
+            "activations": [0.0] * length if kind == "random" else strong,
         }
         for sequence, (kind, rank, split) in enumerate(_kept(study))
     ]

@@ -7,6 +7,17 @@ _TOP_STRIDE, _RANDOM_STRIDE = 4, 3
 """Of so many exemplars one is in `test`, of top ones one in `train`: `neuroscribe/capture/splits.py`."""
 
 
+def check_bands(*, kept: int, bands: int, shown: Mapping[str, int]) -> None:
+    """Raise ValueError where an explainer shows more exemplars of `bands` quantile bands than are kept."""
+    for name, asked in shown.items():
+        if asked > kept * bands:
+            raise ValueError(
+                f"explainers.{name}.bands = {asked}, but with quantile_exemplars = {kept} there are"
+                f" {kept * bands} in {bands} bands; lower bands, or raise capture.quantile_exemplars to"
+                f" {math.ceil(asked / bands)}"
+            )
+
+
 def check_counts(*, top: int, random: int, scored: int, shown: Mapping[str, int]) -> None:
     """Raise ValueError where the splits cannot hold the exemplars that are scored, or shown by an explainer.
 

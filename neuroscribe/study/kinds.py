@@ -88,6 +88,11 @@ class ExplainerSpec(KindSpec):
         return 0
 
     @property
+    def banded_shown(self) -> int:
+        """How many exemplars of the quantile bands it shows of a neuron."""
+        return 0
+
+    @property
     def draws(self) -> int:
         """How many draws of exemplars it can explain a neuron from; see `scoring.stability_neurons`."""
         return 1

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from neuroscribe.study.amplifying import AmplifyingSpec
 from neuroscribe.study.capturing import CaptureSpec
 from neuroscribe.study.describing import Describing, describing
-from neuroscribe.study.exemplar_counts import check_counts
+from neuroscribe.study.exemplar_counts import check_bands, check_counts
 from neuroscribe.study.halves import check_encoder, check_halves
 from neuroscribe.study.kinds import (
     AblationSpec,
@@ -38,6 +38,7 @@ from neuroscribe.study.sections import (
     models_in,
 )
 from neuroscribe.study.subject import SubjectSpec
+from neuroscribe.tables.scales import BANDS
 
 SHORTEST_SEQUENCE, LONGEST_SEQUENCE = 2, 4096
 """Tokens of a sequence; positions are stored in 16 bits."""
@@ -176,6 +177,11 @@ class Study(Section):
             random=self.capture.random_exemplars,
             scored=self.scoring.sequences_per_split,
             shown={name: explainer.excerpts_shown for name, explainer in self.explainers.items()},
+        )
+        check_bands(
+            kept=self.capture.quantile_exemplars,
+            bands=BANDS,
+            shown={name: explainer.banded_shown for name, explainer in self.explainers.items()},
         )
         return self
 

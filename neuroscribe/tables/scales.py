@@ -31,3 +31,6 @@ def _edges(steps: int) -> list[float]:
 
 QUANTILE_LEVELS = (0.0001, 0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999, 0.9999)
 """Levels of the quantile column, as shares of tokens."""
+QUANTILES = (0.0, 0.5, 0.9, 0.99, 0.999)
+"""Bounds of the paper's quantile bands, as shares of sequences by peak."""
+BANDS = len(QUANTILES) - 1

@@ -1,12 +1,17 @@
 """Reads back what a prompt shows of its last neuron, as a model that answers it would."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 _TOKEN_FIRST = re.compile(r"(.*)\t(10|\d)")
 _ACTIVATION_FIRST = re.compile(r"(10|\d)\t(.*)")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _LISTS = ("Marked: ", "Tokens: ", "Likelier: ")
+_PHRASES = "Up to the mark: "
+_NUMBERED = re.compile(r"\d+\. (.*)")
+_LAST = re.compile(r"(\w+|\\[ntr]|[^\w\s])$")
+"""The end of a phrase: its last word, or a sign."""
 _PROMOTES = "Promotes: "
 
 
@@ -31,6 +36,11 @@ def last_asked(prompt: str) -> Asked:
         for line in lines:
             if line.startswith(_LISTS):
                 return Asked((), _quoted(line), _promoted(lines), as_json)
+            if line.startswith(_PHRASES):
+                return Asked((), _last(_quoted(line)), _promoted(lines), as_json)
+        numbered = [_NUMBERED.fullmatch(line) for line in lines]
+        if all(numbered):
+            return Asked((), _last([line[1] for line in numbered if line]), (), as_json)
         listed = [line for line in lines if "\t" in line]
         after = [_ACTIVATION_FIRST.fullmatch(line) for line in listed]
         if listed and all(after):
@@ -39,6 +49,11 @@ def last_asked(prompt: str) -> Asked:
         if pairs:
             return Asked(tuple((pair[1], int(pair[2])) for pair in pairs), (), (), as_json)
     return Asked()
+
+
+def _last(phrases: Iterable[str]) -> tuple[str, ...]:
+    """Return the last word or sign of each phrase."""
+    return tuple(found[0] for phrase in phrases if (found := _LAST.search(phrase)))
 
 
 def _quoted(line: str) -> tuple[str, ...]:

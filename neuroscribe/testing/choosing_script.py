@@ -33,4 +33,4 @@ def _tokens(described: str) -> set[str]:
         for name, tokens in GROUPS.items()
     }
     meant = [held for name, held in words.items() if name in described or quoted & held]
-    return set().union(*meant)
+    return {word for held in meant for word in held}

@@ -36,6 +36,11 @@ def phrase_at(tokens: Sequence[bytes], place: int, before: int) -> str:
     return escaped(" ".join(shown.split()).encode())
 
 
+def peak_phrase(tokens: Sequence[bytes], place: int, before: int) -> str:
+    """Return the phrase at a place, or the token alone, escaped, where it is blank."""
+    return phrase_at(tokens, place, before) or escaped(tokens[place])
+
+
 def distinct(phrases: Iterable[str]) -> list[str]:
     """Return the phrases that are not empty, of those that differ in capitals alone the first."""
     known: dict[str, str] = {}

@@ -14,6 +14,7 @@ from pydantic import Field
 from neuroscribe.errors import BudgetError, LLMError, SubjectError
 from neuroscribe.ports.models import LLM
 from neuroscribe.ports.stores import Progress
+from neuroscribe.study.sections import ModelSpec
 from neuroscribe.study.spec import LLMSpec
 from resources.llm.batches import BatchedServer
 from resources.llm.faults import EXPLAINING, SIMULATING, Place
@@ -133,7 +134,8 @@ class LLMServers(dg.ConfigurableResource):
         return _BUDGETS.setdefault(self.budget_usd, Budget(self.budget_usd))
 
 
-_LLM: "Warm[LocalLLM]" = Warm()
+_LLM: "Warm[dict[str, LocalLLM]]" = Warm()
+"""The weights that were opened last, in each prompt style in which they were asked."""
 
 
 class LocalModels(dg.ConfigurableResource):
@@ -150,7 +152,13 @@ class LocalModels(dg.ConfigurableResource):
         """
         try:
             device = chosen_device(self.device)
-            return _LLM.opened((spec, device, self.cache_dir), lambda: self._load(spec, progress))
+            # The same weights may explain as a chat and simulate by completing: they are loaded once.
+            weights = ModelSpec(**{name: getattr(spec, name) for name in ModelSpec.model_fields})
+            key = (weights, device, self.cache_dir)
+            opened = _LLM.opened(key, lambda: {spec.prompt_style: self._load(spec, progress)})
+            if spec.prompt_style not in opened:
+                opened[spec.prompt_style] = next(iter(opened.values())).styled(spec.prompt_style)
+            return opened[spec.prompt_style]
         except SubjectError as error:
             raise LLMError(str(error)) from error
 

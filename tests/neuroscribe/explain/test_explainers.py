@@ -151,8 +151,12 @@ def test_fewer_training_exemplars_than_asked_for_are_all_shown() -> None:
 def test_highlighted_excerpts_end_with_the_strongest() -> None:
     asked = question((6, 1), Highlights(excerpts=2, excerpt_tokens=4))
     lines = asked.messages[-2].content.split("\n")
-    # Half of the all-time peak of 4 in the stronger excerpt, a fifth in the weaker one.
-    assert lines == ["1. the red\\n the", "2. the << red >>\\n the", 'Marked: "red"']
+    # Half of the all-time peak of 4 in the stronger excerpt; in the weaker one, half of its own peak.
+    assert lines == [
+        "1. << the >> << red >>\\n << the >>",
+        "2. the << red >>\\n the",
+        'Marked: "the" x2, "red" x2',
+    ]
     assert asked.sequence_ids == (1, 4)
 
 

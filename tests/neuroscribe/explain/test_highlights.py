@@ -11,6 +11,8 @@ from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.explain.explainer import Before
 from neuroscribe.explain.highlights import Highlights
 from neuroscribe.explain.logit_lens import LogitLens
+from neuroscribe.explain.marking import Beside
+from neuroscribe.explain.near_misses import NearMisses
 from neuroscribe.explain.pairs import excerpt_pairs
 from neuroscribe.explain.token_summary import TokenSummary
 from neuroscribe.explain.wording import wording
@@ -18,7 +20,7 @@ from neuroscribe.ports.replies import Message
 from neuroscribe.tables.records import CONNECTIONS
 from neuroscribe.testing.rows import filled, lookup_table, sequence_table, vocabulary_table
 from neuroscribe.testing.studies import tiny_study
-from neuroscribe.text.marks import Pair, marked
+from neuroscribe.text.marks import Pair, marked, missed
 
 HOSTILE = st.sampled_from(
     [
@@ -131,8 +133,8 @@ def test_no_excerpt_forges_a_line_a_mark_or_a_turn(excerpts: list[list[tuple[byt
     assert [line.split(" ")[0] for line in lines] == [f"{n}." for n in range(1, len(pairs) + 1)] + [
         "Marked:", "Promotes:"
     ]  # fmt: skip
-    strong = max(1, min(5, (max(value for own in pairs for _, value in own) + 1) // 2))
     for line, own in zip(lines, pairs, strict=False):
+        strong = max(1, min(5, (max(value for _, value in own) + 1) // 2))
         assert line.count("<<") == line.count(">>") <= sum(value >= strong for _, value in own)
     assert not re.search(r"<[^<>\s]+>|\[/?INST\]", content)
 
@@ -162,3 +164,51 @@ def test_a_prompt_ends_with_the_beginning_of_the_answer() -> None:
     assert messages[-1].content == "In common:"
     assert all(m.content.startswith("In common: ") for m in messages[2:-1:2])
     assert messages[1].content.endswith('Marked: "boil", "fry", "roasted", "boiled"')
+
+
+def test_where_one_excerpt_is_weak_its_own_strongest_tokens_are_marked() -> None:
+    assert marked([[("a", 10)], [("b", 3), (" c", 1)]]) == ["<< a >>", "<< b >> c"]
+    assert marked([[("a", 7), (" b", 4)]]) == ["<< a >> b"]
+
+
+def test_strengths_phrases_and_near_misses_stand_beside_the_excerpts() -> None:
+    misses = NearMisses((4,), (((" the", 0), (" red", 10), (" sea", 0)),))
+    beside = Beside(strengths=(10, 4), phrases=("a dark red", 'he said "'), misses=misses)
+    excerpts = [[("a", 0), (" red", 10)], [("b", 10), (" c", 1)]]
+    spec = Highlights(marks="excerpt", phrases=2, near_misses=1)
+
+    assert spec.messages(layer([]), NEURON, excerpts, beside)[-2].content == (
+        '1. (4/10) << b >> c\n2. (10/10) a << red >>\nUp to the mark: "a dark red", "he said \\""\n'
+        "Not on the words in [[ ]]:\n1. the [[ red ]] sea"
+    )
+
+
+def test_worked_examples_have_the_form_of_the_question() -> None:
+    spec = Highlights(marks="excerpt", phrases=2, near_misses=1)
+    first = spec.messages(layer([]), NEURON, [[("a", 10)]])[1].content
+
+    assert first == (
+        "1. (8/10) first << boil >> the rice, then << fry >> an onion\n"
+        "2. (10/10) she << roasted >> a duck and << boiled >> two eggs\n"
+        'Up to the mark: "she roasted", "duck and boiled"\n'
+        "Not on the words in [[ ]]:\n1. the news made her blood [[ boil ]]"
+    )
+
+
+def test_without_worked_examples_the_instruction_stands_alone() -> None:
+    messages = Highlights(worked=False).messages(layer([]), NEURON, [[("a", 10)]])
+
+    assert [message.role for message in messages] == ["system", "user", "assistant"]
+    assert messages[0].content == wording("highlights").zero_shot
+
+
+@given(EXCERPT, st.data())
+def test_no_near_miss_forges_a_line_or_a_mark(excerpt: list[tuple[bytes, int]], data: st.DataObject) -> None:
+    place = data.draw(st.integers(0, len(excerpt) - 1))
+    tokens = [(token, 10 * (at == place)) for at, (token, _) in enumerate(excerpt)]
+    line = missed(shown(tokens))
+
+    assert line.splitlines() == [line]
+    assert line.isprintable()
+    assert line.count("[[") == line.count("]]") == 1
+    assert not re.search(r"<[^<>\s]+>|<<|>>|\[/?INST\]", line)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuroscribe.explain.parsing import LONGEST, LONGEST_LONG, ParsedAnswer, parsed_answer
+from neuroscribe.explain.parsing import LONGEST, LONGEST_LONG, ParsedAnswer, named_apart, parsed_answer
 from neuroscribe.tables.statuses import EXPLANATION_STATUSES
 
 FRAGMENTS = (
@@ -43,6 +43,12 @@ def schema(answer: Any) -> tuple[str | None, str | None, str]:
         ("Explanation: Explanation: 'words for weather'", "words for weather"),
         ("This neuron activates mainly for words for weather", "words for weather"),
         ("The neuron responds to words for weather", "words for weather"),
+        ("Common feature: words for weather", "words for weather"),
+        ("**Common feature:**\nwords for weather", "words for weather"),
+        ("The marked words are words for weather.", "words for weather"),
+        ("The last words of these phrases have in common a link to weather", "a link to weather"),
+        ("genus, order, genus, order, genus", "genus, order"),
+        ("chemistry: gas, acid, gas, gas", "chemistry: gas, acid"),
         ("words like 'the'", "words like 'the'"),
         ("'the' and 'a'", "'the' and 'a'"),
         ('the letters "q" and "z"', 'the letters "q" and "z"'),
@@ -325,3 +331,30 @@ def test_short_and_long_texts_read_again_as_they_are(short: str, long: str) -> N
     if read.status == "ok":
         again = json.dumps({"short": read.text, "long": read.long_text})
         assert parsed_answer(again, form="schema") == read
+
+
+def test_of_a_list_that_was_cut_off_what_it_names_counts() -> None:
+    def cut(answer: str) -> tuple[str | None, str]:
+        read = parsed_answer(answer, cut=True)
+        return read.text, read.status
+
+    assert cut("chemistry: gas, acid, gas, acid, gas, ac") == ("chemistry: gas, acid", "ok")
+    assert cut("last: last, last, last, last, la") == ("last: last", "ok")
+    assert cut("chemistry: gas, acid, zinc, sulphur, ni") == ("chemistry: gas, acid, zinc, sulphur", "ok")
+    assert cut("chemistry: gas") == cut("chemistry: gas, ac") == (None, "truncated")
+    assert cut("gas and acids that were found in the") == (None, "truncated")
+    assert cut("gas, gas, gas, gas\nacid, gas, gas, gas") == (None, "truncated")
+    assert parsed_answer('{"short": "a, a, a, a, a', form="schema", cut=True).status == "truncated"
+
+
+def test_two_answers_do_not_become_one() -> None:
+    assert line("words for weather\nnames of cities") == (None, "unparsable")
+    assert line("Common feature:\nwords for weather\nnames of cities") == (None, "unparsable")
+
+
+def test_a_kind_with_its_words_is_read_word_by_word() -> None:
+    assert named_apart("chemistry: gas, acid") == ["chemistry: gas", "chemistry: acid"]
+    assert named_apart("chemistry: gas") is None
+    assert named_apart("founded, set up, made") == ["founded", "set up", "made"]
+    assert named_apart("towns in France, Spain") is None
+    assert named_apart("verbs of saying, in the past, and not in the present tense") is None

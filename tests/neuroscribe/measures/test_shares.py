@@ -5,7 +5,7 @@ import pytest
 from jaxtyping import Bool, Int
 
 from neuroscribe.measures.estimate import Estimate
-from neuroscribe.measures.shares import auc, balanced_accuracy
+from neuroscribe.measures.shares import auc, balanced_accuracy, share_right
 
 Answers = Bool[np.ndarray, " excerpt"]
 DRAWS = 500
@@ -123,3 +123,18 @@ def test_the_interval_holds_the_judges_true_share_at_least_as_often_as_it_says(
         found = [score(answers(generator, count, share), labels, units(count)) for _ in range(DRAWS)]
         held = [each.ci_low <= share + 1e-9 and share <= each.ci_high + 1e-9 for each in found]  # pyright: ignore[reportOptionalOperand]
         assert np.mean(held) >= 0.93, (share, np.mean(held))
+
+
+def test_an_interval_of_a_share_of_questions_worked_by_hand() -> None:
+    # Wilson, z = 1.96: 4 of 5 is .376 to .964, 0 of 5 is 0 to .434
+    four, none = share_right(4, 5), share_right(0, 5)
+    assert (four.value, none.value) == (0.8, 0.0)
+    assert (four.ci_low, four.ci_high) == (pytest.approx(0.3755, abs=1e-4), pytest.approx(0.9638, abs=1e-4))
+    assert (none.ci_low, none.ci_high) == (0.0, pytest.approx(0.4345, abs=1e-4))
+    for right in range(6):
+        one = share_right(right, 5)
+        assert one.ci_low is not None
+        assert one.value is not None
+        assert one.ci_high is not None
+        assert one.ci_low <= one.value <= one.ci_high
+        assert one.ci_high > one.ci_low

@@ -2,7 +2,7 @@
 
 import pytest
 
-from neuroscribe.text.phrases import distinct, end_text, ends_text, meant, phrase_at
+from neuroscribe.text.phrases import distinct, end_text, ends_text, meant, peak_phrase, phrase_at
 
 TEXT = (b"A", b" city", b" in", b" overth", b"rew", b"n", b" Spain", b".", b"\n", b" It", b" don", b"'t")
 
@@ -55,3 +55,8 @@ def test_other_texts_name_no_phrase():
     assert ends_text(["in Spain"]) == 'the end of "in Spain"'
     others = (ends_text(["a", "b"]), "the end of a city", 'the end of "a" and "b"', 'see the end of "a"', "")
     assert [meant(text) for text in others] == [None] * 5
+
+
+def test_a_blank_token_stands_for_itself_where_a_phrase_must_be_shown() -> None:
+    assert peak_phrase([b"one", b"\n", b" two"], 1, 2) == "\\n"
+    assert peak_phrase([b"one", b"\n", b" two"], 2, 1) == phrase_at([b"one", b"\n", b" two"], 2, 1)

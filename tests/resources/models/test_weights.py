@@ -295,6 +295,19 @@ def test_a_local_llm_names_model_revision_dtype_and_style(tmp_path: Path) -> Non
     assert llm.identity.endswith("float32 (completion)")
 
 
+def test_weights_that_are_asked_in_two_styles_are_loaded_once(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "model", tiny_gpt2())
+    models = LocalModels(device="cpu", cache_dir=str(tmp_path / "cache"), hub=False)
+    spec = LLMSpec(model=str(folder), dtype="float32", prompt_style="completion")
+
+    completing = models.open(spec)
+    chatting = models.open(spec.model_copy(update={"prompt_style": "chat"}))
+
+    assert models.open(spec) is completing
+    assert vars(chatting)["_model"] is vars(completing)["_model"]
+    assert chatting.identity == completing.identity.replace("(completion)", "(chat)")
+
+
 def test_an_llm_that_cannot_be_had_is_an_llm_error(tmp_path: Path) -> None:
     models = LocalModels(device="cpu", cache_dir=str(tmp_path / "cache"), hub=False)
 
