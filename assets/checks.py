@@ -1,4 +1,4 @@
-"""Data-quality checks on the scores: the core's rules, one Dagster check each, per layer."""
+"""Data-quality checks on scores and descriptions: the core's rules, one Dagster check each, per layer."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,6 +8,8 @@ import polars as pl
 
 from assets.partitions import layer_partitions
 from assets.stage import key
+from neuroscribe.describe.rules import RULES as DESCRIPTION_RULES
+from neuroscribe.describe.rules import verdicts as description_verdicts
 from neuroscribe.ports.checks import Validator, Verdict
 from neuroscribe.score.rules import rules_for, verdicts
 from neuroscribe.study.spec import Study
@@ -51,9 +53,36 @@ def score_checks(study: Study) -> dg.AssetChecksDefinition:
         if context.has_partition_key_range:
             _log_each_layer(context, study, scores, explanations, expectations)
         for verdict in of_all_layers:
-            yield dg.AssetCheckResult(**_facts(study, verdict), description=verdict.observed)
+            yield _result(key(study, "scores"), verdict)
 
     return checks
+
+
+def description_checks(study: Study) -> dg.AssetChecksDefinition:
+    """Return the checks on a study's descriptions, which warn and block nothing."""
+    asset = key(study, "descriptions")
+    specs = [
+        dg.AssetCheckSpec(
+            rule.name, asset=asset, description=rule.description, partitions_def=layer_partitions(study)
+        )
+        for rule in DESCRIPTION_RULES
+    ]
+
+    @dg.multi_asset_check(
+        name=f"{study.name}_description_checks", specs=specs, ins={"descriptions": dg.AssetIn(key=asset)}
+    )
+    def checks(
+        descriptions: dict[str, pl.DataFrame], expectations: dg.ResourceParam[Validator]
+    ) -> Iterator[dg.AssetCheckResult]:
+        name = f"{study.name} {', '.join(descriptions)}"
+        for verdict in description_verdicts(expectations, pl.concat(descriptions.values()), name=name):
+            yield _result(asset, verdict)
+
+    return checks
+
+
+def _result(asset: dg.AssetKey, verdict: Verdict) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(**_facts(asset, verdict), description=verdict.observed)
 
 
 def _log_each_layer(
@@ -74,16 +103,18 @@ def _log_each_layer(
         ):
             context.op_execution_context.log_event(
                 dg.AssetCheckEvaluation(  # pyright: ignore[reportArgumentType]  - log_event takes it
-                    **_facts(study, verdict), partition=layer, blocking=verdict.severity == "error"
+                    **_facts(key(study, "scores"), verdict),
+                    partition=layer,
+                    blocking=verdict.severity == "error",
                 )
             )
 
 
-def _facts(study: Study, verdict: Verdict) -> dict[str, Any]:
+def _facts(asset: dg.AssetKey, verdict: Verdict) -> dict[str, Any]:
     """Return what Dagster is told of a verdict, be it on one layer or on all."""
     is_error = verdict.severity == "error"
     return {
-        "asset_key": key(study, "scores"),
+        "asset_key": asset,
         "check_name": verdict.rule,
         "passed": verdict.passed,
         "severity": dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN,

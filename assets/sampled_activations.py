@@ -1,5 +1,8 @@
 """Sampled activations: everything that the neurons of the sample do, in a second, small pass."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import dagster as dg
 import polars as pl
 
@@ -27,14 +30,24 @@ def sampled_activations(study: Study) -> dg.AssetsDefinition:
         activations: dict[str, pl.DataFrame],
         subject: dg.ResourceParam[SubjectSource],
         progress: dg.ResourceParam[Progress],
+        **inputs: Any,
     ) -> dg.MaterializeResult:
         from neuroscribe.capture.sampled import sampled_activations as kept
         from neuroscribe.subject.made_by import made_by
 
         model = subject.open(study.subject, progress=progress)
         made = made_by(model)
-        statistics = {layer: activations[layer_key(layer)] for layer in selected_layers(context)}
-        frames = kept(study, model, corpus["corpus/sequences"], statistics, progress=progress)
+        layers = selected_layers(context)
+        statistics = {layer: activations[layer_key(layer)] for layer in layers}
+        predictability = _by_layer(inputs.get("predictability"), layers)
+        frames = kept(
+            study,
+            model,
+            corpus["corpus/sequences"],
+            statistics,
+            progress=progress,
+            predictability=predictability,
+        )
         return dg.MaterializeResult(
             value={layer_key(layer): frame for layer, frame in frames.items()},
             metadata={
@@ -49,3 +62,11 @@ def sampled_activations(study: Study) -> dg.AssetsDefinition:
         )
 
     return asset
+
+
+def _by_layer(found: Any, layers: Sequence[int]) -> dict[int, pl.DataFrame]:
+    """Return frames by layer: of a single layer it comes by itself, without the stage not at all."""
+    if found is None:
+        return {}
+    frames = found if isinstance(found, dict) else {layer_key(layers[0]): found}
+    return {layer: frames[layer_key(layer)] for layer in layers}

@@ -40,6 +40,7 @@ def outcome(
         records=every("neuron_records").join(explained, on=["layer", "neuron"], how="semi"),
         explanations=explanations,
         scores=every("scores"),
+        descriptions=every("descriptions"),
         sequences=tables.read(study.name, "corpus/sequences"),
         vocabulary=tables.read(study.name, "corpus/vocabulary"),
     )

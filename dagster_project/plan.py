@@ -95,6 +95,7 @@ def found(study: Study, tables: Tables, layer: int) -> Found:
         "sampled_activations",
         "token_lookup",
         "connections",
+        *(("predictability",) if study.sample.recognisable else ()),
         *(["effects"] if "effects" in stages_of(study) else []),
     )
     asked = frozenset(name for name, stage in STAGES.items() if stage.asks and current(name))

@@ -19,6 +19,10 @@ WORDS: dict[str, str] = {
     " counts.",
     "gap": "Score of an explanation less that of its paraphrase by another model: what rests on its wording.",
     "imported": "Said of labels that others made; what they were made from is not known.",
+    "description": "The explanation by which a neuron is shown: of all explainers' the best on `valid`, a"
+    " language model's only where it beats the best made without one; its score is that on test.",
+    "recognisable": "Said of further neurons, drawn among those that their tokens predict, to show what"
+    " success looks like; they are in no mean.",
     "simulation": "Activations predicted from an explanation alone, on a scale from 0 to 10.",
     "peak phrase": "The word where a neuron peaks in an excerpt, with up to two words before it.",
     "near miss": "An excerpt that holds a token on which the neuron fires elsewhere, and leaves it silent; a"

@@ -33,6 +33,7 @@ EVERY = KnownStudy.model_validate(
     | {
         "explainers": STUDIES["embedded"].model_dump()["explainers"] | {"promotes": {}},
         "scorers": _SCORERS,
+        "sample": {"recognisable": 1, "neurons_per_layer": 2},
     }
 )
 """A study with all stages."""
@@ -88,7 +89,7 @@ BEHIND_SCORES = ["encoded_corpus", "neuron_records", "sampled_activations", "sim
     ("study", "stages"),
     [
         (STUDIES["embedded"], BEHIND_SCORES),
-        (EVERY, sorted([*BEHIND_SCORES, "ablations", "choices", "judgements"])),
+        (EVERY, sorted([*BEHIND_SCORES, "ablations", "choices", "judgements", "sentences"])),
     ],
 )
 def test_a_column_comes_from_the_columns_declared_beside_it_of_stages_that_the_study_has(

@@ -16,7 +16,7 @@ from torch import Tensor
 from neuroscribe.capture.fit import check_size, check_tokens, fits, lack_of_memory_explained
 from neuroscribe.capture.reduction import located
 from neuroscribe.errors import CaptureError
-from neuroscribe.evidence.sample import sampled_neurons, sampled_sequences
+from neuroscribe.evidence.sample import recognisable_neurons, sampled_neurons, sampled_sequences
 from neuroscribe.ports.stores import Progress
 from neuroscribe.study.spec import Study
 from neuroscribe.subject.batch import read_batch
@@ -32,8 +32,11 @@ def sampled_activations(
     statistics: Mapping[int, pl.DataFrame],
     *,
     progress: Progress,
+    predictability: Mapping[int, pl.DataFrame] | None = None,
 ) -> dict[int, pl.DataFrame]:
     """Return the SAMPLED_ACTIVATIONS of the layers whose `statistics` are given.
+
+    `predictability` has the same layers where the study draws recognisable neurons.
 
     One pass is made, up to the deepest of them. Memory is that of the tables: 4 bytes for each layer, sampled
     neuron, sequence and token, and 2 or 4 more while the pass goes on. A batch for which memory does not
@@ -44,16 +47,24 @@ def sampled_activations(
     check_size(study, subject)
     tokens = token_matrix(sequences)
     check_tokens(subject, tokens)
-    neurons = {layer: _neurons(study, layer, table) for layer, table in sorted(statistics.items())}
+    neurons = {
+        layer: _neurons(study, layer, table, (predictability or {}).get(layer))
+        for layer, table in sorted(statistics.items())
+    }
     kept = _Kept(subject, neurons, sampled_sequences(study), tokens)
     with lack_of_memory_explained(subject):
         kept.run(progress)
         return {layer: kept.table(layer) for layer in neurons}
 
 
-def _neurons(study: Study, layer: int, statistics: pl.DataFrame) -> list[int]:
+def _neurons(
+    study: Study, layer: int, statistics: pl.DataFrame, predictability: pl.DataFrame | None
+) -> list[int]:
     """Return a layer's sampled neurons, ascending, each once."""
-    return sorted({neuron for neuron, _ in sampled_neurons(study, layer, statistics)})
+    sides = sampled_neurons(study, layer, statistics)
+    if predictability is not None:
+        sides += recognisable_neurons(study, layer, statistics, predictability)
+    return sorted({neuron for neuron, _ in sides})
 
 
 @dataclass

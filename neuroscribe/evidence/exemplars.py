@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from neuroscribe.measures.draws import Draws
@@ -50,6 +50,15 @@ class Exemplars:
             tuple(self.kinds[place] for place in keep),
             self.truth[keep],
         )
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a neuron does on all sequences that were kept of it, ascending by id; none for one unsampled."""
+
+    sequence_ids: Int[np.ndarray, " sequence"]
+    values: Float[np.ndarray, "sequence token"]
+    """Activation on the explained side."""
 
 
 def by_neuron(records: pl.DataFrame) -> dict[Neuron, pl.DataFrame]:

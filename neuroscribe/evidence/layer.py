@@ -15,6 +15,7 @@ from neuroscribe.evidence.effects import Effects
 from neuroscribe.evidence.encoded import PieceVectors
 from neuroscribe.evidence.exemplars import (
     Exemplars,
+    Kept,
     Neuron,
     by_neuron,
     explained_side,
@@ -22,12 +23,19 @@ from neuroscribe.evidence.exemplars import (
 )
 from neuroscribe.evidence.lookup import left_out_lookup
 from neuroscribe.evidence.population import Population, in_half
-from neuroscribe.evidence.sample import read_neurons, redrawn_neurons, sampled_neurons, set_aside
+from neuroscribe.evidence.sample import (
+    read_neurons,
+    recognisable_neurons,
+    redrawn_neurons,
+    sampled_neurons,
+    set_aside,
+)
 from neuroscribe.evidence.simulations import Simulations
 from neuroscribe.evidence.texts import read_texts
 from neuroscribe.measures.draws import Draws
 from neuroscribe.study.scoring import FIRING_SHARE
 from neuroscribe.study.spec import Study
+from neuroscribe.tables.columns import RANDOM, RECOGNISABLE
 from neuroscribe.text.corpus import TokenBytes
 
 _REMEMBERED = 8
@@ -35,15 +43,6 @@ _REMEMBERED = 8
 _Value = TypeVar("_Value")
 CONTROL_TOPS = 1
 """Top exemplars of a neuron on which controls are held against it."""
-
-
-@dataclass(frozen=True)
-class Kept:
-    """What a neuron does on all sequences that were kept of it, ascending by id; none for one unsampled."""
-
-    sequence_ids: Int[np.ndarray, " sequence"]
-    values: Float[np.ndarray, "sequence token"]
-    """Activation on the explained side."""
 
 
 class LayerEvidence:
@@ -72,26 +71,39 @@ class LayerEvidence:
 
     @cached_property
     def neurons(self) -> tuple[Neuron, ...]:
-        """The neurons to explain, each with its polarity: the study's sample, unless they were given."""
+        """The neurons to explain, each with its polarity: the study's sample, unless they were given.
+
+        The recognisable ones come last.
+        """
         if self._neurons is not None:
             return tuple(self._neurons)
-        return sampled_neurons(self.study, self.layer, self.tables["activations/statistics"])
+        random = sampled_neurons(self.study, self.layer, self.tables["activations/statistics"])
+        return (*random, *self._recognisable)
 
     def drawn_as(self, neuron: Neuron) -> str:
         """Return how a neuron came into the sample, as the column `sample` says it."""
-        return "random"
+        return RECOGNISABLE if neuron in self._recognisable else RANDOM
 
     @cached_property
     def redrawn_neurons(self) -> tuple[Neuron, ...]:
-        """Those of them that are explained from further draws of exemplars."""
-        return redrawn_neurons(self.study, self.layer, self.neurons)
+        """Those of the random ones that are explained from further draws of exemplars."""
+        random = [neuron for neuron in self.neurons if neuron not in self._recognisable]
+        return redrawn_neurons(self.study, self.layer, random)
+
+    @cached_property
+    def _recognisable(self) -> tuple[Neuron, ...]:
+        if not self.study.sample.recognisable:
+            return ()
+        tables = self.tables["activations/statistics"], self.tables["predictability"]
+        return recognisable_neurons(self.study, self.layer, *tables)
 
     def is_read(self, neuron: Neuron, simulator: str) -> bool:
         """Tell whether a simulator reads the explanations of a neuron: see `evidence.sample.read_neurons`."""
         if self.study.simulators[simulator].neurons_per_layer == "all":
             return True
         if simulator not in self._read:
-            self._read[simulator] = read_neurons(self.study, self.layer, self.neurons, simulator)
+            sides = explained_sides(self._every) if "explanations" in self.tables else self.neurons
+            self._read[simulator] = read_neurons(self.study, self.layer, sides, simulator)
         return neuron in self._read[simulator]
 
     @cached_property
@@ -201,7 +213,7 @@ class LayerEvidence:
         if not self.study.reads_table(explainer):
             return self.exemplars((explanation["neuron"], explanation["polarity"]), split)
         population = self.population(explanation, split)
-        if split not in self.study.scored_splits(explainer):
+        if split not in self.study.population_splits(explainer):
             # Values are fitted on this split, and its population is that of the other one.
             scored = list(self.paper_exemplars(explanation, "test").sequence_ids)
             documents = self._corpus.documents
@@ -299,7 +311,7 @@ class LayerEvidence:
         study, kept = self.study, self.truth(neuron)
         unseen = ~self.seen(explanation, kept.sequence_ids)
         seed = (study.scoring.seed, self.layer, neuron[0], neuron[1] + 1)
-        if "valid" in study.scored_splits(explanation["explainer"]):
+        if "valid" in study.population_splits(explanation["explainer"]):
             unseen &= self._of_split(neuron, kept.sequence_ids, split, seed)
         keep = np.flatnonzero(unseen)
         every = len(kept.sequence_ids)
@@ -370,13 +382,7 @@ class LayerEvidence:
 
     @cached_property
     def _every(self) -> dict[str, list[dict[str, Any]]]:
-        rows: dict[str, list[dict[str, Any]]] = {}
-        ordered = self.tables["explanations"].sort(
-            "neuron", "polarity", "sample_index", "draw", maintain_order=True
-        )
-        for row in ordered.iter_rows(named=True):
-            rows.setdefault(row["explainer"], []).append(row)
-        return rows
+        return by_explainer(self.tables["explanations"])
 
 
 def _remembered(known: dict[Neuron, _Value], neuron: Neuron, make: Callable[[], _Value]) -> _Value:

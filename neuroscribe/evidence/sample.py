@@ -1,10 +1,11 @@
 """Which neurons are explained: a seeded draw among those that fire, and why others are set aside.
 
-And the sequences on which all their activations are kept.
+Some more may be drawn among those that their tokens predict (`sample.recognisable`). And the sequences on
+which all their activations are kept.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import polars as pl
 
@@ -45,6 +46,49 @@ def sampled_neurons(study: Study, layer: int, statistics: pl.DataFrame) -> tuple
     """
     sides, _ = _sample(study, layer, statistics)
     return tuple((neuron, polarity) for neuron in sorted(sides) for polarity in sides[neuron])
+
+
+PREDICTED, FOREMOST = 0.6, 0.05
+"""Recognisable is a side that its tokens predict with a correlation of at least the first, and that is among
+this share of the layer's sides."""
+
+
+def recognisable_neurons(
+    study: Study, layer: int, statistics: pl.DataFrame, predictability: pl.DataFrame
+) -> tuple[Neuron, ...]:
+    """Return the further pairs to explain: a seeded draw among those that their tokens predict.
+
+    `predictability` is the layer's table. Sides of the sample, dead and near-dead neurons, and sides that the
+    sample would not explain are no part of the urn. They are fewer than `sample.recognisable` neurons where
+    the urn holds fewer.
+    """
+    sides, _ = _sample(study, layer, statistics)
+    alive = _alive(study, statistics)
+    known = {(row[0], row[1]): row[2] for row in predictability.select(_PREDICTED).iter_rows()}
+    every = {side: value for side, value in known.items() if side[1] in alive.get(side[0], ())}
+    ranked = sorted((value for value in every.values() if value is not None), reverse=True)
+    if not ranked:
+        return ()
+    bar = max(PREDICTED, ranked[max(0, round(FOREMOST * len(every)) - 1)])
+    urn: dict[int, list[int]] = {}
+    for (neuron, side), value in sorted(every.items()):
+        if value is not None and value >= bar and neuron not in sides:
+            urn.setdefault(neuron, []).append(side)
+    draw = random.Random(f"recognisable {study.sample.seed} {layer}")  # noqa: S311 - a seeded draw
+    drawn = draw.sample(list(urn), min(study.sample.recognisable, len(urn)))
+    return tuple((neuron, side) for neuron in sorted(drawn) for side in sorted(urn[neuron], reverse=True))
+
+
+_PREDICTED = ("neuron", "polarity", "predicted")
+
+
+def _alive(study: Study, statistics: pl.DataFrame) -> dict[int, Collection[int]]:
+    """Return the sides that would be explained of each neuron that is not dead or near-dead."""
+    live = statistics.filter(~(pl.col("dead") | pl.col("near_dead")))
+    return {
+        neuron: _sides(study.sample.polarity, low, high)
+        for neuron, low, high in live.select("neuron", "min", "max").iter_rows()
+    }
 
 
 def redrawn_neurons(study: Study, layer: int, neurons: Sequence[Neuron]) -> tuple[Neuron, ...]:

@@ -19,13 +19,14 @@ Kind = Literal["unique", "within", "value_or_reason", "null_share", "difference"
 - `mean_difference`: over rows that have both, the mean of first minus second lies strictly between the bounds
 """
 
-Frame = Literal["scores", "simulated", "due", "correlations", "explained", "shares", "coverage"]
+Frame = Literal["scores", "simulated", "due", "correlations", "sampled", "explained", "shares", "coverage"]
 """Which rows a rule is about.
 
 - `scores`: all rows of that table
 - `simulated`: those that rest on simulations, without a run of the subject
-- `due`: those that an explanation owes; an AUC wants probabilities, a silent neuron owes
-  nothing, nor does a description to templates
+- `due`: those that an explanation of the random sample owes; an AUC wants probabilities, a silent neuron owes
+  nothing, nor does a description to templates, nor what a ranking spared
+- `sampled`: of the correlations those of the random sample
 - `correlations`, `explained`, `shares`: those that lie between -1 and 1, up to 1, and between 0 and 1
 - `coverage`: see the function of that name
 """

@@ -37,6 +37,13 @@ def likely_statistics(study: Study) -> pl.DataFrame:
     return pl.DataFrame(facts).with_columns(dead=pl.lit(False), near_dead=pl.lit(False))
 
 
+def likely_predictability(study: Study) -> pl.DataFrame:
+    """Return a table by which every side of every neuron is predicted by its tokens."""
+    sides = [(neuron, side) for neuron in range(study.subject.neurons_per_layer) for side in study.polarities]
+    table = pl.DataFrame(sides, {"neuron": pl.Int64, "polarity": pl.Int64}, orient="row")
+    return table.with_columns(predicted=1.0)
+
+
 def likely_tables(study: Study, neurons: Sequence[Neuron]) -> dict[str, pl.DataFrame]:
     """Return what a layer's tables hold where these neurons have enough of everything."""
     sides = pl.DataFrame(neurons, {"neuron": pl.Int64, "polarity": pl.Int64}, orient="row")

@@ -17,7 +17,9 @@ from jaxtyping import Float
 
 from neuroscribe.evidence.lookup import extreme_tokens
 from neuroscribe.report.excerpts import Excerpt, excerpts, firing
+from neuroscribe.simulate.ranking import was_spared
 from neuroscribe.study.dues import REGIMES
+from neuroscribe.tables.columns import RANDOM, RECOGNISABLE
 from neuroscribe.text.escaping import escaped
 
 if TYPE_CHECKING:
@@ -41,14 +43,14 @@ _WORD_JOINER = "\u2060"
 
 
 def score_histogram_png(scores: pl.DataFrame) -> bytes:
-    """Return a chart of the test scores of chosen explanations, over the corpus where there are such.
+    """Return a chart of the test scores of chosen explanations of the random sample.
 
-    One row per scorer and explainer (the first four), with mean value, ceiling and control of those scored
-    as lines.
+    Over the corpus where there are such; one row per scorer and explainer (the first four), with mean value,
+    ceiling and control of those scored as lines.
     """
     places = dict(zip(REGIMES, range(len(REGIMES)), strict=True))
     first = pl.col("regime").replace_strict(places, default=len(REGIMES))
-    shown = scores.filter((pl.col("split") == "test") & pl.col("chosen"))
+    shown = scores.filter((pl.col("split") == "test") & pl.col("chosen") & ~was_spared(), sample=RANDOM)
     shown = shown.filter(first == first.min().over("scorer")) if len(shown) else shown
     groups = shown.partition_by("scorer", "explainer", maintain_order=True)
     figure = _figure()
@@ -60,6 +62,38 @@ def score_histogram_png(scores: pl.DataFrame) -> bytes:
     rows[-1].set_xlim(-1, 1)
     left_out = f" ({len(groups) - _ROWS} more not shown)" if len(groups) > _ROWS else ""
     rows[-1].set_xlabel(f"score over the corpus, or over judged excerpts{left_out}")
+    return _png(figure)
+
+
+def descriptions_png(descriptions: pl.DataFrame) -> bytes:
+    """Return a chart of what descriptions score against what the tokens alone reach, with their controls.
+
+    A mark a neuron at its ceiling and score, hollow for recognisable ones; a line leads down to the mean of
+    other neurons' explanations. On the diagonal a description is worth as much as the tokens alone.
+    """
+    figure = _figure()
+    axes = figure.subplots()
+    known = descriptions.drop_nulls(["score", "ceiling"])
+    axes.plot([-1, 1], [-1, 1], color=_FAINT, linewidth=0.6)
+    for sample, filled in ((RANDOM, True), (RECOGNISABLE, False)):
+        rows = known.filter(sample=sample)
+        marks = rows.drop_nulls("control")
+        axes.vlines(marks["ceiling"], marks["control"], marks["score"], color=_FAINT, linewidth=0.8)
+        axes.scatter(marks["ceiling"], marks["control"], marker="_", color=_INK, s=30)
+        colour = _MARKS[0][2]
+        axes.scatter(
+            rows["ceiling"], rows["score"], s=26, edgecolors=colour, linewidths=1.2,
+            facecolors=colour if filled else "white", label=sample if len(rows) else None, zorder=3,
+        )  # fmt: skip
+    axes.set_xlabel("ceiling: what the tokens alone reach")
+    axes.set_ylabel("score of the description", fontsize=9)
+    _plain(axes)
+    if len(known):
+        axes.set_xlim(min(0.0, known["ceiling"].to_numpy().min()) - 0.05, 1)
+        axes.set_ylim(min(0.0, known.select(pl.min_horizontal("score", "control").min()).item()) - 0.05, 1)
+        axes.legend(loc="upper left", frameon=False, fontsize=8)
+    else:
+        _say(axes, "no description has a score")
     return _png(figure)
 
 
@@ -99,7 +133,7 @@ def exemplar_preview(
             [
                 f"Neuron {group['neuron'][0]}, polarity {group['polarity'][0]:+d}",
                 "",
-                *(f"- {_line(shown)}" for shown in excerpts(group, tokens_by_sequence)),
+                *(f"- {excerpt_markdown(shown)}" for shown in excerpts(group, tokens_by_sequence)),
             ]
         )
         for group in groups[:neurons]
@@ -141,8 +175,8 @@ def literal(text: bytes) -> str:
     )
 
 
-def _line(shown: Excerpt) -> str:
-    """Return an excerpt with its peak bold; the marks beside it make the bold sure in any surroundings."""
+def excerpt_markdown(shown: Excerpt) -> str:
+    """Return an excerpt as Markdown with its peak bold; the marks beside it make that sure in any text."""
     before, peak, after = (literal(part) for part in shown.marked())
     opening, closing = "" if shown.starts else "…", "" if shown.ends else "…"
     return f"`{shown.activation:.3g}` {opening}{before}«**{peak}**»{after}{closing}"

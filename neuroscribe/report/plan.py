@@ -16,8 +16,9 @@ import polars as pl
 from neuroscribe.ports.labels import Labels
 from neuroscribe.ports.replies import Usage
 from neuroscribe.ports.stores import CallStore
+from neuroscribe.report.lines import NOTHING
 from neuroscribe.report.planned_calls import Asked, Found, LayerView, PlannedCalls
-from neuroscribe.report.text import NOTHING, Format, aligned, counted, dollars, percent, shown, worded
+from neuroscribe.report.text import Format, aligned, counted, dollars, percent, shown, worded
 from neuroscribe.study.spec import Study
 
 CHARACTERS_PER_TOKEN = 3.5

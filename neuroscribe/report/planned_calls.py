@@ -19,7 +19,13 @@ from neuroscribe.llm.calls import Question, Request
 from neuroscribe.ports.labels import Labels
 from neuroscribe.ports.replies import Usage
 from neuroscribe.ports.stores import CallStore
-from neuroscribe.report.likely import likely_explanations, likely_rows, likely_statistics, likely_tables
+from neuroscribe.report.likely import (
+    likely_explanations,
+    likely_predictability,
+    likely_rows,
+    likely_statistics,
+    likely_tables,
+)
 from neuroscribe.simulate.questions import questions as simulation_questions
 from neuroscribe.study.kinds import KindSpec
 from neuroscribe.study.sections import LLM_NEEDS
@@ -86,10 +92,12 @@ class LayerView:
     @cached_property
     def sample(self) -> LayerEvidence:
         """The neurons to explain, each side by itself; all fire where nothing is known of them."""
-        statistics = "activations/statistics"
-        known = self._found.tables.get(statistics)
-        table = likely_statistics(self._study) if known is None else known
-        return LayerEvidence(self._study, self._layer, {statistics: table})
+        likely = {
+            "activations/statistics": likely_statistics(self._study),
+            "predictability": likely_predictability(self._study),
+        }
+        known = {name: table for name, table in self._found.tables.items() if name in likely}
+        return LayerEvidence(self._study, self._layer, likely | known)
 
     @property
     def set_aside(self) -> int | None:
@@ -157,7 +165,8 @@ class LayerView:
         if self._is_captured:
             return LayerEvidence(self._study, self._layer, self._found.tables, neurons=neurons)
         few = neurons[:_LOOKED_AT]
-        return LayerEvidence(self._study, self._layer, likely_tables(self._study, few), neurons=few)
+        tables = {**self.sample.tables, **likely_tables(self._study, few)}
+        return LayerEvidence(self._study, self._layer, tables, neurons=few)
 
     @cached_property
     def _read(self) -> LayerEvidence:

@@ -5,9 +5,11 @@ import polars as pl
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.evidence.sample import SET_ASIDE_REASONS
 from neuroscribe.judge.dealt import calls_behind, per_call
-from neuroscribe.report.summary import Headline, main_scores, with_undefined
-from neuroscribe.study.dues import dues
+from neuroscribe.report.means import reported, with_undefined
+from neuroscribe.study.dues import CORPUS, dues, scorer_name
 from neuroscribe.study.spec import Study
+from neuroscribe.tables.columns import RANDOM
+from neuroscribe.tables.descriptions import STATUSES
 from neuroscribe.tables.sentences import SENTENCE_STATUSES
 from neuroscribe.tables.statuses import EXPLANATION_STATUSES, READING_STATUSES
 
@@ -149,12 +151,14 @@ def _tokens(calls: pl.DataFrame, *keys: str) -> dict[tuple[str, ...], int]:
 
 
 def score_tally(study: Study, scores: pl.DataFrame) -> Tally:
-    """Return how many scores there are and are not, and the headline's mean value, ceiling and control.
+    """Return how many scores there are and are not, and mean value, ceiling and control of the headline's.
 
-    The mean value stands there twice: over those defined, and with undefined ones counted as 0.
+    That is the first explainer that describes, by the simulator that decides, on the random sample. The mean
+    value stands there twice: over those defined, and with undefined ones counted as 0.
     """
     tally: Tally = {"scores": len(scores), "unscored": scores["value"].null_count()}
-    every = main_scores(scores, Headline.of(study))
+    scorer, explainers = scorer_name(study.describing.simulator), study.describing.explainers[:1]
+    every = reported(scores).filter(pl.col("explainer").is_in(explainers), regime=CORPUS, scorer=scorer)
     headline = every.drop_nulls("value")
     for column in ("value", "ceiling", "control"):
         known = headline[column].drop_nulls()
@@ -162,6 +166,22 @@ def score_tally(study: Study, scores: pl.DataFrame) -> Tally:
             tally[f"mean_{column}"] = float(known.to_numpy().mean())
     if len(headline):
         tally["mean_value_or_0"] = float(every.select(with_undefined("value")).item())
+    return tally
+
+
+def description_tally(descriptions: pl.DataFrame) -> Tally:
+    """Return how many neurons there are of each status and sort, and the means of the random sample."""
+    tally: Tally = {"descriptions": descriptions["explanation_id"].count()}
+    random = descriptions.filter(sample=RANDOM)
+    tally["recognisable"] = len(descriptions) - len(random)
+    for status in STATUSES:
+        tally[status] = int((random["status"] == status).sum())
+    tally["by_llm"] = int(random["by_llm"].sum())
+    valued = random.drop_nulls("score")
+    for column in ("score", "ceiling", "control"):
+        known = valued[column].drop_nulls()
+        if len(known):
+            tally[f"mean_{column}"] = float(known.to_numpy().mean())
     return tally
 
 

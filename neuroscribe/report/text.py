@@ -1,6 +1,5 @@
 """The report at the end of a run as plain text for a terminal: aligned columns, hostile text escaped."""
 
-import textwrap
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -8,14 +7,12 @@ import polars as pl
 
 from neuroscribe.glossary import WORDS
 from neuroscribe.measures.controls import CONTROLS
-from neuroscribe.report.excerpts import Excerpt
-from neuroscribe.report.summary import Judged, Summary
+from neuroscribe.report.lines import NOTHING, interval, wrapped
+from neuroscribe.report.neurons import random_neurons, recognisable_neurons, recognised_neurons
+from neuroscribe.report.summary import Summary
 from neuroscribe.report.twins import MOST_BEYOND, SideBySide
 from neuroscribe.tables.statuses import EXPLANATION_STATUSES
 from neuroscribe.text.escaping import escaped
-
-NOTHING = "-"
-"""Stands for what is unknown or undefined."""
 
 Format = Callable[[Mapping[str, Any]], str]
 """Shows one value of a row."""
@@ -87,23 +84,24 @@ def percent(column: str) -> Format:
 def report_text(summary: Summary, width: int, *, next_steps: Sequence[str] = ()) -> str:
     """Return the report in lines of at most `width` characters where words allow; tables are cut to fit.
 
-    `next_steps` are the lines at its end that say what to type next.
+    It begins with neurons that a person recognises. `next_steps` are the lines at its end that say what to
+    type next.
     """
-    headline = summary.headline
-    judged = f"by {headline.explainer}, scored by {headline.scorer}, and where they peak"
     parts = [
+        [f"Study {escaped(summary.study.encode())}: {escaped(summary.subject.encode())}"],
+        recognised_neurons(summary, width),
         [
-            f"Study {escaped(summary.study.encode())}: {escaped(summary.subject.encode())}",
+            *wrapped(f"Descriptions by layer: {summary.scorer}, over {summary.scored_text}", width),
+            *aligned(summary.layers, _LAYERS, width),
             f"{summary.neurons:,} neurons captured ({summary.captured_layers} layers), {summary.dead:,} dead",
+            *_silent(summary.silent_layers, width),
+            *wrapped(_how_many(summary), width),
+            *wrapped(_compared(summary), width),
+            *wrapped(_LEGEND, width),
         ],
         [
-            *_wrapped(
-                f"Layers: {headline.scorer} of {headline.explainer}, over {summary.scored_text}", width
-            ),
-            *aligned(summary.layers, _LAYERS, width),
-            *_silent(summary.silent_layers, width),
-            *_wrapped(_compared(summary), width),
-            *_wrapped(_LEGEND, width),
+            *wrapped(f"Descriptions and explainers: {summary.scorer}, over {summary.scored_text}", width),
+            *aligned(summary.explainers, _EXPLAINERS, width, left=("explainer",)),
         ],
         [
             "All scorers, test split",
@@ -116,13 +114,19 @@ def report_text(summary: Summary, width: int, *, next_steps: Sequence[str] = ())
         [
             *_set_aside(summary.set_aside, width),
             *_statuses(summary.statuses, width),
-            *_null_reasons(summary.null_reasons, width),
+            *_null_reasons("No score", summary.null_reasons, width),
+            *_null_reasons("Not read", summary.spared, width),
         ],
-        [*_wrapped(f"Best explanations {judged}", width), *_judged(summary.best, width)],
-        [*_wrapped(f"Worst explanations {judged}", width), *_judged(summary.worst, width)],
+        recognisable_neurons(summary, width),
+        *random_neurons(summary, width),
         [*(["What to type next"] if next_steps else []), *(f"  {step}" for step in next_steps)],
     ]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
+
+
+def _how_many(summary: Summary) -> str:
+    counts = ", ".join(f"{count:,} {status}" for status, count in summary.statuses_of_neurons.items())
+    return f"Of the random sample: {counts or 'nothing'} (docs/scores.md says by which rules)."
 
 
 _LEGEND = (
@@ -132,7 +136,9 @@ _LEGEND = (
     f" Ceiling: {WORDS['ceiling']}"
     f" Control: {WORDS['control']} Means are over scored explanations, that of the control over those that"
     " have one. Tokens: of the explanation calls."
-    " Calls: of the LLM, for explanations and simulations; seconds: without the capture."
+    " Above: of those held against ten other neurons' explanations, how many are above all. Calls: of the"
+    " LLM, for explanations and simulations; seconds: without the capture. Recognisable neurons are in no"
+    " mean."
     f" {NOTHING}: unknown or undefined."
 )
 
@@ -144,8 +150,9 @@ def _compared(summary: Summary) -> str:
             f" (a layer needs {CONTROLS + 1} explained neurons or more)."
         )
     return (
-        f"Clearly better than other neurons' explanations: {summary.clear} of {summary.compared}, above all"
-        f" {CONTROLS} controls; of those so called one in twenty is wrongly called so."
+        f"Clearly better than other neurons' explanations: {summary.clear} of {summary.compared}"
+        f" descriptions, above all {CONTROLS} controls; of those so called one in twenty is wrongly called"
+        " so."
     )
 
 
@@ -176,7 +183,7 @@ def _beside(table: pl.DataFrame, said: str, name: str, width: int) -> list[str]:
         "one undefined": counted("undefined"),
         "95 %": _signed_interval,
     }
-    return [*_wrapped(said, width), *aligned(table, columns, width, left=(*_LEFT, "of"))]
+    return [*wrapped(said, width), *aligned(table, columns, width, left=(*_LEFT, "of"))]
 
 
 _GAPS = (
@@ -190,10 +197,9 @@ _GAINS = (
 )
 
 
-def _interval(row: Mapping[str, Any]) -> str:
-    if row["ci_low"] is None or row["ci_high"] is None:
-        return NOTHING
-    return f"[{row['ci_low']:.2f}, {row['ci_high']:.2f}]"
+def _above(row: Mapping[str, Any]) -> str:
+    """Show how many are above all ten controls, of those that were held against ten."""
+    return f"{row['above']}/{row['compared']}" if row["compared"] else NOTHING
 
 
 def _difference(row: Mapping[str, Any]) -> str:
@@ -202,20 +208,24 @@ def _difference(row: Mapping[str, Any]) -> str:
     return f"{row['difference']:+.2f}" + ("" if row["error"] is None else f" ± {row['error']:.2f}")
 
 
-def _number(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:.2f}"
-
-
 _LAYERS: Mapping[str, Format] = {
     "layer": shown("layer", "{}", unknown="all"),
     **{name: counted(name) for name in ("neurons", "dead", "explained", "scored")},
     "score": shown("score", "{:.2f}"),
-    "interval": _interval,
+    "interval": interval,
     **{name: shown(name, "{:.2f}") for name in ("ceiling", "control")},
+    "above": _above,
     "nulls": counted("nulls"),
     "null=0": shown("score_or_0", "{:.2f}"),
     **{name: counted(name) for name in ("calls", "tokens")},
     "seconds": shown("seconds", "{:,.0f}"),
+}
+_EXPLAINERS: Mapping[str, Format] = {
+    "explainer": worded("explainer"),
+    "scored": counted("n"),
+    **{name: shown(name, "{:.2f}") for name in ("score", "ceiling", "control")},
+    "above": _above,
+    "describes": counted("best"),
 }
 _SCORERS: Mapping[str, Format] = {
     "scorer of explainer": lambda row: f"{worded('scorer')(row)} of {worded('explainer')(row)}",
@@ -257,11 +267,9 @@ def _twins(twins: SideBySide | None, width: int) -> list[str]:
         else f"With random weights no mean is above its control by more than {MOST_BEYOND}."
     )
     return [
-        *_wrapped(
-            f"Trained ({twins.trained}) and random weights ({twins.randomised}): layers {named}", width
-        ),
+        *wrapped(f"Trained ({twins.trained}) and random weights ({twins.randomised}): layers {named}", width),
         *aligned(twins.table, _TWINS, width, left=(*_LEFT, "weights")),
-        *_wrapped(f"{told} After ±: the standard error over explanations.", width),
+        *wrapped(f"{told} After ±: the standard error over explanations.", width),
     ]
 
 
@@ -270,12 +278,12 @@ def _silent(layers: Sequence[int], width: int) -> list[str]:
     if not layers:
         return []
     named = f"layer {layers[0]}" if len(layers) == 1 else f"layers {', '.join(map(str, layers))}"
-    return _wrapped(f"All neurons of {named} are dead or near-dead: none can be explained.", width)
+    return wrapped(f"All neurons of {named} are dead or near-dead: none can be explained.", width)
 
 
 def _set_aside(counts: Mapping[str, int], width: int) -> list[str]:
     listed = ", ".join(f"{count:,} {_SET_ASIDE[reason]}" for reason, count in counts.items() if count)
-    return _wrapped(f"Set aside before any call: {listed}", width) if listed else []
+    return wrapped(f"Set aside before any call: {listed}", width) if listed else []
 
 
 def _statuses(statuses: pl.DataFrame, width: int) -> list[str]:
@@ -284,38 +292,13 @@ def _statuses(statuses: pl.DataFrame, width: int) -> list[str]:
         counts = ", ".join(
             f"{row[name]:,} {name}" for name in EXPLANATION_STATUSES if row[name] or name == "ok"
         )
-        lines += _wrapped(f"Explanations by {worded('explainer')(row)}: {counts}", width)
+        lines += wrapped(f"Explanations by {worded('explainer')(row)}: {counts}", width)
     return lines
 
 
-def _null_reasons(reasons: pl.DataFrame, width: int) -> list[str]:
+def _null_reasons(what: str, reasons: pl.DataFrame, width: int) -> list[str]:
     lines: list[str] = []
     for row in reasons.iter_rows(named=True):
         where = f"{worded('scorer')(row)} of {worded('explainer')(row)}"
-        lines += _wrapped(f"No score by {where}: {row['n']:,} x {worded('null_reason')(row)}", width)
+        lines += wrapped(f"{what} by {where}: {row['n']:,} x {worded('null_reason')(row)}", width)
     return lines
-
-
-def _judged(explanations: Iterable[Judged], width: int) -> list[str]:
-    lines: list[str] = []
-    for item in explanations:
-        value = f"{_number(item.value):>5} {_interval(vars(item)).strip(NOTHING)}"
-        where = f"layer {item.layer}, neuron {item.neuron}, polarity {item.polarity:+d}"
-        beside = f"ceiling {_number(item.ceiling)}, control {_number(item.control)}"
-        lines += _wrapped(f"{value}  {where}; {beside}", width)
-        lines += _wrapped(escaped(item.text.encode()), width, indent="      ")
-        for excerpt in item.excerpts:
-            lines += _wrapped(_excerpt(excerpt), width, indent="        ")
-    return lines or ["  none has a score"]
-
-
-def _excerpt(excerpt: Excerpt) -> str:
-    before, peak, after = (escaped(part) for part in excerpt.marked())
-    opening, closing = "" if excerpt.starts else "...", "" if excerpt.ends else "..."
-    return f"{excerpt.activation:.3g}: {opening}{before}«{peak}»{after}{closing}"
-
-
-def _wrapped(text: str, width: int, *, indent: str = "") -> list[str]:
-    """Return text in lines; what follows the first is set in by two more characters."""
-    following = indent + "  "
-    return textwrap.wrap(text, max(40, width), initial_indent=indent, subsequent_indent=following)

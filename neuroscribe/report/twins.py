@@ -9,6 +9,7 @@ import polars as pl
 
 from neuroscribe.study.dues import Due, dues
 from neuroscribe.study.twins import Twins
+from neuroscribe.tables.columns import RANDOM
 
 MOST_BEYOND = 0.02
 """How far the twin's explanations may be above their control on average before the report warns."""
@@ -55,6 +56,7 @@ def _rows(due: Due, tables: Mapping[str, pl.DataFrame], layers: Sequence[int]) -
             "chosen",
             pl.col("layer").is_in(list(layers)),
             split="test",
+            sample=RANDOM,
             scorer=due.scorer,
             explainer=due.explainer,
             regime=due.regimes[0],

@@ -50,10 +50,13 @@ class Agreement:
 
     def _all_cases(self, simulator: str, explainer: str) -> Iterator[_Case]:
         evidence = self._evidence
+        simulated = evidence.study.simulated_splits(explainer, simulator)
         for explanation in read(evidence, simulator, evidence.explanations(explainer)):
-            for split in evidence.study.scored_splits(explainer):
-                over_corpus = self._over_corpus(explanation, simulator, split)
-                yield _Case(explanation, split, over_corpus | self._paper.of(explanation, simulator, split))
+            for split in evidence.study.scored_splits(explainer, simulator):
+                scores = self._over_corpus(explanation, simulator, split)
+                if split in simulated:
+                    scores |= self._paper.of(explanation, simulator, split)
+                yield _Case(explanation, split, scores)
         again = evidence.redrawn(explainer) if reads_again(evidence.study, simulator, explainer) else ()
         for explanation in read(evidence, simulator, again):
             yield _Case(explanation, "test", self._over_corpus(explanation, simulator, "test"))

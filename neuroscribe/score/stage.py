@@ -1,6 +1,6 @@
 """Scores every explanation: value, interval, token-lookup ceiling and shuffled control side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import polars as pl
@@ -13,9 +13,11 @@ from neuroscribe.score.agreement import Agreement
 from neuroscribe.score.choices import Choices
 from neuroscribe.score.judgements import Judgements
 from neuroscribe.score.sentences import Sentences
-from neuroscribe.simulate.whole import whole_corpus
+from neuroscribe.simulate.ranking import why_spared
+from neuroscribe.simulate.whole import ranked_out, whole_corpus
 from neuroscribe.study.dues import Due, dues
 from neuroscribe.study.scoring import MEASURES
+from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import SCORES
 
 
@@ -24,9 +26,9 @@ def scored_layer(evidence: LayerEvidence, *, encoders: EncoderSource, progress: 
 
     Simulators that cost nothing read the corpus here; an encoder is opened only for one that needs it.
     """
-    agreement = Agreement(evidence, whole_corpus(evidence, encoders, progress))
+    whole = whole_corpus(evidence, encoders, progress)
+    agreement, chosen = Agreement(evidence, whole), Choices(evidence)
     judged, ablated, written = Judgements(evidence), Ablations(evidence), Sentences(evidence)
-    chosen = Choices(evidence)
     due_scores = dues(evidence.study)
     rows: list[dict[str, Any]] = []
     for due in due_scores:
@@ -40,7 +42,26 @@ def scored_layer(evidence: LayerEvidence, *, encoders: EncoderSource, progress: 
             rows += chosen.rows(due)
         else:
             rows += judged.rows(due)
-    return SCORES.checked(_with_choice(SCORES.frame(rows), evidence.tables["explanations"], due_scores))
+    scores = _with_spared(SCORES.frame(rows), evidence.study, ranked_out(evidence, whole))
+    return SCORES.checked(_with_choice(scores, evidence.tables["explanations"], due_scores))
+
+
+def _with_spared(scores: pl.DataFrame, study: Study, spared: Collection[str]) -> pl.DataFrame:
+    """Say of what was not simulated for being among the worse texts that this is why."""
+    if not spared:
+        return scores
+    asked = [
+        due.scorer
+        for due in dues(study)
+        if due.source in study.simulators and not study.simulators[due.source].costs_nothing
+    ]
+    unread = (
+        pl.col("value").is_null()
+        & pl.col("scorer").is_in(asked)
+        & pl.col("explanation_id").is_in(list(spared))
+    )
+    reason = pl.when(unread).then(pl.lit(why_spared(study))).otherwise("null_reason")
+    return scores.with_columns(null_reason=reason)
 
 
 def _with_choice(scores: pl.DataFrame, explanations: pl.DataFrame, due: Sequence[Due]) -> pl.DataFrame:

@@ -1,6 +1,6 @@
 """What is to be simulated: each explanation on sequences its explainer never saw, and on a control's."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from neuroscribe.evidence.texts import read_texts
 from neuroscribe.fingerprint import fingerprint
 from neuroscribe.llm.calls import Request
 from neuroscribe.measures.controls import CONTROLS
+from neuroscribe.simulate.ranking import spared
 from neuroscribe.simulate.simulator import Simulating
 from neuroscribe.study.spec import Study
 
@@ -85,7 +86,8 @@ def questions(evidence: LayerEvidence, simulator: str, *, size: int = 1) -> list
     """
     spec = simulating(evidence.study, simulator)
     near = _alike_near(evidence) if evidence.study.encoders else None
-    tasks = simulation_tasks(evidence, simulator, near)
+    # Which texts are the best is not known either; the first stand for them.
+    tasks = simulation_tasks(evidence, simulator, near, without=spared(evidence, lambda _: 0.0))
     pieces = [piece for task in tasks for piece in task.pieces(size)]
     return [asked for piece in pieces for asked in piece_questions(piece, evidence.tokens, spec)]
 
@@ -114,22 +116,35 @@ def simulating(study: Study, simulator: str) -> Simulating:
     return spec
 
 
-def simulation_tasks(evidence: LayerEvidence, simulator: str, near: Near | None = None) -> list[Task]:
+def simulation_tasks(
+    evidence: LayerEvidence,
+    simulator: str,
+    near: Near | None = None,
+    *,
+    without: Collection[str] = (),
+) -> list[Task]:
     """Return what a simulator is asked: each explanation on its own neuron, then where it is a control.
 
     No explanation is simulated on a document that its explainer saw. Tasks of one text adjoin: their prompts
     begin alike, and servers read a beginning that they have just seen from their cache. `near` finds
-    sequences near a label; without it there is no such stratum.
+    sequences near a label; without it there is no such stratum. Explanations whose ids are in `without` are
+    no simulator's that is asked: see `simulate.ranking`.
     """
     tasks: list[Task] = []
-    for explainer in evidence.study.simulators[simulator].explainers:
+    spec = simulating(evidence.study, simulator)
+    for explainer in spec.explainers:
         made: list[Task] = []
-        for explanation in read(evidence, simulator, evidence.usable(explainer)):
+        own = [
+            row
+            for row in read(evidence, simulator, evidence.usable(explainer))
+            if spec.costs_nothing or row["explanation_id"] not in without
+        ]
+        for explanation in own:
             made += _own_tasks(evidence, simulator, explanation, near)
         again = evidence.redrawn(explainer) if reads_again(evidence.study, simulator, explainer) else ()
         for explanation in read(evidence, simulator, again):
             made += _drawn_tasks(evidence, simulator, explanation, "test", near, shown=())
-        made += _control_tasks(evidence, simulator, explainer)
+        made += _control_tasks(evidence, explainer, {(row["neuron"], row["polarity"]) for row in own})
         parts = _parts(evidence, simulator, explainer)
         tasks += [replace(task, parts=parts.get(task.explanation_id, ())) for task in made]
     place = {text: place for place, text in enumerate(dict.fromkeys(task.text for task in tasks))}
@@ -181,7 +196,7 @@ def _own_tasks(
     Where `valid` serves to fit values alone, its exemplars may be draws for `test`, and count as that.
     """
     study, explainer = evidence.study, explanation["explainer"]
-    splits, scored = study.simulated_splits(explainer, simulator), study.scored_splits(explainer)
+    splits, scored = study.simulated_splits(explainer, simulator), study.scored_splits(explainer, simulator)
     shown = {split: evidence.paper_exemplars(explanation, split) for split in splits}
     asked = [sequence for exemplars in shown.values() for sequence in exemplars.sequence_ids]
     drawn = [
@@ -221,15 +236,15 @@ def _drawn_tasks(
     return [_task(explanation, split, left, strata=strata, is_drawn=True)] if ids else []
 
 
-def _control_tasks(evidence: LayerEvidence, simulator: str, explainer: str) -> list[Task]:
-    """Return what is held against each neuron of an explainer, in turn."""
+def _control_tasks(evidence: LayerEvidence, explainer: str, read: Collection[Neuron]) -> list[Task]:
+    """Return what is held, in turn, against each neuron of which an explainer's texts are read."""
     owners: dict[Neuron, Mapping[str, Any]] = {}
     for explanation in evidence.usable(explainer):
         owners.setdefault((explanation["neuron"], explanation["polarity"]), explanation)
     return [
         _task(control, "test", ids, neuron=neuron, turn=turn)
         for neuron, others in evidence.controls(explainer, count=CONTROLS).items()
-        if evidence.is_read(neuron, simulator)
+        if neuron in read
         for turn, control in enumerate(others)
         for ids in _units(evidence.control_exemplars(owners[neuron]))
     ]

@@ -16,8 +16,6 @@ from neuroscribe.study.kinds import SimulatorSpec
 class Simulating(SimulatorSpec):
     """The settings of a simulator. A kind is a module of its own, with a data file where it asks an LLM."""
 
-    costs_nothing: ClassVar[bool] = False
-    """Whether it reads the whole corpus at the cost of reading little of it; see `whole_corpus`."""
     reads_parts: ClassVar[bool] = True
     """Whether, costing nothing, it reads the parts of an explanation one by one, and not its text."""
 

@@ -21,7 +21,7 @@ from neuroscribe.simulate.questions import Question, Task, piece_questions, simu
 from neuroscribe.simulate.sequential import Reading, Sequentially, in_pieces
 from neuroscribe.simulate.simulator import Simulating
 from neuroscribe.simulate.standing import Standing
-from neuroscribe.simulate.whole import nearness
+from neuroscribe.simulate.whole import nearness, ranked_out, whole_corpus
 from neuroscribe.study.kinds import KindSpec, LLMSection
 from neuroscribe.study.sections import LLM_NEEDS, Capability
 from neuroscribe.study.spec import Study
@@ -40,8 +40,13 @@ async def simulated_layer(
     study = evidence.study
     simulators = await opened_simulators(study, llm=llm, encoders=encoders, calls=calls, progress=progress)
     near = nearness(evidence, encoders, progress)
-    tasks = {name: simulation_tasks(evidence, name, near) for name in study.simulators}
+    worse = ranked_out(evidence, whole_corpus(evidence, encoders, progress)) if _ranks(study) else ()
+    tasks = {name: simulation_tasks(evidence, name, near, without=worse) for name in study.simulators}
     return await simulated(evidence, tasks, simulators=simulators, calls=calls, progress=progress)
+
+
+def _ranks(study: Study) -> bool:
+    return study.scoring.simulated_candidates is not None
 
 
 async def opened_simulators(

@@ -1,15 +1,19 @@
 """The simulators that cost nothing on all kept sequences, and sequences near a label."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from neuroscribe.evidence.layer import LayerEvidence
+from neuroscribe.measures.agreement import correlations
+from neuroscribe.measures.draws import Draws
 from neuroscribe.ports.sources import EncoderSource
 from neuroscribe.ports.stores import Progress
 from neuroscribe.simulate.encoded import encoded_sequences
-from neuroscribe.simulate.questions import Near, simulating
+from neuroscribe.simulate.questions import Near, simulating, texts_for
+from neuroscribe.simulate.ranking import spared
 
 Whole = Callable[..., Float[np.ndarray, "sequence token"]]
 """What a simulator that costs nothing reads on all kept sequences under one or more texts, 0 to 10."""
@@ -23,6 +27,22 @@ def whole_corpus(evidence: LayerEvidence, encoders: EncoderSource, progress: Pro
         for name, spec in specs.items()
         if spec.costs_nothing
     }
+
+
+def ranked_out(evidence: LayerEvidence, whole: Mapping[str, Whole]) -> frozenset[str]:
+    """Return the explanations that simulators which are asked need not read; `whole` are those by name."""
+
+    def value(explanation: Mapping[str, Any]) -> float:
+        decides = evidence.study.describing.simulator
+        population = evidence.population(explanation, "valid")
+        kept = evidence.truth((explanation["neuron"], explanation["polarity"])).sequence_ids
+        texts = texts_for(evidence.study, decides, explanation)
+        readings = whole[decides](*texts)[np.isin(kept, population.sequence_ids)]
+        draws = Draws.all_of(1, len(readings))
+        (found,) = correlations(population.truth[None], readings[None], draws) if len(readings) else (None,)
+        return -np.inf if found is None or found.value is None else found.value
+
+    return spared(evidence, value)
 
 
 def nearness(evidence: LayerEvidence, encoders: EncoderSource, progress: Progress) -> Near | None:

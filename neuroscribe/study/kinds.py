@@ -113,6 +113,8 @@ class ExplainerSpec(KindSpec):
 class SimulatorSpec(KindSpec):
     """Predicts activations from the explanations of some explainers."""
 
+    costs_nothing: ClassVar[bool] = False
+    """Whether it reads the whole corpus at the cost of reading little of it."""
     tells_firing: ClassVar[bool] = True
     """Whether half of its scale means that the neuron fires; if not, F1 and IoU say nothing of it."""
 

@@ -31,11 +31,15 @@ class Lineage:
         self._stamps: dict[tuple[str, int | None], Stamp | None] = {}
 
     def inputs(self, stage: str, layer: int | None) -> str:
-        """Return the hash of all tables that a stage makes a layer's tables from, as they are now."""
+        """Return the hash of all tables that a stage makes a layer's tables from, as they are now.
+
+        What a study lacks is left out, so that a stage that has come since makes no old table look stale.
+        """
         contents = [
             [table.name, None if (stamp := self._stamp(table, layer)) is None else stamp.content]
             for upstream in (STAGES[stage].reads if stage in STAGES else ())
             for table in STAGES[upstream].tables
+            if not (STAGES[upstream].is_optional and self._stamp(table, layer) is None)
         ]
         return fingerprint("inputs", contents)[:32]
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from neuroscribe.study.sections import MOST, Positive, Section
+from neuroscribe.study.sections import MOST, Name, Positive, Section
 
 Calibration = Literal["none", "linear", "percentile"]
 AGREEMENTS = ("correlation", "cosine", "f1", "iou", "auprc")
@@ -49,6 +49,17 @@ class ScoringSpec(Section):
         description="sides of neurons per layer that are explained twice more, from other exemplars, by"
         " explainers that show such and write one text: two calls each, and, where no simulator of theirs"
         " costs nothing, those that simulate the texts",
+    )
+    decides: Name | None = Field(
+        default=None,
+        description="the simulator by whose scores on `valid` the text is chosen that describes a neuron:"
+        " unless named, the first that costs nothing and reads several explainers. One that is asked is asked"
+        " twice as much for it",
+    )
+    simulated_candidates: Positive | None = Field(
+        default=None,
+        description="of the texts that language models wrote of a neuron, simulators that are asked read the"
+        " best so many on `valid`, by the simulator that decides, which must cost nothing; unless given, all",
     )
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     max_unscored_share: Annotated[float, Field(ge=0, le=1)] = 0.5

@@ -6,12 +6,13 @@ part of it and is set where the study is run.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, cast
 
 from pydantic import Field, field_validator, model_validator
 
 from neuroscribe.study.amplifying import AmplifyingSpec
 from neuroscribe.study.capturing import CaptureSpec
+from neuroscribe.study.describing import Describing, describing
 from neuroscribe.study.exemplar_counts import check_bands, check_counts
 from neuroscribe.study.halves import check_encoder, check_halves
 from neuroscribe.study.kinds import (
@@ -27,82 +28,23 @@ from neuroscribe.study.kinds import (
 from neuroscribe.study.llms import LLMSpec as LLMSpec
 from neuroscribe.study.named import check_explainers, check_names
 from neuroscribe.study.publishing import PublishSpec
+from neuroscribe.study.sampling import SampleSpec
 from neuroscribe.study.scoring import MEASURES, OF_FIRING, ScoringSpec
 from neuroscribe.study.sections import (
     Capability,
     EncoderSpec,
-    FromList,
-    ModelSpec,
     Name,
-    Positive,
     Section,
     Seed,
     models_in,
 )
+from neuroscribe.study.subject import SubjectSpec
 from neuroscribe.tables.scales import BANDS
 
 SHORTEST_SEQUENCE, LONGEST_SEQUENCE = 2, 4096
 """Tokens of a sequence; positions are stored in 16 bits."""
-MOST_LAYERS, MOST_NEURONS = 10_000, 10**7
-"""Beyond any model; each layer is a partition that Dagster lists before a model that could tell is loaded."""
-RANDOMISED = "randomised, seed 0"
-"""Said of a subject that has its architecture's random initialisation instead of its weights."""
-
-
-class SubjectSpec(ModelSpec):
-    """The model under study; its size is stated so that partitions exist before it is loaded."""
-
-    layers: Annotated[int, Field(gt=0, le=MOST_LAYERS)]
-    neurons_per_layer: Annotated[int, Field(gt=0, le=MOST_NEURONS)]
-    prefix_token: str | None = Field(
-        default=None,
-        description="token fed before every sequence and never recorded (BOS); it draws off the attention"
-        " that models pour on the first position",
-    )
-    fused_gelu: bool = Field(
-        default=False,
-        description="compute GPT-2's activation function in one step: faster, other in the last bits",
-    )
-    compiled: bool = Field(
-        default=False,
-        description="compile the forward pass with the capture inside it: other in the last bits; on a CPU it"
-        " needs a C++ compiler",
-    )
-    randomised: bool = Field(
-        default=False,
-        description="leave the model's weights out and study its random initialisation (seed 0): the twin of"
-        " a study, whose scores say what is no knowledge of the model",
-    )
-    units: Name = Field(
-        default="mlp_neurons",
-        description="what a neuron is: a kind listed in neuroscribe/subject/units/kinds.py; layers and"
-        " neurons_per_layer count what it finds",
-    )
-
-    @property
-    def has_other_units(self) -> bool:
-        """Whether its neurons are no MLP neurons."""
-        return not self._is_default("units")
-
-    @property
-    def identifying(self) -> dict[str, Any]:
-        """The settings, later ones only where they are not the default: identities from before hold."""
-        later = ("compiled", "randomised", "units")
-        return self.model_dump(exclude={name for name in later if self._is_default(name)})
-
-    @property
-    def title(self) -> str:
-        """The model, and that it is no trained one where it is not."""
-        return f"{self.model}, randomised" if self.randomised else self.model
-
-    @property
-    def copy_of_weights(self) -> str:
-        """Which weights they are, in the words of cards and files."""
-        copy = self.artefact or self.revision or "unpinned"
-        return f"{copy}, {RANDOMISED}" if self.randomised else copy
-
-    def _is_default(self, name: str) -> bool:
-        return getattr(self, name) == type(self).model_fields[name].default
+BOTH, TEST = ("valid", "test"), ("test",)
+"""The splits on which something is scored: `valid` only where it serves to choose or to fit."""
 
 
 class CorpusSpec(Section):
@@ -121,24 +63,6 @@ class CorpusSpec(Section):
         if (self.artefact is None) == (self.files is None):
             raise ValueError("give either `artefact` or `files`, and not both")
         return self
-
-
-class SampleSpec(Section):
-    """Which neurons are explained; all neurons are captured."""
-
-    sequences: Positive | Literal["all"] = Field(
-        default="all",
-        description="sequences on which all activations of the explained neurons are kept: all, or a seeded"
-        " draw of so many, which estimates stand on then",
-    )
-    layers: Annotated[tuple[int, ...], FromList] | Literal["all"] = Field(
-        default="all", description="layers that the default job and the nightly schedule explain"
-    )
-    neurons_per_layer: Positive | Literal["all"] = "all"
-    polarity: Literal["positive", "stronger", "both"] = Field(
-        default="positive", description="`stronger`: the side with the larger extreme"
-    )
-    seed: Seed = 0
 
 
 class Study(Section):
@@ -202,6 +126,7 @@ class Study(Section):
         )
         for name, simulator in self.simulators.items():
             check_names(f"simulators.{name}.explainers", simulator.explainers, self.explainers)
+        assert self.describing, "refuses what cannot be decided"
         if taken := set(self.scorers) & set(MEASURES):
             raise ValueError(f"scorers.{sorted(taken)[0]} has a measure's name; rename it and keep `kind`")
         if doubled := [name for name, count in Counter(self._scorer_names()).items() if count > 1]:
@@ -312,13 +237,37 @@ class Study(Section):
         left_out = () if self.simulators[simulator].tells_firing else OF_FIRING
         return tuple(measure for measure in self.scoring.measures if measure not in left_out)
 
-    def scored_splits(self, explainer: str) -> tuple[str, ...]:
-        """Return the splits on which an explainer is scored: `valid` only serves to choose candidates."""
-        return ("valid", "test") if self.explainers[explainer].texts_per_neuron > 1 else ("test",)
+    @property
+    def describing(self) -> Describing:
+        """Which explainers may describe a neuron, and which simulator decides."""
+        return describing(self.explainers, self.simulators, self.scoring)
+
+    def population_splits(self, explainer: str) -> tuple[str, ...]:
+        """Return the splits that the population of an explainer's explanations is parted into.
+
+        `valid` is kept apart where something is chosen: among a neuron's candidates, or among explainers.
+        """
+        return BOTH if self._chooses(explainer) or explainer in self.describing.weighed else TEST
+
+    def scored_splits(self, explainer: str, simulator: str | None = None) -> tuple[str, ...]:
+        """Return the splits on which an explainer's explanations are scored, by a simulator or else a scorer.
+
+        `valid` only serves to choose: candidates by each of them, descriptions by the simulator that decides.
+        """
+        decides = simulator == self.describing.simulator and explainer in self.describing.weighed
+        return BOTH if self._chooses(explainer) or decides else TEST
 
     def simulated_splits(self, explainer: str, simulator: str) -> tuple[str, ...]:
-        """Return the splits that are simulated: `valid`, too, where values are fitted to the truth there."""
-        return ("valid", "test") if simulator in self.fitted_simulators else self.scored_splits(explainer)
+        """Return the splits that are simulated: `valid`, too, where values are fitted to the truth there.
+
+        One that costs nothing reads the corpus itself for the choice of a description.
+        """
+        if simulator in self.fitted_simulators or self._chooses(explainer):
+            return BOTH
+        return TEST if self.simulators[simulator].costs_nothing else self.scored_splits(explainer, simulator)
+
+    def _chooses(self, explainer: str) -> bool:
+        return self.explainers[explainer].texts_per_neuron > 1
 
     @property
     def encoders(self) -> tuple[EncoderSpec, ...]:

@@ -17,13 +17,19 @@ from neuroscribe.study.spec import LLMSpec, Study
 from neuroscribe.tables import judged, records
 from neuroscribe.tables.choices import CHOICES
 from neuroscribe.tables.columns import Table
+from neuroscribe.tables.descriptions import DESCRIPTIONS
 from neuroscribe.tables.effects import EFFECTS
 from neuroscribe.tables.encoded import ENCODED_CORPUS
+from neuroscribe.tables.predictability import PREDICTABILITY
 from neuroscribe.tables.scales import QUANTILE_LEVELS, histogram_edges
 from neuroscribe.tables.sentences import SENTENCES
 
 Phase = Literal["capture", "sample", "explain", "publish"]
 Settings = dict[str, Any]
+
+
+def _in_every_study(_: Study) -> bool:
+    return True
 
 
 @dataclass(frozen=True)
@@ -43,8 +49,13 @@ class Stage:
     tables: tuple[Table, ...] = ()
     asks: str | None = None
     """The name under which its calls of language models stand in the ledger; None if it makes none."""
-    present: Callable[[Study], bool] = lambda _: True
+    present: Callable[[Study], bool] = _in_every_study
     """Whether a study has this stage."""
+
+    @property
+    def is_optional(self) -> bool:
+        """Whether some studies lack it."""
+        return self.present is not _in_every_study
 
     @property
     def per_layer(self) -> bool:
@@ -62,7 +73,13 @@ def _captured(study: Study) -> Settings:
 
 
 def _sampled(study: Study) -> Settings:
-    return {"sample": study.sample.model_dump(exclude={"layers"})}
+    return {"sample": _drawn(study)}
+
+
+def _drawn(study: Study, *beside: str) -> Settings:
+    """Return how neurons are drawn, without some settings; later ones only where they are not the default."""
+    later = set[str]() if study.sample.recognisable else {"recognisable"}
+    return study.sample.model_dump(exclude={"layers", *later, *beside})
 
 
 def _explained(study: Study) -> Settings:
@@ -88,6 +105,8 @@ def _simulated(study: Study) -> Settings:
         "fitted": sorted(study.fitted_simulators),
         "stop": scoring.stop_width,
         "near": study.encoders[:1],
+        "ranked": [scoring.simulated_candidates] if scoring.simulated_candidates else [],
+        **_weighed(study),
     }
     return {
         "simulators": study.simulators,
@@ -110,12 +129,26 @@ def _judged(study: Study) -> Settings:
         "prompts": list(_wording(study.judging.values()).values()),
         "per_split": study.scoring.sequences_per_split,
         "seed": study.scoring.seed,
+        **_weighed(study),
     }
+
+
+def _weighed(study: Study) -> Settings:
+    """Return what a choice among explainers makes of populations: each is halved, a half for each split."""
+    weighed = study.describing.weighed
+    return {"weighed": [study.describing.simulator, *weighed]} if weighed else {}
+
+
+def _described(study: Study) -> Settings:
+    explainers = study.describing.explainers
+    asked = [name for name in explainers if study.explainers[name].needs in LLM_NEEDS]
+    rivals = {name: study.explainers[name].rival for name in explainers}
+    return {"describing": vars(study.describing), "asked": asked, "rivals": rivals}
 
 
 def _amplified(study: Study) -> Settings:
     # How the sampled sides are chosen, for these are amplified.
-    sample = study.sample.model_dump(exclude={"layers", "sequences"})
+    sample = _drawn(study, "sequences")
     return {
         "subject": study.subject.identifying,
         "amplifying": study.amplifying,
@@ -171,7 +204,8 @@ def _llm(spec: LLMSpec) -> Settings:
     return spec.model_dump(exclude={"base_url", "batch", *prices})
 
 
-_NOT_SCORED_BY = {"max_unscored_share", "bootstrap_samples"}
+_NOT_SCORED_BY = {"max_unscored_share", "bootstrap_samples", "decides", "simulated_candidates"}
+"""Settings that scores do not depend on, or only by what the stages before have made of them."""
 
 
 def _kept(study: Study) -> Settings:
@@ -221,7 +255,11 @@ STAGES: Mapping[str, Stage] = {
             reads=("corpus",), tables=(records.CONNECTIONS,),
         ),
         Stage(
-            "sampled_activations", 1, "sample", _sampled, reads=("corpus", "activations"),
+            "predictability", 1, "sample", lambda _: {}, reads=("corpus", "activations", "neuron_records"),
+            tables=(PREDICTABILITY,), present=lambda study: bool(study.sample.recognisable),
+        ),
+        Stage(
+            "sampled_activations", 1, "sample", _sampled, reads=("corpus", "activations", "predictability"),
             tables=(records.SAMPLED_ACTIVATIONS,),
         ),
         Stage(
@@ -229,14 +267,14 @@ STAGES: Mapping[str, Stage] = {
             reads=("corpus", "sampled_activations"), tables=(records.TOKEN_LOOKUP,),
         ),
         Stage(
-            "effects", 1, "explain", _amplified, reads=("corpus", "activations"), tables=(EFFECTS,),
-            present=_has_effects,
+            "effects", 1, "explain", _amplified, reads=("corpus", "activations", "predictability"),
+            tables=(EFFECTS,), present=_has_effects,
         ),
         Stage(
             "explanations", 6, "explain", _explained, asks="explanation",
             reads=(
-                "corpus", "encoded_corpus", "activations", "neuron_records", "connections",
-                "sampled_activations", "token_lookup", "effects",
+                "corpus", "encoded_corpus", "activations", "neuron_records", "predictability",
+                "sampled_activations", "token_lookup", "connections", "effects",
             ),
             tables=(records.EXPLANATIONS,),
         ),
@@ -280,10 +318,15 @@ STAGES: Mapping[str, Stage] = {
             tables=(records.SCORES,),
         ),
         Stage(
+            "descriptions", 1, "explain", _described,
+            reads=("corpus", "neuron_records", "explanations", "choices", "scores"),
+            tables=(DESCRIPTIONS,),
+        ),
+        Stage(
             "neuron_dataset", 1, "publish", _published,
             reads=(
                 "corpus", "activations", "neuron_records", "connections", "sampled_activations",
-                "token_lookup", "scores",
+                "token_lookup", "scores", "descriptions",
             ),
         ),
     )

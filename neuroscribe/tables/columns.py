@@ -74,6 +74,8 @@ class Table:
 LAYER = Column("layer", pl.Int16(), "index of the transformer block, from 0")
 NEURON = Column("neuron", pl.Int32(), "index of the neuron within its layer, from 0")
 POLARITY = Column("polarity", pl.Int8(), "+1 or -1: which sign of the neuron is meant")
+RANDOM, RECOGNISABLE = "random", "recognisable"
+"""How a neuron came into the sample; in no mean are others than the random ones."""
 SAMPLE = Column(
     "sample",
     pl.String(),

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from neuroscribe.errors import SubjectError
 from neuroscribe.ports.stores import Progress
-from neuroscribe.study.spec import RANDOMISED, SubjectSpec
+from neuroscribe.study.subject import RANDOMISED, SubjectSpec
 from neuroscribe.subject.subject import Subject
 from neuroscribe.subject.units.kinds import UNIT_KINDS, chosen_units
 from neuroscribe.subject.units.unit import UnitKind

@@ -156,8 +156,18 @@ def test_values_are_held_to_the_range_of_their_measure():
     verdicts(asked, scores=scores, explanations=EXPLANATIONS.frame([]), study=judged, name="t")
     assert {name: rows for name, _, rows in asked.asked} == {
         "t scores": 5, "t simulated": 4, "t due": 4, "t correlations": 1, "t explained": 2, "t shares": 2,
-        "t coverage": 0,
+        "t coverage": 0, "t sampled": 1,
     }  # fmt: skip
+
+
+def test_recognisable_neurons_and_what_a_ranking_spared_are_in_no_share_and_no_mean():
+    asked = Accepting()
+    usual = score("a", 0, "correlation_embedding", "corpus")
+    missing = {"value": None, "null_reason": "not among the best 2 by embedding"}
+    scores = SCORES.frame([usual, usual | {"sample": "recognisable"}, usual | missing])
+    verdicts(asked, scores=scores, explanations=EXPLANATIONS.frame([]), study=STUDY, name="t")
+    counts = {name: rows for name, _, rows in asked.asked}
+    assert (counts["t due"], counts["t sampled"], counts["t correlations"]) == (1, 2, 3)
 
 
 def test_every_rule_is_examined_once_on_its_own_frame():
@@ -169,6 +179,7 @@ def test_every_rule_is_examined_once_on_its_own_frame():
     assert {name: rows for name, _, rows in validator.asked} == {
         "tiny layer_00 scores": 3, "tiny layer_00 simulated": 3, "tiny layer_00 due": 3,
         "tiny layer_00 shares": 0, "tiny layer_00 correlations": 3, "tiny layer_00 explained": 0,
+        "tiny layer_00 sampled": 3,
         "tiny layer_00 coverage": len(REGIMES) + len(AGREEMENTS) - len(OF_FIRING) - 1,
     }  # fmt: skip
     assert validator.asked[-1][1] == ["every_explanation_scored"]

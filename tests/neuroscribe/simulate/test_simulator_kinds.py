@@ -52,12 +52,12 @@ def test_simulations_depend_on_the_wording_of_their_own_prompts_alone(
     assert settings["prompts"] == [prompt_identity(layout) for layout in layouts]
 
 
-def test_another_simulator_makes_only_simulations_new() -> None:
+def test_another_simulator_makes_only_simulations_new_and_what_is_described_by_it() -> None:
     one, two = study("matching_words"), study("structured")
 
     new = {stage for stage in STAGES if stage_version(one, stage) != stage_version(two, stage)}
 
-    assert new == {"simulations"}
+    assert new == {"simulations", "descriptions"}
 
 
 def test_every_prompt_has_an_identity_of_its_own() -> None:

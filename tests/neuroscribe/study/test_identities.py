@@ -48,6 +48,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
             "steering": STEERING,
             "intruder": {},
         },
+        "sample": {"recognisable": 1},
     },
     "calibrated": {"scoring": {"calibration": "linear", "stop_width": 0.4, "max_unscored_share": 0.2}},
     "whole": {"capture": {"whole": "bf16", "polarities": "both", "token_histogram": False}},
@@ -62,7 +63,7 @@ def varied(name: str) -> Study:
     stem, _, variant = name.partition("+")
     data = tomllib.loads((STUDIES / f"{stem}.toml").read_text(encoding="utf-8"))
     for part, change in VARIANTS.get(variant, {}).items():
-        kept = data.get(part, {}) if part in ("subject", "capture", "scoring") else {}
+        kept = data.get(part, {}) if part in ("subject", "capture", "scoring", "sample") else {}
         data[part] = {**kept, **change}
     return KnownStudy.model_validate({"name": stem, **data})
 
@@ -76,4 +77,4 @@ def test_the_identities_of_a_study_are_those_in_existing_stores(name: str):
 def test_every_stage_is_among_the_known_identities():
     study = varied("embedded+every_kind")
     assert set(KNOWN["embedded+every_kind"]) == set(stages_of(study))
-    assert len(stages_of(study)) == 16
+    assert len(stages_of(study)) == 18

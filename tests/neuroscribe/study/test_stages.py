@@ -47,10 +47,10 @@ def test_layers_are_captured_together_and_explained_one_by_one():
         "activations", "neuron_records",
     ]  # fmt: skip
     sampled = [name for name, phase in layered.items() if phase == "sample"]
-    assert sampled == ["sampled_activations", "token_lookup"]
+    assert sampled == ["predictability", "sampled_activations", "token_lookup"]
     assert [name for name, phase in layered.items() if phase == "explain"] == [
         "connections", "effects", "explanations", "simulations", "judgements", "ablations", "sentences",
-        "choices", "scores",
+        "choices", "scores", "descriptions",
     ]  # fmt: skip
 
 
@@ -100,7 +100,7 @@ def test_the_calls_of_two_stages_never_stand_under_one_name_in_the_ledger():
 def test_judgements_and_ablations_are_there_for_studies_with_such_scorers(
     scorers: tuple[str, ...], more: tuple[str, ...]
 ):
-    sometimes = {"judgements", "ablations", "effects", "sentences", "choices"}
+    sometimes = {"judgements", "ablations", "effects", "sentences", "choices", "predictability"}
     always = set(STAGES) - sometimes
     assert set(stages_of(study(*scorers))) == {*always, *more}
     assert set(STAGES["scores"].reads) - set(upstream_of(study(*scorers), "scores")) == (
