@@ -1,7 +1,6 @@
 """The evidence of one layer: what its tables say of each neuron, read off once and handed to every stage."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -22,7 +21,7 @@ from neuroscribe.evidence.exemplars import (
     scored_exemplars,
 )
 from neuroscribe.evidence.lookup import left_out_lookup
-from neuroscribe.evidence.population import Population, in_half
+from neuroscribe.evidence.population import Corpus, Population, in_half
 from neuroscribe.evidence.sample import (
     read_neurons,
     recognisable_neurons,
@@ -31,7 +30,7 @@ from neuroscribe.evidence.sample import (
     set_aside,
 )
 from neuroscribe.evidence.simulations import Simulations
-from neuroscribe.evidence.texts import read_texts
+from neuroscribe.evidence.texts import by_explainer, explained_sides, read_texts
 from neuroscribe.measures.draws import Draws
 from neuroscribe.study.scoring import FIRING_SHARE
 from neuroscribe.study.spec import Study
@@ -368,13 +367,8 @@ class LayerEvidence:
         return {int(key[0]): rows for key, rows in parts.items()}
 
     @cached_property
-    def _corpus(self) -> "_Corpus":
-        sequences = self.tables["corpus/sequences"].sort("sequence_id")
-        return _Corpus(
-            sequences["sequence_id"].to_numpy().astype(np.int64),
-            np.array(sequences["token_ids"].to_list()),
-            sequences["document_id"].to_numpy().astype(np.int64),
-        )
+    def _corpus(self) -> Corpus:
+        return Corpus.of(self.tables["corpus/sequences"])
 
     @cached_property
     def _lookup(self) -> dict[Neuron, pl.DataFrame]:
@@ -392,12 +386,3 @@ def _remembered(known: dict[Neuron, _Value], neuron: Neuron, make: Callable[[], 
         while len(known) > _REMEMBERED:
             del known[next(iter(known))]
     return known[neuron]
-
-
-@dataclass(frozen=True)
-class _Corpus:
-    """The corpus as arrays, ascending by sequence id."""
-
-    sequence_ids: Int[np.ndarray, " sequence"]
-    tokens: Int[np.ndarray, "sequence token"]
-    documents: Int[np.ndarray, " sequence"]

@@ -8,10 +8,30 @@ table was learned from, and is scored on the quarter that was held out.
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 from jaxtyping import Bool, Float, Int
 
 from neuroscribe.evidence.drawn import Drawn, drawn, strata
 from neuroscribe.evidence.exemplars import Exemplars
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The corpus as arrays, ascending by sequence id."""
+
+    sequence_ids: Int[np.ndarray, " sequence"]
+    tokens: Int[np.ndarray, "sequence token"]
+    documents: Int[np.ndarray, " sequence"]
+
+    @classmethod
+    def of(cls, sequences: pl.DataFrame) -> "Corpus":
+        """Return the rows of SEQUENCES."""
+        ordered = sequences.sort("sequence_id")
+        return cls(
+            ordered["sequence_id"].to_numpy().astype(np.int64),
+            np.array(ordered["token_ids"].to_list()),
+            ordered["document_id"].to_numpy().astype(np.int64),
+        )
 
 
 @dataclass(frozen=True)
