@@ -19,6 +19,8 @@ _HELD = 1 << 30
 
 Pieces = Callable[[str], tuple[list[tuple[int, int]], Float[np.ndarray, "piece feature"]]]
 """Gives the characters and the vector in context of each piece of a text, as `TextEncoder.pieces` does."""
+Sentence = Callable[[str], Float[np.ndarray, " feature"]]
+"""Gives the vector of a text as a whole, as `TextEncoder.sentence` does."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,16 @@ def end_vector(text: str, pieces: Pieces) -> Float[np.ndarray, " feature"] | Non
     mean = vectors[of_end].sum(axis=0)
     length = np.linalg.norm(mean)
     return mean / length if length else None
+
+
+def text_vector(text: str, pieces: Pieces, sentence: Sentence) -> Float[np.ndarray, " feature"]:
+    """Return the vector of unit length that a text is held against tokens by: that of its sentence.
+
+    Of a text that names the end of a phrase (`text/phrases.py`), it is the mean over the pieces of that end
+    in the context of the phrase: tokens are read in context, too.
+    """
+    end = end_vector(text, pieces)
+    return sentence(text) if end is None else end
 
 
 def _nearest(

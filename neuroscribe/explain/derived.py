@@ -1,8 +1,6 @@
 """What explainers have in common that ask an LLM about what another explainer has said."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from typing import Any
 
 from pydantic import Field
 
@@ -58,8 +56,3 @@ class Derived(Asking):
 def stated(text: str) -> str:
     """Return an explanation as prompts quote it: on one line, and forming no marks."""
     return quoted(escaped(text.encode("utf-8", "surrogatepass")))
-
-
-def texts_of(row: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what is read one by one of an explanation: its parts, or its text as a whole."""
-    return tuple(row["parts"] or (row["text"],))

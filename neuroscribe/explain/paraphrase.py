@@ -13,7 +13,8 @@ from pydantic import Field, model_validator
 
 from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
-from neuroscribe.explain.derived import Derived, stated, texts_of
+from neuroscribe.evidence.texts import read_texts
+from neuroscribe.explain.derived import Derived, stated
 from neuroscribe.explain.explainer import Before, Shown
 from neuroscribe.explain.wording import Example, filled
 from neuroscribe.study.kinds import LLMSection
@@ -53,12 +54,13 @@ class Paraphrase(Derived):
         return self.shown_apart(evidence, neuron, before)[0]
 
     def shown_apart(self, evidence: LayerEvidence, neuron: Neuron, before: Before) -> tuple[Shown, ...]:
-        """Return the prompt that shows the text; where parts of it are read one by one, one for each."""
+        """Return the prompt that shows the text; of senses, one for each."""
         first = before.text_of(self.of, neuron)
         if first is None:
             return (Shown(reason=self.without()),)
         seen = tuple(first["sequence_ids"])
-        return tuple(Shown(seen, self.asked(self._question(text)), unlike=text) for text in texts_of(first))
+        texts = read_texts(first, apart=evidence.study.explainers[self.of].asked_apart)
+        return tuple(Shown(seen, self.asked(self._question(text)), unlike=text) for text in texts)
 
     def worked_question(self, example: Example) -> str:
         """Return the question of a worked example."""

@@ -12,9 +12,11 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
+from neuroscribe.evidence.encoded import text_vector
 from neuroscribe.evidence.exemplars import Neuron, training_exemplars
 from neuroscribe.evidence.layer import LayerEvidence
-from neuroscribe.explain.derived import Derived, stated, texts_of
+from neuroscribe.evidence.texts import read_texts
+from neuroscribe.explain.derived import Derived, stated
 from neuroscribe.explain.explainer import Before, Shown
 from neuroscribe.explain.pairs import discretised, excerpt_pairs
 from neuroscribe.explain.training_text import Found, Place, TrainingText
@@ -90,8 +92,8 @@ class Revision(Derived):
         if self.evidence == "random" or encoder is None:
             return text.drawn(f"{evidence.study.sample.seed} {evidence.layer} {neuron}", **counts)
         pieces = evidence.pieces(encoder.identity)
-        readings = [pieces.readings(encoder.sentence(part)) for part in texts_of(first)]
-        return text.errors(np.max(readings, axis=0), **counts)
+        vectors = [text_vector(part, encoder.pieces, encoder.sentence) for part in read_texts(first)]
+        return text.errors(pieces.readings(*vectors), **counts)
 
     def _excerpts(
         self, evidence: LayerEvidence, places: Sequence[Place], *, least: float | None = None

@@ -31,7 +31,8 @@ from neuroscribe.ports.stores import CallStore, Progress
 from neuroscribe.study.labels import LabelsSpec
 from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import EXPLANATIONS
-from neuroscribe.text.escaping import storable
+from neuroscribe.text.escaping import escaped, storable
+from neuroscribe.text.phrases import end_text
 
 _PARTS = "; "
 """Stands between the parts of an explanation in its text."""
@@ -220,9 +221,16 @@ def _row(layer: int, model: str, answered: Sequence[tuple[Question, Reply]]) -> 
 
 
 def _apart(question: Question, texts: Sequence[str]) -> list[str] | None:
-    """Return the parts of the one text of an answer; None where it is read as a whole."""
+    """Return the parts of the one text of an answer; None where it is read as a whole.
+
+    A word of the input half is read where it stands, after the kind of word that it is named as an example
+    of: held against tokens in context, "cooking verbs: boil" is "boil" (docs/decisions/0025).
+    """
     spec = question.spec
-    return named_apart(texts[0]) if texts and isinstance(spec, Asking) and spec.apart else None
+    named = named_apart(texts[0]) if texts and isinstance(spec, Asking) and spec.apart else None
+    if named is None or spec.half == "output":
+        return named
+    return [end_text(escaped(part.encode("utf-8", "surrogatepass"))) for part in named]
 
 
 def explanation_row(

@@ -7,13 +7,13 @@ from typing import ClassVar, Literal
 import numpy as np
 from jaxtyping import Float, Int
 
-from neuroscribe.evidence.encoded import strongest
+from neuroscribe.evidence.encoded import strongest, text_vector
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.ports.models import TextEncoder
 from neuroscribe.ports.replies import Simulated, Usage
 from neuroscribe.ports.sources import EncoderSource, Models
 from neuroscribe.ports.stores import Progress
-from neuroscribe.simulate.encoded import EncodedCorpus, encoded_sequences, text_vector
+from neuroscribe.simulate.encoded import EncodedCorpus, encoded_sequences
 from neuroscribe.simulate.simulator import Simulating
 from neuroscribe.study.sections import Capability, EncoderSpec
 from neuroscribe.text.spans import text_and_spans, touching
@@ -63,7 +63,9 @@ class EmbeddingSimulator:
     def __init__(self, encoder: TextEncoder) -> None:
         self._encoder = encoder
         self._read = lru_cache(_REMEMBERED)(self._pieces)
-        self._target = lru_cache(_TEXTS)(partial(text_vector, encoder))
+        self._target = lru_cache(_TEXTS)(
+            partial(text_vector, pieces=encoder.pieces, sentence=encoder.sentence)
+        )
         self.identity = f"{encoder.identity}; cosine of explanation and token in context"
 
     async def simulate(self, explanation: str, sequences: Sequence[Sequence[bytes]]) -> list[Simulated]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from neuroscribe.evidence.encoded import PieceVectors, end_vector
+from neuroscribe.evidence.encoded import PieceVectors, text_vector
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.ports.models import TextEncoder
 
@@ -37,18 +37,8 @@ class EncodedCorpus:
     def _sentence(self, text: str) -> Float[np.ndarray, " feature"]:
         """Return a text's vector; made once, since it is read again as a control of other neurons."""
         if text not in self._sentences:
-            self._sentences[text] = text_vector(self._encoder, text)
+            self._sentences[text] = text_vector(text, self._encoder.pieces, self._encoder.sentence)
         return self._sentences[text]
-
-
-def text_vector(encoder: TextEncoder, text: str) -> Float[np.ndarray, " feature"]:
-    """Return the vector of unit length that a text is held against tokens by: that of its sentence.
-
-    Of a text that names the end of a phrase (`text/phrases.py`), it is the mean over the pieces of that end
-    in the context of the phrase: tokens are read in context, too.
-    """
-    end = end_vector(text, encoder.pieces)
-    return encoder.sentence(text) if end is None else end
 
 
 def encoded_sequences(

@@ -159,7 +159,7 @@ def paraphrased(text: str, answer: str, **given: Any) -> dict[str, Any]:
     assert isinstance(spec, Paraphrase)
     shown = spec.shown_apart(evidence(own), NEURON, first(text, **given))
     assert all(each.sequence_ids == (0,) for each in shown)
-    assert [each.unlike for each in shown] == (given.get("parts") or [text])
+    assert [each.unlike for each in shown] == [text]
     assert [each.messages[-1].content for each in shown]
     work = explained(
         evidence(own),
@@ -184,8 +184,15 @@ def test_a_paraphrase_in_the_same_words_is_no_paraphrase() -> None:
     assert not same_words("...", "!")
 
 
-def test_parts_are_paraphrased_one_by_one() -> None:
+def test_a_text_of_parts_is_paraphrased_as_it_reads_unless_its_parts_are_senses() -> None:
     paraphrased("a; b", "c", parts=["a", "b"])
+    senses = {"senses": {"beside": "mixed"}, "mixed": {"kind": "senses", "groups": "random"}}
+    own = study(**senses, paraphrase={"of": "senses", "share": 1.0})
+    spec = own.explainers["paraphrase"]
+    assert isinstance(spec, Paraphrase)
+    row = first("a; b", parts=["a", "b"]).rows["token_list"][0]
+    shown = spec.shown_apart(evidence(own), NEURON, Before({"senses": [row]}))
+    assert [each.unlike for each in shown] == ["a", "b"]
 
 
 def test_a_seeded_share_of_the_neurons_is_paraphrased_in_their_order() -> None:

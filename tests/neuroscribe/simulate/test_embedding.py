@@ -5,8 +5,8 @@ import asyncio
 import numpy as np
 import pytest
 
+from neuroscribe.evidence.encoded import text_vector
 from neuroscribe.simulate.embedding import EmbeddingSimulator
-from neuroscribe.simulate.encoded import text_vector
 
 
 class TwoTopics:
@@ -69,10 +69,10 @@ class Counting(TwoTopics):
 
 def test_the_end_of_a_phrase_is_read_as_its_last_word_and_other_texts_as_sentences():
     encoder = TwoTopics()
-    assert text_vector(encoder, 'the end of "a car is red"').tolist() == [1, 0]
-    assert text_vector(encoder, 'the end of "a red car"').tolist() == [0, 1]
-    assert text_vector(encoder, "words for colours").tolist() == [1, 0]
-    assert text_vector(encoder, 'the end of "a" colour').tolist() == [1, 0]
+    assert text_vector('the end of "a car is red"', encoder.pieces, encoder.sentence).tolist() == [1, 0]
+    assert text_vector('the end of "a red car"', encoder.pieces, encoder.sentence).tolist() == [0, 1]
+    assert text_vector("words for colours", encoder.pieces, encoder.sentence).tolist() == [1, 0]
+    assert text_vector('the end of "a" colour', encoder.pieces, encoder.sentence).tolist() == [1, 0]
 
 
 def test_a_sequence_is_encoded_once_however_many_texts_it_is_held_against():
