@@ -66,7 +66,13 @@ STUDY = tiny_study(
         )
         for name, answer, temperature in ((kind, "line", 1.0), (f"{kind}_schema", "schema", 0.5))
     }
-    | {"senses": {"groups": "random"}},
+    | {
+        "senses": {"groups": "random"},
+        "output_tokens": {},
+        "revision": {"of": "token_pairs"},
+        "paraphrase": {"of": "token_pairs"},
+    },
+    paraphraser_llm={"provider": "openai", "model": "other"},
     simulators={
         kind: {"explainers": ["token_pairs"]}
         for kind in ("matching_words", "structured", "one_at_a_time", "embedding")
@@ -94,7 +100,7 @@ def test_every_kind_that_asks_a_model_for_answers_has_samples_of_its_questions()
 def test_samples_have_an_instruction_and_mostly_a_worked_example_as_the_questions_have() -> None:
     for sample in samples(SPECS, 16):
         roles = "".join(message.role[0] for message in sample.messages)
-        assert roles in ("sua", "suau", "suaua")
+        assert roles in ("su", "sua", "suau", "suaua")
         assert sum(len(message.content) for message in sample.messages) < 60
 
 
@@ -102,7 +108,8 @@ def test_samples_differ_where_a_server_may_take_one_and_not_the_other() -> None:
     found = samples(SPECS, 16)
     by_form = {(sample.temperature, sample.schema is None, len(sample.messages)) for sample in found}
     asked = {(1.0, True, 5), (0.5, False, 4), (0.0, True, 5), (0.0, True, 4), (0.0, False, 4)}
-    assert by_form == asked | {(0.0, True, 3)}  # sentences are asked for without an example
+    # Sentences, revisions and paraphrases are asked for without an example.
+    assert by_form == asked | {(0.0, True, 3), (1.0, True, 2)}
     assert len(found) == len(by_form)
 
 

@@ -32,7 +32,7 @@ def study(paraphraser: Any = OTHER, encoder: bool = True, **explainers: Any) -> 
         ),
         (
             {"revision": {"of": "token_pairs"}, "encoder": False},
-            r"explainers\.revision reads text .*encoder.*add \[simulators\.embedding\]",
+            r"explainers\.revision needs a sentence encoder.*add \[simulators\.embedding\]",
         ),
         (
             {"paraphrase": {"of": "token_pairs"}, "paraphraser": None},
