@@ -4,7 +4,7 @@
   least .15 above their mean
 - `token detector`: explained, and the tokens alone predict the neuron (a ceiling of at least .6)
 - `poorly explained`: clearly better than others', and less than that
-- `no single concept`: none of these, and a judge does not find the excerpt that does not belong among the
+- `nothing in common found`: none of these, and a judge does not find the excerpt that does not belong among the
   neuron's exemplars: its interval reaches down to the share that guessing gets. The fault may be the neuron's
   and not the text's
 - `not explained`: the rest, and what has no text or no score
@@ -45,7 +45,7 @@ class Standing:
             return self._explained
         asked = self.intruder_low is not None and self.guessed is not None
         is_missed = asked and (self.intruder_low or 0.0) <= (self.guessed or 0.0)
-        return "no single concept" if is_missed else "not explained"
+        return "nothing in common found" if is_missed else "not explained"
 
     @property
     def _explained(self) -> str:

@@ -5,7 +5,7 @@ import polars as pl
 from neuroscribe.tables.columns import LAYER, NEURON, POLARITY, SAMPLE, Column, Source, Table
 
 STATUSES = (
-    "explained", "token detector", "poorly explained", "no single concept", "not explained",
+    "explained", "token detector", "poorly explained", "nothing in common found", "not explained",
 )  # fmt: skip
 """How far a description explains its neuron; the rules stand in neuroscribe/describe/statuses.py."""
 

@@ -72,6 +72,6 @@ def test_the_intruder_tells_a_neuron_without_a_concept_from_a_bad_text():
         *(asked | {"neuron": 1, "polarity": -1, "trial": n, "chosen": 0} for n in range(9)),
     )
     rows = described(choices=choices)
-    assert [row["status"] for row in rows] == ["no single concept", "not explained"]
+    assert [row["status"] for row in rows] == ["nothing in common found", "not explained"]
     assert [row["intruder"] for row in rows] == [pytest.approx(1 / 3), 1.0]
     assert rows[1]["intruder_low"] > 1 / 3

@@ -23,9 +23,9 @@ GOOD = Standing(score=0.3, ci_low=0.2, ceiling=0.5, control=0.1, p=0.01, guessed
         ({"p": 0.06}, "not explained"),
         ({"p": None}, "not explained"),
         ({"score": None}, "not explained"),
-        ({"p": 0.06, "intruder_low": 0.2}, "no single concept"),
+        ({"p": 0.06, "intruder_low": 0.2}, "nothing in common found"),
         ({"p": 0.06, "intruder_low": 0.3}, "not explained"),
-        ({"p": 0.06, "intruder_low": 0.3, "guessed": 1 / 3}, "no single concept"),
+        ({"p": 0.06, "intruder_low": 0.3, "guessed": 1 / 3}, "nothing in common found"),
         ({"intruder_low": 0.1}, "explained"),
     ],
 )
