@@ -4,9 +4,9 @@
   least .15 above their mean
 - `token detector`: explained, and the tokens alone predict the neuron (a ceiling of at least .6)
 - `poorly explained`: clearly better than others', and less than that
-- `nothing in common found`: none of these, and a judge does not find the excerpt that does not belong among the
-  neuron's exemplars: its interval reaches down to the share that guessing gets. The fault may be the neuron's
-  and not the text's
+- `nothing in common found`: none of these, and a judge does not find the excerpt that does not belong among
+  the neuron's exemplars: its interval reaches down to the share that guessing gets. The fault may be the
+  neuron's, or the judge's, and not the text's
 - `not explained`: the rest, and what has no text or no score
 """
 

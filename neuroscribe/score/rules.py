@@ -8,6 +8,8 @@ from collections.abc import Collection
 
 import polars as pl
 
+from neuroscribe.evidence.exemplars import Neuron
+from neuroscribe.evidence.sample import read_neurons
 from neuroscribe.measures.agreement import OF_THE_NEURON
 from neuroscribe.ports.checks import Rule, Validator, Verdict
 from neuroscribe.score.sentences import NOTHING_LISTED
@@ -94,7 +96,7 @@ def rules_for(study: Study) -> tuple[Rule, ...]:
 def coverage(scores: pl.DataFrame, explanations: pl.DataFrame, study: Study) -> pl.DataFrame:
     """Return how many `rows` of scores each explanation with text has, per assigned scorer and regime.
 
-    Those from further draws of exemplars are not due any.
+    Those from further draws of exemplars are not due any, nor those that a dear simulator does not read.
     """
     key = ["explanation_id", "scorer", "regime"]
     counted = scores.group_by(key).agg(rows=pl.len().cast(pl.Int64))
@@ -102,6 +104,7 @@ def coverage(scores: pl.DataFrame, explanations: pl.DataFrame, study: Study) -> 
         explanations.filter(pl.col("status") == "ok", pl.col("draw") == 0)
         .select("explanation_id", "layer", "neuron", "polarity", "explainer")
         .join(_assigned(study), on="explainer", maintain_order="left_right")
+        .join(_unread(study, explanations), on=["scorer", "layer", "neuron", "polarity"], how="anti")
         .join(counted, on=key, how="left", maintain_order="left")
         .with_columns(pl.col("rows").fill_null(0))
     )
@@ -142,6 +145,27 @@ def _frames(scores: pl.DataFrame, study: Study) -> dict[str, pl.DataFrame]:
         "explained": within(None, 1.0),
         "shares": within(0.0, 1.0),
     }
+
+
+def _unread(study: Study, explanations: pl.DataFrame) -> pl.DataFrame:
+    """Return the sides of neurons that a dear simulator does not read, by scorer."""
+    sides: dict[int, list[Neuron]] = {}
+    for layer, *side in (
+        explanations.select("layer", "neuron", "polarity").unique().sort(pl.all()).iter_rows()
+    ):
+        sides.setdefault(layer, []).append((side[0], side[1]))
+    dear = {due.scorer: due.source for due in dues(study) if due.source in study.simulators}
+    rows = [
+        (scorer, layer, *side)
+        for scorer, simulator in dear.items()
+        for layer, every in sides.items()
+        for side in sorted({*every} - read_neurons(study, layer, every, simulator))
+    ]
+    schema = {
+        "scorer": pl.String,
+        **{name: explanations.schema[name] for name in ("layer", "neuron", "polarity")},
+    }
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def _assigned(study: Study) -> pl.DataFrame:

@@ -3,6 +3,7 @@ from typing import Any
 
 import polars as pl
 
+from neuroscribe.evidence.sample import read_neurons
 from neuroscribe.kinds import KnownStudy
 from neuroscribe.measures.agreement import OF_THE_NEURON
 from neuroscribe.ports.checks import Rule, Verdict
@@ -110,6 +111,17 @@ def test_coverage_counts_rows_per_assigned_scorer_and_regime():
         ("list", "correlation_embedding", "top_and_random", 1),
         ("list", "correlation_embedding", "random_only", 0),
     ]
+
+
+def test_coverage_asks_nothing_of_a_simulator_about_neurons_that_it_does_not_read():
+    dear = {"explainers": ["token_pairs"], "neurons_per_layer": 1}
+    study = STUDY.model_copy(update={"simulators": tiny_study(simulators={"all_at_once": dear}).simulators})
+    explanations = EXPLANATIONS.frame(
+        [explanation(f"e{neuron}", neuron, "token_pairs") for neuron in range(3)]
+    )
+    due = coverage(SCORES.frame([]), explanations, study)
+    (read,) = read_neurons(study, 0, [(neuron, 1) for neuron in range(3)], "all_at_once")
+    assert set(due["neuron"]) == {read[0]}
 
 
 def test_coverage_wants_judges_on_one_regime_and_an_auc_alone_of_an_encoder():
