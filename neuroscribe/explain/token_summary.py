@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
-from neuroscribe.explain.evidence import OCCURRENCES, strongest_tokens
+from neuroscribe.explain.evidence import OCCURRENCES, RANKING, Ranking, strongest_tokens
 from neuroscribe.explain.explainer import NO_TOKEN, Asking, Before, Shown
 from neuroscribe.explain.wording import Wording, filled
 from neuroscribe.study.sections import Positive
@@ -26,6 +26,7 @@ class TokenSummary(Asking):
     tokens: Positive = Field(default=50, description="tokens shown, spread evenly over the ranks")
     among: Positive = Field(default=100, description="how far down the ranks they reach")
     occurrences: Positive = OCCURRENCES
+    by: Ranking = RANKING
 
     @model_validator(mode="after")
     def enough_ranks(self) -> "TokenSummary":
@@ -36,7 +37,9 @@ class TokenSummary(Asking):
 
     def shown(self, evidence: LayerEvidence, neuron: Neuron, before: Before) -> Shown:
         """Return the (escaped) tokens alone."""
-        ranked = strongest_tokens(evidence, neuron, count=self.among, occurrences=self.occurrences)
+        ranked = strongest_tokens(
+            evidence, neuron, count=self.among, occurrences=self.occurrences, by=self.by
+        )
         if not ranked:
             return Shown(reason=NO_TOKEN)
         worked = [_question(self.words, example.shown["tokens"]) for example in self.words.examples]
