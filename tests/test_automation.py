@@ -143,26 +143,26 @@ def test_the_nightly_sample_takes_one_run_for_layers_with_captured_ones_between(
 
     requests = bench.tick("embedded_sample_nightly").run_requests
 
-    # Layers 10 and 20 of the sample lack it, and 29 is not captured.
-    assert spans_asked(requests) == [("layer_10", "layer_20")]
+    # Layers 6 to 24 of the sample lack it, and 29 is not captured.
+    assert spans_asked(requests) == [("layer_06", "layer_24")]
 
 
 def test_the_nightly_sample_leaves_layers_out_that_are_not_captured(bench: Bench) -> None:
-    bench.done(CAPTURED, [0, 10, 11, 20])
+    bench.done(CAPTURED, [0, 12, 13, 18])
 
     requests = bench.tick("embedded_sample_nightly").run_requests
 
-    assert spans_asked(requests) == [(f"layer_{n}", f"layer_{n}") for n in ("00", "10", "20")]
+    assert spans_asked(requests) == [(f"layer_{n}", f"layer_{n}") for n in ("00", "12", "18")]
 
 
 def test_the_nightly_explanation_takes_captured_layers_of_the_sample_that_lack_scores(bench: Bench) -> None:
-    bench.done(CAPTURED, [0, 10, 20, 21, 29])
-    bench.done(SAMPLED, [0, 10, 20, 21])
-    bench.done(EXPLAINED, [10])
+    bench.done(CAPTURED, [0, 12, 18, 19, 29])
+    bench.done(SAMPLED, [0, 12, 18, 19])
+    bench.done(EXPLAINED, [12])
 
     requests = bench.tick("embedded_explain_nightly").run_requests
 
-    assert [request.partition_key for request in requests or []] == ["layer_00", "layer_20"]
+    assert [request.partition_key for request in requests or []] == ["layer_00", "layer_18"]
 
 
 def test_a_layer_whose_scores_a_check_blocks_is_not_up_to_date_until_it_passes(bench: Bench) -> None:

@@ -21,7 +21,7 @@ from neuroscribe.study.stages import STAGES, stages_of
 from neuroscribe.tables.records import SEQUENCES, VOCABULARY
 
 STUDIES = read_studies(ROOT / "studies")
-_SHOWN = {"explainers": list(STUDIES["embedded"].explainers)}
+_SHOWN = {"explainers": [name for name, e in STUDIES["embedded"].explainers.items() if e.half == "input"]}
 _SCORERS = {
     "detection": _SHOWN,
     "ablation": {"simulators": list(STUDIES["embedded"].simulators)},
@@ -88,7 +88,7 @@ BEHIND_SCORES = ["encoded_corpus", "neuron_records", "sampled_activations", "sim
 @pytest.mark.parametrize(
     ("study", "stages"),
     [
-        (STUDIES["embedded"], BEHIND_SCORES),
+        (STUDIES["embedded"], sorted([*BEHIND_SCORES, "choices"])),
         (EVERY, sorted([*BEHIND_SCORES, "ablations", "choices", "judgements", "sentences"])),
     ],
 )

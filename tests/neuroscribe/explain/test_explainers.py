@@ -188,7 +188,7 @@ def test_a_summary_shows_tokens_spread_over_the_ranks_that_occur_often_enough() 
 
 
 def test_a_summary_may_rank_tokens_by_what_they_contribute_to_a_prediction() -> None:
-    means, counts = {0: 1.0, 1: 9.0, 5: 7.0}, {0: 3, 1: 3, 5: 30}
+    means, counts = {0: 1.0, 1: 9.0, 5: 7.0}, {0: 100, 1: 3, 5: 30}
     for by, first in (("mean", '"red"'), ("weight", '"The"')):
         asked = question((5, 1), TokenSummary(by=by), means=means, counts=counts)
         assert asked.messages[-2].content.startswith(f"Tokens: {first}")

@@ -52,7 +52,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
     },
     "calibrated": {"scoring": {"calibration": "linear", "stop_width": 0.4, "max_unscored_share": 0.2}},
     "whole": {"capture": {"whole": "bf16", "polarities": "both", "token_histogram": False}},
-    "batched": {"llm": BATCH, "simulators": {"matching_words": HIGHLIGHTS}, "scorers": JUDGES},
+    "batched": {
+        "llm": BATCH,
+        "explainers": {"highlights": {}},
+        "simulators": {"matching_words": HIGHLIGHTS},
+        "scorers": JUDGES,
+    },
     "two_models": {"simulator_llm": {"provider": "openai", "model": "s", "base_url": "http://x/v1"}},
     "compiled": {"subject": {"compiled": True}},
 }
