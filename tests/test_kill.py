@@ -85,7 +85,16 @@ def _tables(folder: Path, store: str) -> dict[str, pl.DataFrame]:
     made = [
         name
         for name in TABLES
-        if name not in ("encoded_corpus", "judgements", "ablations", "effects", "choices")
+        if name
+        not in (
+            "encoded_corpus",
+            "judgements",
+            "ablations",
+            "effects",
+            "choices",
+            "sentences",
+            "predictability",
+        )  # fmt: skip
     ]
     return {name: tables.read("planted", name) for name in made}
 

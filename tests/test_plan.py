@@ -314,8 +314,12 @@ def test_the_questions_that_a_plan_counts_are_those_that_a_run_asks(tables: Tabl
         for name, spec in EVERY.explainers.items():
             if name in DERIVED:  # what they ask rests on what others have said
                 continue
-            who = {"all_at_once": {"explainers": [name]}}
-            made.append(explained(study({name: spec.model_dump()}, who, {}), tables, llm, fresh()))
+            of_input = name if spec.half == "input" else "beside"  # effects are not simulated
+            who = {"all_at_once": {"explainers": [of_input]}}
+            beside = {} if spec.half == "input" else {"beside": {"kind": "token_list"}}
+            own = study({name: spec.model_dump(), **beside}, who, {})
+            rows = explained(own, tables, llm, fresh())
+            made.append(rows.filter(explainer=name))
             listed = keys(
                 explanation_questions(LayerEvidence(EVERY, LAYER, tables), name, Before()), llm.identity
             )

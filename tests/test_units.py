@@ -166,7 +166,7 @@ def test_an_ablation_moves_the_predictions_as_a_replaced_dimension_does(run: Run
         wanted = float(jensen_shannon(one, other).mean())
         assert row["mean_divergence"] == pytest.approx(wanted, rel=1e-3, abs=1e-9)
         moved += wanted > 1e-4
-    assert moved >= 10
+    assert moved >= 5
 
 
 def test_a_right_explanation_avoids_what_the_ablation_does(run: Run) -> None:

@@ -245,9 +245,11 @@ class Study(Section):
     def population_splits(self, explainer: str) -> tuple[str, ...]:
         """Return the splits that the population of an explainer's explanations is parted into.
 
-        `valid` is kept apart where something is chosen: among a neuron's candidates, or among explainers.
+        `valid` is kept apart where something is chosen: among a neuron's candidates, or among explainers, and
+        then for all of them, or what is there to compare with would be scored on other text.
         """
-        return BOTH if self._chooses(explainer) or explainer in self.describing.weighed else TEST
+        is_parted = self.describing.weighed and self.explainers[explainer].half == "input"
+        return BOTH if self._chooses(explainer) or is_parted else TEST
 
     def scored_splits(self, explainer: str, simulator: str | None = None) -> tuple[str, ...]:
         """Return the splits on which an explainer's explanations are scored, by a simulator or else a scorer.
