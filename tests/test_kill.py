@@ -94,7 +94,7 @@ def _tables(folder: Path, store: str) -> dict[str, pl.DataFrame]:
             "choices",
             "sentences",
             "predictability",
-        )  # fmt: skip
+        )
     ]
     return {name: tables.read("planted", name) for name in made}
 
