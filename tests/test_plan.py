@@ -425,9 +425,9 @@ def test_without_a_capture_every_judge_and_every_control_is_planned() -> None:
     # Two splits of the one with two candidates, one of the list, and a control of each, on a firing and a
     # silent excerpt (or one marked rightly and wrongly) of every top exemplar.
     texts, excerpts = (2 * 2 + 1) + (1 + 1), 2 * long.scoring.sequences_per_split
-    every = SAMPLED * texts * excerpts
-    # Of the list, scored on held-out documents, a control may have seen what it would be held against.
-    assert all(0.95 * every <= calls[name] <= every for name in ("detection", "fuzzing"))
+    assert calls["fuzzing"] == SAMPLED * texts * excerpts
+    # A silent excerpt is asked about as far as there is one among those drawn; here each neuron may lack one.
+    assert calls["fuzzing"] - SAMPLED <= calls["detection"] <= calls["fuzzing"]
 
 
 def test_tokens_of_lists_are_counted_by_their_pieces_and_those_of_prose_by_its_length() -> None:

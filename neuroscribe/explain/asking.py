@@ -53,20 +53,23 @@ def _alone(question: Question, llm: LLM) -> Callable[[], Awaitable[Reply]]:
 async def _together(
     batch: Sequence[Question], llm: BatchingLLM, once: Once, told: Told
 ) -> list[tuple[Question, Reply]]:
-    """Ask what is not stored of a batch, and return its questions with their answers."""
+    """Ask a batch unless all of it is stored, and return its questions with their answers.
+
+    A batch is asked whole, though some of it be stored: with other company an answer might be another one in
+    its last bits, and a run that was killed would not end as one that was not.
+    """
     keys = {question.key(llm.identity): question for question in batch}
-    new = {key: question for key, question in keys.items() if not once.knows(key)}
     made: dict[str, Reply] = {}
-    if new:
+    if not all(once.knows(key) for key in keys):
         spec = _asking(batch[0])
         replies = await llm.replies(
-            [question.shown.messages for question in new.values()],
+            [question.shown.messages for question in keys.values()],
             max_tokens=spec.answer_tokens,
             temperature=spec.temperature,
             seed=batch[0].sample_index,
             schema=spec.answer_schema,
         )
-        made = dict(zip(new, replies, strict=True))
+        made = dict(zip(keys, replies, strict=True))
     answered: list[tuple[Question, Reply]] = []
     for question in batch:
         key = question.key(llm.identity)

@@ -22,7 +22,7 @@ from neuroscribe.text.marks import marked, marked_phrases, marked_texts, missed
 from neuroscribe.text.phrases import peak_phrase
 
 BEFORE = 2
-"""Words before a peak's own in its phrase: what scored best of 0 to 8 (docs/decisions/0024)."""
+"""Words before a peak's own in its phrase: four are as good (docs/decisions/0025)."""
 _Count = Annotated[int, Field(ge=0, le=MOST)]
 
 

@@ -1,7 +1,7 @@
 """The explainer `phrase_summary`: what the phrases that end where a neuron peaks have in common.
 
-The shortest form that shows context: a tenth of the tokens of whole excerpts, and what the packaged model of
-1.5B parameters reads best (docs/decisions/0024).
+The shortest form that shows context. The packaged model of 1.5B parameters reads it as well as longer ones
+(docs/decisions/0024).
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ PEAK = 9
 
 
 class PhraseSummary(Drawing):
-    """An LLM's words for a neuron's peak phrases: short, and what small models read best."""
+    """An LLM's words for a neuron's peak phrases: short, for small models."""
 
     kind: Literal["phrase_summary"] = "phrase_summary"
     excerpts: Positive = Field(default=5, description="top excerpts of which the peak phrase is shown")

@@ -80,3 +80,21 @@ def test_a_model_that_answers_one_at_a_time_is_asked_so() -> None:
 
     assert asked(llm, [question(neuron) for neuron in range(2)], MemoryCalls()) == ["n0 0", "n1 0"]
     assert llm.batches == [["n0"], ["n1"]]
+
+
+class Forgetful(MemoryCalls):
+    """A store that loses what it is given after two answers, as one that is killed under way."""
+
+    def put(self, key: str, answer: Any) -> None:
+        if len(list(self.keys())) < 2:
+            super().put(key, answer)
+
+
+def test_a_batch_of_which_some_answers_are_stored_is_asked_whole_so_that_it_is_answered_as_before() -> None:
+    calls, every = Forgetful(), [question(neuron) for neuron in range(3)]
+    asked(Batching(), every, calls)
+    assert len(list(calls.keys())) == 2
+
+    again = Batching()
+    assert asked(again, every, calls) == [f"n{neuron} 0" for neuron in range(3)]
+    assert again.batches == [["n0", "n1", "n2"]]
