@@ -4,7 +4,7 @@
 STUDY ?= embedded
 PORT ?= 3000
 KIND ?= llama
-DATA ?= benchmarks/plain_puzzles.json
+DATA ?= neuroscribe/explain/plain_puzzles.json
 PYTHON ?= python3.11 python3.12 python3.13 python3
 DAGSTER_HOME ?= $(CURDIR)/.dagster
 NEUROSCRIBE_STORE ?= store
@@ -57,7 +57,7 @@ check: lint ## the same without the slow tests
 bench: setup ## measure, and write benchmarks/latest.json (PARTS="capture peers": some of it)
 	$(BIN)/python -m benchmarks $(PARTS)
 
-bench-puzzles: setup ## try a study's LLM on neuron puzzles (DATA=benchmarks/plain_puzzles.json STUDY=embedded)
+bench-puzzles: setup ## try a study's LLM on neuron puzzles (DATA=neuroscribe/explain/plain_puzzles.json STUDY=embedded)
 	$(BIN)/python -m benchmarks.puzzles "$(DATA)" --study "$(STUDY)"
 
 server: setup ## run a small study on a real LLM server, installed below the cache (KIND=llama or vllm)

@@ -7,6 +7,7 @@ import argparse
 from collections.abc import Callable, Iterator
 
 from benchmarks.capture import capture_figures
+from benchmarks.default_study import default_study_figures
 from benchmarks.explainers import explainer_figures
 from benchmarks.figures import LATEST, Figure, write
 from benchmarks.growth import growth_figures
@@ -31,6 +32,7 @@ PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
     "tokens": token_figures,
     "validity": validity_figures,
     "explainers": explainer_figures,
+    "default_study": default_study_figures,
 }
 
 

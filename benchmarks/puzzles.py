@@ -2,10 +2,10 @@
 
 python -m benchmarks.puzzles DATA [--study NAME]
 
-DATA is a JSON file of puzzles (benchmarks/puzzle_data.py), which names the figures. Answers are kept in the
-store like those of a run, so that a second try asks nothing twice. An explanation counts as found when a
-sentence encoder holds it nearer to the true one than to any false one, by puzzle_data.MARGIN; both are
-printed, for people to judge.
+DATA is a JSON file of puzzles (neuroscribe/explain/puzzles.py), which names the figures. Answers are kept in
+the store like those of a run, so that a second try asks nothing twice. An explanation counts as found when a
+sentence encoder holds it nearer to the true one than to any false one, by puzzles.MARGIN; both are printed,
+for people to judge.
 """
 
 import argparse
@@ -19,12 +19,14 @@ from typing import Any, Literal
 import polars as pl
 
 from benchmarks.figures import Figure, figure, write
-from benchmarks.puzzle_data import POLARITY, PuzzleLayer, is_first, is_solved, likeness, read_puzzles
+from benchmarks.puzzle_data import PuzzleLayer, is_first
 from dagster_project.environments import Environment
 from neuroscribe.errors import NeuroscribeError, StudyError
 from neuroscribe.explain.logit_lens import LogitLens
 from neuroscribe.explain.marking import Marking
+from neuroscribe.explain.puzzles import POLARITY, is_solved, likeness, read_puzzles
 from neuroscribe.explain.stage import explained
+from neuroscribe.explain.token_detector import TokenDetector
 from neuroscribe.kinds import read_studies
 from neuroscribe.llm.capabilities import samples
 from neuroscribe.ports.models import TextEncoder
@@ -70,17 +72,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def puzzle_study(study: Study) -> Study:
     """Return the study without what puzzles have no data for: weights of a subject, and several splits.
 
-    Their texts are few, so that a token counts that occurs once, and nothing is left for near misses.
+    Their texts are few, so that a token counts that occurs once, and nothing is left for near misses; there
+    is no neuron beside them to draw, and nothing held out by which single tokens could predict one.
     """
     explainers = {
         name: spec.model_copy(update=_possible(spec))
         for name, spec in study.explainers.items()
-        if not isinstance(spec, LogitLens)
+        if spec.half == "input" and not isinstance(spec, LogitLens | TokenDetector)
     }
     if not explainers:
         raise StudyError(f"study {study.name}: puzzles have no output weights for its explainers to show")
     scoring = ScoringSpec(stability_neurons=0)
-    return study.model_copy(update={"explainers": explainers, "scorers": {}, "scoring": scoring})
+    sample = study.sample.model_copy(update={"recognisable": 0})
+    updated = {"explainers": explainers, "scorers": {}, "scoring": scoring, "sample": sample}
+    return study.model_copy(update=updated)
 
 
 def _possible(spec: ExplainerSpec) -> dict[str, int]:
@@ -101,13 +106,13 @@ async def tried(name: str, layer: PuzzleLayer, study: Study, resources: dict[str
         study, llm=resources["llm"], encoders=resources["encoders"], **shared
     )
     evidence = layer.evidence(study)
-    explanations = await explained(evidence, llm=llm, **shared)
+    encoder = resources["encoders"].open(ENCODER, progress=resources["progress"])
+    explanations = await explained(evidence, llm=llm, encoder=encoder, **shared)
     every = candidates(layer, explanations)
     neurons = {identity: candidate.neuron for identity, candidate in every.items()}
     wanted = layer.tasks({identity: (neuron, every[identity].text) for identity, neuron in neurons.items()})
     tasks = dict.fromkeys(study.simulators, wanted)
     simulations = await simulated(evidence, tasks, simulators=simulators, **shared)
-    encoder = resources["encoders"].open(ENCODER, progress=resources["progress"])
     figures = list(solved(name, layer, study, explanations, encoder))
     for simulator in study.simulators:
         scores = layer.correlations(simulations.filter(pl.col("simulator") == simulator), neurons)
@@ -167,8 +172,9 @@ def ranked(
         true += scored["true"]
         shown = ", ".join(f"{origin} {' '.join(map(_shown, values))}" for origin, values in scored.items())
         print(f"{_plain(puzzle.name):28} {simulator:16} {shown}")
-    yield _figure(study, f"{name}.truth_first.{simulator}", firsts / len(layer.puzzles), layer)
+    # Without any, the simulator cannot read such texts: one that takes lists alone.
     if defined := [score for score in true if score is not None]:
+        yield _figure(study, f"{name}.truth_first.{simulator}", firsts / len(layer.puzzles), layer)
         mean = sum(defined) / len(defined)
         unit = f"mean correlation of {len(defined)} true explanations"
         yield _figure(study, f"{name}.true_score.{simulator}", mean, layer, unit)

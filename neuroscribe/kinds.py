@@ -9,6 +9,7 @@ from pydantic import Field, create_model
 from neuroscribe.ablate.ablation import Ablation
 from neuroscribe.choose.intruder import Intruder
 from neuroscribe.choose.steering import Steering
+from neuroscribe.explain.auto import Auto
 from neuroscribe.explain.highlights import Highlights
 from neuroscribe.explain.imported import Imported
 from neuroscribe.explain.logit_lens import LogitLens
@@ -50,7 +51,7 @@ from neuroscribe.write.sensitivity_templates import SensitivityTemplates
 
 EXPLAINERS: tuple[type[ExplainerSpec], ...] = (
     TokenPairs, NextToken, Highlights, LogitLens, PhraseSummary, TokenSummary, TokenList, Phrases,
-    TokenDetector, Senses, Revision, Paraphrase, Imported, Promotes, OutputTokens,
+    TokenDetector, Senses, Revision, Paraphrase, Imported, Promotes, OutputTokens, Auto,
 )  # fmt: skip
 SIMULATORS: tuple[type[SimulatorSpec], ...] = (
     AllAtOnce, OneAtATime, MatchingWords, Structured, Embedding, TokenMatch,

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.puzzle_data import POLARITY, PuzzleLayer, is_first, is_solved, read_puzzles
+from benchmarks.puzzle_data import PuzzleLayer, is_first
 from benchmarks.puzzles import puzzle_study, tried
 from neuroscribe.errors import PuzzleError, StudyError
 from neuroscribe.explain.evidence import shown_excerpts, strongest_tokens
 from neuroscribe.explain.logit_lens import LogitLens
+from neuroscribe.explain.puzzles import POLARITY, is_solved, read_puzzles
 from neuroscribe.kinds import read_study
 from neuroscribe.study.spec import Study
 from neuroscribe.tables.records import SIMULATIONS
@@ -25,7 +26,7 @@ from neuroscribe.testing.stores import MemoryCalls, SilentProgress
 from neuroscribe.testing.studies import tiny_study
 from resources.llm.server import OpenAIServer
 
-PLAIN = Path(__file__).parents[1] / "benchmarks" / "plain_puzzles.json"
+PLAIN = Path(__file__).parents[1] / "neuroscribe" / "explain" / "plain_puzzles.json"
 COLOURS, BREAKS = PLANTED[0, 0].explanation, PLANTED[0, 3].explanation
 PUZZLES: list[dict[str, Any]] = [
     {

@@ -1,13 +1,18 @@
-"""Asks the questions of one explainer, each once, and several together where the model is quicker so."""
+"""Asks the questions of one explainer, each once, and several together where the model is quicker so.
+
+And reads what is answered.
+"""
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from itertools import groupby
 
 from neuroscribe.explain.explainer import Asking
+from neuroscribe.explain.parsing import ParsedAnswer, parsed_answer, repeats, same_words
 from neuroscribe.explain.questions import Question
 from neuroscribe.llm.calls import Once, answer_form, worked_through
 from neuroscribe.ports.models import LLM, BatchingLLM
 from neuroscribe.ports.replies import Reply
+from neuroscribe.text.escaping import storable
 
 _REPLY = answer_form(Reply)
 Told = Callable[[Reply], None]
@@ -33,6 +38,25 @@ async def answers(asked: Sequence[Question], llm: LLM, once: Once, told: Told) -
         return reply
 
     return await worked_through(asked, ask, at_once=llm.calls_at_once)
+
+
+def parsed_reply(reply: Reply, question: Question) -> ParsedAnswer | None:
+    """Return what an answer says; there is none to a call that failed or was refused.
+
+    One that repeats the text that it has to be unlike says nothing.
+    """
+    spec = question.spec
+    if reply.status not in ("ok", "truncated") or not isinstance(spec, Asking):
+        return None
+    words, cut = spec.words, reply.status == "truncated"
+    said = parsed_answer(
+        storable(reply.text or ""),
+        form=spec.answer,
+        prefix=words.prefix,
+        no_theme=words.parts.get("no_theme", ""),
+        cut=cut,
+    )
+    return repeats(said) if said.text and same_words(said.text, question.shown.unlike) else said
 
 
 def _alone(question: Question, llm: LLM) -> Callable[[], Awaitable[Reply]]:

@@ -93,11 +93,15 @@ OCCURRENCES: Any = Field(
 
 
 Ranking = Literal["mean", "weight"]
-RANKING: Any = Field(
-    default="mean",
-    description="how tokens are ranked: by their `mean`, or by their `weight`, what each contributes to a"
-    " prediction, as a frequent token contributes more than a rare one of the same mean",
-)
+
+
+def ranking(default: Ranking) -> Any:
+    """Return the setting of how an explainer ranks tokens."""
+    return Field(
+        default=default,
+        description="how tokens are ranked: by their `mean`, or by their `weight`, what each contributes to a"
+        " prediction, as a frequent token contributes more than a rare one of the same mean",
+    )
 
 
 def strongest_tokens(

@@ -70,6 +70,8 @@ class Before:
     """The rows of EXPLANATIONS of the explainers that it builds on, by explainer."""
     encoder: TextEncoder | None = None
     """The study's first encoder, where an explainer uses one; a plan has none."""
+    form: str = ""
+    """How an explainer with several forms asks; a plan takes its first one."""
     labels: Labels | None = None
     """What others have said of the neurons, for an explainer that reads it."""
 

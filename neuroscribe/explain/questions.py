@@ -6,6 +6,7 @@ from typing import Any
 
 from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
+from neuroscribe.explain.auto import Auto
 from neuroscribe.explain.explainer import Asking, Before, Drawing, Explaining, Shown
 from neuroscribe.fingerprint import fingerprint
 from neuroscribe.llm.calls import Request, turns
@@ -30,6 +31,8 @@ class Question:
     """Of exemplars; what is published is written from draw 0."""
     sample: str = "random"
     """How the neuron was drawn."""
+    form: str = ""
+    """Which of its forms of asking the explainer uses, where it has several."""
 
     @property
     def prompt_sha256(self) -> str:
@@ -86,7 +89,10 @@ def questions(evidence: LayerEvidence, name: str, before: Before) -> list[Questi
 
     Then what it asks from further draws of exemplars. None for an explainer that needs no LLM.
     """
-    spec = explaining(evidence.study, name)
+    spec, form = explaining(evidence.study, name), ""
+    if isinstance(spec, Auto):
+        form = before.form or spec.forms[0]
+        spec = spec.asking(form)
     if not isinstance(spec, Asking):
         return []
     every: list[Question] = []
@@ -95,11 +101,11 @@ def questions(evidence: LayerEvidence, name: str, before: Before) -> list[Questi
         candidates = range(spec.candidates if any(shown.messages for shown in parts) else 1)
         sample = evidence.drawn_as(neuron)
         every += [
-            Question(neuron, name, spec, shown, index, sample=sample)
+            Question(neuron, name, spec, shown, index, sample=sample, form=form)
             for index in candidates
             for shown in parts
         ]
-    return [*every, *_redrawn(evidence, name, spec)]
+    return every if form else [*every, *_redrawn(evidence, name, spec)]
 
 
 def _redrawn(evidence: LayerEvidence, name: str, spec: Asking) -> Iterator[Question]:

@@ -6,7 +6,7 @@ unreadable answer or a failed call is a row with its status, never text posing a
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 from typing import Any
@@ -15,9 +15,11 @@ import polars as pl
 
 from neuroscribe.errors import LLMError
 from neuroscribe.evidence.layer import LayerEvidence
-from neuroscribe.explain.asking import answers
+from neuroscribe.explain.asking import answers, parsed_reply
+from neuroscribe.explain.auto import Auto
 from neuroscribe.explain.explainer import Asking, Before, Listing, Said, Unsaid
-from neuroscribe.explain.parsing import ParsedAnswer, named_apart, parsed_answer, repeats, same_words
+from neuroscribe.explain.parsing import named_apart
+from neuroscribe.explain.probe import chosen_form
 from neuroscribe.explain.questions import Question, before, explaining, explaining_order, questions
 from neuroscribe.explain.stability import with_similarities
 from neuroscribe.fingerprint import fingerprint
@@ -121,6 +123,8 @@ async def explained(
     for name in explaining_order(study):
         own = (labels or {}).get(name)
         spec, given = explaining(study, name), before(study, name, made, encoder=encoder, labels=own)
+        if isinstance(spec, Auto):
+            given = replace(given, form=await _form(evidence, name, llm, encoder, calls, progress))
         if isinstance(spec, Listing):
             made[name] = list(listed(evidence, name, given))
         else:
@@ -128,6 +132,28 @@ async def explained(
             model = paraphraser if spec.asks == "paraphraser_llm" else llm
             made[name] = await _Asked(evidence, name, model, calls, progress).rows(asked)
     return EXPLANATIONS.frame([row for name in study.explainers for row in made[name]])
+
+
+async def _form(
+    evidence: LayerEvidence,
+    name: str,
+    llm: LLM | None,
+    encoder: TextEncoder | None,
+    calls: CallStore,
+    progress: Progress,
+) -> str:
+    """Return the form in which the explainer `auto` asks; raises LLMError without a model."""
+    if llm is None or encoder is None:
+        raise LLMError(
+            f"study {evidence.study.name}: explainer {name!r} tries an LLM with an encoder; one of them was"
+            " not given"
+        )
+    return await chosen_form(evidence.study, name, llm, encoder, _once(evidence, llm, calls), progress)
+
+
+def _once(evidence: LayerEvidence, llm: LLM, calls: CallStore) -> Once:
+    made_for = {"stage": "explanation", "model": llm.identity}
+    return Once(calls, {**made_for, "study": evidence.study.name, "layer": evidence.layer})
 
 
 @dataclass(frozen=True)
@@ -160,9 +186,7 @@ class _Asked:
             raise LLMError(
                 f"study {study.name}: explainer {self.explainer!r} asks an LLM, and none was given"
             )
-        once = Once(
-            self.calls, {"stage": "explanation", "model": llm.identity, "study": study.name, "layer": layer}
-        )
+        once = _once(self.evidence, llm, self.calls)
         label = f"explain {study.name} layer {layer}"
         with self.progress.task(label, total=len(asked), unit="explanations") as advance:
 
@@ -172,25 +196,6 @@ class _Asked:
             return await answers(asked, llm, once, told)
 
 
-def _parsed(reply: Reply, question: Question) -> ParsedAnswer | None:
-    """Return what an answer says; there is none to a call that failed or was refused.
-
-    One that repeats the text that it has to be unlike says nothing.
-    """
-    spec = question.spec
-    if reply.status not in ("ok", "truncated") or not isinstance(spec, Asking):
-        return None
-    words, cut = spec.words, reply.status == "truncated"
-    said = parsed_answer(
-        storable(reply.text or ""),
-        form=spec.answer,
-        prefix=words.prefix,
-        no_theme=words.parts.get("no_theme", ""),
-        cut=cut,
-    )
-    return repeats(said) if said.text and same_words(said.text, question.shown.unlike) else said
-
-
 def _row(layer: int, model: str, answered: Sequence[tuple[Question, Reply]]) -> dict[str, Any]:
     """Return the row of one explanation; of several parts those that were understood are its parts.
 
@@ -198,7 +203,7 @@ def _row(layer: int, model: str, answered: Sequence[tuple[Question, Reply]]) -> 
     """
     if not any(question.shown.messages for question, _ in answered):
         model = "none"
-    parsed = [(_parsed(reply, question), reply.status) for question, reply in answered]
+    parsed = [(parsed_reply(reply, question), reply.status) for question, reply in answered]
     texts = [said.text for said, _ in parsed if said and said.text]
     statuses = [said.status if said else status for said, status in parsed]
     question, _ = answered[0]
@@ -263,6 +268,7 @@ def explanation_row(
         "sample": question.sample,
         "status": status,
         "explainer": question.explainer,
+        "form": question.form or question.spec.kind_name,
         "model": model,
         "prompt_sha256": prompt,
         "sample_index": question.sample_index,

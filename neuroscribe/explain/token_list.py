@@ -7,7 +7,7 @@ from pydantic import Field
 
 from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
-from neuroscribe.explain.evidence import OCCURRENCES, RANKING, Ranking, strongest_tokens
+from neuroscribe.explain.evidence import OCCURRENCES, Ranking, ranking, strongest_tokens
 from neuroscribe.explain.explainer import NO_TOKEN, Before, Listing, Said
 from neuroscribe.study.sections import Positive
 from neuroscribe.text.listed_tokens import token_list
@@ -22,7 +22,7 @@ class TokenList(Listing):
     kind: Literal["token_list"] = "token_list"
     tokens: Positive = 10
     occurrences: Positive = OCCURRENCES
-    by: Ranking = RANKING
+    by: Ranking = ranking("mean")
     apart: bool = Field(
         default=False,
         description="let a sentence encoder read the tokens one by one, and take the nearest of them",

@@ -1,6 +1,7 @@
-"""The explainer `token_summary`: what the tokens with the highest mean activation have in common.
+"""The explainer `token_summary`: what the tokens that raise a neuron most have in common.
 
-As in the token-lookup explanations of Bills et al. 2023, put into words by an LLM.
+The token-lookup explanations of Bills et al. 2023, put into words by an LLM: with a few tokens by weight the
+form that the packaged model of 1.5B parameters reads best (docs/decisions/0024).
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from pydantic import Field, model_validator
 
 from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
-from neuroscribe.explain.evidence import OCCURRENCES, RANKING, Ranking, strongest_tokens
+from neuroscribe.explain.evidence import OCCURRENCES, Ranking, ranking, strongest_tokens
 from neuroscribe.explain.explainer import NO_TOKEN, Asking, Before, Shown
 from neuroscribe.explain.wording import Wording, filled
 from neuroscribe.study.sections import Positive
@@ -18,15 +19,15 @@ from neuroscribe.text.escaping import quoted
 
 
 class TokenSummary(Asking):
-    """An LLM's words for the tokens with the highest mean activation, as in the paper's token lookup."""
+    """An LLM's words for the tokens that rank first, as in the paper's token lookup."""
 
     reads_table: ClassVar[bool] = True
 
     kind: Literal["token_summary"] = "token_summary"
-    tokens: Positive = Field(default=50, description="tokens shown, spread evenly over the ranks")
-    among: Positive = Field(default=100, description="how far down the ranks they reach")
+    tokens: Positive = Field(default=12, description="tokens shown, spread evenly over the ranks")
+    among: Positive = Field(default=12, description="how far down the ranks they reach")
     occurrences: Positive = OCCURRENCES
-    by: Ranking = RANKING
+    by: Ranking = ranking("weight")
 
     @model_validator(mode="after")
     def enough_ranks(self) -> "TokenSummary":

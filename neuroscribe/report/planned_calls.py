@@ -11,6 +11,7 @@ import polars as pl
 
 from neuroscribe.choose.choosing import questions as choice_questions
 from neuroscribe.evidence.layer import LayerEvidence
+from neuroscribe.explain.probe import probe_questions
 from neuroscribe.explain.questions import Question as ExplanationQuestion
 from neuroscribe.explain.questions import before
 from neuroscribe.explain.questions import questions as explanation_questions
@@ -191,7 +192,10 @@ def _of_explainer(evidence: LayerEvidence, name: str) -> Sequence[Question]:
         made = {other: evidence.explanations(other) for other in others}
     else:
         made = likely_rows(evidence) if others else {}
-    return explanation_questions(evidence, name, before(evidence.study, name, made))
+    asked = explanation_questions(evidence, name, before(evidence.study, name, made))
+    # A study probes its model once, in whichever layer is explained first.
+    is_first = evidence.layer == evidence.study.sampled_layers[0]
+    return [*probe_questions(evidence.study, name), *asked] if is_first else asked
 
 
 _QUESTIONS: Mapping[str, Callable[[LayerEvidence, str], Sequence[Question]]] = {

@@ -43,6 +43,13 @@ from neuroscribe.tables.scales import BANDS
 
 SHORTEST_SEQUENCE, LONGEST_SEQUENCE = 2, 4096
 """Tokens of a sequence; positions are stored in 16 bits."""
+AUTO = {
+    "phrases": {"kind": "phrases"},
+    "token_list": {"kind": "token_list", "tokens": 20, "by": "weight", "apart": True},
+    "token_detector": {"kind": "token_detector"},
+    "auto": {"kind": "auto"},
+}
+"""The explainers of a study that leaves them to Neuroscribe: without an LLM, and as its LLM reads best."""
 BOTH, TEST = ("valid", "test"), ("test",)
 """The splits on which something is scored: `valid` only where it serves to choose or to fit."""
 
@@ -93,6 +100,12 @@ class Study(Section):
     scoring: ScoringSpec = ScoringSpec()
     amplifying: AmplifyingSpec = AmplifyingSpec()
     publish: PublishSpec = PublishSpec()
+
+    @field_validator("explainers", mode="before")
+    @classmethod
+    def left_to_us(cls, value: object) -> object:
+        """Let `explainers = "auto"` stand for AUTO."""
+        return AUTO if value == "auto" else value
 
     @field_validator("explainers", "simulators", "scorers", mode="before")
     @classmethod

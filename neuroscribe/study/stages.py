@@ -271,7 +271,7 @@ STAGES: Mapping[str, Stage] = {
             tables=(EFFECTS,), present=_has_effects,
         ),
         Stage(
-            "explanations", 6, "explain", _explained, asks="explanation",
+            "explanations", 7, "explain", _explained, asks="explanation",
             reads=(
                 "corpus", "encoded_corpus", "activations", "neuron_records", "predictability",
                 "sampled_activations", "token_lookup", "connections", "effects",

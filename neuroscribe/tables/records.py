@@ -214,6 +214,7 @@ EXPLANATIONS = Table(
         SAMPLE,
         Column("status", pl.String(), "ok, or why there is no text: see EXPLANATION_STATUSES"),
         Column("explainer", pl.String(), "name of the explainer in the study"),
+        Column("form", pl.String(), "kind of the explainer; of `auto` the form that its probe chose"),
         Column("model", pl.String(), "model and revision; `none` for explainers without an LLM"),
         Column("prompt_sha256", pl.String(), "hash of the prompt, which lies in the call store"),
         Column("sample_index", pl.Int32(), "candidate number, from 0"),

@@ -28,6 +28,7 @@ USUAL: Row = {
     "polarity": 1,
     "kind": "top",
     "explainer": "token_pairs",
+    "form": "token_pairs",
     "simulator": "all_at_once",
     "model": "m",
     "split": "test",

@@ -23,7 +23,7 @@ ENCODER = {"artefact": "all-minilm-l6-v2", **HIGHLIGHTS}
 ASKED = ("all_at_once", "one_at_a_time", "matching_words", "structured")
 EXPLAINERS = (
     "token_pairs", "next_token", "highlights", "logit_lens", "token_summary", "token_list", "phrases",
-    "token_detector", "promotes", "output_tokens", "phrase_summary",
+    "token_detector", "promotes", "output_tokens", "phrase_summary", "auto",
 )  # fmt: skip
 SENSES = {"senses": {"beside": "mixed"}, "mixed": {"kind": "senses", "groups": "random"}}
 STEERING = {"explainers": ["promotes", "output_tokens"]}
