@@ -101,7 +101,7 @@ DERIVED = {
 }
 EVERY = study(
     {
-        **{kind: {"candidates": 2} for kind in ASKING if kind not in DERIVED},
+        **{kind: {"candidates": 2} for kind in ASKING if kind not in (*DERIVED, "auto")},
         **DERIVED,
         "long": {"kind": "token_pairs", "answer": "schema"},
         "token_list": {},

@@ -145,7 +145,7 @@ def _phrase(said: str, prefix: str, no_theme: str) -> str:
 def _bare(text: str) -> str:
     """Return a phrase without lead-in and full stop, and without quotes or asterisks around the whole."""
     while True:
-        bare = _LEAD_IN.sub("", text.strip(), count=1).strip().rstrip(".").strip()
+        bare = _LEAD_IN.sub("", text.strip().lstrip(",;").strip(), count=1).strip().rstrip(".").strip()
         wrapped = _WRAPPED.fullmatch(bare)
         bare = wrapped["inside"] if wrapped else bare
         if bare == text:

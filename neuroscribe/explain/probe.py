@@ -20,6 +20,9 @@ from neuroscribe.ports.models import LLM, TextEncoder
 from neuroscribe.ports.stores import Progress
 from neuroscribe.study.spec import Study
 
+_NOTHING = [-1.0, 0.0]
+"""Likenesses of an answer without a text: worse than a wrong one."""
+
 
 @dataclass(frozen=True)
 class Tried:
@@ -39,7 +42,7 @@ def puzzle_questions(study: Study, name: str, form: str) -> list[Question]:
     alone = study.model_copy(update={"sample": study.sample.model_copy(update={"recognisable": 0})})
     evidence = PuzzleNeurons(plain_puzzles()).evidence(alone)
     shown = ((neuron, asking.shown(evidence, neuron, Before())) for neuron in evidence.neurons)
-    return [Question(neuron, name, asking, each, form=form) for neuron, each in shown]
+    return [Question(neuron, name, asking, each, form=form, is_puzzle=True) for neuron, each in shown]
 
 
 def probe_questions(study: Study, name: str) -> Iterator[Question]:
@@ -96,5 +99,5 @@ async def _tried(
     for question, reply, puzzle in zip(asked, replies, plain_puzzles(), strict=True):
         said = parsed_reply(reply, question)
         text = said.text if said else None
-        near.append(likeness(encoder, text, puzzle.candidates) if text else [0.0, 0.0])
+        near.append(likeness(encoder, text, puzzle.candidates) if text else _NOTHING)
     return Tried(form, sum(map(is_solved, near)), fmean(map(margin, near)))

@@ -33,6 +33,8 @@ class Question:
     """How the neuron was drawn."""
     form: str = ""
     """Which of its forms of asking the explainer uses, where it has several."""
+    is_puzzle: bool = False
+    """Whether it is asked to try a form, and about no neuron of the study."""
 
     @property
     def prompt_sha256(self) -> str:

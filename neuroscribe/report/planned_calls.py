@@ -208,8 +208,8 @@ _QUESTIONS: Mapping[str, Callable[[LayerEvidence, str], Sequence[Question]]] = {
 
 
 def _is_redrawn(question: Question) -> bool:
-    """Tell whether a question is about one of a few neurons whose number does not grow with the sample."""
-    return isinstance(question, ExplanationQuestion) and question.draw > 0
+    """Tell whether a question is one of a few whose number does not grow with the sample."""
+    return isinstance(question, ExplanationQuestion) and (question.draw > 0 or question.is_puzzle)
 
 
 def _requests(questions: Sequence[Question]) -> list[Request]:

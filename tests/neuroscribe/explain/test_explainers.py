@@ -377,7 +377,7 @@ def test_a_token_list_leaves_out_tokens_seen_less_than_three_times_and_goes_by_s
 def test_explainers_that_show_the_table_of_tokens_say_so() -> None:
     kinds = KnownStudy.known_kinds("explainers").items()
     tables = {name for name, kind in kinds if issubclass(kind, ExplainerSpec) and kind.reads_table}
-    assert tables == {"token_list", "token_detector", "token_summary"}
+    assert tables == {"token_list", "token_detector", "token_summary", "auto"}
 
 
 def test_a_token_list_names_spellings_with_and_without_space_once_and_the_space_itself() -> None:

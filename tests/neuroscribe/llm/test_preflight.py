@@ -71,6 +71,7 @@ STUDY = tiny_study(
         "output_tokens": {},
         "revision": {"of": "token_pairs"},
         "paraphrase": {"of": "token_pairs"},
+        "auto": {},
     },
     paraphraser_llm={"provider": "openai", "model": "other"},
     simulators={
