@@ -33,6 +33,7 @@ from neuroscribe.ports.models import TextEncoder
 from neuroscribe.simulate.stage import opened_simulators, simulated
 from neuroscribe.study.files import chosen_study
 from neuroscribe.study.kinds import ExplainerSpec
+from neuroscribe.study.labels import LabelsSpec
 from neuroscribe.study.scoring import ScoringSpec
 from neuroscribe.study.sections import EncoderSpec
 from neuroscribe.study.spec import Study
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def puzzle_study(study: Study) -> Study:
-    """Return the study without what puzzles have no data for: weights of a subject, and several splits.
+    """Return the study without what puzzles have no data for: weights of a subject, labels, several splits.
 
     Their texts are few, so that a token counts that occurs once, and nothing is left for near misses; there
     is no neuron beside them to draw, and nothing held out by which single tokens could predict one.
@@ -78,14 +79,23 @@ def puzzle_study(study: Study) -> Study:
     explainers = {
         name: spec.model_copy(update=_possible(spec))
         for name, spec in study.explainers.items()
-        if spec.half == "input" and not isinstance(spec, LogitLens | TokenDetector)
+        if _is_possible(spec)
     }
     if not explainers:
-        raise StudyError(f"study {study.name}: puzzles have no output weights for its explainers to show")
+        raise StudyError(
+            f"study {study.name}: puzzles have nothing for its explainers to show, which need weights,"
+            " held-out text, labels or other explainers; add one that is shown exemplars or tokens"
+        )
     scoring = ScoringSpec(stability_neurons=0)
     sample = study.sample.model_copy(update={"recognisable": 0})
     updated = {"explainers": explainers, "scorers": {}, "scoring": scoring, "sample": sample}
     return study.model_copy(update=updated)
+
+
+def _is_possible(spec: ExplainerSpec) -> bool:
+    """Tell whether an explainer needs only sentences and activations, and asks no other model than [llm]."""
+    needs_more = isinstance(spec, LogitLens | TokenDetector | LabelsSpec) or bool(spec.builds_on)
+    return spec.half == "input" and spec.asks == "llm" and not needs_more
 
 
 def _possible(spec: ExplainerSpec) -> dict[str, int]:

@@ -66,6 +66,7 @@ def study_plan(study: Study, environment: Environment, layers: Sequence[int]) ->
             paraphrasing=paraphrasing,
             labels=labels,
             calls=resources["calls"],
+            is_first=layer == layers[0],
         )
         for layer in layers
     ]

@@ -25,6 +25,7 @@ from neuroscribe.testing.servers import ScriptedServer
 from neuroscribe.testing.stores import MemoryCalls, SilentProgress
 from neuroscribe.testing.studies import tiny_study
 from resources.llm.server import OpenAIServer
+from tests.spelling_encoder import SpellingEncoder
 
 PLAIN = Path(__file__).parents[1] / "neuroscribe" / "explain" / "plain_puzzles.json"
 COLOURS, BREAKS = PLANTED[0, 0].explanation, PLANTED[0, 3].explanation
@@ -57,21 +58,6 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def layer(path: Path) -> PuzzleLayer:
     return PuzzleLayer(read_puzzles(path))
-
-
-class SpellingEncoder:
-    """A text's vector counts its letters, so that the nearest text is the one spelled most alike."""
-
-    identity = "letters"
-
-    def sentence(self, text: str) -> np.ndarray:
-        counts = np.bincount([ord(letter) % 128 for letter in text], minlength=128).astype(np.float64)
-        return counts / np.linalg.norm(counts)
-
-    def pieces(self, text: str) -> tuple[list[tuple[int, int]], np.ndarray]:
-        return [(place, place + 1) for place in range(len(text))], np.stack(
-            [self.sentence(letter) for letter in text]
-        )
 
 
 class Opens:
@@ -198,7 +184,7 @@ def test_files_that_are_absent_or_no_json_are_named(tmp_path: Path) -> None:
 def test_a_study_that_only_shows_output_weights_has_nothing_to_try(tmp_path: Path) -> None:
     study = planted_study(tmp_path, "http://127.0.0.1:9/v1")
     only = study.model_copy(update={"explainers": {"logit_lens": LogitLens()}})
-    with pytest.raises(StudyError, match="no output weights"):
+    with pytest.raises(StudyError, match="nothing for its explainers to show"):
         puzzle_study(only)
 
 

@@ -8,7 +8,7 @@ packaged plain puzzles, whose explanations are known (`neuroscribe.explain.probe
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from neuroscribe.explain.evidence import OCCURRENCES
 from neuroscribe.explain.explainer import Asking, Explaining
@@ -38,15 +38,28 @@ class Auto(Explaining):
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
     max_tokens: Positive = Field(default=60, description="limit of an answer")
 
+    @field_validator("forms")
+    @classmethod
+    def forms_differ(cls, forms: tuple[Form, ...]) -> tuple[Form, ...]:
+        """Refuse a form that is named twice, which would be tried for nothing."""
+        if len(set(forms)) < len(forms):
+            raise ValueError("names a form twice; remove it")
+        return forms
+
+    @property
+    def is_tried(self) -> bool:
+        """Whether there is something to choose."""
+        return len(self.forms) > 1
+
     @property
     def uses_encoder(self) -> bool:
-        """It does: which answers to the puzzles are right is told by their meaning."""
-        return True
+        """It does where forms are tried: which answers to the puzzles are right is told by their meaning."""
+        return self.is_tried
 
     @property
     def excerpts_shown(self) -> int:
         """As many as any of its forms may show."""
-        return self.excerpts
+        return max(self.asking(form).excerpts_shown for form in self.forms)
 
     @property
     def wording(self) -> Mapping[str, str]:

@@ -5,7 +5,8 @@ margin. The form with the most right answers is chosen; of several the one whose
 false ones on average, then the first. Answers are stored like all others: a study probes a model once.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -17,6 +18,7 @@ from neuroscribe.explain.puzzles import PuzzleNeurons, is_solved, likeness, marg
 from neuroscribe.explain.questions import Question
 from neuroscribe.llm.calls import Once
 from neuroscribe.ports.models import LLM, TextEncoder
+from neuroscribe.ports.replies import Reply
 from neuroscribe.ports.stores import Progress
 from neuroscribe.study.spec import Study
 
@@ -39,6 +41,7 @@ def puzzle_questions(study: Study, name: str, form: str) -> list[Question]:
     auto = study.explainers[name]
     assert isinstance(auto, Auto), "only such try forms"
     asking = on_puzzles(auto.asking(form))
+    # Puzzles have no neighbours among which recognisable neurons could be drawn.
     alone = study.model_copy(update={"sample": study.sample.model_copy(update={"recognisable": 0})})
     evidence = PuzzleNeurons(plain_puzzles()).evidence(alone)
     shown = ((neuron, asking.shown(evidence, neuron, Before())) for neuron in evidence.neurons)
@@ -48,7 +51,7 @@ def puzzle_questions(study: Study, name: str, form: str) -> list[Question]:
 def probe_questions(study: Study, name: str) -> Iterator[Question]:
     """Yield what an explainer asks of the plain puzzles before the first neuron; nothing, for most."""
     auto = study.explainers[name]
-    if isinstance(auto, Auto) and len(auto.forms) > 1:
+    if isinstance(auto, Auto) and auto.is_tried:
         for form in auto.forms:
             yield from puzzle_questions(study, name, form)
 
@@ -61,43 +64,58 @@ def on_puzzles(asking: Asking) -> Asking:
 async def chosen_form(
     study: Study, name: str, llm: LLM, encoder: TextEncoder, once: Once, progress: Progress
 ) -> str:
-    """Return the form that the model does best with; a single one is taken as it is.
+    """Return the form that the model does best with.
 
-    Raises LLMError where calls fail: the next run asks those again.
+    Raises LLMError where calls fail (the next run asks those again), and where no answer can be read.
     """
-    auto = study.explainers[name]
-    assert isinstance(auto, Auto), "only such try forms"
-    if len(auto.forms) == 1:
-        return auto.forms[0]
-    total = len(auto.forms) * len(plain_puzzles())
-    with progress.task(f"try forms of asking for {study.name}", total=total, unit="puzzles") as advance:
+    asked = list(probe_questions(study, name))
+    with progress.task(f"try forms of asking for {study.name}", total=len(asked), unit="puzzles") as advance:
+        replies = await answers(asked, llm, once, lambda _: advance(1))
+        _check_answered(study, replies)
+        read = list(zip(asked, replies, strict=True))
+        _check_readable(study, read)
         tried = [
-            await _tried(form, puzzle_questions(study, name, form), llm, encoder, once, advance)
-            for form in auto.forms
+            _tried(form, [pair for pair in read if pair[0].form == form], encoder)
+            for form in dict.fromkeys(question.form for question in asked)
         ]
-        best = max(tried, key=lambda each: (each.solved, each.margin))
+        best = best_of(tried)
         advance(0, note=", ".join(f"{each.form} {each.solved}" for each in tried) + f": {best.form}")
     return best.form
 
 
-async def _tried(
-    form: str,
-    asked: Sequence[Question],
-    llm: LLM,
-    encoder: TextEncoder,
-    once: Once,
-    advance: Callable[..., None],
-) -> Tried:
-    replies = await answers(asked, llm, once, lambda _: advance(1))
+def best_of(tried: Sequence[Tried]) -> Tried:
+    """Return what solved most; of several what is furthest from the false texts, then the first."""
+    return max(tried, key=lambda each: (each.solved, each.margin))
+
+
+def _check_answered(study: Study, replies: Sequence[Reply]) -> None:
+    # What passes with time must not decide in which form all neurons are asked about.
     if failed := [reply for reply in replies if reply.status == "failed"]:
-        # What passes with time must not decide in which form all neurons are asked about.
         raise LLMError(
-            f"{len(failed)} of {len(replies)} puzzles in the form {form} got no answer ({failed[0].raw});"
-            " run again"
+            f"study {study.name}: {len(failed)} of {len(replies)} puzzles by which a form of asking is chosen"
+            f" got no answer ({failed[0].raw}); run again"
         )
+
+
+def _check_readable(study: Study, read: Sequence[tuple[Question, Reply]]) -> None:
+    statuses = [_status(question, reply) for question, reply in read]
+    if "ok" not in statuses:
+        ((commonest, count),) = Counter(statuses).most_common(1)
+        raise LLMError(
+            f"study {study.name}: in no form of asking did {study.llm.model} explain one of the plain puzzles"
+            f" ({count} of {len(read)} answers {commonest}); give [explainers.auto] a larger max_tokens if it"
+            ' thinks before it answers (in place of explainers = "auto"), or name another model'
+        )
+
+
+def _status(question: Question, reply: Reply) -> str:
+    said = parsed_reply(reply, question)
+    return said.status if said else reply.status
+
+
+def _tried(form: str, read: Sequence[tuple[Question, Reply]], encoder: TextEncoder) -> Tried:
     near: list[list[float]] = []
-    for question, reply, puzzle in zip(asked, replies, plain_puzzles(), strict=True):
+    for (question, reply), puzzle in zip(read, plain_puzzles(), strict=True):
         said = parsed_reply(reply, question)
-        text = said.text if said else None
-        near.append(likeness(encoder, text, puzzle.candidates) if text else _NOTHING)
+        near.append(likeness(encoder, said.text, puzzle.candidates) if said and said.text else _NOTHING)
     return Tried(form, sum(map(is_solved, near)), fmean(map(margin, near)))

@@ -123,7 +123,7 @@ async def explained(
     for name in explaining_order(study):
         own = (labels or {}).get(name)
         spec, given = explaining(study, name), before(study, name, made, encoder=encoder, labels=own)
-        if isinstance(spec, Auto):
+        if isinstance(spec, Auto) and spec.is_tried:
             given = replace(given, form=await _form(evidence, name, llm, encoder, calls, progress))
         if isinstance(spec, Listing):
             made[name] = list(listed(evidence, name, given))

@@ -47,13 +47,15 @@ def layer_plan(
     labels: Mapping[str, Labels] | None = None,
     calls: CallStore | None = None,
     tokens_in: Callable[[str], int] | None = None,
+    is_first: bool = True,
 ) -> pl.DataFrame:
     """Return one row per explainer, simulator and scorer: what it will ask about a layer; see `_SCHEMA`.
 
     `labels` are those of others, by the explainers that read them; without them likely ones stand in.
-    `tokens_in` counts tokens as the model does; without it they are estimated by `likely_tokens`.
+    What a study asks once is counted in the first of several layers. `tokens_in` counts tokens as the model
+    does; without it they are estimated by `likely_tokens`.
     """
-    view = LayerView(study, layer, known, calls, labels)
+    view = LayerView(study, layer, known, calls, labels, is_first=is_first)
     about = {"layer": layer, "neurons": len(view.sample.neurons), "set_aside": view.set_aside}
 
     def model_of(stage: str, name: str) -> Asked:

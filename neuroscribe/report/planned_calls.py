@@ -85,9 +85,12 @@ class LayerView:
         found: Found,
         calls: CallStore | None,
         labels: Mapping[str, Labels] | None = None,
+        *,
+        is_first: bool = True,
     ) -> None:
+        """Take what is known; of several layers the first counts what a study asks once."""
         self._study, self._layer, self._found, self._calls = study, layer, found, calls
-        self._labels = labels
+        self._labels, self._is_first = labels, is_first
         self._is_captured = set(_RECORDS) <= set(found.tables)
 
     @cached_property
@@ -130,13 +133,15 @@ class LayerView:
             return PlannedCalls(0, 0, (), "no LLM")
         known_from = self._known_from(stage)
         evidence = self._shown if stage == "explanation" else self._read
-        every = [question for question in _QUESTIONS[stage](evidence, name) if question.n_calls]
+        once = probe_questions(self._study, name) if stage == "explanation" and self._is_first else ()
+        asked = (*once, *_QUESTIONS[stage](evidence, name))
+        every = [question for question in asked if question.n_calls]
         if not self._is_captured:
             # All likely neurons are alike, so that a few of them tell how much all of them ask.
-            redrawn = sum(question.n_calls for question in every if _is_redrawn(question))
-            calls = sum(question.n_calls for question in every) - redrawn
+            fixed = sum(question.n_calls for question in every if _is_fixed(question))
+            calls = sum(question.n_calls for question in every) - fixed
             scaled = calls * self._read_of(name, self.sample) // max(1, self._read_of(name, self._shown))
-            return PlannedCalls(scaled + redrawn, 0, _requests(every), known_from)
+            return PlannedCalls(scaled + fixed, 0, _requests(every), known_from)
         distinct = {question.key(""): question for question in every}.values()
         identities = model.identities.get((stage, name), ())
         left = [question for question in distinct if not self._is_answered(question, identities)]
@@ -192,10 +197,7 @@ def _of_explainer(evidence: LayerEvidence, name: str) -> Sequence[Question]:
         made = {other: evidence.explanations(other) for other in others}
     else:
         made = likely_rows(evidence) if others else {}
-    asked = explanation_questions(evidence, name, before(evidence.study, name, made))
-    # A study probes its model once, in whichever layer is explained first.
-    is_first = evidence.layer == evidence.study.sampled_layers[0]
-    return [*probe_questions(evidence.study, name), *asked] if is_first else asked
+    return explanation_questions(evidence, name, before(evidence.study, name, made))
 
 
 _QUESTIONS: Mapping[str, Callable[[LayerEvidence, str], Sequence[Question]]] = {
@@ -207,7 +209,7 @@ _QUESTIONS: Mapping[str, Callable[[LayerEvidence, str], Sequence[Question]]] = {
 }
 
 
-def _is_redrawn(question: Question) -> bool:
+def _is_fixed(question: Question) -> bool:
     """Tell whether a question is one of a few whose number does not grow with the sample."""
     return isinstance(question, ExplanationQuestion) and (question.draw > 0 or question.is_puzzle)
 

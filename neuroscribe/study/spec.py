@@ -105,6 +105,8 @@ class Study(Section):
     @classmethod
     def left_to_us(cls, value: object) -> object:
         """Let `explainers = "auto"` stand for AUTO."""
+        if isinstance(value, str) and value != "auto":
+            raise ValueError(f'{value!r} names no explainers; write "auto", or a section for each')
         return AUTO if value == "auto" else value
 
     @field_validator("explainers", "simulators", "scorers", mode="before")
