@@ -98,7 +98,7 @@ class LayerEvidence:
 
     def is_read(self, neuron: Neuron, simulator: str) -> bool:
         """Tell whether a simulator reads the explanations of a neuron: see `evidence.sample.read_neurons`."""
-        if self.study.simulators[simulator].neurons_per_layer == "all":
+        if self.study.simulators[simulator].reads_all(self.layer):
             return True
         if simulator not in self._read:
             sides = explained_sides(self._every) if "explanations" in self.tables else self.neurons

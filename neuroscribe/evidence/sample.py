@@ -99,8 +99,11 @@ def redrawn_neurons(study: Study, layer: int, neurons: Sequence[Neuron]) -> tupl
 
 
 def read_neurons(study: Study, layer: int, neurons: Sequence[Neuron], simulator: str) -> frozenset[Neuron]:
-    """Return those of a layer's sample whose explanations a simulator reads: all, or a seeded draw."""
-    wanted = study.simulators[simulator].neurons_per_layer
+    """Return those of a layer's sample whose explanations a simulator reads: all, a seeded draw, or none."""
+    spec = study.simulators[simulator]
+    if not spec.reads_some(layer):
+        return frozenset()
+    wanted = spec.neurons_per_layer
     if wanted == "all" or wanted >= len(neurons):
         return frozenset(neurons)
     draw = random.Random(f"read by {simulator} {study.sample.seed} {layer}")  # noqa: S311 - a seeded draw

@@ -124,6 +124,20 @@ class SimulatorSpec(KindSpec):
         description="sides of neurons per layer whose explanations it reads: all, or so many drawn by seed,"
         " for a simulator that is dear",
     )
+    layers: Annotated[tuple[int, ...], FromList] | Literal["all"] = Field(
+        default="all",
+        description="the layers whose explanations it reads, for one that is dear",
+        # Identities from before the setting hold.
+        exclude_if=lambda chosen: chosen == "all",
+    )
+
+    def reads_all(self, layer: int) -> bool:
+        """Tell whether it reads the explanations of all sides of a layer that are explained."""
+        return self.neurons_per_layer == "all" and self.reads_some(layer)
+
+    def reads_some(self, layer: int) -> bool:
+        """Tell whether it reads any explanation of a layer."""
+        return self.layers == "all" or layer in self.layers
 
     @abstractmethod
     def calls(self, tokens: int) -> int:

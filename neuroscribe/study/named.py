@@ -1,6 +1,7 @@
 """Names by which one part of a study speaks of another, and what explainers must find in their study."""
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from neuroscribe.study.kinds import ExplainerSpec
 
@@ -14,6 +15,16 @@ def check_names(key: str, names: Sequence[str], known: Mapping[str, object]) -> 
         raise ValueError(
             f"{key} names {sorted(unknown)[0]!r}, which is not among the {kind} {', '.join(sorted(known))};"
             f" correct it, or add [{kind}.{sorted(unknown)[0]}]"
+        )
+
+
+def check_layers(key: str, layers: Sequence[int] | Literal["all"], count: int) -> None:
+    """Raise ValueError for a layer that a subject with `count` layers does not have."""
+    named = () if layers == "all" else layers
+    if outside := [layer for layer in named if not 0 <= layer < count]:
+        raise ValueError(
+            f"{key} names layer {outside[0]}, but the subject has layers 0 to {count - 1}; remove it or"
+            " correct subject.layers"
         )
 
 

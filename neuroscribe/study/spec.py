@@ -26,7 +26,7 @@ from neuroscribe.study.kinds import (
     WritingSpec,
 )
 from neuroscribe.study.llms import LLMSpec as LLMSpec
-from neuroscribe.study.named import check_explainers, check_names
+from neuroscribe.study.named import check_explainers, check_layers, check_names
 from neuroscribe.study.publishing import PublishSpec
 from neuroscribe.study.sampling import SampleSpec
 from neuroscribe.study.scoring import MEASURES, OF_FIRING, ScoringSpec
@@ -127,12 +127,7 @@ class Study(Section):
                 f"sample.neurons_per_layer = {wanted}, but subject.neurons_per_layer = {available}; lower the"
                 ' first, or write "all"'
             )
-        layers = [] if self.sample.layers == "all" else list(self.sample.layers)
-        if outside := [layer for layer in layers if not 0 <= layer < self.subject.layers]:
-            raise ValueError(
-                f"sample.layers names layer {outside[0]}, but the subject has layers 0 to"
-                f" {self.subject.layers - 1}; remove it or correct subject.layers"
-            )
+        check_layers("sample.layers", self.sample.layers, self.subject.layers)
         check_explainers(
             self.explainers,
             llm=self.llm.model,
@@ -141,6 +136,7 @@ class Study(Section):
         )
         for name, simulator in self.simulators.items():
             check_names(f"simulators.{name}.explainers", simulator.explainers, self.explainers)
+            check_layers(f"simulators.{name}.layers", simulator.layers, self.subject.layers)
         assert self.describing, "refuses what cannot be decided"
         if taken := set(self.scorers) & set(MEASURES):
             raise ValueError(f"scorers.{sorted(taken)[0]} has a measure's name; rename it and keep `kind`")

@@ -143,7 +143,7 @@ def known_study(**given: Any) -> Study:
     """A study of the layer, whose paper's regimes take two exemplars of a kind."""
     scoring = {"sequences_per_split": 2} | given.pop("scoring", {})
     return tiny_study(
-        subject={"neurons_per_layer": NEURONS},
+        subject={"neurons_per_layer": NEURONS} | given.pop("subject", {}),
         corpus={"sequences": SEQUENCES},
         scoring=scoring,
         **given,

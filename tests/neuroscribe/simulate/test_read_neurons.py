@@ -13,6 +13,7 @@ def layer(**settings: object) -> Layer:
         explainers={"token_pairs": {}},
         simulators={"all_at_once": {"explainers": ["token_pairs"], **settings}},
         scoring={"sequences": 10, "sequences_per_split": 5},
+        subject={"layers": 2},
     )
     return Layer([explained(neuron, f"{neuron} 0.0") for neuron in range(NEURONS)], study)
 
@@ -32,6 +33,15 @@ def test_the_draw_is_the_same_every_time_and_all_are_read_where_there_are_no_mor
     assert one == again
     whole = simulation_tasks(layer(neurons_per_layer=1000).evidence(), "all_at_once")
     assert whole == simulation_tasks(layer().evidence(), "all_at_once")
+
+
+def test_a_simulator_is_asked_nothing_in_layers_that_it_does_not_read():
+    assert simulation_tasks(layer(layers=[1]).evidence(), "all_at_once") == []
+    assert layer(layers=[1]).scores().is_empty()
+    named = simulation_tasks(layer(layers=[1, 0]).evidence(), "all_at_once")
+    assert named == simulation_tasks(layer().evidence(), "all_at_once")
+    few = simulation_tasks(layer(layers=[0], neurons_per_layer=READS).evidence(), "all_at_once")
+    assert few == simulation_tasks(layer(neurons_per_layer=READS).evidence(), "all_at_once")
 
 
 def test_neurons_that_a_simulator_does_not_read_have_no_score_of_it():

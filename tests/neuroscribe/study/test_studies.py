@@ -182,6 +182,9 @@ def test_a_whole_number_passes_for_a_fraction(tmp_path: Path) -> None:
 def test_a_layer_that_the_subject_lacks_is_named(tmp_path: Path) -> None:
     message = refusal(tmp_path, ("[llm]", "[sample]\nlayers = [1, 2]\n[llm]"))
     assert "sample.layers names layer 2, but the subject has layers 0 to 1; remove it or correct" in message
+    explainers = 'explainers = ["token_pairs"]'
+    message = refusal(tmp_path, (explainers, f"{explainers}\nlayers = [-1]"))
+    assert "simulators.all_at_once.layers names layer -1, but the subject has layers 0 to 1" in message
 
 
 def test_more_neurons_than_a_layer_has_cannot_be_sampled(tmp_path: Path) -> None:
