@@ -97,7 +97,7 @@ def test_the_list_that_names_all_tokens_describes_unless_one_token_is_as_good(ru
 def test_the_report_shows_them_first_and_none_of_the_recognisable_is_in_a_mean(run: Run) -> None:
     text = outcome(run.study, run.environment, layers=[1], seconds={1: 1.0})
     first = " ".join(" ".join(text.splitlines()[2:4]).split())
-    assert "explained, the best first (where they peak: the token between « and »)" in first
+    assert "explained, first those whose text names where they peak (the token between « and »)" in first
     described = run.table("descriptions")
     random = described.filter(sample="random")["score"].mean()
     (event,) = run.instance.fetch_materializations(key(run.study, "descriptions"), limit=9).records

@@ -1,6 +1,6 @@
 """Neurons with their descriptions, as a person is shown them: with score, marks, and where they peak."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,9 +89,9 @@ def best_first(descriptions: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def recognised(descriptions: pl.DataFrame, *, n: int = 3) -> pl.DataFrame:
-    """Return the best of those that explain their neuron, of the random and of the recognisable ones."""
-    return best_first(descriptions.filter(pl.col("status").is_in(SUCCESSES))).head(n)
+def explained(descriptions: pl.DataFrame) -> pl.DataFrame:
+    """Return those that explain their neuron, of the random and the recognisable ones, the best first."""
+    return best_first(descriptions.filter(pl.col("status").is_in(SUCCESSES)))
 
 
 def best_and_worst(descriptions: pl.DataFrame, *, n: int = 3) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -125,6 +125,12 @@ def _described(
     place = {name: row[name] for name in ("layer", "neuron", "polarity")}
     own = exemplars.filter(**place)
     return Described(**{fact: row[fact] for fact in _FACTS}, excerpts=tuple(excerpts(own, tokens)))
+
+
+def sides_of(neurons: Sequence[Described]) -> pl.DataFrame:
+    """Return the sides of neurons that are shown, as columns layer, neuron and polarity."""
+    schema = {"layer": pl.Int16, "neuron": pl.Int32, "polarity": pl.Int8}
+    return pl.DataFrame([(n.layer, n.neuron, n.polarity) for n in neurons], schema=schema, orient="row")
 
 
 def without(rows: pl.DataFrame, others: Iterable[pl.DataFrame]) -> pl.DataFrame:

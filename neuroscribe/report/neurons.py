@@ -20,8 +20,9 @@ def recognised_neurons(summary: Summary, width: int) -> list[str]:
         )
     count = len(summary.recognised)
     head = "One neuron that is" if count == 1 else f"{count} neurons that are"
+    order = "first those whose text names where they peak (the token between « and »)"
     return [
-        *wrapped(f"{head} explained, the best first (where they peak: the token between « and »)", width),
+        *wrapped(f"{head} explained, {order}", width),
         *neuron_lines(summary.recognised, width),
     ]
 

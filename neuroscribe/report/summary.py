@@ -15,9 +15,10 @@ from neuroscribe.report.described import (
     Described,
     DescribedTables,
     best_and_worst,
+    explained,
     recognisable,
-    recognised,
     shown,
+    sides_of,
     without,
 )
 from neuroscribe.report.gaps import gains, gaps
@@ -29,6 +30,7 @@ from neuroscribe.report.means import (
     scorer_table,
     spared,
 )
+from neuroscribe.report.recognised import LOOKED_AT, recognised
 from neuroscribe.report.stability import stability_table
 from neuroscribe.report.twins import SideBySide
 from neuroscribe.study.dues import scorer_name
@@ -72,7 +74,7 @@ class Summary:
     null_reasons: pl.DataFrame
     spared: pl.DataFrame
     recognised: tuple[Described, ...]
-    """Neurons that a person recognises: the best of those that are explained."""
+    """Neurons that a person recognises: explained, and mostly named by where they peak."""
     best: tuple[Described, ...]
     """The best of the random sample that are not among these."""
     worst: tuple[Described, ...]
@@ -108,7 +110,8 @@ def summary(
     described = results.descriptions
     tables = DescribedTables(described, results.records, results.sequences, results.vocabulary)
     compared = described.filter(held_against_ten("layer")).filter(sample=RANDOM)
-    first = recognised(described)
+    leading = recognised(shown(explained(described).head(LOOKED_AT), tables))
+    first = sides_of(leading)
     best, worst = best_and_worst(described)
     silent = silent_layers(results.statistics)
     return Summary(
@@ -140,7 +143,7 @@ def summary(
         statuses=status_table(results.explanations),
         null_reasons=null_reasons(results.scores),
         spared=spared(results.scores),
-        recognised=shown(first, tables),
+        recognised=leading,
         best=shown(without(best, [first]), tables),
         worst=shown(without(worst, [first]), tables),
         recognisable=shown(without(recognisable(described), [first]), tables),

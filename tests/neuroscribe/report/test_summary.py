@@ -309,7 +309,7 @@ def test_plain_words_say_what_a_score_is_worth(summed: Summary):
 BEGINNING = """\
 Study toy: toy/subject
 
-2 neurons that are explained, the best first (where they peak: the token between « and »)
+2 neurons that are explained, first those whose text names where they peak (the token between « and »)
   layer 3, neuron 0, polarity +1: explained
       text of c
       good: 0.90, more than the tokens alone reach (0.80); by token_pairs, a language model (the only text)

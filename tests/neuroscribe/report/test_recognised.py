@@ -1,0 +1,56 @@
+"""A report begins with neurons whose text names what a person sees marked."""
+
+import pytest
+
+from neuroscribe.report.described import Described
+from neuroscribe.report.excerpts import excerpt
+from neuroscribe.report.recognised import names_its_peaks, recognised
+
+
+def neuron(text: str | None, *peaks: str, score: float = 0.5) -> Described:
+    """A neuron that is explained by a text, and peaks at words of one sentence each."""
+    unknown = dict.fromkeys(("ci_low", "ci_high", "ceiling", "control", "output_text", "output_score"))
+    return Described(
+        layer=0, neuron=0, polarity=1, sample="random", status="explained", text=text, by_llm=True,
+        explainer="token_summary", why="the only text", score=score, n_controls=0, **unknown,
+        excerpts=tuple(excerpt([b"The", peak.encode(), b" fell"], 1, 1.0) for peak in peaks),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "peaks"),
+    [
+        ("words for rain: rain, snow", (" rain", " Snow", " wind")),
+        ("beginning and ending: began, ends", (" begins", " begin", " ended")),
+        ('the ends of the phrases "bordered by", "made by"', (" by", " by", " by")),
+        ('the tokens "C" (10), "L" (9)', (" C", " L", "C")),
+    ],
+)
+def test_a_text_names_most_of_the_words_at_which_its_neuron_peaks_or_forms_of_them(
+    text: str, peaks: tuple[str, ...]
+):
+    assert names_its_peaks(neuron(text, *peaks))
+
+
+@pytest.mark.parametrize(
+    ("text", "peaks"),
+    [
+        ("processes and periods: period, main, threads", (" parallel", " periodically", " parallel")),
+        ("weather", (" rain", " snow")),
+        ("words for rain", (" rain", " snow")),  # half are not most
+        ("a list: a, b", ("(", ",")),
+        ("no word", (" nothing",)),
+        ("weather", ()),
+        (None, (" rain",)),
+    ],
+)
+def test_a_text_that_names_other_words_does_not(text: str | None, peaks: tuple[str, ...]):
+    assert not names_its_peaks(neuron(text, *peaks))
+
+
+def test_the_named_come_first_by_score_and_others_fill_the_places_that_are_left():
+    other, best = neuron("weather", " rain", score=0.9), neuron("rain", " rain", score=0.8)
+    second, last = neuron("snow", " snow", score=0.7), neuron("weather", " snow", score=0.6)
+    assert recognised([other, best, second, last]) == (best, second, other)
+    assert recognised([other, last]) == (other, last)
+    assert recognised([]) == ()
