@@ -24,7 +24,7 @@ from neuroscribe.ports.samples import A_DIGIT, Sample
 
 _KEPT_PREFIXES = 4
 _LIKELIEST = 50
-_REPLIES = 8
+_REPLIES = 16
 
 
 class LocalLLM:

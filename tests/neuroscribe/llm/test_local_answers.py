@@ -84,7 +84,7 @@ def local(model: Any) -> BatchingLLM:
 def test_replies_are_those_of_one_call_each_and_temperature_draws_by_the_seed() -> None:
     llm = local(random_subject("llama", vocab_size=256, max_position_embeddings=256))
     before = [Message("system", "go on"), Message("user", "one"), Message("assistant", "two")]
-    prompts = [[*before, Message("user", f"text {place}: {'word ' * place}")] for place in range(11)]
+    prompts = [[*before, Message("user", f"text {place}: {'word ' * place}")] for place in range(19)]
 
     async def asked(**options: Any) -> tuple[list[str | None], list[str | None]]:
         together = await llm.replies(prompts, max_tokens=6, **options)
