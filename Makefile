@@ -20,8 +20,8 @@ TURNS := $(if $(shell command -v flock),flock Makefile)
 # Tests never meet the settings of real runs.
 BARE := env -u DAGSTER_HOME -u NO_COLOR $(patsubst %,-u %,$(filter NEUROSCRIBE_%,$(.VARIABLES)))
 # Small matrices: one thread in each of two workers beats two threads. Files stay whole, for their fixtures run
-# whole pipelines.
-PYTEST := $(BARE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
+# whole pipelines, in the order of tests/conftest.py.
+PYTEST := $(BARE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1

@@ -4,6 +4,7 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -19,3 +20,9 @@ settings.register_profile("untimed", deadline=None)
 # For attacks on what comes in: pytest --hypothesis-profile=long tests/fuzz
 settings.register_profile("long", deadline=None, max_examples=20_000)
 settings.load_profile("untimed")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put files with slow tests first, or one worker would end with them while the other has nothing to do."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)

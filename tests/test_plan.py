@@ -106,7 +106,10 @@ EVERY = study(
         "long": {"kind": "token_pairs", "answer": "schema"},
         "token_list": {},
     },
-    {kind: {"explainers": ["token_pairs", "highlights", "token_list"]} for kind in KINDS["simulators"]},
+    {
+        **dict.fromkeys(KINDS["simulators"], {"explainers": ["token_pairs", "highlights", "token_list"]}),
+        "one_at_a_time": {"explainers": ["token_list"]},  # a call per token: of one text is enough
+    },
     {
         **{kind: {"explainers": ["highlights", "token_list"]} for kind in (*JUDGING, *WRITING, "retrieval")},
         "together": {"kind": "detection", "explainers": ["highlights", "token_list"], "per_call": 3},
