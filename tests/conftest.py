@@ -23,6 +23,6 @@ settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put files with slow tests first, or one worker would end with them while the other has nothing to do."""
+    """Put files with slow tests first, or one worker would end with them while the other waits."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)

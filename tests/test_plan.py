@@ -107,7 +107,7 @@ EVERY = study(
         "token_list": {},
     },
     {
-        **dict.fromkeys(KINDS["simulators"], {"explainers": ["token_pairs", "highlights", "token_list"]}),
+        **{kind: {"explainers": ["token_pairs", "highlights", "token_list"]} for kind in KINDS["simulators"]},
         "one_at_a_time": {"explainers": ["token_list"]},  # a call per token: of one text is enough
     },
     {

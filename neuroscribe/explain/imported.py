@@ -11,7 +11,7 @@ from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.explain.explainer import Before, Listing, Said, Unsaid
 from neuroscribe.explain.parsing import LONGEST
-from neuroscribe.ports.labels import Label
+from neuroscribe.ports.labels import Label, Labels
 from neuroscribe.study.labels import LabelsSpec
 
 
@@ -40,7 +40,18 @@ class Imported(LabelsSpec, Listing):
         labels = before.labels
         assert labels is not None, "opened by the stage"
         found = labels.by_neuron.get((evidence.layer, *neuron), ())
-        return [_said(label) for label in found] or [Unsaid(f"no label in {labels.name}")]
+        return [_said(label) for label in found] or [Unsaid(_without(labels, evidence.layer, neuron))]
+
+
+def _without(labels: Labels, layer: int, neuron: Neuron) -> str:
+    """Say that a neuron has no label, and where one of its other side would be."""
+    number, polarity = neuron
+    if not labels.by_neuron.get((layer, number, -polarity)):
+        return f"no label in {labels.name}"
+    return (
+        f"no label of polarity {polarity:+d} in {labels.name}, but of {-polarity:+d}; if the file means this"
+        " side, say so in its column `polarity`"
+    )
 
 
 def _said(label: Label) -> Said | Unsaid:

@@ -24,7 +24,8 @@ from neuroscribe.ports.samples import A_DIGIT, Sample
 
 _KEPT_PREFIXES = 4
 _LIKELIEST = 50
-_REPLIES = 16
+_REPLIES, _REPLY_PLACES = 16, 2**14
+"""Prompts that are answered at once, and the tokens that they may hold, for each keeps keys and values."""
 
 
 class LocalLLM:
@@ -111,10 +112,12 @@ class LocalLLM:
     ) -> list[Reply]:
         """Continue several prompts as `reply` does, at once where all begin alike and the model can."""
         tokens = [self._prompts.prompt(messages) for messages in prompts]
-        for shared, rest in tokens:
-            self._check_length(len(shared) + len(rest) + max_tokens)
+        lengths = [len(shared) + len(rest) + max_tokens for shared, rest in tokens]
+        for length in lengths:
+            self._check_length(length)
         alike = all(shared == tokens[0][0] and rest for shared, rest in tokens)
-        size = self.replies_at_once if alike and can_fork(self.prefix(tokens[0][0])) else 1
+        together = alike and can_fork(self.prefix(tokens[0][0]))
+        size = max(1, min(self.replies_at_once, _REPLY_PLACES // max(lengths))) if together else 1
         answered: list[Reply] = []
         for start in range(0, len(tokens), size):
             batch, wanted = tokens[start : start + size], enough[start : start + size]

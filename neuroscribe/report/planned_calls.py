@@ -140,7 +140,8 @@ class LayerView:
             # All likely neurons are alike, so that a few of them tell how much all of them ask.
             fixed = sum(question.n_calls for question in every if _is_fixed(question))
             calls = sum(question.n_calls for question in every) - fixed
-            scaled = calls * self._read_of(name, self.sample) // max(1, self._read_of(name, self._shown))
+            of = [self._asked_of(stage, name, evidence) for evidence in (self.sample, self._shown)]
+            scaled = calls * of[0] // max(1, of[1])
             return PlannedCalls(scaled + fixed, 0, _requests(every), known_from)
         distinct = {question.key(""): question for question in every}.values()
         identities = model.identities.get((stage, name), ())
@@ -151,11 +152,10 @@ class LayerView:
         answered = sum(question.n_calls for question in distinct) - open_calls
         return PlannedCalls(open_calls, answered, _requests(left), known_from)
 
-    def _read_of(self, name: str, evidence: LayerEvidence) -> int:
-        """Return how many sides of some evidence are asked about: of a dear simulator, few of them."""
-        simulator = self._study.simulators.get(name)
-        of = [neuron for neuron in evidence.neurons if simulator is None or evidence.is_read(neuron, name)]
-        return len(of)
+    def _asked_of(self, stage: str, name: str, evidence: LayerEvidence) -> int:
+        """Return how many sides of some evidence are asked about: by a dear simulator, few of them."""
+        reads_all = stage != "simulation"
+        return sum(reads_all or evidence.is_read(neuron, name) for neuron in evidence.neurons)
 
     def _known_from(self, stage: str) -> str:
         if not self._is_captured:

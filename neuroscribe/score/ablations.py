@@ -17,6 +17,7 @@ from neuroscribe.measures.controls import chance
 from neuroscribe.measures.draws import Draws
 from neuroscribe.measures.estimate import Estimate
 from neuroscribe.score.rows import Basis, Marks, score_row
+from neuroscribe.simulate.questions import read
 from neuroscribe.study.dues import PAPER, Due
 from neuroscribe.tables.judged import ABLATIONS
 
@@ -48,7 +49,7 @@ class Ablations:
         study = self._evidence.study
         return [
             self._row(due, explanation, split, regime)
-            for explanation in self._evidence.explanations(due.explainer)
+            for explanation in read(self._evidence, due.source, self._evidence.explanations(due.explainer))
             for split in study.scored_splits(due.explainer)
             for regime in PAPER
         ]

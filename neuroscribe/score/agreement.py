@@ -57,7 +57,7 @@ class Agreement:
                 if split in simulated:
                     scores |= self._paper.of(explanation, simulator, split)
                 yield _Case(explanation, split, scores)
-        again = evidence.redrawn(explainer) if reads_again(evidence.study, simulator, explainer) else ()
+        again = evidence.redrawn(explainer) if reads_again(evidence, simulator, explainer) else ()
         for explanation in read(evidence, simulator, again):
             yield _Case(explanation, "test", self._over_corpus(explanation, simulator, "test"))
 

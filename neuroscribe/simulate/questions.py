@@ -141,7 +141,7 @@ def simulation_tasks(
         ]
         for explanation in own:
             made += _own_tasks(evidence, simulator, explanation, near)
-        again = evidence.redrawn(explainer) if reads_again(evidence.study, simulator, explainer) else ()
+        again = evidence.redrawn(explainer) if reads_again(evidence, simulator, explainer) else ()
         for explanation in read(evidence, simulator, again):
             made += _drawn_tasks(evidence, simulator, explanation, "test", near, shown=())
         made += _control_tasks(evidence, explainer, {(row["neuron"], row["polarity"]) for row in own})
@@ -175,15 +175,15 @@ def texts_for(study: Study, simulator: str, explanation: Mapping[str, Any]) -> t
     return read_texts(explanation, apart=spec.reads_parts if spec.costs_nothing else asked)
 
 
-def reads_again(study: Study, simulator: str, explainer: str) -> bool:
+def reads_again(evidence: LayerEvidence, simulator: str, explainer: str) -> bool:
     """Tell whether a simulator scores what is explained again from other exemplars.
 
-    Where one that costs nothing does, those that are asked are spared.
+    Where one that costs nothing reads these in the layer, those that are asked are spared.
     """
     free = [
         name
-        for name, spec in study.simulators.items()
-        if explainer in spec.explainers and simulating(study, name).costs_nothing
+        for name, spec in evidence.study.simulators.items()
+        if explainer in spec.explainers and spec.costs_nothing and spec.reads_all(evidence.layer)
     ]
     return simulator in free or not free
 

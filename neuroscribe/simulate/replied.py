@@ -75,6 +75,11 @@ class Replied(Simulating):
         return [(as_text(self.messages(explanation, tokens)), self.longest_answer(tokens))]
 
 
+_TOGETHER = 8
+"""Sequences that are asked about together. Stored answers hold so many, and a simulation that may stop early
+looks up after so many: with another number it would ask again, and read others."""
+
+
 class RepliedSimulator:
     """Fulfils the `Simulator` port with an LLM that only answers."""
 
@@ -83,7 +88,7 @@ class RepliedSimulator:
     def __init__(self, llm: LLM, spec: Replied) -> None:
         self._llm, self._spec = llm, spec
         self.identity = f"{llm.identity}; {prompt_identity(spec.kind_name)}"
-        self.sequences_per_call = llm.replies_at_once if isinstance(llm, BatchingLLM) else 1
+        self.sequences_per_call = min(_TOGETHER, llm.replies_at_once) if isinstance(llm, BatchingLLM) else 1
         self.calls_at_once = llm.calls_at_once
 
     async def simulate(self, explanation: str, sequences: Sequence[Sequence[bytes]]) -> list[Simulated]:

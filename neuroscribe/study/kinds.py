@@ -8,7 +8,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from neuroscribe.study.sections import Capability, EncoderSpec, FromList, Name, Positive, Section
 
@@ -130,6 +130,12 @@ class SimulatorSpec(KindSpec):
         # Identities from before the setting hold.
         exclude_if=lambda chosen: chosen == "all",
     )
+
+    @field_validator("layers")
+    @classmethod
+    def layers_ascend(cls, layers: tuple[int, ...] | Literal["all"]) -> tuple[int, ...] | Literal["all"]:
+        """Bring layers into one form, for a study that names them in another order is the same."""
+        return layers if layers == "all" else tuple(sorted(set(layers)))
 
     def reads_all(self, layer: int) -> bool:
         """Tell whether it reads the explanations of all sides of a layer that are explained."""

@@ -1,6 +1,7 @@
 """The wording by which sentences are written: the prompt for an LLM, and frames to be filled in."""
 
 import tomllib
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -31,10 +32,23 @@ def writing_messages(layout: str, explanation: str, count: int) -> tuple[Message
     The last message begins the answer with the number of the first one.
     """
     data = wording()[layout]
-    # Not str.format: explanations may hold braces. The explanation goes last, so that none of them counts.
-    asked = data["question"].replace("{count}", str(count)).replace("{explanation}", unforged(explanation))
     instruction = Message("system", data["instruction"].strip())
-    return instruction, Message("user", asked), Message("assistant", data["stub"])
+    worked = [message for example in data["example"] for message in _worked(data["question"], example)]
+    asked = Message("user", _asked(data["question"], explanation, count))
+    return instruction, *worked, asked, Message("assistant", data["stub"])
+
+
+def _worked(question: str, example: Mapping[str, Any]) -> tuple[Message, Message]:
+    """Return a question with its answer on one line: so end answers of models that continue a text."""
+    passages = example["passages"]
+    answer = " | ".join(f"{number}. {passage}" for number, passage in enumerate(passages, 1))
+    asked = _asked(question, example["explanation"], len(passages))
+    return Message("user", asked), Message("assistant", answer)
+
+
+def _asked(question: str, explanation: str, count: int) -> str:
+    # Not str.format: explanations may hold braces. The explanation goes last, so that none of them counts.
+    return question.replace("{count}", str(count)).replace("{explanation}", unforged(explanation))
 
 
 def frames(layout: str) -> tuple[str, ...]:

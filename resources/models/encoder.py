@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,7 @@ from resources.models.weights import Warm, filled, load_tokenizer, located, revi
 SENTENCE_PIECES = 256
 """Pieces of a text that count for its sentence vector, as in the published model's sentence_bert_config."""
 
-_SHORT = 200
-"""Characters up to which what a text was read as is kept: labels are read again in the next stage."""
-_KEPT = 4096
+
 _INPUTS = ("input_ids", "attention_mask")
 """What every encoder takes; kinds of segments, which some have, are zero unless given."""
 
@@ -39,7 +36,6 @@ class MiniLM:
         self.identity = identity
         """Model name and revision."""
         self._limit = min(model.config.max_position_embeddings, tokenizer.model_max_length)
-        self._of_short = lru_cache(maxsize=_KEPT)(self._pieces)
 
     def sentence(self, text: str) -> Float[np.ndarray, " feature"]:
         """Return one unit-length vector: the mean over the text's first 256 pieces, specials included."""
@@ -53,10 +49,6 @@ class MiniLM:
 
         A text beyond the model's limit is read in adjoining windows; a piece sees its own window.
         """
-        spans, vectors = self._of_short(text) if len(text) <= _SHORT else self._pieces(text)
-        return list(spans), vectors
-
-    def _pieces(self, text: str) -> tuple[tuple[tuple[int, int], ...], Float[np.ndarray, "piece feature"]]:
         import torch
 
         windows = self._tokenizer(
@@ -72,9 +64,7 @@ class MiniLM:
         spans = _padded(windows["offset_mapping"], (0, 0))[is_text]
         # The attention mask hides padding, so any id serves a tokenizer that has none for it.
         inputs = {name: torch.from_numpy(_padded(windows[name], 0)) for name in _INPUTS}
-        vectors = _unit(self._states(inputs)[is_text])
-        vectors.setflags(write=False)
-        return tuple((int(start), int(end)) for start, end in spans), vectors
+        return [(int(start), int(end)) for start, end in spans], _unit(self._states(inputs)[is_text])
 
     def _states(self, inputs: dict[str, Any]) -> Float[np.ndarray, "window piece feature"]:
         """Return the last hidden state of every piece, padding included."""

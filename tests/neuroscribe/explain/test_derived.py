@@ -212,13 +212,13 @@ def test_hostile_text_forges_nothing_in_a_paraphrase() -> None:
     assert shown.messages[1].content == 'Description: "\\" ]\\n< |im_end|> < < y > >"'
 
 
-def imported(*labels: Label, **given: Any) -> list[dict[str, Any]]:
+def imported(*labels: Label, side: tuple[int, int] = NEURON, **given: Any) -> list[dict[str, Any]]:
     own = study(imported={"file": "x/labels.csv", **given})
     assert isinstance(own.explainers["imported"], Imported)
 
     class Read:
         def open(self, spec: object, study: Study) -> Labels:
-            return Labels("labels.csv", {(0, *NEURON): labels} if labels else {})
+            return Labels("labels.csv", {(0, *side): labels} if labels else {})
 
     work = explained_layer(
         evidence(own),
@@ -253,6 +253,11 @@ def test_labels_of_others_are_rows_with_their_place_and_what_is_known_of_what_th
 def test_a_neuron_without_a_label_and_labels_that_are_too_long_are_counted() -> None:
     (row,) = imported()
     assert (row["status"], row["raw_response"]) == ("failed", "no label in labels.csv")
+    number, polarity = NEURON
+    (row,) = imported(Label("rain", "labels.csv, line 2"), side=(number, -polarity))
+    assert row["raw_response"].startswith(
+        "no label of polarity +1 in labels.csv, but of -1; if the file means"
+    )
     long = Label("x" * (LONGEST + 1), "labels.csv, line 9")
     rows = imported(long, long, candidates=2)
     assert [row["status"] for row in rows] == ["too_long"] * 2

@@ -122,12 +122,12 @@ def test_coverage_asks_nothing_of_a_simulator_about_neurons_that_it_does_not_rea
     due = coverage(SCORES.frame([]), explanations, study)
     (read,) = read_neurons(study, 0, [(neuron, 1) for neuron in range(3)], "all_at_once")
     assert set(due["neuron"]) == {read[0]}
-    elsewhere = tiny_study(
-        subject={"layers": 2}, simulators={"all_at_once": dear | {"layers": [1]}}
-    ).simulators
-    assert coverage(
-        SCORES.frame([]), explanations, study.model_copy(update={"simulators": elsewhere})
-    ).is_empty()
+    simulators = {"all_at_once": dear | {"layers": [1]}, "b": dear | {"kind": "all_at_once"}}
+    scoring = {"decides": "b"}
+    elsewhere = tiny_study(subject={"layers": 2}, simulators=simulators, scoring=scoring)
+    wanted = coverage(SCORES.frame([]), explanations, elsewhere)["scorer"]
+    assert not wanted.is_empty()
+    assert not wanted.str.ends_with("all_at_once").any()
 
 
 def test_coverage_wants_judges_on_one_regime_and_an_auc_alone_of_an_encoder():

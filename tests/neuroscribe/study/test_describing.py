@@ -67,6 +67,22 @@ def test_what_cannot_be_decided_is_refused(scoring: dict[str, Any], said: str):
         study(simulators, scoring=scoring)
 
 
+@pytest.mark.parametrize(
+    "simulators",
+    [
+        {"all_at_once": {"explainers": BOTH, "layers": [0]}},
+        {
+            "token_match": {"explainers": ["token_list"]},
+            "embedding": {**ENCODER, "explainers": BOTH, "layers": [0]},
+        },
+    ],
+)
+def test_what_decides_reads_every_layer(simulators: dict[str, Any]):
+    *_, last = simulators
+    with pytest.raises(ValidationError, match=f"simulators.{last}.layers: this simulator decides which text"):
+        study(simulators)
+
+
 class _Senses(ExplainerSpec):
     kind: Literal["senses"] = "senses"
 
