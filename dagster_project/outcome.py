@@ -93,5 +93,5 @@ def _next_steps(study: Study, environment: Environment) -> list[str]:
         "make ui                     the graph, its lineage, checks and plots in Dagster",
         f"ls {dataset}    the dataset, with its card (README.md)",
         f"make bench-puzzles STUDY={study.name}    the same models on neurons whose explanation is known",
-        "studies/embedded.toml       copy it to study another model (README.md, neuroscribe/study/spec.py)",
+        "studies/embedded.toml       copy it to study another model (README.md, neuroscribe/study/)",
     ]

@@ -119,8 +119,9 @@ class Senses(Marking):
 
     @property
     def words(self) -> Wording:
-        """Those of the kind whose prompt it shows."""
-        return wording(_WORDS)
+        """Those of the kind whose prompt it shows, without its examples where none are shown."""
+        words = wording(_WORDS)
+        return words if self.worked else words.without_examples
 
     @property
     def wording(self) -> Mapping[str, str]:

@@ -33,16 +33,18 @@ def describing(
     Unless one is named, the first simulator that costs nothing and reads two explainers that describe
     decides: what is asked is never asked twice as much unasked. Where there is none, nothing is chosen, and
     the first explainer of the first simulator describes. Raises ValueError for a simulator that reads nothing
-    that could describe or some layers alone, where a rival is not read, and where texts shall be ranked and
-    cannot for nothing.
+    that could describe, or not all that is explained, where a rival is not read, and where texts shall be
+    ranked and cannot for nothing.
     """
     found = _found(explainers, simulators, scoring.decides)
-    if simulators[found.simulator].layers != "all":
-        raise ValueError(
-            f"simulators.{found.simulator}.layers: this simulator decides which text describes a neuron, in"
-            " every layer that is explained; remove it (sample.layers are the layers to explain), or name"
-            " another simulator in scoring.decides"
-        )
+    decides = simulators[found.simulator]
+    for key in ("layers", "neurons_per_layer"):
+        if getattr(decides, key) != "all":
+            raise ValueError(
+                f"simulators.{found.simulator}.{key}: this simulator decides which text describes a neuron,"
+                f" of all that are explained; remove it (sample.{key} says what is explained), or name"
+                " another simulator in scoring.decides"
+            )
     ranks = found.weighed and simulators[found.simulator].costs_nothing
     if scoring.simulated_candidates and not ranks:
         raise ValueError(

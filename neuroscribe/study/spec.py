@@ -137,6 +137,11 @@ class Study(Section):
         for name, simulator in self.simulators.items():
             check_names(f"simulators.{name}.explainers", simulator.explainers, self.explainers)
             check_layers(f"simulators.{name}.layers", simulator.layers, self.subject.layers)
+            if not any(simulator.reads_some(layer) for layer in self.sampled_layers):
+                raise ValueError(
+                    f"simulators.{name}.layers names none of sample.layers, so that it would read nothing;"
+                    " name one of these, or remove the simulator"
+                )
         assert self.describing, "refuses what cannot be decided"
         if taken := set(self.scorers) & set(MEASURES):
             raise ValueError(f"scorers.{sorted(taken)[0]} has a measure's name; rename it and keep `kind`")

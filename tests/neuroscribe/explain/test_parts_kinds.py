@@ -303,3 +303,9 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 def test_the_kinds_are_known_by_name() -> None:
     assert {"phrases", "token_detector", "senses"} <= KnownStudy.known_kinds("explainers").keys()
     assert Senses(groups="random").wording.keys() == {"highlights", "answers"}
+
+
+def test_senses_are_asked_with_and_without_worked_examples():
+    shown, alone = (Senses(beside="mixed", worked=worked).samples(8)[0].messages for worked in (True, False))
+    assert len(shown) > len(alone) == 3
+    assert shown[0] != alone[0]

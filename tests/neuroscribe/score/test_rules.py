@@ -114,20 +114,23 @@ def test_coverage_counts_rows_per_assigned_scorer_and_regime():
 
 
 def test_coverage_asks_nothing_of_a_simulator_about_neurons_that_it_does_not_read():
-    dear = {"explainers": ["token_pairs"], "neurons_per_layer": 1}
-    study = STUDY.model_copy(update={"simulators": tiny_study(simulators={"all_at_once": dear}).simulators})
+    every = {"kind": "all_at_once", "explainers": ["token_pairs"]}
     explanations = EXPLANATIONS.frame(
         [explanation(f"e{neuron}", neuron, "token_pairs") for neuron in range(3)]
     )
-    due = coverage(SCORES.frame([]), explanations, study)
-    (read,) = read_neurons(study, 0, [(neuron, 1) for neuron in range(3)], "all_at_once")
-    assert set(due["neuron"]) == {read[0]}
-    simulators = {"all_at_once": dear | {"layers": [1]}, "b": dear | {"kind": "all_at_once"}}
-    scoring = {"decides": "b"}
-    elsewhere = tiny_study(subject={"layers": 2}, simulators=simulators, scoring=scoring)
-    wanted = coverage(SCORES.frame([]), explanations, elsewhere)["scorer"]
-    assert not wanted.is_empty()
-    assert not wanted.str.ends_with("all_at_once").any()
+
+    def wanted(**dear: object) -> list[int]:
+        """The neurons of which a score by a dear simulator is due."""
+        study = tiny_study(simulators={"every": every, "dear": every | dear}, subject={"layers": 2})
+        due = coverage(SCORES.frame([]), explanations, study)
+        assert set(due.filter(scorer="correlation_every")["neuron"]) == {0, 1, 2}
+        return sorted(set(due.filter(scorer="correlation_dear")["neuron"]))
+
+    one = tiny_study(simulators={"every": every, "dear": every | {"neurons_per_layer": 1}})
+    (read,) = read_neurons(one, 0, [(neuron, 1) for neuron in range(3)], "dear")
+    assert wanted(neurons_per_layer=1) == [read[0]]
+    assert wanted(layers=[1]) == []
+    assert wanted(layers=[0]) == [0, 1, 2]
 
 
 def test_coverage_wants_judges_on_one_regime_and_an_auc_alone_of_an_encoder():

@@ -77,10 +77,13 @@ def test_what_cannot_be_decided_is_refused(scoring: dict[str, Any], said: str):
         },
     ],
 )
-def test_what_decides_reads_every_layer(simulators: dict[str, Any]):
+def test_what_decides_reads_all_that_is_explained(simulators: dict[str, Any]):
     *_, last = simulators
     with pytest.raises(ValidationError, match=f"simulators.{last}.layers: this simulator decides which text"):
         study(simulators)
+    few = simulators | {last: {**simulators[last], "layers": "all", "neurons_per_layer": 1}}
+    with pytest.raises(ValidationError, match=f"simulators.{last}.neurons_per_layer: this simulator decides"):
+        study(few)
 
 
 class _Senses(ExplainerSpec):

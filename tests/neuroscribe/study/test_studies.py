@@ -185,6 +185,12 @@ def test_a_layer_that_the_subject_lacks_is_named(tmp_path: Path) -> None:
     explainers = 'explainers = ["token_pairs"]'
     message = refusal(tmp_path, (explainers, f"{explainers}\nlayers = [-1]"))
     assert "simulators.all_at_once.layers names layer -1, but the subject has layers 0 to 1" in message
+    message = refusal(
+        tmp_path, ("[llm]", "[sample]\nlayers = [1]\n[llm]"), (explainers, f"{explainers}\nlayers = [0]")
+    )
+    assert (
+        "simulators.all_at_once.layers names none of sample.layers, so that it would read nothing" in message
+    )
 
 
 def test_more_neurons_than_a_layer_has_cannot_be_sampled(tmp_path: Path) -> None:
