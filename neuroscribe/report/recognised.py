@@ -3,13 +3,13 @@
 A score does not tell: a text may be right by other words than those at which its neuron is seen to peak.
 """
 
-import re
 import unicodedata
 from collections.abc import Sequence
 from itertools import takewhile
 
 from neuroscribe.report.described import Described
-from neuroscribe.text.escaping import unescaped
+from neuroscribe.text.escaping import quotations, unescaped
+from neuroscribe.text.phrases import end_begins
 
 LEADING = 3
 """Neurons that a report begins with."""
@@ -17,7 +17,6 @@ LOOKED_AT = 30
 """Explained neurons, the best, among which these are looked for."""
 _SHORTEST = 4
 """Letters of words that may be forms of each other; "for" and "forest" are none."""
-_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 
 
 def recognised(explained: Sequence[Described]) -> tuple[Described, ...]:
@@ -39,8 +38,8 @@ def _said(text: str, *, by_llm: bool) -> list[str]:
 
     Of a phrase that is quoted the end is meant; the words around a list say the same of every neuron.
     """
-    quoted = [unescaped(each.replace('\\"', '"')).strip().casefold() for each in _QUOTED.findall(text)]
-    ends = [each.split()[-1] for each in quoted if each]
+    quoted = [unescaped(each).strip().casefold() for each in quotations(text)]
+    ends = [each[end_begins(each) :] for each in quoted if each]
     return [*ends, *_words(text)] if by_llm or not quoted else ends
 
 

@@ -54,6 +54,15 @@ def quoted(token: str) -> str:
     return '"' + core.replace('"', '\\"') + '"'
 
 
+QUOTED = r'"((?:[^"\\]|\\.)*)"'
+"""What stands in quotation marks; those inside it, and every backslash, stand after a backslash."""
+
+
+def quotations(text: str) -> list[str]:
+    """Return what a text holds in quotation marks, as it was before `quoted`, still escaped."""
+    return [each.replace('\\"', '"') for each in re.findall(QUOTED, text)]
+
+
 def _character(character: str) -> str:
     code = ord(character)
     if character in _NAMED:

@@ -3,13 +3,11 @@
 import re
 from collections.abc import Iterable, Mapping
 
-from neuroscribe.text.escaping import escaped
+from neuroscribe.text.escaping import QUOTED, escaped
 
 _LEAD_IN = "the tokens "
-_QUOTED = r'"((?:[^"\\]|\\.)*)"'
-"""A token in quotation marks; those inside it, and every backslash, stand after a backslash."""
 STRONGEST = 10
-_GRADED = rf"{_QUOTED}(?: \((10|[1-9])\))?"
+_GRADED = rf"{QUOTED}(?: \((10|[1-9])\))?"
 """A token and how strongly the neuron fires on it, 10 unless it is said."""
 _LIST = re.compile(rf"{_LEAD_IN}{_GRADED}(?:, {_GRADED})*")
 _ESCAPE = re.compile(r"\\(.)")

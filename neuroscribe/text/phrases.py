@@ -7,11 +7,11 @@ read, and which a sentence encoder reads as the word in that context (`meant`).
 import re
 from collections.abc import Iterable, Sequence
 
-from neuroscribe.text.escaping import escaped, quoted
+from neuroscribe.text.escaping import QUOTED, escaped, quoted
 from neuroscribe.text.spans import text_and_spans
 
 _PART, _WHOLE = "the end of ", "the ends of the phrases "
-_ENDING = re.compile(re.escape(_PART) + r'"((?:[^"\\]|\\.)+)"')
+_ENDING = re.compile(re.escape(_PART) + QUOTED)
 _LAST = re.compile(r"(?:\w(?:[\w'’]*\w)?|[^\w\s]+)$")
 _LONGEST_WORD, _LONGEST_PHRASE = 40, 160
 """Characters: scripts without spaces have words as long as a text."""
@@ -63,11 +63,16 @@ def end_text(phrase: str) -> str:
 def meant(text: str) -> tuple[str, int] | None:
     """Return the phrase whose end an explanation names, and where in it that begins; None for any other."""
     found = _ENDING.fullmatch(text)
-    if found is None:
+    if found is None or not found[1]:
         return None
     phrase = found[1].replace('\\"', '"')
+    return phrase, end_begins(phrase)
+
+
+def end_begins(phrase: str) -> int:
+    """Return where the end of a phrase begins: its last word, or the signs behind it."""
     last = _LAST.search(phrase)
-    return phrase, last.start() if last else 0
+    return last.start() if last else 0
 
 
 def _whole_word(text: str, start: int, stop: int) -> tuple[int, int]:

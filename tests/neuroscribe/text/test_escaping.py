@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuroscribe.text.escaping import escaped, storable, unescaped, unforged
+from neuroscribe.text.escaping import escaped, quotations, quoted, storable, unescaped, unforged
 
 
 @given(st.binary() | st.text().map(str.encode))
@@ -12,6 +12,12 @@ def test_escaped_bytes_are_one_line_and_come_back(token: bytes) -> None:
     assert "\t" not in line
     assert line == line.encode().decode()
     assert unescaped(line).encode("utf-8", "surrogateescape") == token
+
+
+@given(st.lists(st.text(alphabet='a "\\\\(\n', min_size=1).map(str.encode).map(escaped)))
+def test_what_is_put_into_quotation_marks_is_found_again(tokens: list[str]) -> None:
+    text = f"the words {', '.join(map(quoted, tokens))} (10)"
+    assert quotations(text) == [unforged(token.strip(" ") or token) for token in tokens]
 
 
 @pytest.mark.parametrize(
