@@ -97,6 +97,20 @@ def test_replies_are_those_of_one_call_each_and_temperature_draws_by_the_seed() 
         assert len(together) == len(prompts) > llm.replies_at_once
 
 
+@pytest.mark.parametrize(("most", "rows"), [(6, [16, 3]), (3000, [5, 5, 5, 4])])
+def test_as_many_prompts_share_a_batch_as_its_memory_allows(most: int, rows: list[int]) -> None:
+    model = random_subject("llama", vocab_size=256, max_position_embeddings=4096)
+    sizes: list[int] = []
+    model.register_forward_pre_hook(
+        lambda _, __, given: sizes.append(len(given["input_ids"])), with_kwargs=True
+    )
+    llm = local(model)
+    prompts = [[Message("system", "go on"), Message("user", f"text {place}")] for place in range(19)]
+    stopped: dict[str, Any] = {"temperature": 0.0, "seed": 0, "enough": [lambda _: True] * len(prompts)}
+    asyncio.run(llm.replies(prompts, max_tokens=most, **stopped))
+    assert sizes == rows
+
+
 def test_an_answer_stopped_because_there_is_enough_counts_as_truncated() -> None:
     llm = local(random_subject("llama", vocab_size=256, max_position_embeddings=256))
     prompts = [[Message("system", "go on"), Message("user", own)] for own in ("one", "two")]

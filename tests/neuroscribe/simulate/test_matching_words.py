@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from neuroscribe.ports.replies import ReplyStatus, Simulated, as_text
+from neuroscribe.ports.replies import Reply, ReplyStatus, Simulated, as_text
 from neuroscribe.simulate.matching_words import MatchingWords
 from neuroscribe.simulate.replied import RepliedSimulator
 from tests.neuroscribe.simulate.answering import USAGE, Answering
@@ -137,6 +137,20 @@ def test_prompts_of_one_explanation_differ_only_in_the_text() -> None:
     first, second = (as_text(messages) for messages in llm.asked)
     assert first.split("Text: one")[0] == second.split("Text: two")[0]
     assert first.startswith(llm.asked[0][0].content)
+
+
+@pytest.mark.parametrize(("together", "asked"), [(16, 8), (8, 8), (3, 3), (1, 1)])
+def test_stored_answers_hold_eight_sequences_at_most_however_many_a_model_takes(
+    together: int, asked: int
+) -> None:
+    class Batching(Answering):
+        replies_at_once = together
+
+        async def replies(self, *_: object, **__: object) -> list[Reply]:
+            raise AssertionError("nothing is asked here")
+
+    assert RepliedSimulator(Batching(lambda _: "none"), SPEC).sequences_per_call == asked
+    assert RepliedSimulator(Answering(lambda _: "none"), SPEC).sequences_per_call == 1
 
 
 def test_worked_examples_copy_words_that_their_texts_hold() -> None:
