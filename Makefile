@@ -88,8 +88,8 @@ setup:
 setup-tests:
 	$(TURNS) $(MAKE) --no-print-directory $(READY_TO_TEST)
 
-$(READY_TO_TEST): $(READY) requirements-dev.lock
-	$(BIN)/python -m pip $(LOCKED) -r requirements-dev.lock
+$(READY_TO_TEST): $(READY) requirements-ray.lock requirements-dev.lock
+	$(BIN)/python -m pip $(LOCKED) -r requirements-ray.lock -r requirements-dev.lock
 	touch $(READY_TO_TEST)
 
 $(READY): pyproject.toml requirements.lock requirements-torch.lock requirements-torch-cpu.lock

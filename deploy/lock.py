@@ -17,20 +17,23 @@ ROOT = Path(__file__).resolve().parent.parent
 HEADS = {
     "requirements.lock": "What dagster_project, and its installation, need beside torch.",
     "requirements-torch.lock": "torch for all devices, with its CUDA libraries for Linux.",
-    "requirements-dev.lock": "What linting and testing need beyond the other two.",
+    "requirements-ray.lock": "What a Ray cluster's machines, and those that use one, need beyond the other two.",
+    "requirements-dev.lock": "What linting and testing need beyond these three.",
 }
 FOR_TORCH = re.compile(r"torch|triton|cuda-.*|nvidia-.*")
 """Distributions that only torch asks for, and its builds for CPUs do not."""
 
 
 def main() -> None:
-    """Write the three files; arguments go to `uv pip compile`."""
+    """Write the four files; arguments go to `uv pip compile`."""
     app = _pins("--extra", "app", "--group", "setup")
-    dev = _pins("--extra", "app", "--group", "setup", "--extra", "dev")
+    ray = _pins("--extra", "app", "--group", "setup", "--extra", "ray")
+    dev = _pins("--extra", "app", "--group", "setup", "--extra", "ray", "--extra", "dev")
     torch = {name for name in app if FOR_TORCH.fullmatch(name)}
     _write("requirements.lock", {name: pin for name, pin in app.items() if name not in torch})
     _write("requirements-torch.lock", {name: app[name] for name in torch})
-    _write("requirements-dev.lock", {name: pin for name, pin in dev.items() if name not in app})
+    _write("requirements-ray.lock", {name: pin for name, pin in ray.items() if name not in app})
+    _write("requirements-dev.lock", {name: pin for name, pin in dev.items() if name not in ray})
 
 
 def _pins(*wanted: str) -> dict[str, str]:
