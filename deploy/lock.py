@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 HEADS = {
     "requirements.lock": "What dagster_project, and its installation, need beside torch.",
     "requirements-torch.lock": "torch for all devices, with its CUDA libraries for Linux.",
-    "requirements-ray.lock": "What a Ray cluster's machines, and those that use one, need beyond the other two.",
+    "requirements-ray.lock": "What the machines of a Ray cluster, and its users, need beyond these two.",
     "requirements-dev.lock": "What linting and testing need beyond these three.",
 }
 FOR_TORCH = re.compile(r"torch|triton|cuda-.*|nvidia-.*")
