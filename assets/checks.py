@@ -6,11 +6,12 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets.partitions import layer_partitions
+from assets.partitions import partitions_of
 from assets.stage import key
 from neuroscribe.describe.rules import RULES as DESCRIPTION_RULES
 from neuroscribe.describe.rules import verdicts as description_verdicts
 from neuroscribe.ports.checks import Validator, Verdict
+from neuroscribe.ports.frames import LayerFrames
 from neuroscribe.score.rules import rules_for, verdicts
 from neuroscribe.study.spec import Study
 
@@ -27,7 +28,7 @@ def score_checks(study: Study) -> dg.AssetChecksDefinition:
             description=rule.description,
             additional_deps=[key(study, "explanations")],
             blocking=rule.severity == "error",
-            partitions_def=layer_partitions(study),
+            partitions_def=partitions_of(study, "scores"),
         )
         for rule in rules_for(study)
     ]
@@ -39,8 +40,8 @@ def score_checks(study: Study) -> dg.AssetChecksDefinition:
     )
     def checks(
         context: dg.AssetCheckExecutionContext,
-        scores: dict[str, pl.DataFrame],
-        explanations: dict[str, pl.DataFrame],
+        scores: LayerFrames,
+        explanations: LayerFrames,
         expectations: dg.ResourceParam[Validator],
     ) -> Iterator[dg.AssetCheckResult]:
         of_all_layers = verdicts(
@@ -63,7 +64,10 @@ def description_checks(study: Study) -> dg.AssetChecksDefinition:
     asset = key(study, "descriptions")
     specs = [
         dg.AssetCheckSpec(
-            rule.name, asset=asset, description=rule.description, partitions_def=layer_partitions(study)
+            rule.name,
+            asset=asset,
+            description=rule.description,
+            partitions_def=partitions_of(study, "descriptions"),
         )
         for rule in DESCRIPTION_RULES
     ]
@@ -72,7 +76,7 @@ def description_checks(study: Study) -> dg.AssetChecksDefinition:
         name=f"{study.name}_description_checks", specs=specs, ins={"descriptions": dg.AssetIn(key=asset)}
     )
     def checks(
-        descriptions: dict[str, pl.DataFrame], expectations: dg.ResourceParam[Validator]
+        descriptions: LayerFrames, expectations: dg.ResourceParam[Validator]
     ) -> Iterator[dg.AssetCheckResult]:
         name = f"{study.name} {', '.join(descriptions)}"
         for verdict in description_verdicts(expectations, pl.concat(descriptions.values()), name=name):
@@ -88,8 +92,8 @@ def _result(asset: dg.AssetKey, verdict: Verdict) -> dg.AssetCheckResult:
 def _log_each_layer(
     context: dg.AssetCheckExecutionContext,
     study: Study,
-    scores: dict[str, pl.DataFrame],
-    explanations: dict[str, pl.DataFrame],
+    scores: LayerFrames,
+    explanations: LayerFrames,
     expectations: Validator,
 ) -> None:
     """Report per layer in a run over a range, where Dagster keeps one result for the whole of it."""

@@ -7,15 +7,13 @@ tables that have changed since, is made again.
 from dataclasses import dataclass
 
 import dagster as dg
-from dagster._core.event_api import PartitionKeyFilter
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from assets.stage import key
 from neuroscribe.ports.sources import TableReader
 from neuroscribe.score.rules import rules_for
 from neuroscribe.study.lineage import Lineage
 from neuroscribe.study.spec import Study, layer_key, layer_of
-from neuroscribe.study.stages import STAGES, Phase, Stage, stages_of
+from neuroscribe.study.stages import STAGES, Phase, Stage, layers_of, stages_of
 
 
 @dataclass(frozen=True)
@@ -49,12 +47,14 @@ class Freshness:
         A layer with an LLM call that failed for good is not among them: it is worth asking again.
         """
         fresh = self._fresh("explain")
-        return {layer for layer in fresh if not (self._is_blocked(layer) or self._has_failed_calls(layer))}
+        blocked = self._blocked(fresh)
+        return {layer for layer in fresh if not (layer in blocked or self._has_failed_calls(layer))}
 
     def _fresh(self, phase: Phase) -> set[int]:
         lineage = Lineage(self.study.name, self.tables)
-        layers = set(range(self.study.subject.layers))
-        for stage in (stage.name for stage in self._stages() if stage.phase == phase and stage.per_layer):
+        stages = [stage.name for stage in self._stages() if stage.phase == phase and stage.per_layer]
+        layers = set(layers_of(self.study, stages[0]))
+        for stage in stages:
             layers &= self._materialised(stage)
             layers = {layer for layer in layers if lineage.is_current(self.study, stage, layer)}
         return layers
@@ -71,12 +71,13 @@ class Freshness:
         frames = [self.tables.read(self.study.name, name, layer) for name in asked]
         return any(((frame["status"] == "failed") & (frame["model"] != "none")).any() for frame in frames)
 
-    def _is_blocked(self, layer: int) -> bool:
-        """Tell whether the last evaluation of a blocking check on the layer's scores failed."""
+    def _blocked(self, layers: set[int]) -> set[int]:
+        """Return the layers on whose scores the last evaluation of a blocking check failed."""
         scores = key(self.study, "scores")
         blocking = [rule.name for rule in rules_for(self.study) if rule.severity == "error"]
-        latest = self.instance.event_log_storage.get_latest_asset_check_execution_by_key(
+        found = self.instance.event_log_storage.get_asset_check_partition_info(
             [dg.AssetCheckKey(scores, name) for name in blocking],
-            partition_filter=PartitionKeyFilter(key=layer_key(layer)),
+            partition_keys=[layer_key(layer) for layer in sorted(layers)],
         )
-        return any(record.status == AssetCheckExecutionRecordStatus.FAILED for record in latest.values())
+        failed = [each for each in found if each.latest_execution_status.value == "FAILED"]
+        return {layer_of(each.partition_key) for each in failed if each.partition_key}

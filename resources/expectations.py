@@ -183,4 +183,6 @@ def _quiet() -> Iterator[None]:
     """Hide the deprecations that Great Expectations causes inside itself and nobody here can mend."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"great_expectations\.")
+        # It looks for a client of Google's, which Ray brings along in part.
+        warnings.filterwarnings("ignore", category=ImportWarning, module=r"google\.")
         yield
