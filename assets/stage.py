@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import wraps
 from inspect import Parameter, signature
 from typing import Any
 
@@ -18,6 +19,7 @@ from neuroscribe.tables.columns import Table
 
 Compute = Callable[..., dg.MaterializeResult]
 OWNERS = ["team:interpretability"]
+_COLUMN_LINEAGE = "dagster/column_lineage"
 PENDING = "neuroscribe/pending"
 """Marks the failure of a step whose answers are under way in a batch job."""
 LLM_RETRIES = 2
@@ -49,7 +51,11 @@ def stage(
             partitions_def=layer_partitions(study) if declared.per_layer else None,
             backfill_policy=None if declared.phase == "explain" else dg.BackfillPolicy.single_run(),
             **_inputs(study, declared, compute),
-        )(_plain_failures(retries=LLM_RETRIES if declared.asks else 0)(compute))
+        )(
+            _plain_failures(retries=LLM_RETRIES if declared.asks else 0)(
+                _with_sources(study, declared, compute)
+            )
+        )
 
     return asset
 
@@ -105,7 +111,7 @@ def _metadata(study: Study, declared: Stage) -> dict[str, Any]:
         metadata["dagster/column_schema"] = _column_schema(first)
         metadata["dagster/table_name"] = f"{study.name}/{first.name}"
         if sources := _column_sources(study, first):
-            metadata["dagster/column_lineage"] = dg.TableColumnLineage(sources)
+            metadata[_COLUMN_LINEAGE] = dg.TableColumnLineage(sources)
         metadata |= {f"{table.name}/column_schema": _column_schema(table) for table in others}
     return metadata
 
@@ -136,6 +142,19 @@ def _column_sources(study: Study, table: Table) -> dict[str, list[dg.TableColumn
         for column in table.columns
         if column.sources
     }
+
+
+def _with_sources(study: Study, declared: Stage, compute: Compute) -> Compute:
+    """Say with each materialisation what its columns are made from, as the definition does."""
+    defined = _metadata(study, declared)
+    said = {name: defined[name] for name in (_COLUMN_LINEAGE,) if name in defined}
+
+    @wraps(compute)
+    def asset(*args: Any, **inputs: Any) -> dg.MaterializeResult:
+        made = compute(*args, **inputs)
+        return made._replace(metadata={**(made.metadata or {}), **said})
+
+    return asset
 
 
 @contextmanager
