@@ -24,7 +24,7 @@ def descriptions(study: Study) -> dg.AssetsDefinition:
         from neuroscribe.report.neuron_page import description_rows, neuron_page
         from neuroscribe.report.pictures import data_uri_markdown, descriptions_png
         from neuroscribe.report.tallies import description_tally
-        from neuroscribe.report.trace_command import best_traced
+        from neuroscribe.report.trace.command import best_traced
 
         evidence = layer_evidence(study, context, inputs)
         frame = described_layer(evidence)

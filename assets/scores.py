@@ -31,7 +31,7 @@ def scores(study: Study) -> dg.AssetsDefinition:
         from neuroscribe.report.pictures import data_uri_markdown, score_histogram_png
         from neuroscribe.report.summary import scorer_table
         from neuroscribe.report.tallies import score_tally, tokens_per_scored_neuron
-        from neuroscribe.report.trace_command import best_traced
+        from neuroscribe.report.trace.command import best_traced
         from neuroscribe.score.stage import scored_layer
 
         evidence = layer_evidence(study, context, inputs)
