@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +63,16 @@ class Run:
     def table(self, name: str) -> pl.DataFrame:
         return self.tables.read(self.study.name, name, LAYER)
 
+    @cached_property
     def asked(self) -> dict[str, Any]:
-        """Return an explanation by the LLM."""
+        """An explanation by the LLM."""
         rows = self.table("explanations").filter(explainer="token_pairs", status="ok", draw=0)
         return rows.row(0, named=True)
+
+    @cached_property
+    def found(self) -> Trace:
+        """What is behind that explanation."""
+        return self.trace(self.asked["neuron"], explainer="token_pairs")
 
     def trace(self, neuron: int, **options: Any) -> Trace:
         return neuron_trace(self.study, self.environment, LAYER, neuron, **options)
@@ -121,8 +128,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
 
 def test_the_prompt_is_the_one_that_was_sent_and_the_tables_give_it_again(run: Run) -> None:
-    row = run.asked()
-    found = run.trace(row["neuron"], explainer="token_pairs").sent
+    row = run.asked
+    found = run.found.sent
     (prompt,) = found.prompts
     assert (found.is_stored, found.is_verified, found.is_rebuilt, found.note) == (True, True, True, "")
     assert fingerprint([list(message) for message in prompt.messages]) == row["prompt_sha256"]
@@ -133,8 +140,8 @@ def test_the_prompt_is_the_one_that_was_sent_and_the_tables_give_it_again(run: R
 
 
 def test_the_reply_is_the_one_that_the_server_gave(run: Run) -> None:
-    row = run.asked()
-    found = run.trace(row["neuron"], explainer="token_pairs")
+    row = run.asked
+    found = run.found
     said = json.loads(found.explanation["raw_response"])
     assert said["choices"][0]["message"]["content"] == row["text"]
     assert found.sent.prompts[0].reply == row["raw_response"]
@@ -142,8 +149,8 @@ def test_the_reply_is_the_one_that_the_server_gave(run: Run) -> None:
 
 
 def test_the_exemplars_are_those_that_the_prompt_shows_with_their_documents(run: Run) -> None:
-    row = run.asked()
-    found = run.trace(row["neuron"], explainer="token_pairs")
+    row = run.asked
+    found = run.found
     assert [each.sequence_id for each in found.exemplars] == row["sequence_ids"]
     prompt = found.sent.prompts[0].messages[-2][1]
     texts = Path(run.environment.store).parent / "text"
@@ -155,21 +162,17 @@ def test_the_exemplars_are_those_that_the_prompt_shows_with_their_documents(run:
         assert marked in (texts / each.source).read_text(encoding="utf-8")
     documents = {row["document_id"]: row["source"] for row in found.documents}
     assert documents == {each.document_id: each.source for each in found.exemplars}
-    assert not any(row["held_out"] and False for row in found.documents)
 
 
 def test_scores_and_simulations_are_those_of_the_tables(run: Run) -> None:
-    row = run.asked()
-    found = run.trace(row["neuron"], explainer="token_pairs")
+    row = run.asked
+    found = run.found
     scores = run.table("scores").filter(explanation_id=row["explanation_id"])
     assert [each["value"] for each in found.scores] == scores["value"].to_list()
     (read,) = found.simulations
     mine = run.table("simulations").filter(explanation_id=row["explanation_id"], neuron=row["neuron"])
-    assert (read.simulator, read.sequences, read.model) == (
-        "all_at_once",
-        {"test": len(mine)},
-        mine["model"][0],
-    )
+    assert (read.simulator, read.sequences) == ("all_at_once", {"test": len(mine)})
+    assert read.model == mine["model"][0]
     sequence = read.shown[0]
     kept = run.table("sampled_activations").filter(neuron=row["neuron"], sequence_id=sequence.sequence_id)
     assert list(sequence.true) == pytest.approx(kept["activations"][0].to_list())
@@ -178,7 +181,7 @@ def test_scores_and_simulations_are_those_of_the_tables(run: Run) -> None:
 
 
 def test_the_runs_are_those_of_the_instance_with_the_commit_of_the_code(run: Run) -> None:
-    found = run.trace(run.asked()["neuron"])
+    found = run.found
     for each in found.runs:
         event = run.instance.get_latest_materialization_event(key(run.study, each.stage))
         assert event is not None
@@ -190,7 +193,7 @@ def test_the_runs_are_those_of_the_instance_with_the_commit_of_the_code(run: Run
 
 
 def test_every_table_of_the_chain_is_current_and_has_the_identity_of_its_stage(run: Run) -> None:
-    found = run.trace(run.asked()["neuron"])
+    found = run.found
     for each in found.tables:
         assert each.is_current, each.table
         assert each.identity == stage_identity(run.study, each.table.split("/")[0])
@@ -201,14 +204,14 @@ def test_every_table_of_the_chain_is_current_and_has_the_identity_of_its_stage(r
 
 
 def test_of_an_explainer_without_an_llm_the_token_table_is_shown(run: Run) -> None:
-    found = run.trace(run.asked()["neuron"], explainer="token_list")
+    found = run.trace(run.asked["neuron"], explainer="token_list")
     assert found.sent.prompts == ()
     assert found.sent.note == "no language model was asked"
     assert found.tokens[0]["token"].strip() in found.explanation["text"]
 
 
 def test_a_prompt_that_is_not_stored_is_built_anew_and_its_hash_compared(run: Run) -> None:
-    row = run.asked()
+    row = run.asked
     _, answer = run.answer(row)
     bare = {name: value for name, value in answer.items() if name != PROMPT}
     for stored, said in ((None, "the call is not stored"), (bare, "the answer alone is stored")):
@@ -219,7 +222,7 @@ def test_a_prompt_that_is_not_stored_is_built_anew_and_its_hash_compared(run: Ru
 
 
 def test_a_prompt_that_somebody_has_changed_is_called_so(run: Run) -> None:
-    row = run.asked()
+    row = run.asked
     _, answer = run.answer(row)
     changed = {**answer, PROMPT: [["user", "What is this?"]]}
     found = run.sent(row, changed)
@@ -231,7 +234,7 @@ def test_a_prompt_that_somebody_has_changed_is_called_so(run: Run) -> None:
 
 
 def test_tables_that_give_another_prompt_are_called_so(run: Run) -> None:
-    row = {**run.asked(), "prompt_sha256": "0" * 64}
+    row = {**run.asked, "prompt_sha256": "0" * 64}
     found = run.sent(row, None)
     assert (found.is_stored, found.is_verified, found.is_rebuilt) == (False, False, False)
     assert "the tables give another one" in found.note
@@ -253,16 +256,15 @@ def test_what_nobody_explained_is_answered_with_what_there_is(run: Run) -> None:
 
 
 def test_a_table_that_is_gone_names_its_asset_and_no_history_is_no_error(run: Run, tmp_path: Path) -> None:
-    neuron = run.asked()["neuron"]
+    neuron = run.asked["neuron"]
     shutil.copytree(Path(run.environment.store) / "planted", tmp_path / "store" / "planted")
     environment = replace(run.environment, store=str(tmp_path / "store"), dagster_home=tmp_path / "dagster")
     found = neuron_trace(run.study, environment, LAYER, neuron)
     assert {each.run_id for each in found.runs} == {None}
     assert "holds no history" in found.history
     assert not environment.dagster_home.exists()
-    elsewhere = neuron_trace(
-        run.study, replace(environment, dagster_home=run.environment.dagster_home), LAYER, neuron
-    )
+    here = replace(environment, dagster_home=run.environment.dagster_home)
+    elsewhere = neuron_trace(run.study, here, LAYER, neuron)
     assert all("another store" in each.note for each in elsewhere.runs)
     (tmp_path / "store/planted/scores/layer_01.parquet").unlink()
     with pytest.raises(StoreError, match="materialise asset planted/scores for layer_01 first"):
@@ -270,7 +272,7 @@ def test_a_table_that_is_gone_names_its_asset_and_no_history_is_no_error(run: Ru
 
 
 def test_the_command_prints_all_of_it_as_text_and_as_one_json_document(run: Run, capsys: Any) -> None:
-    row = run.asked()
+    row = run.asked
     place = ["planted", str(LAYER), str(row["neuron"]), "--explainer", "token_pairs"]
     assert main(place, run.variables) == 0
     text = capsys.readouterr().out
@@ -285,21 +287,19 @@ def test_the_command_prints_all_of_it_as_text_and_as_one_json_document(run: Run,
 
 
 def test_hostile_text_commands_no_terminal(run: Run) -> None:
-    found = run.trace(run.asked()["neuron"], explainer="token_pairs")
+    found = run.found
     hostile = "\x1b[2J\u202e\x07"
+    prompts = tuple(replace(each, messages=(("user", hostile),)) for each in found.sent.prompts)
     forged = replace(
         found,
         about=hostile,
-        explanation={**found.explanation, "text": hostile, "raw_response": f"a\n{hostile}", "model": hostile},
+        explanation={**found.explanation, "text": hostile, "raw_response": hostile, "model": hostile},
         exemplars=tuple(replace(each, source=hostile, text=hostile) for each in found.exemplars),
         history=hostile,
-        sent=replace(
-            found.sent,
-            prompts=tuple(replace(each, messages=(("user", hostile),)) for each in found.sent.prompts),
-        ),
+        sent=replace(found.sent, prompts=prompts),
     )
     text = trace_text(forged, 110)
-    assert not set(hostile) - set("[2J") & set(text)
+    assert not {"\x1b", "\u202e", "\x07"} & set(text)
     assert "\\u001b[2J\\u202e\\u0007" in text
 
 

@@ -13,7 +13,7 @@ from neuroscribe.ports.stores import CallStore
 from neuroscribe.report.trace.chosen import chosen_explanation
 from neuroscribe.report.trace.prompts import OpenEncoder, sent
 from neuroscribe.report.trace.readings import scored, simulations
-from neuroscribe.report.trace.shown import documents, shown_sequences, shown_tokens
+from neuroscribe.report.trace.shown import documents, shown_effects, shown_sequences, shown_tokens
 from neuroscribe.report.trace.tree import Materialised, Trace, TracedTable
 from neuroscribe.study.spec import Study
 
@@ -76,6 +76,7 @@ def trace(
         sent=sent(evidence, row, calls, encoder, holds=_holds(facts.tables)),
         exemplars=shown,
         tokens=shown_tokens(evidence, row),
+        effects=shown_effects(evidence, row),
         documents=documents(evidence, shown),
         corpus=_corpus(study, tables["corpus/sequences"], facts),
         subject=_subject(facts.activations),

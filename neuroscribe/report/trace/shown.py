@@ -8,7 +8,7 @@ import polars as pl
 
 from neuroscribe.evidence.exemplars import Neuron, all_time_maximum
 from neuroscribe.evidence.layer import LayerEvidence
-from neuroscribe.explain.evidence import ranked_tokens, spelled
+from neuroscribe.explain.evidence import Ranking, ranked_tokens, spelled
 from neuroscribe.explain.pairs import discretised, excerpt_pairs
 from neuroscribe.report.trace.tree import ShownSequence
 from neuroscribe.text.marks import marked
@@ -61,12 +61,31 @@ def _text(evidence: LayerEvidence, neuron: Neuron, sequence: int) -> str:
 
 
 def shown_tokens(evidence: LayerEvidence, row: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
-    """Return the rows of the token table that rank first by weight, where the explainer reads the table."""
+    """Return the rows of the token table that the explainer ranks first, where it reads the table."""
     if not evidence.study.reads_table(row["explainer"]):
         return ()
-    ranked = ranked_tokens(evidence, (row["neuron"], row["polarity"]), occurrences=1, by="weight")[:TOKENS]
+    spec = evidence.study.explainers[row["explainer"]]
+    # As it is set; one that builds on another explainer has no such settings of its own.
+    occurrences: int = getattr(spec, "occurrences", 1)
+    by: Ranking = getattr(spec, "by", "weight")
+    neuron: Neuron = (row["neuron"], row["polarity"])
+    ranked = ranked_tokens(evidence, neuron, occurrences=occurrences, by=by)[:TOKENS]
     texts = spelled(evidence, ranked["token_id"].to_list())
     columns = ranked.select("token_id", "count", "mean", "shrunken_mean").to_dicts()
+    return tuple({"token": text, **each} for text, each in zip(texts, columns, strict=True))
+
+
+def shown_effects(evidence: LayerEvidence, row: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+    """Return the tokens that the amplified neuron makes likelier or less likely, for the output half."""
+    if row["half"] != "output":
+        return ()
+    own = evidence.tables["effects"].filter(
+        pl.col("kind").is_in(("promoted", "suppressed")) & (pl.col("rank") < TOKENS),
+        neuron=row["neuron"],
+        polarity=row["polarity"],
+    )
+    columns = own.sort("kind", "rank").select("kind", "rank", "token_id", "change").to_dicts()
+    texts = spelled(evidence, [each["token_id"] for each in columns])
     return tuple({"token": text, **each} for text, each in zip(texts, columns, strict=True))
 
 

@@ -88,10 +88,15 @@ _STAMPS: Mapping[str, Format] = {
     "made by": worded("code_version"),
 }
 _TOKEN_ROWS: Mapping[str, Format] = {
-    "token": worded("quoted"),
+    "token": lambda row: row["quoted"],
     "occurrences": counted("count"),
     "mean": shown("mean", "{:.3f}"),
     "shrunken": shown("shrunken_mean", "{:.3f}"),
+}
+_EFFECTS: Mapping[str, Format] = {
+    "token": lambda row: row["quoted"],
+    "kind": worded("kind"),
+    "log-probability": shown("change", "{:+.3f}"),
 }
 
 
@@ -216,7 +221,7 @@ def _replies(trace: Trace) -> Iterator[str]:
 
 
 def _exemplars(trace: Trace, width: int) -> Iterator[str]:
-    if not (trace.exemplars or trace.tokens):
+    if not (trace.exemplars or trace.tokens or trace.effects):
         yield "no sequence stands beside this explanation"
     for each in trace.exemplars:
         peak = NOTHING if each.peak is None else f"{each.peak:.3f}"
@@ -225,9 +230,11 @@ def _exemplars(trace: Trace, width: int) -> Iterator[str]:
         yield from wrapped(f"sequence {each.sequence_id} ({kind}; {document})", width)
         yield from wrapped(_as_sent(each.text), width, indent="  ")
     if trace.tokens:
-        yield "Of its token table, the tokens that weigh most:"
-        rows = [{**row, "quoted": f'"{row["token"]}"'} for row in trace.tokens]
-        yield from aligned(_frame(rows), _TOKEN_ROWS, width, left=("token",))
+        yield "Of its token table, the tokens that it ranks first:"
+        yield from aligned(_quoted(trace.tokens), _TOKEN_ROWS, width, left=("token",))
+    if trace.effects:
+        yield "With the neuron amplified:"
+        yield from aligned(_quoted(trace.effects), _EFFECTS, width, left=("token", "kind"))
 
 
 def _documents(trace: Trace, width: int) -> Iterator[str]:
@@ -284,6 +291,11 @@ def _runs(trace: Trace, width: int) -> Iterator[str]:
 
 def _noted(each: Materialised) -> str:
     return f" (but {_said(each.note)})" if each.note else ""
+
+
+def _quoted(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """Return rows whose tokens stand in quotation marks, so that their blanks are seen."""
+    return _frame([{**row, "quoted": f'"{row["token"]}"'} for row in rows])
 
 
 def _frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:

@@ -149,7 +149,9 @@ class Trace:
     sent: Sent
     exemplars: tuple[ShownSequence, ...]
     tokens: tuple[Row, ...]
-    """Rows of the token table that rank first, where the explainer reads it."""
+    """Rows of the token table that the explainer ranks first, where it reads that."""
+    effects: tuple[Row, ...]
+    """What the amplified neuron changes most, where the explanation is of the output half."""
     documents: tuple[Row, ...]
     corpus: Row
     subject: Row
