@@ -109,7 +109,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         ScriptedServer(PlantedScript(), model=MODEL) as server,
         dg.instance_for_test(temp_dir=str(home)) as instance,
     ):
-        path = write_planted_study(folder, base_url=server.base_url)
+        path = write_planted_study(folder, base_url=server.base_url, sequences=160, documents=64)
         path.write_text(path.read_text(encoding="utf-8") + FEW, encoding="utf-8")
         variables = {
             "NEUROSCRIBE_STORE": str(folder / "store"),

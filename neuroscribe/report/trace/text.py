@@ -213,8 +213,8 @@ def _asked_for(prompt: Prompt) -> str:
 
 
 def _replies(trace: Trace) -> Iterator[str]:
-    for line in str(trace.explanation["raw_response"]).split("\n"):
-        yield f"| {_said(line)}"
+    raw = str(trace.explanation["raw_response"])
+    yield from (f"| {_said(line)}" for line in raw.split("\n")) if raw else [NOTHING]
     stored = [prompt.reply for prompt in trace.sent.prompts if prompt.reply is not None]
     if len(stored) == 1 and stored[0] != trace.explanation["raw_response"]:
         yield "WARNING: the call store holds another reply"
@@ -243,7 +243,7 @@ def _documents(trace: Trace, width: int) -> Iterator[str]:
     for row in trace.documents:
         held = "held out from token tables" if row["held_out"] else "not held out"
         yield from wrapped(
-            f"{row['document_id']}: {_said(row['source'])} ({row['sequences']} sequences, {held})", width
+            f"{row['document_id']}: {_said(row['source'])} (sequences: {row['sequences']}; {held})", width
         )
 
 
