@@ -21,6 +21,7 @@ NEUROSCRIBE_PARAPHRASER_LLM_BASE_URL  address of [paraphraser_llm]'s server, by 
 NEUROSCRIBE_PARAPHRASER_LLM_API_KEY   key to it, likewise
 NEUROSCRIBE_STUDIES        folder of studies (studies/)
 NEUROSCRIBE_UI_HOSTS       further hosts under which browsers reach `make ui`, as in example.org:8443 (none)
+NEUROSCRIBE_COMMIT         commit of the code, where there is no .git to read it from
 DAGSTER_HOME               Dagster's instance (.dagster/)
 """
 
@@ -29,10 +30,12 @@ import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from getpass import getuser
 from pathlib import Path
 from typing import Any
 
+from dagster_project.commit import UNKNOWN, code_commit
 from neuroscribe.errors import StoreError, StudyError
 from neuroscribe.secrets.addresses import fault_of
 from neuroscribe.secrets.known import know_variables
@@ -79,6 +82,7 @@ class Environment:
     paraphraser_llm_base_url: str = ""
     paraphraser_llm_api_key: str = field(default="", repr=False)
     ui_hosts: tuple[str, ...] = ()
+    commit: str = UNKNOWN
 
     @classmethod
     def read(cls, variables: Mapping[str, str] | None = None) -> "Environment":
@@ -110,6 +114,7 @@ class Environment:
             paraphraser_llm_base_url=given.get("NEUROSCRIBE_PARAPHRASER_LLM_BASE_URL", ""),
             paraphraser_llm_api_key=given.get("NEUROSCRIBE_PARAPHRASER_LLM_API_KEY", ""),
             ui_hosts=_hosts(given, "NEUROSCRIBE_UI_HOSTS"),
+            commit=given.get("NEUROSCRIBE_COMMIT") or _commit(),
         )
 
     def resources(self) -> dict[str, Any]:
@@ -117,7 +122,7 @@ class Environment:
         stored = {"root": self.store, "endpoint_url": self.endpoint_url}
         fetched = {"cache_dir": self.cache, "hub": self.hub}
         return {
-            "io_manager": TableIO(**stored),
+            "io_manager": TableIO(**stored, commit=self.commit),
             "tables": TableFolders(**stored),
             "tensors": Tensors(**stored),
             "calls": Calls(**stored),
@@ -184,6 +189,12 @@ def settle(environment: Environment) -> None:
         getuser()
     except (KeyError, OSError):
         os.environ["USER"] = "neuroscribe"
+
+
+@cache
+def _commit() -> str:
+    """Return the commit of the code as it was when it was first asked for: later edits run in no process."""
+    return code_commit(ROOT)
 
 
 def _has_home() -> bool:
