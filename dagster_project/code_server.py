@@ -30,14 +30,21 @@ def main(arguments: Sequence[str] | None = None, variables: Variables | None = N
     """Serve until stopped; returns 0, or 1 after one message about what went wrong."""
     command = parser("code_server", __doc__)
     command.add_argument("-p", "--port", type=int, default=4000, help="port to answer at (4000)")
-    command.add_argument("--host", default="127.0.0.1", help="address of this machine to answer at (127.0.0.1)")
+    command.add_argument(
+        "--host", default="127.0.0.1", help="address of this machine to answer at (127.0.0.1)"
+    )
     command.add_argument("--known-as", default="127.0.0.1", help="its host in the workspace (127.0.0.1)")
     chosen = command.parse_args(arguments)
     failed = status(lambda environment: _close(environment, chosen.known_as, chosen.port), variables)
     if failed:
         return failed
     where = ["--host", chosen.host, "--port", str(chosen.port), "--location-name", "neuroscribe"]
-    what = ["--python-file", str(ROOT / "dagster_project" / "definitions.py"), "--working-directory", str(ROOT)]
+    what = [
+        "--python-file",
+        str(ROOT / "dagster_project" / "definitions.py"),
+        "--working-directory",
+        str(ROOT),
+    ]
     return code_server_cli.main(["start", *where, *what], "dagster code-server", standalone_mode=False) or 0
 
 

@@ -54,7 +54,9 @@ def history_error(error: OSError | SQLAlchemyError, home: Path) -> StoreError:
 
 def settings_error(error: dg.DagsterInvalidConfigError | YAMLError, file: Path, template: str) -> StoreError:
     """Return what to tell a user of a file of settings that Dagster cannot read; shows no value in it."""
-    faults = [each.message for each in error.errors] if isinstance(error, dg.DagsterInvalidConfigError) else []
+    faults = (
+        [each.message for each in error.errors] if isinstance(error, dg.DagsterInvalidConfigError) else []
+    )
     if unset := next(filter(None, map(_UNSET.search, faults)), None):
         return StoreError(f"{file}: the environment variable {unset[1]}, which it names, is not set; set it")
     first = [*faults, str(error)][0].splitlines()[0].partition(". ")[0]

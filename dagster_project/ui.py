@@ -51,7 +51,10 @@ def main(arguments: Sequence[str] | None = None, variables: Variables | None = N
     command.add_argument("-p", "--port", type=int, default=3000, help="port to answer at (3000)")
     command.add_argument("--host", default=ADDRESS, help="address of this machine to answer at (127.0.0.1)")
     command.add_argument(
-        "-w", "--workspace", type=Path, help="file that names code servers: serve the page of these, and it alone"
+        "-w",
+        "--workspace",
+        type=Path,
+        help="file that names code servers: serve the page of these, and it alone",
     )
     chosen = command.parse_args(arguments)
     try:

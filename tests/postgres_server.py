@@ -31,9 +31,7 @@ class PostgresServer:
     def rows(self, query: str, database: str = DATABASE) -> list[tuple[Any, ...]]:
         """Return what a query answers, none for one that answers nothing."""
         with closing(
-            psycopg2.connect(
-                host="127.0.0.1", port=self.port, user=USER, password=PASSWORD, dbname=database
-            )
+            psycopg2.connect(host="127.0.0.1", port=self.port, user=USER, password=PASSWORD, dbname=database)
         ) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
