@@ -1,4 +1,4 @@
-"""Serves the studies to the page and the daemon of a deployment, and starts the runs that the daemon asks for.
+"""Serves the studies to the page and the daemon of a deployment, and starts what runs the daemon asks for.
 
     python -m dagster_project.code_server --host 0.0.0.0 --port 4000 --known-as code
 

@@ -1,4 +1,4 @@
-"""What is wrong with Dagster's folder: its settings, its databases and the disk below them, each by its own name."""
+"""What is wrong with Dagster's folder: settings, databases and the disk below, each fault by its own name."""
 
 import re
 import sqlite3

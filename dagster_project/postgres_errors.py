@@ -1,4 +1,4 @@
-"""What is wrong with PostgreSQL where Dagster's settings name it as the storage, each fault by its own name."""
+"""What is wrong with PostgreSQL where Dagster's settings name it for the history, each fault by its name."""
 
 import logging
 import re
@@ -15,18 +15,20 @@ _UNREACHED = "no server answers there; start it, or correct hostname and port"
 _FULL = "all its connections are taken; end what holds them, or raise its max_connections"
 _OLD = "its tables are of another version of Dagster; run `dagster instance migrate`, or name a new database"
 _BY_WORDS = {  # while a connection is made there is no code of the error
-    "password authentication failed": "it knows no such user with this password; correct username or password",
+    "password authentication failed": "it knows no such user with this password; correct username or"
+    " password",
     "no password supplied": "it wants a password and got none; set the variable that password names",
     r'database ".*" does not exist': "it has no such database; make it (`createdb NAME`), or correct db_name",
-    "could not translate host name": "nobody knows that host; correct hostname (signs such as @ in the password"
-    " of an url are written as %40)",
+    "could not translate host name": "nobody knows that host; correct hostname (signs such as @ in the"
+    " password of an url are written as %40)",
     "no pg_hba.conf entry": "it lets this user or this machine not in; add a line to its pg_hba.conf",
     "too many clients|remaining connection slots": _FULL,
     "refused|timeout|timed out|unreachable|No route|starting up|shutting down|closed|terminat": _UNREACHED,
 }
 _BY_CODE = {
     "25006": "it can only be read; name the server that is written to",
-    "42501": "this user may not make tables there; make it the owner of the database (ALTER DATABASE … OWNER TO …)",
+    "42501": "this user may not make tables there; make it the owner of the database (ALTER DATABASE … OWNER"
+    " TO …)",
     "42P01": _OLD,
     "42703": _OLD,
     "53100": "the disk of the server is full; free space there",
@@ -49,7 +51,7 @@ def postgres_error(error: SQLAlchemyError, home: Path) -> StoreError:
 
 @contextmanager
 def postgres_errors(home: Path) -> Iterator[None]:
-    """Open a storage: without a line for each further try, and with a message where its driver is not there."""
+    """Open a storage without a line for each further try, and with a message where its driver is missing."""
     root = logging.getLogger()
     root.addFilter(_is_no_retry)
     try:

@@ -49,12 +49,12 @@ def main(arguments: Sequence[str] | None = None, variables: Variables | None = N
     """Serve until stopped; returns 0, or 1 after one message about what went wrong."""
     command = parser("ui", __doc__)
     command.add_argument("-p", "--port", type=int, default=3000, help="port to answer at (3000)")
-    command.add_argument("--host", default=ADDRESS, help="address of this machine to answer at (127.0.0.1)")
+    command.add_argument("--host", default=ADDRESS, help="address to answer at (127.0.0.1)")
     command.add_argument(
         "-w",
         "--workspace",
         type=Path,
-        help="file that names code servers: serve the page of these, and it alone",
+        help="file that names code servers: serve their page alone",
     )
     chosen = command.parse_args(arguments)
     try:

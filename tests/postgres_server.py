@@ -41,7 +41,7 @@ class PostgresServer:
 
 @contextmanager
 def postgres_server() -> Iterator[PostgresServer]:
-    """Serve for the time of a `with` block; skips the test where the package has no build for this machine."""
+    """Serve for the time of a `with` block; skip the test where there are no binaries for this machine."""
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
     try:
         binaries, user = _runnable(folder)

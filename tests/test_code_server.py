@@ -25,7 +25,7 @@ def test_only_its_own_runs_that_had_not_ended_are_marked_as_failed() -> None:
         canceling = _run(instance, dg.DagsterRunStatus.CANCELING, ours | {"use_ssl": True})
         others = [
             _run(instance, dg.DagsterRunStatus.SUCCESS, ours),
-            _run(instance, dg.DagsterRunStatus.QUEUED, ours),
+            _run(instance, dg.DagsterRunStatus.NOT_STARTED, ours),
             _run(instance, dg.DagsterRunStatus.STARTED, {"host": "code", "port": 4001}),
             _run(instance, dg.DagsterRunStatus.STARTED, {"host": "localhost", "socket": "s"}),
             _run(instance, dg.DagsterRunStatus.STARTED, {}),

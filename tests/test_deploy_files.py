@@ -1,4 +1,4 @@
-"""The files of deploy/: what they name is there, what they keep secret they do not hold, and their settings load."""
+"""The files of deploy/: what they name is there, they hold no secret, and their settings load."""
 
 import re
 from collections.abc import Iterator

@@ -51,10 +51,9 @@ def test_a_scheme_whose_driver_is_not_there_is_told_the_right_one(home: Path, sc
 
 
 def test_a_variable_that_is_not_set_is_named(home: Path) -> None:
-    message = _told_on_opening(home, password={"env": "POSTGRES_PASSWORD_OF_NOBODY"})
-    assert message == (
-        f"{home}/dagster.yaml: the environment variable POSTGRES_PASSWORD_OF_NOBODY, which it names, is not set;"
-        " set it"
+    message = _told_on_opening(home, password={"env": "NOBODY_SET_IT"})
+    assert message.endswith(
+        "/dagster.yaml: the environment variable NOBODY_SET_IT, which it names, is not set; set it"
     )
 
 
@@ -112,7 +111,7 @@ def test_tables_of_another_release_are_told_to_be_migrated(server: PostgresServe
         ("FATAL:  the database system is starting up", "no server answers there"),
         ("server closed the connection unexpectedly", "no server answers there"),
         ("FATAL:  sorry, too many clients already", "all its connections are taken"),
-        ('FATAL:  no pg_hba.conf entry for host "10.0.0.1"', "add a line to its pg_hba.conf"),
+        ('FATAL:  no pg_hba.conf entry for host "10.0.0.1"', "it lets this user or this machine not in"),
         ("fe_sendauth: no password supplied", "it wants a password and got none"),
         ("something new", "look into the server's log"),
     ],
