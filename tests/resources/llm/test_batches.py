@@ -16,7 +16,7 @@ from neuroscribe.testing.server_batches import Batches
 from neuroscribe.testing.servers import ScriptedFault, ScriptedServer
 from neuroscribe.testing.stores import Interrupted, MemoryCalls
 from resources.llm.batches import BatchedServer
-from resources.llm.limits import Budget
+from resources.llm.budget import Budget
 from resources.llm.prices import Prices, batch_prices
 from resources.llm.server import OpenAIServer
 
