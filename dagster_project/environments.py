@@ -112,7 +112,7 @@ class Environment:
             llm_batch_wait_minutes=_number(given, "NEUROSCRIBE_LLM_BATCH_WAIT_MINUTES", 1440, least=0),
             llm_budget_usd=_dollars(given, "NEUROSCRIBE_LLM_BUDGET_USD"),
             llm_budget_hours=_number(given, "NEUROSCRIBE_LLM_BUDGET_HOURS", 24),
-            limits_database=_place(given[LIMITS]) if LIMITS in given else "",
+            limits_database=_database(given),
             simulator_llm_base_url=given.get("NEUROSCRIBE_SIMULATOR_LLM_BASE_URL", ""),
             simulator_llm_api_key=given.get("NEUROSCRIBE_SIMULATOR_LLM_API_KEY", ""),
             paraphraser_llm_base_url=given.get("NEUROSCRIBE_PARAPHRASER_LLM_BASE_URL", ""),
@@ -229,6 +229,19 @@ def _check_addresses(given: Mapping[str, str]) -> None:
     for name, value in given.items():
         if name.startswith("NEUROSCRIBE_") and name != LIMITS and (fault := fault_of(value)):
             raise StudyError(f"{name} = {fault}")
+
+
+def _database(given: Mapping[str, str]) -> str:
+    """Return the file or address of the limits' database; raises StudyError for an address without `://`.
+
+    As a file's name it would be shown, with the password in it.
+    """
+    place = given.get(LIMITS, "")
+    if "://" not in place and re.match(r"[^/]*:.*@", place):
+        raise StudyError(
+            f"{LIMITS} is no address; write it as in postgresql+psycopg2://user:password@host/name"
+        )
+    return _place(place) if place else ""
 
 
 def _dollars(given: Mapping[str, str], name: str) -> float | None:

@@ -170,7 +170,7 @@ def _by_whom(spent: Sequence[Spent]) -> str:
     names = sorted(amounts, key=lambda name: -amounts[name])
     parts = [f"${_usd(amounts[name]):.4f} by {name} since {_moment(since[name])}" for name in names[:_SHOWN]]
     if others := names[_SHOWN:]:
-        parts.append(f"${_usd(sum(amounts[name] for name in others)):.4f} by {len(others)} others")
+        parts.append(f"${_usd(sum(amounts[name] for name in others)):.4f} by others")
     return f" ({', '.join(parts)})" if parts else ""
 
 

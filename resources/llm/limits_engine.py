@@ -28,7 +28,10 @@ def url_of(address: str) -> URL:
     """
     if "://" not in address:
         return URL.create("sqlite", database=address or None)
-    url = make_url(address)
+    try:
+        url = make_url(address)
+    except ValueError as error:  # of a port that is none
+        raise ArgumentError("no address") from error
     if url.drivername in ("postgres", "postgresql"):
         url = url.set(drivername="postgresql+psycopg2")
     if url.get_backend_name() not in ("sqlite", "postgresql"):
@@ -45,7 +48,9 @@ def engine_of(url: URL, patience_s: float) -> Engine:
     """Return a way to a database in which transactions follow one another, those of all processes."""
     if url.get_backend_name() == "sqlite":
         return _sqlite(url, patience_s)
-    waits = {"connect_timeout": round(patience_s), "options": f"-c lock_timeout={round(1000 * patience_s)}"}
+    # As with SQLite below, no change waits for the disk.
+    options = f"-c lock_timeout={round(1000 * patience_s)} -c synchronous_commit=off"
+    waits = {"connect_timeout": round(patience_s), "options": options}
     engine = create_engine(url, pool_pre_ping=True, connect_args=waits)
 
     def begun(connection: Connection) -> None:

@@ -81,6 +81,7 @@ _LEASE = update(_LEASES).where(_IS_MINE)
 _LEASE = _LEASE.values(amount=_LEASES.c.amount + bindparam("more"), until=bindparam("later"))
 _BOOK = update(_SPENDING).where((_SPENDING.c.process == _MINE) & (_SPENDING.c.since > bindparam("recent")))
 _BOOK = _BOOK.values(amount=_SPENDING.c.amount + bindparam("more"), until=_NOW)
+_OWED_FOR = _OWED.where(_DEBTS.c.job == bindparam("paid"))
 _FORGIVE = delete(_DEBTS).where(_DEBTS.c.job == bindparam("paid"))
 
 
@@ -135,14 +136,14 @@ class Money:
 
     def owe(self, job: str, amount: int) -> None:
         """Count so much as spent until the job is paid for, by whichever process."""
+        self._forgive(job)
         row = {"job": job, "name": self._purse.name, "since": self._now, "amount": amount}
-        self._connection.execute(_FORGIVE, {"paid": job})
         self._connection.execute(insert(_DEBTS), row)
         self.spent += amount
 
     def pay(self, job: str, amount: int) -> None:
         """Count what a job has cost in place of what is owed for it."""
-        self._connection.execute(_FORGIVE, {"paid": job})
+        self._forgive(job)
         self.book(amount)
 
     def renew(self) -> None:
@@ -175,6 +176,11 @@ class Money:
         if self._booked and not self._connection.execute(_BOOK, recent).rowcount:
             self._connection.execute(insert(_SPENDING), {**mine, "until": self._now, "amount": self._booked})
         self._leased = self._booked = 0
+
+    def _forgive(self, job: str) -> None:
+        debt = self._connection.execute(_OWED_FOR, {**self._known, "paid": job}).first()
+        self.spent -= debt.amount if debt else 0
+        self._connection.execute(_FORGIVE, {"paid": job})
 
     def _until(self, more: int) -> dict[str, object]:
         return {"mine": self._purse.id, "more": more, "later": self._now + LEASE_S}

@@ -52,6 +52,8 @@ def ask_until_spent(settings: dict[str, object], calls: int) -> None:
 
 async def _asked(settings: dict[str, object], calls: int) -> None:
     server = LLMServers.model_validate({"concurrency": 8, **settings}).server(SPEC)
-    asked = (server.reply([Message("user", "Hm?")], max_tokens=9, temperature=0.0, seed=n) for n in range(calls))
+    asked = (
+        server.reply([Message("user", "Hm?")], max_tokens=9, temperature=0.0, seed=n) for n in range(calls)
+    )
     for reply in await asyncio.gather(*asked):
         assert reply.status == "ok", reply.raw

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from neuroscribe.errors import BudgetError
 from neuroscribe.testing.servers import ScriptedFault, ScriptedServer
 from resources.llm.budget import Budget
 from resources.llm.limits_database import LimitsDatabase
