@@ -175,8 +175,12 @@ class LimitsDatabase:
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
             engine = engine_of(url, self._patience_s)
-            with engine.begin() as connection:
-                METADATA.create_all(connection)
+            try:
+                with engine.begin() as connection:
+                    METADATA.create_all(connection)
+            except Exception:
+                engine.dispose()
+                raise
             self._engine = engine
         return self._engine
 

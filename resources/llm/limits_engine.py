@@ -3,6 +3,7 @@
 import sqlite3
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +68,8 @@ def _sqlite(url: URL, patience_s: float) -> Engine:
 
     def connected(connection: sqlite3.Connection, _: object) -> None:
         # No change waits for the disk: a kill loses none, and a power cut those of the last seconds.
-        connection.execute("PRAGMA synchronous = NORMAL")
-        _patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"), patience_s)
+        for setting in ("journal_mode = WAL", "synchronous = NORMAL"):
+            _patiently(partial(connection.execute, f"PRAGMA {setting}"), patience_s)
 
     def begun(connection: Connection) -> None:
         _patiently(lambda: connection.exec_driver_sql("BEGIN IMMEDIATE"), patience_s)

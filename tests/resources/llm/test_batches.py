@@ -349,10 +349,12 @@ def test_a_job_that_may_exceed_the_budget_is_not_submitted_and_others_are_booked
 
 def test_a_second_job_that_the_budget_has_no_room_for_ends_the_run_and_the_first_is_owed():
     jobs, budget = Batches(looks=9), Budget(0.06)
-    with ScriptedServer(Echo(), batches=jobs) as server:
+    with (
+        ScriptedServer(Echo(), batches=jobs) as server,
+        pytest.raises(BudgetError, match=r"batch jobs of process .* that are not collected"),
+    ):
         # Each may cost 0.046: 36 tokens asked and 5 answered.
-        with pytest.raises(BudgetError, match=r"batch jobs of process .* that are not collected"):
-            asked(batched(server, MemoryCalls(), budget=budget, lines_per_job=1), ["one", "two"])
+        asked(batched(server, MemoryCalls(), budget=budget, lines_per_job=1), ["one", "two"])
     assert len(jobs.jobs) == 1
     assert budget.spent_usd == pytest.approx(0.046)
 
