@@ -1,111 +1,106 @@
-"""The nightly schedules: what is missing of a study is filled in, and nothing is done twice."""
+"""What runs by itself: the nightly refill of each study, a look for new texts, and word of what failed.
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+All of it is stopped until a user starts it, but for the word of failures, which runs where it has an address.
+"""
+
+from collections.abc import Iterable
 
 import dagster as dg
 
 from assets.stage import key
-from dagster_project.freshness import Freshness
-from dagster_project.jobs import AssetJob
+from dagster_project.conditions import Evaluated, nightly
+from neuroscribe.errors import NeuroscribeError
 from neuroscribe.ports.sources import TableReader
-from neuroscribe.study.spec import Study, layer_key
+from neuroscribe.study.spec import Study
+from resources.alerts import Webhook
+from resources.texts import listing
+
+EVERY_S = 60
+"""How often a night's conditions, and the folders of texts, are looked at."""
+STUDY = "neuroscribe/study"
+"""Tag of runs: the study whose assets they make."""
 
 
-def nightly(study: Study, jobs: Mapping[str, AssetJob]) -> list[dg.ScheduleDefinition]:
-    """Return a study's schedules, stopped until a user starts them.
-
-    They capture at 1, sample at half past 1 and explain at 2 o'clock.
-    """
-    each = {"capture": _capture, "sample": _sample, "explain": _explain}
-    return [schedule(study, jobs[name]) for name, schedule in each.items()]
-
-
-def _capture(study: Study, job: AssetJob) -> dg.ScheduleDefinition:
-    @dg.schedule(
-        job=job,
-        name=f"{study.name}_capture_nightly",
-        cron_schedule="0 1 * * *",
-        description="Captures layers that are missing or of an older study, each contiguous span in one run.",
+def with_conditions(
+    study: Study,
+    assets: Iterable[dg.AssetsDefinition],
+    tables: TableReader,
+    *,
+    layers_per_night: int | None,
+) -> list[dg.AssetsDefinition]:
+    """Return a study's assets with the condition on which each is made at night."""
+    condition = nightly(Evaluated(study, tables, layers_per_night=layers_per_night))
+    return list(
+        dg.map_asset_specs(lambda spec: spec.replace_attributes(automation_condition=condition), assets)
     )
-    def capture(
-        context: dg.ScheduleEvaluationContext, tables: dg.ResourceParam[TableReader]
-    ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        freshness = Freshness(study, context.instance, tables)
-        done = freshness.captured()
-        missing = [layer for layer in range(study.subject.layers) if layer not in done]
-        if not missing and (stale := freshness.stale_texts()):
-            only = [key(study, stage) for stage in stale]
-            yield dg.RunRequest(run_key=_run_key(context, ", ".join(stale)), asset_selection=only)
-        elif not missing:
-            yield dg.SkipReason(f"all {study.subject.layers} layers of {study.name} are captured")
-        for first, last in spans(missing):
-            yield dg.RunRequest(run_key=_run_key(context, f"{first}-{last}"), tags=span_tags(first, last))
-
-    return capture
 
 
-def _sample(study: Study, job: AssetJob) -> dg.ScheduleDefinition:
-    @dg.schedule(
-        job=job,
-        name=f"{study.name}_sample_nightly",
-        cron_schedule="30 1 * * *",
-        description="Keeps the sampled neurons' activations of captured layers, each span in one run.",
+def sensors(study: Study, *, endpoint_url: str | None) -> list[dg.SensorDefinition]:
+    """Return a study's sensors: its nights, and, where it reads files, new ones among them."""
+    nights = dg.AutomationConditionSensorDefinition(
+        f"{study.name}_nightly",
+        target=dg.AssetSelection.groups(study.name),
+        description="At 1 o'clock asks for what the study lacks, and for what its settings, prompts, weights,"
+        " texts or code have made stale; each asset's tab Automation shows why. NEUROSCRIBE_NIGHTLY_LAYERS"
+        " limits the layers explained in a night, NEUROSCRIBE_LLM_BUDGET_USD what they cost.",
+        run_tags={STUDY: study.name},
+        minimum_interval_seconds=EVERY_S,
+        use_user_code_server=True,  # the conditions are our own
     )
-    def sample(
-        context: dg.ScheduleEvaluationContext, tables: dg.ResourceParam[TableReader]
-    ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        freshness = Freshness(study, context.instance, tables)
-        captured = freshness.captured()
-        wanted = captured - freshness.sampled()
-        missing = [layer for layer in study.sampled_layers if layer in wanted]
-        if not missing:
-            yield dg.SkipReason(f"no captured layer of {study.name}'s sample lacks its activations")
-        for first, last in spans(missing, across=captured):
-            yield dg.RunRequest(run_key=_run_key(context, f"{first}-{last}"), tags=span_tags(first, last))
-
-    return sample
+    return [nights, _new_texts(study, endpoint_url)] if study.corpus.files else [nights]
 
 
-def _explain(study: Study, job: AssetJob) -> dg.ScheduleDefinition:
-    @dg.schedule(
-        job=job,
-        name=f"{study.name}_explain_nightly",
-        cron_schedule="0 2 * * *",
-        description="Explains and scores every layer of the sample whose activations are there, a run each.",
+def _new_texts(study: Study, endpoint_url: str | None) -> dg.SensorDefinition:
+    """Return a sensor that asks for the corpus anew when its files have changed and stay as they are."""
+    corpus = key(study, "corpus")
+
+    @dg.sensor(
+        name=f"{study.name}_new_texts",
+        target=dg.AssetSelection.assets(corpus),
+        minimum_interval_seconds=EVERY_S,
+        description=f"Makes the corpus anew when files come, go or change among {study.corpus.files}; what"
+        " rests on it is made the next night.",
     )
-    def explain(
-        context: dg.ScheduleEvaluationContext, tables: dg.ResourceParam[TableReader]
-    ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        freshness = Freshness(study, context.instance, tables)
-        wanted = (freshness.captured() & freshness.sampled()) - freshness.explained()
-        missing = [layer for layer in study.sampled_layers if layer in wanted]
-        if not missing:
-            yield dg.SkipReason(f"no captured layer of {study.name}'s sample lacks scores")
-        for layer in missing:
-            yield dg.RunRequest(run_key=_run_key(context, str(layer)), partition_key=layer_key(layer))
+    def new_texts(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        try:
+            now = listing(study.corpus, endpoint_url=endpoint_url)
+        except NeuroscribeError as error:
+            return dg.SkipReason(str(error))
+        read, _, seen = (context.cursor or f"{now} {now}").partition(" ")
+        cursor = f"{read} {now}"
+        if now == read or now != seen:  # files that are still being copied are not read
+            words = (
+                "no file has changed" if now == read else "files have changed; waiting for the last to end"
+            )
+            return dg.SensorResult(skip_reason=words, cursor=cursor)
+        request = dg.RunRequest(run_key=now, asset_selection=[corpus], tags={STUDY: study.name})
+        return dg.SensorResult([request], cursor=f"{now} {now}")
 
-    return explain
-
-
-def spans(layers: Sequence[int], *, across: Container[int] = ()) -> list[tuple[int, int]]:
-    """Return the contiguous spans of ascending layers, as (first, last); they may lead `across` others."""
-    found: list[tuple[int, int]] = []
-    for layer in layers:
-        if found and all(between in across for between in range(found[-1][1] + 1, layer)):
-            found[-1] = (found[-1][0], layer)
-        else:
-            found.append((layer, layer))
-    return found
+    return new_texts
 
 
-def span_tags(first: int, last: int) -> dict[str, str]:
-    """Return the tags of a run over the layers from `first` to `last`."""
-    return {
-        "dagster/asset_partition_range_start": layer_key(first),
-        "dagster/asset_partition_range_end": layer_key(last),
-    }
+def failure_alert(webhook: Webhook) -> dg.SensorDefinition:
+    """Return a sensor that tells an address of each run that failed."""
 
+    @dg.run_failure_sensor(
+        name="failure_alert",
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Posts a JSON message for each run that failed to the address in NEUROSCRIBE_ALERT_URL.",
+    )
+    def failed(context: dg.RunFailureSensorContext) -> None:
+        run = context.dagster_run
+        said = [event.step_failure_data for event in context.get_step_failure_events()]
+        first = next((data.user_failure_data or data.error for data in said if data), None)
+        message = getattr(first, "description", None) or getattr(first, "message", None)
+        webhook.post(
+            {
+                "run": run.run_id,
+                "job": run.job_name,
+                "study": run.tags.get(STUDY, ""),
+                "partition": run.tags.get("dagster/partition", ""),
+                "backfill": run.tags.get("dagster/backfill", ""),
+                "error": (message or context.failure_event.message or "no error was recorded").strip(),
+            }
+        )
 
-def _run_key(context: dg.ScheduleEvaluationContext, what: str) -> str:
-    """Name a night's request: a layer that failed is tried again the next night."""
-    return f"{context.scheduled_execution_time:%Y-%m-%d} {what}"
+    return failed

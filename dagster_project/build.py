@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from assets.checks import description_checks, score_checks
-from dagster_project.automation import nightly
+from dagster_project.automation import failure_alert, sensors, with_conditions
 from dagster_project.broken import broken_defs
 from dagster_project.environments import Environment
 from dagster_project.jobs import study_jobs
@@ -16,6 +16,8 @@ from neuroscribe.errors import NeuroscribeError
 from neuroscribe.study.files import Studies
 from neuroscribe.study.spec import Study
 from neuroscribe.study.stages import stages_of
+from resources.alerts import Webhook
+from resources.store.tables import Tables
 
 
 def build_defs(
@@ -25,7 +27,7 @@ def build_defs(
     resource_overrides: Mapping[str, Any] | None = None,
 ) -> dg.Definitions:
     """Return the definitions of some studies; `resource_overrides` replaces adapters by name."""
-    parts = [_study_defs(study) for study in studies]
+    parts = [_study_defs(study, environment) for study in studies]
     return dg.Definitions.merge(*parts, _shared(environment, resource_overrides or {}))
 
 
@@ -35,7 +37,7 @@ def location_defs(studies: Studies, *, environment: Environment) -> dg.Definitio
     broken: dict[str, NeuroscribeError] = dict(studies.broken)
     for study in studies.values():
         try:
-            parts.append(_study_defs(study))
+            parts.append(_study_defs(study, environment))
         except NeuroscribeError as error:
             broken[study.name] = error
     return dg.Definitions.merge(
@@ -45,16 +47,18 @@ def location_defs(studies: Studies, *, environment: Environment) -> dg.Definitio
 
 def _shared(environment: Environment, overrides: Mapping[str, Any]) -> dg.Definitions:
     resources = sealed({**environment.resources(), **overrides})
-    return dg.Definitions(resources=resources, executor=dg.in_process_executor)
+    alerts = [failure_alert(Webhook(environment.alert_url))] if environment.alert_url else []
+    return dg.Definitions(resources=resources, executor=dg.in_process_executor, sensors=alerts)
 
 
-def _study_defs(study: Study) -> dg.Definitions:
-    jobs = study_jobs(study)
+def _study_defs(study: Study, environment: Environment) -> dg.Definitions:
+    assets = [_asset(study, stage) for stage in stages_of(study)]
+    tables = Tables(environment.store, endpoint_url=environment.endpoint_url)
     return dg.Definitions(
-        assets=[_asset(study, stage) for stage in stages_of(study)],
+        assets=with_conditions(study, assets, tables, layers_per_night=environment.nightly_layers),
         asset_checks=[score_checks(study), description_checks(study)],
-        jobs=list(jobs.values()),
-        schedules=nightly(study, jobs),
+        jobs=list(study_jobs(study).values()),
+        sensors=sensors(study, endpoint_url=environment.endpoint_url),
     )
 
 

@@ -23,6 +23,8 @@ NEUROSCRIBE_SIMULATOR_LLM_API_KEY   key to it (that of [llm], if the address is 
 NEUROSCRIBE_PARAPHRASER_LLM_BASE_URL  address of [paraphraser_llm]'s server, by the same rule
 NEUROSCRIBE_PARAPHRASER_LLM_API_KEY   key to it, likewise
 NEUROSCRIBE_STUDIES        folder of studies (studies/)
+NEUROSCRIBE_NIGHTLY_LAYERS layers that a night may explain of a study (0: all)
+NEUROSCRIBE_ALERT_URL      address to which word of failed runs is posted; a secret (none)
 NEUROSCRIBE_UI_HOSTS       further hosts under which browsers reach `make ui`, as in example.org:8443 (none)
 NEUROSCRIBE_COMMIT         commit of the code, where there is no .git to read it from
 DAGSTER_HOME               Dagster's instance (.dagster/)
@@ -41,7 +43,8 @@ from typing import Any
 from dagster_project.commit import UNKNOWN, code_commit
 from neuroscribe.errors import StoreError, StudyError
 from neuroscribe.secrets.addresses import fault_of
-from neuroscribe.secrets.known import know_variables
+from neuroscribe.secrets.known import know, know_variables
+from resources.alerts import VARIABLE as ALERT
 from resources.expectations import Expectations
 from resources.labels import LabelFiles
 from resources.llm.limits_engine import VARIABLE as LIMITS
@@ -88,6 +91,8 @@ class Environment:
     paraphraser_llm_base_url: str = ""
     paraphraser_llm_api_key: str = field(default="", repr=False)
     ui_hosts: tuple[str, ...] = ()
+    nightly_layers: int | None = None
+    alert_url: str = field(default="", repr=False)
     commit: str = UNKNOWN
 
     @classmethod
@@ -122,6 +127,8 @@ class Environment:
             paraphraser_llm_base_url=given.get("NEUROSCRIBE_PARAPHRASER_LLM_BASE_URL", ""),
             paraphraser_llm_api_key=given.get("NEUROSCRIBE_PARAPHRASER_LLM_API_KEY", ""),
             ui_hosts=_hosts(given, "NEUROSCRIBE_UI_HOSTS"),
+            nightly_layers=_number(given, "NEUROSCRIBE_NIGHTLY_LAYERS", 0, least=0) or None,
+            alert_url=_alert_url(given),
             commit=given.get("NEUROSCRIBE_COMMIT") or _commit(),
         )
 
@@ -235,10 +242,11 @@ def _hosts(given: Mapping[str, str], name: str) -> tuple[str, ...]:
 def _check_addresses(given: Mapping[str, str]) -> None:
     """Raise StudyError for an address with a secret, before Dagster shows it as a resource's setting.
 
-    That of the limits' database is treated like a key instead: no message, page or representation shows it.
+    Those of the limits' database and of alerts are treated like keys instead: no message, page or
+    representation shows them.
     """
     for name, value in given.items():
-        if name.startswith("NEUROSCRIBE_") and name != LIMITS and (fault := fault_of(value)):
+        if name.startswith("NEUROSCRIBE_") and name not in (LIMITS, ALERT) and (fault := fault_of(value)):
             raise StudyError(f"{name} = {fault}")
 
 
@@ -253,6 +261,15 @@ def _database(given: Mapping[str, str]) -> str:
             f"{LIMITS} is no address; write it as in postgresql+psycopg2://user:password@host/name"
         )
     return _place(place) if place else ""
+
+
+def _alert_url(given: Mapping[str, str]) -> str:
+    """Return the address of alerts, a secret like a key; raises StudyError for what is none."""
+    url = given.get(ALERT, "").strip()
+    if url and not re.match(r"https?://[^/\s]+", url):
+        raise StudyError(f"{ALERT} is no address; give one that begins with https:// or http://, or unset it")
+    know(url)
+    return url
 
 
 def _dollars(given: Mapping[str, str], name: str) -> float | None:

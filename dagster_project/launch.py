@@ -10,7 +10,7 @@ from assets.layers import PENDING
 from assets.partitions import TOGETHER
 from assets.stage import key
 from dagster_project.alone import LAUNCHER
-from dagster_project.automation import span_tags, spans
+from dagster_project.automation import STUDY
 from dagster_project.environments import Environment
 from dagster_project.freshness import Freshness
 from neuroscribe.errors import BatchPendingError, NeuroscribeError
@@ -33,8 +33,7 @@ class Launcher:
         self._study = study
         self._defs = defs
         self._instance = instance
-        tables = Tables(environment.store, endpoint_url=environment.endpoint_url)
-        self._freshness = Freshness(study, instance, tables)
+        self._tables = Tables(environment.store, endpoint_url=environment.endpoint_url)
         self.seconds: dict[int, float] = {}
         """Wall time per layer explained in this process."""
 
@@ -91,6 +90,11 @@ class Launcher:
         """Publish the dataset."""
         self._run("publish")
 
+    @property
+    def _freshness(self) -> Freshness:
+        """What is up to date now."""
+        return Freshness(self._study, self._instance, self._tables)
+
     def _run(
         self,
         name: str,
@@ -103,7 +107,7 @@ class Launcher:
         job = self._defs.resolve_job_def(f"{self._study.name}_{name}")
         result = job.execute_in_process(
             instance=self._instance,
-            tags={**(tags or {}), LAUNCHER: self._study.name},
+            tags={**(tags or {}), LAUNCHER: self._study.name, STUDY: self._study.name},
             partition_key=partition_key,
             asset_selection=None if only is None else [key(self._study, stage) for stage in only],
             raise_on_error=False,
@@ -112,6 +116,25 @@ class Launcher:
         if not result.success:
             kind = BatchPendingError if _is_pending(result.all_events) else RunFailedError
             raise kind(_reason(result.all_events, f"{self._study.name}_{name}"))
+
+
+def spans(layers: Sequence[int]) -> list[tuple[int, int]]:
+    """Return the contiguous spans of ascending layers, as (first, last)."""
+    found: list[tuple[int, int]] = []
+    for layer in layers:
+        if found and layer == found[-1][1] + 1:
+            found[-1] = (found[-1][0], layer)
+        else:
+            found.append((layer, layer))
+    return found
+
+
+def span_tags(first: int, last: int) -> dict[str, str]:
+    """Return the tags of a run over the layers from `first` to `last`."""
+    return {
+        "dagster/asset_partition_range_start": layer_key(first),
+        "dagster/asset_partition_range_end": layer_key(last),
+    }
 
 
 def _is_pending(events: Sequence[dg.DagsterEvent]) -> bool:

@@ -48,6 +48,10 @@ class WikipediaLeads:
             yield Document(source=title, text=article["extract"])
 
 
+_OF_A_FILE = ("size", "mtime", "ETag", "LastModified")
+"""What disks and S3 say of a file that has been replaced."""
+
+
 class TextFiles:
     """The documents of .txt files (one each), .jsonl lines or .parquet rows that a path or glob names."""
 
@@ -84,6 +88,13 @@ class TextFiles:
                     " .jsonl or .parquet, or narrow corpus.files"
                 )
         return sorted(paths, key=str)
+
+    @property
+    def listing(self) -> str:
+        """Hash of what the disk, or S3, says of the files: name, size, and time or tag."""
+        with self._errors(self._pattern, "listed"):
+            facts = [(str(path), path.fs.info(path.path)) for path in self.paths]
+        return fingerprint([[name, *(str(said.get(fact)) for fact in _OF_A_FILE)] for name, said in facts])
 
     def check(self) -> None:
         """Raise CorpusError unless there are files and the first can be opened, before anything is loaded."""
@@ -161,6 +172,16 @@ class TextFiles:
                     return pl.read_parquet(file, columns=[name])[name]
         except pl.exceptions.PolarsError as error:
             raise CorpusError(f"{path}: no readable Parquet file ({error}); write it anew") from error
+
+
+def listing(spec: CorpusSpec, *, endpoint_url: str | None = None) -> str:
+    """Return a hash of names, sizes and times of the files that a corpus names; none of them is read.
+
+    Raises CorpusError where there is none, and what `TextFiles.paths` raises.
+    """
+    assert spec.files is not None, "pinned text does not change"
+    files = TextFiles(spec.files, text_column=spec.text_column, endpoint_url=endpoint_url)
+    return files.listing
 
 
 class Texts(dg.ConfigurableResource):
