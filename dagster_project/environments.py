@@ -89,6 +89,10 @@ class Environment:
     paraphraser_llm_api_key: str = field(default="", repr=False)
     ui_hosts: tuple[str, ...] = ()
     commit: str = UNKNOWN
+    checked: bool = False
+    """Whether the studies are only looked at, and a broken one is an error."""
+    unguarded: bool = False
+    """Whether a page is served that answers everybody."""
 
     @classmethod
     def read(cls, variables: Mapping[str, str] | None = None) -> "Environment":
@@ -123,6 +127,9 @@ class Environment:
             paraphraser_llm_api_key=given.get("NEUROSCRIBE_PARAPHRASER_LLM_API_KEY", ""),
             ui_hosts=_hosts(given, "NEUROSCRIBE_UI_HOSTS"),
             commit=given.get("NEUROSCRIBE_COMMIT") or _commit(),
+            # `dg check defs` sets the first by itself, and `dg dev`, alone of all, the second.
+            checked="DAGSTER_IS_DEFS_VALIDATION_CLI" in given,
+            unguarded="DAGSTER_PROJECT_ENV_FILE_PATHS" in given,
         )
 
     def resources(self) -> dict[str, Any]:
