@@ -47,7 +47,7 @@ def folder_defs(studies: Studies, *, checked: bool = False) -> dg.Definitions:
 
 
 def shared_defs(environment: Environment, overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
-    """Return what all studies share: resources, of which `overrides` replaces some by name, and the executor."""
+    """Return what studies share: resources, of which `overrides` replaces some by name, and the executor."""
     resources = sealed({**environment.resources(), **(overrides or {})})
     return dg.Definitions(resources=resources, executor=dg.in_process_executor)
 

@@ -21,11 +21,11 @@ _TEMPLATE = Path(__file__).with_name("study_scaffold.toml")
 class StudyParams(BaseModel):
     """What may be said of a new study at once; all of it can be changed in its file."""
 
-    model: str = Field("HuggingFaceTB/SmolLM2-360M", description="Subject: a name of the hub, or a folder.")
-    layers: int = Field(0, description="Its blocks, `num_hidden_layers` in config.json.")
-    neurons_per_layer: int = Field(0, description="Width of its MLP, `intermediate_size` in config.json.")
-    prefix_token: str = Field("", description="Token fed before every sequence (BOS), if it wants one.")
-    files: str = Field("", description="Own text in place of Wikipedia: .txt, .jsonl or .parquet files.")
+    model: str = Field(default="HuggingFaceTB/SmolLM2-360M", description="Subject: a hub's name or a folder.")
+    layers: int = Field(default=0, description="Its blocks, `num_hidden_layers` in config.json.")
+    neurons_per_layer: int = Field(default=0, description="Its MLP's width, `intermediate_size` there.")
+    prefix_token: str = Field(default="", description="Token fed before every sequence (BOS).")
+    files: str = Field(default="", description="Own text: .txt, .jsonl or .parquet files.")
 
 
 _KNOWN = StudyParams(layers=32, neurons_per_layer=2560, prefix_token="<|endoftext|>")  # noqa: S106 - of text
@@ -61,7 +61,8 @@ def write_study(name: str, params: StudyParams) -> Path:
         TypeAdapter(Name).validate_python(name)
     except ValidationError as error:
         raise StudyError(
-            f"{name!r} will not do as a study's name; use lower-case letters, digits and underscores, a letter first"
+            f"{name!r} will not do as a study's name; use lower-case letters, digits and underscores, a"
+            " letter first"
         ) from error
     path = Environment.read().studies / f"{name}.toml"
     if path.exists():
@@ -77,7 +78,7 @@ def write_study(name: str, params: StudyParams) -> Path:
 
 
 def study_text(params: StudyParams) -> str:
-    """Return a study as TOML; what only the model's user can know, and has not said, is left to be filled in."""
+    """Return a study as TOML; what only the model's user can know, and has not said, is left open."""
     if params.model == _KNOWN.model:
         params = _KNOWN.model_copy(update=params.model_dump(exclude_defaults=True))
     source = f"files = {_quoted(params.files)}" if params.files else 'artefact = "wikipedia-leads-en"'

@@ -82,5 +82,5 @@ def read_study(path: Path) -> Study:
 
 
 def read_studies(folder: Path, names: str = files.ALL) -> files.Studies:
-    """Read the studies of a folder, sound or broken, whose file has such a name; raises StudyError for none."""
+    """Read the studies of a folder, sound or broken, with names of that form; raises StudyError for none."""
     return files.read_studies(folder, KnownStudy, names)

@@ -47,8 +47,11 @@ def _said(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[object, s
     return ended.value.code, f"{printed.out}{printed.err}{ended.value.code}"
 
 
-def _groups(defs: dg.Definitions) -> set[str]:
-    return {spec.key.path[0] for spec in defs.resolve_all_asset_specs()}
+def _keys(component: StudyFile) -> list[list[str]]:
+    """Return the keys of the assets of a component."""
+    found = dg.build_defs_for_component(component)
+    defs = dg.Definitions.merge(found, shared_defs(Environment.read()))
+    return [[*spec.key.path] for spec in defs.resolve_all_asset_specs()]
 
 
 def test_all_that_dg_loads_is_sound_in_this_repository(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +76,7 @@ def test_dg_lists_the_component_with_its_documentation(
     assert code == 0
     (listed,) = json.loads(said[: said.rindex("}") + 1])["items"]
     assert listed["key"] == COMPONENT
-    assert "TOML file of the studies folder" in listed["summary"]
+    assert "A TOML file of the studies folder" in listed["summary"]
 
 
 def test_a_scaffolded_study_is_sound_and_its_file_is_all_there_is(
@@ -87,19 +90,18 @@ def test_a_scaffolded_study_is_sound_and_its_file_is_all_there_is(
     assert "make run STUDY=mine" in said
     assert sorted((ROOT / "dagster_project" / "defs").rglob("*")) == before
     assert read_study(studies / "mine.toml").subject.layers == 32
-    assert _groups(dg.components.build_defs_for_component(StudyFile())) == {"mine"}
+    assert ["mine", "scores"] in _keys(StudyFile())
 
 
 def test_a_scaffolded_study_of_another_model_names_what_has_to_be_set(
     studies: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert _said(capfd, "scaffold", "defs", COMPONENT, "mine", "--model", "gpt2")[0] == 0
-    shown = dg.components.build_defs_for_component(StudyFile())
-    assert [spec.key for spec in shown.resolve_all_asset_specs()] == [dg.AssetKey(["mine", ASSET])]
+    assert _keys(StudyFile()) == [["mine", ASSET]]
 
     monkeypatch.setenv(CHECKED, "1")
     with pytest.raises(StudyError) as error:
-        dg.components.build_defs_for_component(StudyFile())
+        dg.build_defs_for_component(StudyFile())
 
     lines = str(error.value).splitlines()
     assert [line.partition("mine.toml: ")[2].partition(";")[0] for line in lines] == [
@@ -151,9 +153,9 @@ def test_a_component_loads_the_files_that_it_names_and_no_others(studies: Path) 
     for name in ("a_one", "a_two", "b"):
         (studies / f"{name}.toml").write_text(study_text(StudyParams()), encoding="utf-8")
 
-    assert _groups(dg.components.build_defs_for_component(StudyFile(file="a_*.toml"))) == {"a_one", "a_two"}
+    assert {study for study, _ in _keys(StudyFile(file="a_*.toml"))} == {"a_one", "a_two"}
     with pytest.raises(StudyError, match=r"studies: holds no study 'c\.toml'; add a \.toml file"):
-        dg.components.build_defs_for_component(StudyFile(file="c.toml"))
+        dg.build_defs_for_component(StudyFile(file="c.toml"))
     with pytest.raises(ValueError, match="pattern"):
         StudyFile(file="../other/mine.toml")
 

@@ -1,1 +1,1 @@
-"""Components that `dg` and Dagster load: `studies/defs.yaml` names the files of the studies folder, all of them."""
+"""What `dg` and Dagster load: `studies/defs.yaml` names all files of the studies folder."""
