@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from shutil import copyfile
 
 import dagster as dg
 import pytest
@@ -33,10 +34,16 @@ def studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty studies folder, for components and `dg` in this process."""
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("NEUROSCRIBE_STUDIES", str(tmp_path / "studies"))
-    monkeypatch.setenv("DAGSTER_DISABLE_TELEMETRY", "1")
     monkeypatch.setenv("DAGSTER_IS_DEV_CLI", "")  # dg sets it, and it is taken back afterwards
-    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    monkeypatch.setenv("DAGSTER_HOME", str(_home(tmp_path)))
     return tmp_path / "studies"
+
+
+def _home(folder: Path) -> Path:
+    """Return a new home of Dagster with our settings: without, `dg` tells its makers that it is used."""
+    (folder / "home").mkdir()
+    copyfile(ROOT / "deploy" / "dagster.yaml", folder / "home" / "dagster.yaml")
+    return folder / "home"
 
 
 def _said(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[object, str]:
@@ -150,10 +157,10 @@ def test_what_is_said_of_a_new_study_stands_in_its_file_however_it_is_spelt(tmp_
 
 def test_a_component_loads_the_files_that_it_names_and_no_others(studies: Path) -> None:
     studies.mkdir()
-    for name in ("a_one", "a_two", "b"):
+    for name in ("one", "other"):
         (studies / f"{name}.toml").write_text(study_text(StudyParams()), encoding="utf-8")
 
-    assert {study for study, _ in _keys(StudyFile(file="a_*.toml"))} == {"a_one", "a_two"}
+    assert {study for study, _ in _keys(StudyFile(file="on*.toml"))} == {"one"}
     with pytest.raises(StudyError, match=r"studies: holds no study 'c\.toml'; add a \.toml file"):
         dg.build_defs_for_component(StudyFile(file="c.toml"))
     with pytest.raises(ValueError, match="pattern"):
@@ -166,10 +173,8 @@ def _dg(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
         "NEUROSCRIBE_STUDIES": str(folder / "studies"),
         "NEUROSCRIBE_STORE": str(folder / "store"),
         "NEUROSCRIBE_HUB": "0",
-        "DAGSTER_HOME": str(folder / "home"),
-        "DAGSTER_DISABLE_TELEMETRY": "1",
+        "DAGSTER_HOME": str(_home(folder)),
     }
-    (folder / "home").mkdir(exist_ok=True)
     return subprocess.run(
         [str(Path(sys.executable).with_name("dg")), *arguments],
         cwd=ROOT,
