@@ -12,7 +12,7 @@ from dagster_project.broken import broken_defs
 from dagster_project.environments import Environment
 from dagster_project.jobs import study_jobs
 from dagster_project.sealed import sealed
-from neuroscribe.errors import NeuroscribeError
+from neuroscribe.errors import NeuroscribeError, StudyError
 from neuroscribe.study.files import Studies
 from neuroscribe.study.spec import Study
 from neuroscribe.study.stages import stages_of
@@ -28,11 +28,14 @@ def build_defs(
 ) -> dg.Definitions:
     """Return the definitions of some studies; `resource_overrides` replaces adapters by name."""
     parts = [_study_defs(study, environment) for study in studies]
-    return dg.Definitions.merge(*parts, _shared(environment, resource_overrides or {}))
+    return dg.Definitions.merge(*parts, shared_defs(environment, resource_overrides))
 
 
-def location_defs(studies: Studies, *, environment: Environment) -> dg.Definitions:
-    """Return the definitions of a folder's studies; one that is broken is shown and takes no other down."""
+def folder_defs(studies: Studies, environment: Environment, *, checked: bool = False) -> dg.Definitions:
+    """Return the graphs of a folder's studies; one that is broken is shown and takes no other down.
+
+    Where they are `checked`, raises StudyError with the messages of all broken ones instead.
+    """
     parts: list[dg.Definitions] = []
     broken: dict[str, NeuroscribeError] = dict(studies.broken)
     for study in studies.values():
@@ -40,13 +43,14 @@ def location_defs(studies: Studies, *, environment: Environment) -> dg.Definitio
             parts.append(_study_defs(study, environment))
         except NeuroscribeError as error:
             broken[study.name] = error
-    return dg.Definitions.merge(
-        *parts, broken_defs(broken, sound=studies.keys() - broken.keys()), _shared(environment, {})
-    )
+    if broken and checked:
+        raise StudyError("\n".join(str(error) for error in broken.values()))
+    return dg.Definitions.merge(*parts, broken_defs(broken, sound=studies.keys() - broken.keys()))
 
 
-def _shared(environment: Environment, overrides: Mapping[str, Any]) -> dg.Definitions:
-    resources = sealed({**environment.resources(), **overrides})
+def shared_defs(environment: Environment, overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """Return what studies share: resources, of which `overrides` replaces some, executor and alerts."""
+    resources = sealed({**environment.resources(), **(overrides or {})})
     alerts = [failure_alert(Webhook(environment.alert_url))] if environment.alert_url else []
     return dg.Definitions(resources=resources, executor=dg.in_process_executor, sensors=alerts)
 

@@ -98,7 +98,7 @@ def nightly(evaluated: Evaluated) -> dg.AutomationCondition[Any]:
     """
     out_of_date = OutOfDate(evaluated)
     begins: dg.AutomationCondition[Any] = dg.AutomationCondition.cron_tick_passed(CRON)
-    tonights: dg.AutomationCondition[Any] = begins & Tonights(evaluated)
+    tonights: Any = begins & Tonights(evaluated)
     chosen = tonights.since_last_handled().with_label("chosen_for_tonight")
     awaited = out_of_date & ~dg.AutomationCondition.will_be_requested()
     rests_on_awaited = dg.AutomationCondition.any_deps_match(awaited)

@@ -94,6 +94,10 @@ class Environment:
     nightly_layers: int | None = None
     alert_url: str = field(default="", repr=False)
     commit: str = UNKNOWN
+    checked: bool = False
+    """Whether the studies are only looked at, and a broken one is an error."""
+    unguarded: bool = False
+    """Whether a page is served that answers everybody."""
 
     @classmethod
     def read(cls, variables: Mapping[str, str] | None = None) -> "Environment":
@@ -130,6 +134,9 @@ class Environment:
             nightly_layers=_number(given, "NEUROSCRIBE_NIGHTLY_LAYERS", 0, least=0) or None,
             alert_url=_alert_url(given),
             commit=given.get("NEUROSCRIBE_COMMIT") or _commit(),
+            # `dg check defs` sets the first by itself, and `dg dev`, alone of all, the second.
+            checked="DAGSTER_IS_DEFS_VALIDATION_CLI" in given,
+            unguarded="DAGSTER_PROJECT_ENV_FILE_PATHS" in given,
         )
 
     def resources(self) -> dict[str, Any]:

@@ -81,6 +81,6 @@ def read_study(path: Path) -> Study:
     return files.read_study(path, KnownStudy)
 
 
-def read_studies(folder: Path) -> files.Studies:
-    """Read every study of a folder, sound or broken; raises StudyError for one without any."""
-    return files.read_studies(folder, KnownStudy)
+def read_studies(folder: Path, names: str = files.ALL) -> files.Studies:
+    """Read the studies of a folder, sound or broken, with names of that form; raises StudyError for none."""
+    return files.read_studies(folder, KnownStudy, names)

@@ -97,6 +97,7 @@ def everything(bench: Bench, *phases: str) -> dict[str, list[int]]:
     return {name: [*layers_of(STUDY, name)] for phase in phases for name in bench.stages(phase)}
 
 
+@pytest.mark.slow
 def test_the_first_night_makes_everything_and_the_second_nothing(bench: Bench) -> None:
     nights = Nights(bench)
     assert nights.at(FIRST_NIGHT - timedelta(hours=1)) == {}
@@ -117,6 +118,7 @@ def test_what_was_missing_when_the_sensor_was_started_is_asked_for_at_night_and_
     assert asked["sampled_activations"] == [0, 3], "layer 2 is to be captured before"
 
 
+@pytest.mark.slow
 def test_a_layer_that_failed_is_asked_for_again_the_next_night_and_not_before(bench: Bench) -> None:
     bench.done(bench.stages("capture") + bench.stages("sample"), list(range(4)))
     nights = Nights(bench)
@@ -129,6 +131,7 @@ def test_a_layer_that_failed_is_asked_for_again_the_next_night_and_not_before(be
     assert nights.night(FIRST_NIGHT + timedelta(days=2)) == {}
 
 
+@pytest.mark.slow
 def test_a_night_explains_no_more_layers_than_it_may(bench: Bench) -> None:
     bench.done(bench.stages("capture") + bench.stages("sample"), list(range(4)))
     nights = Nights(bench, NEUROSCRIBE_NIGHTLY_LAYERS="2")
@@ -137,6 +140,7 @@ def test_a_night_explains_no_more_layers_than_it_may(bench: Bench) -> None:
     assert nights.night(FIRST_NIGHT + timedelta(days=2)) == {}
 
 
+@pytest.mark.slow
 def test_what_another_study_code_or_prompt_made_is_refreshed(bench: Bench) -> None:
     older = STUDY.model_copy(update={"scoring": STUDY.scoring.model_copy(update={"seed": 7})})
     bench.done(bench.stages("capture") + bench.stages("sample"), list(range(4)))
@@ -151,15 +155,12 @@ def test_what_another_study_code_or_prompt_made_is_refreshed(bench: Bench) -> No
     assert "explanations" not in asked
 
 
-def test_what_is_running_or_queued_is_not_asked_for(bench: Bench) -> None:
+def test_what_a_run_is_making_already_is_not_asked_for(bench: Bench) -> None:
     bench.done(bench.stages("capture") + bench.stages("sample"), list(range(4)))
     nights = Nights(bench)
     job = nights._defs.resolve_job_def("embedded_explain")
-    run = bench.instance.create_run_for_job(job, tags={"dagster/partition": "layer_02"})
-    assert run.status == dg.DagsterRunStatus.NOT_STARTED
-    bench.instance.report_dagster_event(
-        dg.DagsterEvent(dg.DagsterEventType.PIPELINE_ENQUEUED.value, job.name), run_id=run.run_id
-    )
+    tags = {"dagster/partition": "layer_02"}
+    bench.instance.create_run_for_job(job, tags=tags, status=dg.DagsterRunStatus.STARTED)
     asked = nights.at(FIRST_NIGHT)
     assert asked["explanations"] == [0, 3]
 

@@ -10,7 +10,7 @@ import pytest
 
 from assets.stage import key
 from dagster_project.broken import ASSET, broken_defs
-from dagster_project.build import build_defs, location_defs
+from dagster_project.build import build_defs, folder_defs, shared_defs
 from dagster_project.environments import ROOT, Environment
 from dagster_project.sealed import sealed
 from neuroscribe.errors import StudyError
@@ -184,7 +184,7 @@ def test_a_file_in_the_studies_folder_adds_a_graph(environment: Environment, tmp
     text = (ROOT / "studies" / "embedded.toml").read_text(encoding="utf-8")
     (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
 
-    defs = location_defs(read_studies(tmp_path), environment=environment)
+    defs = dg.Definitions.merge(folder_defs(read_studies(tmp_path), environment), shared_defs(environment))
 
     assert {spec.key.path[0] for spec in defs.resolve_all_asset_specs()} == {"mine"}
 
@@ -198,7 +198,7 @@ def test_a_broken_study_is_shown_with_its_message_beside_the_sound_ones(
     (tmp_path / "my own.toml").write_text("[", encoding="utf-8")
     (tmp_path / "toy.toml").write_text(f'{text}\n[publish]\nlayouts = ["parquet", "toy"]', encoding="utf-8")
 
-    defs = location_defs(read_studies(tmp_path), environment=environment)
+    defs = dg.Definitions.merge(folder_defs(read_studies(tmp_path), environment), shared_defs(environment))
 
     dg.Definitions.validate_loadable(defs)
     specs = {spec.key.path[0]: spec for spec in defs.resolve_all_asset_specs() if spec.key.path[1] == ASSET}

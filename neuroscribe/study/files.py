@@ -12,6 +12,8 @@ from neuroscribe.study.sections import models_in
 from neuroscribe.study.spec import Study
 from neuroscribe.study.toml import brief, study_data
 
+ALL = "*.toml"
+"""The form of the names of study files."""
 _BY_KIND = (("explainers",), ("simulators",), ("scorers",))
 """Tables of a study whose sections each have a kind, at the place of whose name pydantic puts it, too."""
 _CHOICES = ("tuple[", "literal[", "constrained-")
@@ -120,20 +122,21 @@ def read_study(path: Path, known: type[Study]) -> Study:
         raise StudyError("\n".join(_explained(path, error.errors(), known))) from error
 
 
-def read_studies(folder: Path, known: type[Study]) -> Studies:
-    """Read every study of a folder; raises StudyError for one without any.
+def read_studies(folder: Path, known: type[Study], names: str = ALL) -> Studies:
+    """Read the studies of a folder whose file has a name of that form; raises StudyError where none has.
 
     Files whose name begins with a dot are those of editors and file systems.
     """
     sound: dict[str, Study] = {}
     broken: dict[str, StudyError] = {}
-    for path in sorted(each for each in folder.glob("*.toml") if not each.name.startswith(".")):
+    for path in sorted(each for each in folder.glob(names) if not each.name.startswith(".")):
         try:
             sound[path.stem] = read_study(path, known)
         except StudyError as error:
             broken[path.stem] = error
     if not sound and not broken:
-        raise StudyError(f"{folder}: holds no study; add a .toml file (see studies/embedded.toml)")
+        named = "" if names == ALL else f" {names!r}"
+        raise StudyError(f"{folder}: holds no study{named}; add a .toml file (see studies/embedded.toml)")
     return Studies(sound, broken)
 
 
