@@ -31,6 +31,7 @@ def scores(study: Study) -> dg.AssetsDefinition:
         from neuroscribe.report.pictures import data_uri_markdown, score_histogram_png
         from neuroscribe.report.summary import scorer_table
         from neuroscribe.report.tallies import score_tally, tokens_per_scored_neuron
+        from neuroscribe.score.comparisons import MEANS, layer_means
         from neuroscribe.score.stage import scored_layer
 
         evidence = layer_evidence(study, context, inputs)
@@ -42,6 +43,7 @@ def scores(study: Study) -> dg.AssetsDefinition:
             value=frame,
             metadata={
                 **score_tally(study, frame),
+                MEANS: layer_means(study, frame),
                 **({"gaps": table_metadata(lost)} if len(lost) else {}),
                 "by_scorer": table_metadata(scorer_table(study, frame)),
                 "tokens_per_scored_neuron": table_metadata(tokens_per_scored_neuron(evidence, frame)),

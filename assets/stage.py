@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets.partitions import layer_partitions, selected_layers
+from assets.partitions import selected_layers, stage_partitions
 from neuroscribe.errors import BatchPendingError, NeuroscribeError
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.secrets.known import without_telling_causes
@@ -46,10 +46,10 @@ def stage(
             config_schema={},  # what is done is said by the study, and nothing by a run's configuration
             metadata=_metadata(study, declared),
             pool="llm" if declared.asks else pool,
-            partitions_def=layer_partitions(study) if declared.per_layer else None,
+            partitions_def=stage_partitions(study, name),
             backfill_policy=None if declared.phase == "explain" else dg.BackfillPolicy.single_run(),
             **_inputs(study, declared, compute),
-        )(_plain_failures(retries=LLM_RETRIES if declared.asks else 0)(compute))
+        )(plain_failures(retries=LLM_RETRIES if declared.asks else 0)(compute))
 
     return asset
 
@@ -139,7 +139,7 @@ def _column_sources(study: Study, table: Table) -> dict[str, list[dg.TableColumn
 
 
 @contextmanager
-def _plain_failures(*, retries: int = 0) -> Iterator[None]:
+def plain_failures(*, retries: int = 0) -> Iterator[None]:
     """End the run with the message of an error that a user can act on; ask for retries after others.
 
     Not by a retry policy: Dagster applies those to a run that a user terminates, too, and starts it again.

@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.checks import description_checks, score_checks
+from assets.checks import study_checks
 from dagster_project.automation import nightly
 from dagster_project.broken import broken_defs
 from dagster_project.environments import Environment
@@ -52,7 +52,7 @@ def _study_defs(study: Study) -> dg.Definitions:
     jobs = study_jobs(study)
     return dg.Definitions(
         assets=[_asset(study, stage) for stage in stages_of(study)],
-        asset_checks=[score_checks(study), description_checks(study)],
+        asset_checks=study_checks(study),
         jobs=list(jobs.values()),
         schedules=nightly(study, jobs),
     )
