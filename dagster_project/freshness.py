@@ -10,9 +10,9 @@ import dagster as dg
 from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
+from assets.checks import check_keys
 from assets.stage import key
 from neuroscribe.ports.sources import TableReader
-from neuroscribe.score.rules import rules_for
 from neuroscribe.study.lineage import Lineage
 from neuroscribe.study.spec import Study, layer_key, layer_of
 from neuroscribe.study.stages import STAGES, Phase, Stage, stages_of
@@ -27,7 +27,7 @@ class Freshness:
     tables: TableReader
 
     def captured(self) -> set[int]:
-        """Return the layers whose statistics, records and connections are all up to date."""
+        """Return the layers whose statistics and records are all up to date, and blocked by no check."""
         return self._fresh("capture")
 
     def sampled(self) -> set[int]:
@@ -44,12 +44,12 @@ class Freshness:
         return [stage.name for stage in of_text if not lineage.is_current(self.study, stage.name, None)]
 
     def explained(self) -> set[int]:
-        """Return the layers that are explained, simulated and scored, whose scores no check blocks.
+        """Return the layers that are explained, simulated and scored, and blocked by no check.
 
         A layer with an LLM call that failed for good is not among them: it is worth asking again.
         """
         fresh = self._fresh("explain")
-        return {layer for layer in fresh if not (self._is_blocked(layer) or self._has_failed_calls(layer))}
+        return {layer for layer in fresh if not self._has_failed_calls(layer)}
 
     def _fresh(self, phase: Phase) -> set[int]:
         lineage = Lineage(self.study.name, self.tables)
@@ -57,6 +57,7 @@ class Freshness:
         for stage in (stage.name for stage in self._stages() if stage.phase == phase and stage.per_layer):
             layers &= self._materialised(stage)
             layers = {layer for layer in layers if lineage.is_current(self.study, stage, layer)}
+            layers = {layer for layer in layers if not self._is_blocked(stage, layer)}
         return layers
 
     def _stages(self) -> list[Stage]:
@@ -71,12 +72,10 @@ class Freshness:
         frames = [self.tables.read(self.study.name, name, layer) for name in asked]
         return any(((frame["status"] == "failed") & (frame["model"] != "none")).any() for frame in frames)
 
-    def _is_blocked(self, layer: int) -> bool:
-        """Tell whether the last evaluation of a blocking check on the layer's scores failed."""
-        scores = key(self.study, "scores")
-        blocking = [rule.name for rule in rules_for(self.study) if rule.severity == "error"]
+    def _is_blocked(self, stage: str, layer: int) -> bool:
+        """Tell whether the last evaluation of a blocking check on a stage's layer failed."""
         latest = self.instance.event_log_storage.get_latest_asset_check_execution_by_key(
-            [dg.AssetCheckKey(scores, name) for name in blocking],
+            check_keys(self.study, stage, severity="error"),
             partition_filter=PartitionKeyFilter(key=layer_key(layer)),
         )
         return any(record.status == AssetCheckExecutionRecordStatus.FAILED for record in latest.values())

@@ -190,7 +190,11 @@ def _some_home() -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hide the deprecations that Great Expectations causes inside itself and nobody here can mend."""
+    """Hide what Great Expectations causes inside itself and nobody here can mend.
+
+    That is deprecations, and that a library of Google's, which Ray brings and it tries, is not complete.
+    """
     with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=ImportWarning, module=r"google\.")
         warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"great_expectations\.")
         yield

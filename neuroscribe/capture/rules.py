@@ -32,26 +32,26 @@ def _corpus_rules(study: Study) -> tuple[Rule, ...]:
         ),
         Rule(
             "sequence_is_whole", "within", ("tokens",), f"Each sequence has {length} tokens.",
-            low=length, high=length, frame="windows",
+            low=float(length), high=float(length), frame="windows",
         ),
         Rule(
             "tokens_are_known", "within", ("unknown_tokens",), "Each token is in the vocabulary.",
-            high=0, frame="windows",
+            high=0.0, frame="windows",
         ),
         Rule(
             "document_on_one_side", "within", ("sides",),
             "Each document is either held out from the token tables or not.",
-            high=1, frame="documents",
+            high=1.0, frame="documents",
         ),
         Rule(
             "something_held_out", "within", ("documents",),
             "There are documents that are held out from the token tables, and others that are not.",
-            low=1, frame="sides",
+            low=1.0, frame="sides",
         ),
         Rule(
             "documents_on_each_side", "within", ("documents",),
             f"At least {FEWEST_DOCUMENTS} documents are held out from the token tables, and as many are not.",
-            low=FEWEST_DOCUMENTS, severity="warn", frame="sides",
+            low=float(FEWEST_DOCUMENTS), severity="warn", frame="sides",
         ),
         Rule(
             "few_repeated_passages", "within", ("share_folded",),
@@ -105,22 +105,22 @@ def _activation_rules(study: Study) -> tuple[Rule, ...]:
         ),
         Rule(
             "every_neuron_there", "within", ("neurons",), f"A layer has {neurons} neurons.",
-            low=neurons, high=neurons, frame="layers",
+            low=float(neurons), high=float(neurons), frame="layers",
         ),
         Rule(
             "activations_are_numbers", "within", ("not_finite",),
             "No statistic of a neuron is infinite or no number, as one such activation would make it.",
-            high=0, frame="statistics",
+            high=0.0, frame="statistics",
         ),
         Rule(
             "every_token_counted", "within", ("n_tokens",),
             f"Each neuron's activations are those of {tokens} tokens.",
-            low=tokens, high=tokens, frame="statistics",
+            low=float(tokens), high=float(tokens), frame="statistics",
         ),
         Rule(
             "histogram_holds_all", "difference", ("n_tokens", "in_histogram"),
             "The counts of a histogram add up to the tokens.",
-            low=0, high=0, frame="statistics",
+            low=0.0, high=0.0, frame="statistics",
         ),
         Rule(
             "mean_within_extremes", "within", ("mean_beyond",),
@@ -156,22 +156,22 @@ _RECORD_RULES = (
     Rule(
         "peak_is_the_extreme", "difference", ("top_peak", "extreme"),
         "The peak of a neuron's first top exemplar is its largest activation (smallest, for polarity -1).",
-        low=0, high=0, frame="sides",
+        low=0.0, high=0.0, frame="sides",
     ),
     Rule(
         "active_neuron_has_exemplars", "within", ("top_exemplars",),
         "A neuron that is active on a side of zero has top exemplars of it.",
-        low=1, frame="active",
+        low=1.0, frame="active",
     ),
     Rule(
         "peak_in_its_place", "within", ("misplaced",),
         "An exemplar's peak is the largest of its activations, and where it says.",
-        high=0, frame="sides",
+        high=0.0, frame="sides",
     ),
     Rule(
         "document_in_one_split", "within", ("shared_documents",),
         "No document is in two splits of a neuron: scores are of text that the explainer has not seen.",
-        high=0, frame="sides",
+        high=0.0, frame="sides",
     ),
 )  # fmt: skip
 
