@@ -74,7 +74,7 @@ def _results(
 
 @lru_cache(maxsize=1)
 def _batches() -> Any:
-    """Return what takes frames in, made once per process: it costs more than to examine a frame of a layer."""
+    """Return what takes frames in, made once per process: that costs more than to examine a frame."""
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
