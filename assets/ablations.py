@@ -1,11 +1,12 @@
 """Ablations: the subject run with neurons replaced by what the explanations let one predict."""
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 
-from assets.stage import layer_evidence, stage
+from assets.stage import OfLayer, evidence_by_layer, stage
 from neuroscribe.ports.sources import SubjectSource
 from neuroscribe.ports.stores import CallStore, Progress
 from neuroscribe.study.spec import Study
@@ -28,19 +29,13 @@ def ablations(study: Study) -> dg.AssetsDefinition:
         calls: dg.ResourceParam[CallStore],
         progress: dg.ResourceParam[Progress],
         **inputs: Any,
-    ) -> dg.MaterializeResult:
+    ) -> Iterator[OfLayer]:
         from neuroscribe.ablate.stage import ablated_layer
 
-        evidence = layer_evidence(study, context, inputs)
         model = subject.open(study.subject, progress=progress)
-        frame = asyncio.run(ablated_layer(evidence, subject=model, calls=calls, progress=progress))
-        return dg.MaterializeResult(
-            value=frame,
-            metadata={
-                "ablations": len(frame),
-                "sequences": frame["sequence_id"].n_unique(),
-                "device": str(model.device),
-            },
-        )
+        for evidence in evidence_by_layer(study, context, inputs):
+            frame = asyncio.run(ablated_layer(evidence, subject=model, calls=calls, progress=progress))
+            facts = {"ablations": len(frame), "sequences": frame["sequence_id"].n_unique()}
+            yield OfLayer(evidence.layer, frame, {**facts, "device": str(model.device)})
 
     return asset

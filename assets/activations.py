@@ -1,13 +1,15 @@
 """Activations: all selected layers captured in one pass of the corpus through the subject."""
 
+from collections.abc import Iterator, Mapping
+
 import dagster as dg
 import polars as pl
 
-from assets.partitions import selected_layers
-from assets.stage import stage
+from assets.partitions import layers_of_backfill, selected_layers
+from assets.stage import OfLayer, stage
 from neuroscribe.ports.sources import SubjectSource
 from neuroscribe.ports.stores import Progress, TensorStore
-from neuroscribe.study.spec import Study, layer_key
+from neuroscribe.study.spec import Study
 
 
 def activations(study: Study) -> dg.AssetsDefinition:
@@ -24,11 +26,11 @@ def activations(study: Study) -> dg.AssetsDefinition:
     )
     def asset(
         context: dg.AssetExecutionContext,
-        corpus: dict[str, pl.DataFrame],
+        corpus: Mapping[str, pl.DataFrame],
         subject: dg.ResourceParam[SubjectSource],
         tensors: dg.ResourceParam[TensorStore],
         progress: dg.ResourceParam[Progress],
-    ) -> dg.MaterializeResult:
+    ) -> Iterator[OfLayer]:
         from neuroscribe.capture.stage import captured
         from neuroscribe.report.pictures import activation_statistics_png, data_uri_markdown
         from neuroscribe.subject.made_by import made_by
@@ -39,29 +41,28 @@ def activations(study: Study) -> dg.AssetsDefinition:
             model,
             corpus["corpus/sequences"],
             layers=selected_layers(context),
+            beside=layers_of_backfill(context),
             store=tensors,
             progress=progress,
         )
         made = made_by(model, earlier_layers=done.before)
-        everything = pl.concat(done.statistics.values())
-        picture = activation_statistics_png(everything)
-        return dg.MaterializeResult(
-            value={layer_key(layer): frame for layer, frame in done.statistics.items()},
-            metadata={
-                "neurons": len(everything),
-                "dead": int(everything["dead"].sum()),
-                "near_dead": int(everything["near_dead"].sum()),
-                "tokens_per_neuron": int(everything["n_tokens"][0]),
-                "reused_finished_capture": len(done.before) == len(done.statistics),
-                "layers_captured_anew": list(done.anew),
+        for layer, frame in done.statistics.items():
+            picture = activation_statistics_png(frame)
+            shown = {
+                "neurons": len(frame),
+                "dead": int(frame["dead"].sum()),
+                "near_dead": int(frame["near_dead"].sum()),
+                "tokens_per_neuron": int(frame["n_tokens"][0]),
+                "reused_finished_capture": layer in done.before,
+                "layer_captured_anew": layer in done.anew,
+                "layers_in_this_pass": done.in_pass,
                 "subject": f"{model.name}@{model.revision}",
                 "made_by": str(made),
-                "neuroscribe/provenance": {"made_by": vars(made)},
                 "device": str(model.device),
                 "dtype": str(model.dtype),
                 "batch_tokens": model.batch_tokens,
                 "statistics": dg.MetadataValue.md(data_uri_markdown(picture, "statistics of the neurons")),
-            },
-        )
+            }
+            yield OfLayer(layer, frame, shown, {"made_by": vars(made)})
 
     return asset

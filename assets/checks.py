@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 
 from assets.evaluations import Record, failures, totals
-from assets.partitions import stage_partitions
+from assets.partitions import partitions_of
 from assets.stage import key, plain_failures
 from neuroscribe.capture.rules import ActivationSuite, CorpusSuite, RecordSuite
 from neuroscribe.describe.rules import DescriptionSuite
@@ -99,7 +99,7 @@ def _checks(study: Study, suite: Suite) -> dg.AssetChecksDefinition:
             description=rule.description,
             additional_deps=[key(study, name) for name in suite.reads],
             blocking=rule.severity == "error",
-            partitions_def=stage_partitions(study, suite.stage),
+            partitions_def=partitions_of(study, suite.stage),
         )
         for rule in suite.rules(study)
     ]

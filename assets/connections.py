@@ -1,12 +1,14 @@
 """Connections: what each neuron reads and writes, by weight alone."""
 
+from collections.abc import Iterator
+
 import dagster as dg
 
 from assets.partitions import selected_layers
-from assets.stage import stage
+from assets.stage import OfLayer, stage
 from neuroscribe.ports.sources import SubjectSource
 from neuroscribe.ports.stores import Progress
-from neuroscribe.study.spec import Study, layer_key
+from neuroscribe.study.spec import Study
 
 
 def connections(study: Study) -> dg.AssetsDefinition:
@@ -24,17 +26,12 @@ def connections(study: Study) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext,
         subject: dg.ResourceParam[SubjectSource],
         progress: dg.ResourceParam[Progress],
-    ) -> dg.MaterializeResult:
+    ) -> Iterator[OfLayer]:
         from neuroscribe.capture.connections import connections_of
 
         model = subject.open(study.subject, progress=progress)
         made = connections_of(model, layers=selected_layers(context), progress=progress)
-        return dg.MaterializeResult(
-            value={layer_key(layer): frame for layer, frame in made.frames.items()},
-            metadata={
-                "rows": sum(len(frame) for frame in made.frames.values()),
-                "refused": made.refused or "no",
-            },
-        )
+        for layer, frame in made.frames.items():
+            yield OfLayer(layer, frame, {"rows": len(frame), "refused": made.refused or "no"})
 
     return asset

@@ -25,16 +25,16 @@ def corpus(study: Study) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:
         from neuroscribe.capture.rules import FOLDED
         from neuroscribe.capture.stage import corpus_hash
-        from neuroscribe.text.corpus import check_documents, tokenised
+        from neuroscribe.report.pictures import corpus_preview
+        from neuroscribe.text.corpus import TokenBytes, check_documents, tokenised
 
         tokenizer = subject.tokenizer(study.subject, progress=progress)
         source = texts.open(study.corpus, progress=progress)
         made = tokenised(source.documents(), tokenizer, study.corpus)
         check_documents(made)
-        digest = corpus_hash(made.sequences)
+        preview = corpus_preview(made.sequences, TokenBytes(made.sequences, made.vocabulary))
         return dg.MaterializeResult(
             value={"corpus/sequences": made.sequences, "corpus/vocabulary": made.vocabulary},
-            data_version=dg.DataVersion(digest),
             metadata={
                 "sequences": len(made.sequences),
                 "tokens": len(made.sequences) * study.corpus.sequence_length,
@@ -46,7 +46,8 @@ def corpus(study: Study) -> dg.AssetsDefinition:
                 "documents_held_out": made.sequences.filter("held_out")["document_id"].n_unique(),
                 FOLDED: made.folded,
                 "text_revision": source.revision,
-                "sequences_sha256": digest,
+                "sequences_sha256": corpus_hash(made.sequences),
+                "preview": dg.MetadataValue.md(preview),
             },
         )
 

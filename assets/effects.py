@@ -1,11 +1,12 @@
 """Effects: what the sampled neurons do to the next token."""
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 
-from assets.stage import layer_evidence, stage
+from assets.stage import OfLayer, evidence_by_layer, stage
 from neuroscribe.ports.sources import SubjectSource
 from neuroscribe.ports.stores import CallStore, Progress
 from neuroscribe.study.spec import Study
@@ -28,13 +29,13 @@ def effects(study: Study) -> dg.AssetsDefinition:
         calls: dg.ResourceParam[CallStore],
         progress: dg.ResourceParam[Progress],
         **inputs: Any,
-    ) -> dg.MaterializeResult:
+    ) -> Iterator[OfLayer]:
         from neuroscribe.effect.stage import layer_effects
         from neuroscribe.report.tallies import effect_tally
 
-        evidence = layer_evidence(study, context, inputs)
         model = subject.open(study.subject, progress=progress)
-        frame = asyncio.run(layer_effects(evidence, subject=model, calls=calls, progress=progress))
-        return dg.MaterializeResult(value=frame, metadata=effect_tally(frame) | {"device": str(model.device)})
+        for evidence in evidence_by_layer(study, context, inputs):
+            frame = asyncio.run(layer_effects(evidence, subject=model, calls=calls, progress=progress))
+            yield OfLayer(evidence.layer, frame, effect_tally(frame) | {"device": str(model.device)})
 
     return asset

@@ -1,5 +1,7 @@
 """Encoded corpus: every sequence by the study's sentence encoders, for what is read without an LLM."""
 
+from collections.abc import Mapping
+
 import dagster as dg
 import polars as pl
 
@@ -20,7 +22,7 @@ def encoded_corpus(study: Study) -> dg.AssetsDefinition:
         kinds={"huggingface", "parquet"},
     )
     def asset(
-        corpus: dict[str, pl.DataFrame],
+        corpus: Mapping[str, pl.DataFrame],
         encoders: dg.ResourceParam[EncoderSource],
         progress: dg.ResourceParam[Progress],
     ) -> dg.MaterializeResult:

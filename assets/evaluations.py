@@ -13,6 +13,8 @@ from assets.stage import key
 from neuroscribe.ports.checks import Told, Verdict
 from neuroscribe.study.spec import Study, layer_key
 
+_REPORTS_PER_RUN = 4
+"""How often a run says at most that a layer is there: with its version, and by each attempt."""
 _SHOWN = 50
 """Failing rows shown in the UI; the finding counts them all."""
 
@@ -36,23 +38,24 @@ class Record:
         """The layer's partition."""
         return None if self.layer is None else layer_key(self.layer)
 
-    @property
-    def _latest(self) -> Sequence[dg.EventLogRecord]:
-        """The last materialisation and the one before it, as far as there are any."""
+    def _materialisations(self, limit: int) -> Sequence[dg.EventLogRecord]:
+        """Return the last materialisations, latest first, as far as there are any."""
         partitions = None if self.partition is None else [self.partition]
         wanted = dg.AssetRecordsFilter(self.asset, asset_partitions=partitions)
-        return self.instance.fetch_materializations(wanted, limit=2).records
+        return self.instance.fetch_materializations(wanted, limit=limit).records
 
     def told(self) -> Told:
-        """Return the metadata of both."""
-        return Told(*(_metadata_of(record) for record in self._latest))
+        """Return the metadata of the last materialisation, and of the last one by another run."""
+        records = self._materialisations(_REPORTS_PER_RUN + 1)
+        others = [record for record in records[1:] if record.run_id != records[0].run_id]
+        return Told(*(_metadata_of(record) for record in [*records[:1], *others[:1]]))
 
     def evaluations(self, verdicts: Sequence[Verdict]) -> Iterator[dg.AssetCheckEvaluation]:
         """Yield what Dagster keeps of verdicts, pointing to the materialisation that they are on.
 
         Of an evaluation that points to none, the page takes it that the layer has been made again since.
         """
-        latest = next(iter(self._latest), None)
+        latest = next(iter(self._materialisations(1)), None)
         target = latest and AssetCheckEvaluationTargetMaterializationData(
             run_id=latest.run_id, storage_id=latest.storage_id, timestamp=latest.timestamp
         )

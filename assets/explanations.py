@@ -1,11 +1,13 @@
 """Explanations: the sample's neurons put into words."""
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
+import polars as pl
 
-from assets.stage import layer_evidence, provider_kind, stage, table_metadata
+from assets.stage import OfLayer, evidence_by_layer, provider_kind, stage, table_metadata
 from neuroscribe.ports.labels import LabelSource
 from neuroscribe.ports.sources import EncoderSource, LLMSource
 from neuroscribe.ports.stores import CallStore, Progress
@@ -33,22 +35,26 @@ def explanations(study: Study) -> dg.AssetsDefinition:
         calls: dg.ResourceParam[CallStore],
         progress: dg.ResourceParam[Progress],
         **inputs: Any,
-    ) -> dg.MaterializeResult:
+    ) -> Iterator[OfLayer]:
         from neuroscribe.explain.stage import explained_layer
+        from neuroscribe.report.explanation_page import explanation_page, explanation_rows
         from neuroscribe.report.tallies import explanation_tally
 
-        evidence = layer_evidence(study, context, inputs)
-        frame = asyncio.run(
-            explained_layer(
-                evidence, llm=llm, encoders=encoders, calls=calls, progress=progress, labels=labels
-            )
-        )
-        return dg.MaterializeResult(
-            value=frame,
-            metadata={
+        models = {"llm": llm, "encoders": encoders, "labels": labels}
+        for evidence in evidence_by_layer(study, context, inputs):
+            frame = asyncio.run(explained_layer(evidence, calls=calls, progress=progress, **models))
+            page = explanation_page(frame, evidence.tables["neuron_records"], evidence.tokens)
+            shown = {
                 **explanation_tally(frame, evidence.set_aside),
-                "set_aside": table_metadata(evidence.set_aside.head(_NAMED)),
-            },
-        )
+                "explained": table_metadata(explanation_rows(frame)),
+                "shown": dg.MetadataValue.md(page),
+                **set_aside_metadata(evidence.set_aside),
+            }
+            yield OfLayer(evidence.layer, frame, shown)
 
     return asset
+
+
+def set_aside_metadata(set_aside: pl.DataFrame) -> dict[str, dg.MetadataValue]:
+    """Return the first neurons that were set aside, if any."""
+    return {"set_aside": table_metadata(set_aside.head(_NAMED))} if len(set_aside) else {}

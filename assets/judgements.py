@@ -1,11 +1,12 @@
 """Judgements: single excerpts held against the explanations, by an LLM or a sentence encoder."""
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 
-from assets.stage import layer_evidence, provider_kind, stage
+from assets.stage import OfLayer, evidence_by_layer, provider_kind, stage
 from neuroscribe.ports.sources import EncoderSource, LLMSource
 from neuroscribe.ports.stores import CallStore, Progress
 from neuroscribe.study.spec import Study
@@ -28,14 +29,14 @@ def judgements(study: Study) -> dg.AssetsDefinition:
         calls: dg.ResourceParam[CallStore],
         progress: dg.ResourceParam[Progress],
         **inputs: Any,
-    ) -> dg.MaterializeResult:
+    ) -> Iterator[OfLayer]:
         from neuroscribe.judge.stage import judged_layer
         from neuroscribe.report.tallies import judgement_tally
 
-        evidence = layer_evidence(study, context, inputs)
-        frame = asyncio.run(
-            judged_layer(evidence, llm=llm, encoders=encoders, calls=calls, progress=progress)
-        )
-        return dg.MaterializeResult(value=frame, metadata=judgement_tally(frame))
+        for evidence in evidence_by_layer(study, context, inputs):
+            frame = asyncio.run(
+                judged_layer(evidence, llm=llm, encoders=encoders, calls=calls, progress=progress)
+            )
+            yield OfLayer(evidence.layer, frame, judgement_tally(frame))
 
     return asset

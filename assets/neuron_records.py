@@ -1,12 +1,14 @@
 """Neuron records: the exemplars of every neuron, with their splits."""
 
+from collections.abc import Iterator, Mapping
+
 import dagster as dg
 import polars as pl
 
 from assets.partitions import selected_layers
-from assets.stage import stage
+from assets.stage import OfLayer, stage
 from neuroscribe.ports.stores import TensorStore
-from neuroscribe.study.spec import Study, layer_key
+from neuroscribe.study.spec import Study
 
 
 def neuron_records(study: Study) -> dg.AssetsDefinition:
@@ -21,25 +23,18 @@ def neuron_records(study: Study) -> dg.AssetsDefinition:
     )
     def asset(
         context: dg.AssetExecutionContext,
-        corpus: dict[str, pl.DataFrame],
+        corpus: Mapping[str, pl.DataFrame],
         tensors: dg.ResourceParam[TensorStore],
-    ) -> dg.MaterializeResult:
+    ) -> Iterator[OfLayer]:
         from neuroscribe.capture.stage import layer_records
         from neuroscribe.report.pictures import exemplar_preview
         from neuroscribe.text.corpus import TokenBytes
 
         sequences = corpus["corpus/sequences"]
-        frames = {
-            layer: layer_records(study, layer, sequences, tensors) for layer in selected_layers(context)
-        }
-        first = next(iter(frames.values()))
         tokens = TokenBytes(sequences, corpus["corpus/vocabulary"])
-        return dg.MaterializeResult(
-            value={layer_key(layer): frame for layer, frame in frames.items()},
-            metadata={
-                "exemplars": sum(len(frame) for frame in frames.values()),
-                "preview": dg.MetadataValue.md(exemplar_preview(first, tokens)),
-            },
-        )
+        for layer in selected_layers(context):
+            frame = layer_records(study, layer, sequences, tensors)
+            preview = dg.MetadataValue.md(exemplar_preview(frame, tokens))
+            yield OfLayer(layer, frame, {"exemplars": len(frame), "preview": preview})
 
     return asset

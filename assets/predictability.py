@@ -1,10 +1,13 @@
 """Predictability: how well its tokens alone predict each neuron, to find some that a person recognises."""
 
+from collections.abc import Iterator, Mapping
+
 import dagster as dg
 import polars as pl
 
 from assets.partitions import selected_layers
-from assets.stage import stage
+from assets.stage import OfLayer, stage
+from neuroscribe.ports.frames import LayerFrames
 from neuroscribe.study.spec import Study, layer_key
 
 
@@ -20,28 +23,19 @@ def predictability(study: Study) -> dg.AssetsDefinition:
     )
     def asset(
         context: dg.AssetExecutionContext,
-        corpus: dict[str, pl.DataFrame],
-        activations: dict[str, pl.DataFrame],
-        neuron_records: dict[str, pl.DataFrame],
-    ) -> dg.MaterializeResult:
+        corpus: Mapping[str, pl.DataFrame],
+        activations: LayerFrames,
+        neuron_records: LayerFrames,
+    ) -> Iterator[OfLayer]:
         from neuroscribe.capture.predictability import predictability as told
         from neuroscribe.evidence.sample import recognisable_neurons
 
-        sequences, layers = corpus["corpus/sequences"], selected_layers(context)
-        frames = {
-            layer: told(neuron_records[layer_key(layer)], sequences, layer, study.polarities)
-            for layer in layers
-        }
-        drawn = [
-            recognisable_neurons(study, layer, activations[layer_key(layer)], frames[layer])
-            for layer in layers
-        ]
-        return dg.MaterializeResult(
-            value={layer_key(layer): frame for layer, frame in frames.items()},
-            metadata={
-                "rows": sum(len(frame) for frame in frames.values()),
-                "recognisable": sum(len({neuron for neuron, _ in sides}) for sides in drawn),
-            },
-        )
+        sequences = corpus["corpus/sequences"]
+        for layer in selected_layers(context):
+            frame = told(neuron_records[layer_key(layer)], sequences, layer, study.polarities)
+            drawn = recognisable_neurons(study, layer, activations[layer_key(layer)], frame)
+            yield OfLayer(
+                layer, frame, {"rows": len(frame), "recognisable": len({neuron for neuron, _ in drawn})}
+            )
 
     return asset

@@ -1,13 +1,14 @@
 """Sampled activations: everything that the neurons of the sample do, in a second, small pass."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
 from assets.partitions import selected_layers
-from assets.stage import stage
+from assets.stage import OfLayer, stage
+from neuroscribe.ports.frames import LayerFrames
 from neuroscribe.ports.sources import SubjectSource
 from neuroscribe.ports.stores import Progress
 from neuroscribe.study.spec import Study, layer_key
@@ -26,12 +27,12 @@ def sampled_activations(study: Study) -> dg.AssetsDefinition:
     )
     def asset(
         context: dg.AssetExecutionContext,
-        corpus: dict[str, pl.DataFrame],
-        activations: dict[str, pl.DataFrame],
+        corpus: Mapping[str, pl.DataFrame],
+        activations: LayerFrames,
         subject: dg.ResourceParam[SubjectSource],
         progress: dg.ResourceParam[Progress],
         **inputs: Any,
-    ) -> dg.MaterializeResult:
+    ) -> Iterator[OfLayer]:
         from neuroscribe.capture.sampled import sampled_activations as kept
         from neuroscribe.subject.made_by import made_by
 
@@ -48,25 +49,20 @@ def sampled_activations(study: Study) -> dg.AssetsDefinition:
             progress=progress,
             predictability=predictability,
         )
-        return dg.MaterializeResult(
-            value={layer_key(layer): frame for layer, frame in frames.items()},
-            metadata={
-                "neurons": sum(frame["neuron"].n_unique() for frame in frames.values()),
-                "sequences": max(frame["sequence_id"].n_unique() for frame in frames.values()),
+        for layer, frame in frames.items():
+            shown = {
+                "neurons": frame["neuron"].n_unique(),
+                "sequences": frame["sequence_id"].n_unique(),
                 "subject": f"{model.name}@{model.revision}",
                 "made_by": str(made),
-                "neuroscribe/provenance": {"made_by": vars(made)},
                 "device": str(model.device),
                 "dtype": str(model.dtype),
-            },
-        )
+            }
+            yield OfLayer(layer, frame, shown, {"made_by": vars(made)})
 
     return asset
 
 
-def _by_layer(found: Any, layers: Sequence[int]) -> dict[int, pl.DataFrame]:
-    """Return frames by layer: of a single layer it comes by itself, without the stage not at all."""
-    if found is None:
-        return {}
-    frames = found if isinstance(found, dict) else {layer_key(layers[0]): found}
-    return {layer: frames[layer_key(layer)] for layer in layers}
+def _by_layer(found: Mapping[str, pl.DataFrame] | None, layers: Sequence[int]) -> dict[int, pl.DataFrame]:
+    """Return frames by layer, none where the study lacks the stage."""
+    return {} if found is None else {layer: found[layer_key(layer)] for layer in layers}

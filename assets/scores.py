@@ -1,10 +1,11 @@
 """Scores: how far each explanation can be trusted."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 
-from assets.stage import layer_evidence, stage, table_metadata
+from assets.stage import OfLayer, evidence_by_layer, stage, table_metadata
 from neuroscribe.ports.sources import EncoderSource
 from neuroscribe.ports.stores import Progress
 from neuroscribe.study.spec import Study
@@ -26,29 +27,30 @@ def scores(study: Study) -> dg.AssetsDefinition:
         encoders: dg.ResourceParam[EncoderSource],
         progress: dg.ResourceParam[Progress],
         **inputs: Any,
-    ) -> dg.MaterializeResult:
+    ) -> Iterator[OfLayer]:
         from neuroscribe.report.gaps import gaps
         from neuroscribe.report.pictures import data_uri_markdown, score_histogram_png
+        from neuroscribe.report.score_page import score_page, score_rows
         from neuroscribe.report.summary import scorer_table
         from neuroscribe.report.tallies import score_tally, tokens_per_scored_neuron
         from neuroscribe.score.comparisons import MEANS, layer_means
         from neuroscribe.score.stage import scored_layer
 
-        evidence = layer_evidence(study, context, inputs)
-        frame = scored_layer(evidence, encoders=encoders, progress=progress)
-        lost = gaps(study, evidence.tables["explanations"], frame)
-        chart = score_histogram_png(frame)
-        picture = data_uri_markdown(chart, "distribution of the scores")
-        return dg.MaterializeResult(
-            value=frame,
-            metadata={
+        for evidence in evidence_by_layer(study, context, inputs):
+            frame = scored_layer(evidence, encoders=encoders, progress=progress)
+            lost = gaps(study, evidence.tables["explanations"], frame)
+            page = score_page(evidence, frame, encoders=encoders, progress=progress)
+            picture = data_uri_markdown(score_histogram_png(frame), "distribution of the scores")
+            shown = {
                 **score_tally(study, frame),
                 MEANS: layer_means(study, frame),
                 **({"gaps": table_metadata(lost)} if len(lost) else {}),
+                "scored": table_metadata(score_rows(evidence, frame)),
+                "shown": dg.MetadataValue.md(page),
                 "by_scorer": table_metadata(scorer_table(study, frame)),
                 "tokens_per_scored_neuron": table_metadata(tokens_per_scored_neuron(evidence, frame)),
                 "distribution": dg.MetadataValue.md(picture),
-            },
-        )
+            }
+            yield OfLayer(evidence.layer, frame, shown)
 
     return asset

@@ -1,11 +1,12 @@
 """Sentences: written from the explanations, and run through the subject to see whether the neurons fire."""
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 
-from assets.stage import layer_evidence, provider_kind, stage
+from assets.stage import OfLayer, evidence_by_layer, provider_kind, stage
 from neuroscribe.ports.sources import LLMSource, SubjectSource
 from neuroscribe.ports.stores import CallStore, Progress
 from neuroscribe.study.spec import Study
@@ -28,14 +29,14 @@ def sentences(study: Study) -> dg.AssetsDefinition:
         calls: dg.ResourceParam[CallStore],
         progress: dg.ResourceParam[Progress],
         **inputs: Any,
-    ) -> dg.MaterializeResult:
+    ) -> Iterator[OfLayer]:
         from neuroscribe.report.tallies import sentence_tally
         from neuroscribe.write.stage import written_layer
 
-        evidence = layer_evidence(study, context, inputs)
-        frame = asyncio.run(
-            written_layer(evidence, llm=llm, subjects=subject, calls=calls, progress=progress)
-        )
-        return dg.MaterializeResult(value=frame, metadata=sentence_tally(frame))
+        for evidence in evidence_by_layer(study, context, inputs):
+            frame = asyncio.run(
+                written_layer(evidence, llm=llm, subjects=subject, calls=calls, progress=progress)
+            )
+            yield OfLayer(evidence.layer, frame, sentence_tally(frame))
 
     return asset

@@ -8,7 +8,7 @@ from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 
 from assets.checks import SUITES, check_keys
-from assets.partitions import stage_partitions
+from assets.partitions import partitions_of
 from neuroscribe.report.checks import FAILS, PASSES, STANDING, WARNS
 from neuroscribe.study.spec import Study
 
@@ -31,7 +31,7 @@ def _latest(
     study: Study, stage: str, instance: dg.DagsterInstance
 ) -> Iterator[tuple[str, Mapping[dg.AssetCheckKey, AssetCheckExecutionRecord]]]:
     """Yield the latest records of a stage's checks by layer."""
-    partitions = stage_partitions(study, stage)
+    partitions = partitions_of(study, stage)
     keys = check_keys(study, stage)
     for partition in [None] if partitions is None else partitions.get_partition_keys():
         yield (

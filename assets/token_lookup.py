@@ -1,10 +1,13 @@
 """Token lookup: mean activation per token, which explainers without excerpts are shown."""
 
+from collections.abc import Iterator, Mapping
+
 import dagster as dg
 import polars as pl
 
 from assets.partitions import selected_layers
-from assets.stage import stage
+from assets.stage import OfLayer, stage
+from neuroscribe.ports.frames import LayerFrames
 from neuroscribe.study.spec import Study, layer_key
 
 
@@ -19,26 +22,16 @@ def token_lookup(study: Study) -> dg.AssetsDefinition:
     )
     def asset(
         context: dg.AssetExecutionContext,
-        corpus: dict[str, pl.DataFrame],
-        sampled_activations: dict[str, pl.DataFrame],
-    ) -> dg.MaterializeResult:
+        corpus: Mapping[str, pl.DataFrame],
+        sampled_activations: LayerFrames,
+    ) -> Iterator[OfLayer]:
         from neuroscribe.capture.token_lookup import token_lookup as learned
         from neuroscribe.report.pictures import token_preview
 
         sequences, polarities = corpus["corpus/sequences"], study.polarities
-        frames = {
-            key: learned(sampled_activations[key], sequences, layer, polarities)
-            for layer in selected_layers(context)
-            for key in (layer_key(layer),)
-        }
-        return dg.MaterializeResult(
-            value=frames,
-            metadata={
-                "rows": sum(len(frame) for frame in frames.values()),
-                "preview": dg.MetadataValue.md(
-                    token_preview(next(iter(frames.values())), corpus["corpus/vocabulary"])
-                ),
-            },
-        )
+        for layer in selected_layers(context):
+            frame = learned(sampled_activations[layer_key(layer)], sequences, layer, polarities)
+            preview = dg.MetadataValue.md(token_preview(frame, corpus["corpus/vocabulary"]))
+            yield OfLayer(layer, frame, {"rows": len(frame), "preview": preview})
 
     return asset

@@ -9,7 +9,7 @@ from io import TextIOWrapper
 from dagster_project.environments import Environment, settle
 from neuroscribe.errors import NeuroscribeError
 from neuroscribe.kinds import read_studies
-from neuroscribe.study.files import chosen_layers, chosen_study
+from neuroscribe.study.files import chosen_layers, chosen_study, sampled_layers
 from neuroscribe.study.spec import Study
 from neuroscribe.text.escaping import escaped
 
@@ -37,8 +37,12 @@ def study_parser(name: str, about: str | None, *, layers: str, default: str | No
     return command
 
 
-def chosen(options: Namespace, environment: Environment) -> tuple[Study, Sequence[int] | None]:
+def chosen(
+    options: Namespace, environment: Environment, *, sampled: bool = True
+) -> tuple[Study, Sequence[int] | None]:
     """Return the study and the layers that a user named, None for layers that nobody named.
+
+    Only those of the study's sample may be named, unless others are `sampled` or not.
 
     Others that are broken get a line each: they are no matter here, and nobody would look for them otherwise.
     """
@@ -47,7 +51,8 @@ def chosen(options: Namespace, environment: Environment) -> tuple[Study, Sequenc
     for error in studies.broken.values():
         first = str(error).partition("\n")[0]
         sys.stderr.write(f"warning: another study is left out: {escaped(first.encode(errors='replace'))}\n")
-    return study, None if options.layers is None else chosen_layers(study, options.layers)
+    read = sampled_layers if sampled else chosen_layers
+    return study, None if options.layers is None else read(study, options.layers)
 
 
 def status(work: Callable[[Environment], None], variables: Variables | None) -> int:

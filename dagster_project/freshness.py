@@ -7,15 +7,13 @@ tables that have changed since, is made again.
 from dataclasses import dataclass
 
 import dagster as dg
-from dagster._core.event_api import PartitionKeyFilter
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from assets.checks import check_keys
 from assets.stage import key
 from neuroscribe.ports.sources import TableReader
 from neuroscribe.study.lineage import Lineage
 from neuroscribe.study.spec import Study, layer_key, layer_of
-from neuroscribe.study.stages import STAGES, Phase, Stage, stages_of
+from neuroscribe.study.stages import STAGES, Phase, Stage, layers_of, stages_of
 
 
 @dataclass(frozen=True)
@@ -53,11 +51,12 @@ class Freshness:
 
     def _fresh(self, phase: Phase) -> set[int]:
         lineage = Lineage(self.study.name, self.tables)
-        layers = set(range(self.study.subject.layers))
-        for stage in (stage.name for stage in self._stages() if stage.phase == phase and stage.per_layer):
+        stages = [stage.name for stage in self._stages() if stage.phase == phase and stage.per_layer]
+        layers = set(layers_of(self.study, stages[0]))
+        for stage in stages:
             layers &= self._materialised(stage)
             layers = {layer for layer in layers if lineage.is_current(self.study, stage, layer)}
-            layers = {layer for layer in layers if not self._is_blocked(stage, layer)}
+            layers -= self._blocked(stage, layers)
         return layers
 
     def _stages(self) -> list[Stage]:
@@ -72,10 +71,11 @@ class Freshness:
         frames = [self.tables.read(self.study.name, name, layer) for name in asked]
         return any(((frame["status"] == "failed") & (frame["model"] != "none")).any() for frame in frames)
 
-    def _is_blocked(self, stage: str, layer: int) -> bool:
-        """Tell whether the last evaluation of a blocking check on a stage's layer failed."""
-        latest = self.instance.event_log_storage.get_latest_asset_check_execution_by_key(
+    def _blocked(self, stage: str, layers: set[int]) -> set[int]:
+        """Return the layers on whose results of a stage the last evaluation of a blocking check failed."""
+        found = self.instance.event_log_storage.get_asset_check_partition_info(
             check_keys(self.study, stage, severity="error"),
-            partition_filter=PartitionKeyFilter(key=layer_key(layer)),
+            partition_keys=[layer_key(layer) for layer in sorted(layers)],
         )
-        return any(record.status == AssetCheckExecutionRecordStatus.FAILED for record in latest.values())
+        failed = [each for each in found if each.latest_execution_status.value == "FAILED"]
+        return {layer_of(each.partition_key) for each in failed if each.partition_key}

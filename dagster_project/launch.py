@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from assets.partitions import TOGETHER
 from assets.stage import PENDING, key
 from dagster_project.alone import LAUNCHER
 from dagster_project.automation import span_tags, spans
@@ -37,15 +38,17 @@ class Launcher:
         """Wall time per layer explained in this process."""
 
     def capture(self) -> None:
-        """Capture every layer that is not up to date, each contiguous span in one pass of the corpus.
+        """Capture every layer that is not up to date, in one pass of the corpus.
 
+        Dagster needs a run for each contiguous span; the first captures all, and the others find theirs done.
         What the study does not pin may have changed since, and only loading it tells: then every layer is
         asked for, and the capture itself leaves out what it has of the same weights and text.
         """
         done = self._freshness.captured() if self._study.pins_capture else set[int]()
         missing = [layer for layer in range(self._study.subject.layers) if layer not in done]
+        together = {TOGETHER: ",".join(map(str, missing))}
         for first, last in spans(missing):
-            self._run("capture", tags=span_tags(first, last))
+            self._run("capture", tags=span_tags(first, last) | together)
         if not missing and (stale := self._freshness.stale_texts()):
             self.capture_texts(stale)
 
@@ -56,7 +59,7 @@ class Launcher:
     def sample(self, layers: Sequence[int]) -> None:
         """Keep all activations of the sampled neurons of these layers, unless that is up to date.
 
-        One pass does it, for which Dagster needs a span of layers: those between are sampled as well.
+        One pass does it, for which Dagster needs a span of layers: those of the sample between are kept anew.
         """
         done = self._freshness.sampled() if self._study.pins_capture else set[int]()
         if missing := [layer for layer in layers if layer not in done]:

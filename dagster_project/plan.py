@@ -35,7 +35,7 @@ from resources.store.tables import Tables
 
 def main(arguments: Sequence[str] | None = None, variables: Variables | None = None) -> int:
     """Print a study's plan; returns 0, or 1 after one message about what went wrong."""
-    layers = "plan these layers instead of the study's, as in 0,6,12"
+    layers = "plan these of the study's sampled layers alone, as in 0,6,12"
     options = study_parser("plan", __doc__, layers=layers, default="embedded").parse_args(arguments)
     return status(lambda environment: _print_plan(*chosen(options, environment), environment), variables)
 

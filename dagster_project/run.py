@@ -49,7 +49,7 @@ _WRITE_CHECK = "write_check"
 
 def main(arguments: Sequence[str] | None = None, variables: Variables | None = None) -> int:
     """Run a study; returns 0, 1 after one message about what went wrong, or STOPPED."""
-    layers = "explain these layers instead of the study's, as in 0,6,12"
+    layers = "explain these of the study's sampled layers alone, as in 0,6,12"
     command = study_parser("run", __doc__, layers=layers, default="embedded")
     command.add_argument("--ephemeral", action="store_true", help="leave no history in Dagster's instance")
     options = command.parse_args(arguments)

@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None, variables: Variables | None = N
     options = command.parse_args(arguments)
 
     def work(environment: Environment) -> None:
-        study, layers = chosen(options, environment)
+        study, layers = chosen(options, environment, sampled=False)
         capture(study, environment, shard=options.shard, shards=options.shards, layers=layers)
 
     return status(work, variables)

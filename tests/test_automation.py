@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from assets.partitions import layer_partitions
+from assets.partitions import partitions_of
 from assets.stage import key
 from dagster_project.automation import spans
 from dagster_project.build import build_defs
@@ -67,7 +67,7 @@ class Bench:
 
     def checked(self, layer: int, *, passed: bool) -> None:
         """Score a layer in a run of Dagster's whose one check comes out so."""
-        layers = layer_partitions(STUDY)
+        layers = partitions_of(STUDY, "scores")
 
         @dg.asset(key=key(STUDY, "scores"), partitions_def=layers)
         def scores() -> None: ...

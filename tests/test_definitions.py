@@ -122,10 +122,13 @@ def test_each_study_has_a_partition_per_layer_of_its_own_subject(defs: dg.Defini
         partitions = graph.get(key(study, "scores")).partitions_def
 
         assert partitions is not None
-        assert len(partitions.get_partition_keys()) == study.subject.layers
+        assert len(partitions.get_partition_keys()) == len(study.sampled_layers)
+        captured = graph.get(key(study, "activations")).partitions_def
+        assert captured is not None
+        assert len(captured.get_partition_keys()) == study.subject.layers
 
 
-def test_a_backfill_of_the_capture_is_one_run_and_of_the_explanations_a_run_per_layer(
+def test_a_backfill_of_the_capture_is_one_run_and_of_the_explanations_a_run_for_eight_layers(
     defs: dg.Definitions,
 ) -> None:
     graph = defs.resolve_asset_graph()
@@ -134,7 +137,7 @@ def test_a_backfill_of_the_capture_is_one_run_and_of_the_explanations_a_run_per_
     for name in ("corpus", *together):
         assert graph.get(key(STUDIES["embedded"], name)).backfill_policy == dg.BackfillPolicy.single_run()
     for name in ("explanations", "simulations", "scores"):
-        assert graph.get(key(STUDIES["embedded"], name)).backfill_policy != dg.BackfillPolicy.single_run()
+        assert graph.get(key(STUDIES["embedded"], name)).backfill_policy == dg.BackfillPolicy.multi_run(8)
 
 
 def test_a_run_can_be_told_nothing_but_how_much_dagster_logs(defs: dg.Definitions) -> None:

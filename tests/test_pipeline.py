@@ -52,7 +52,7 @@ class Pipeline:
         defs = build_defs([self.study], environment=self.environment)
         launcher = Launcher(self.study, defs, self.instance, self.environment)
         launcher.capture()
-        launcher.sample(range(LAYERS))
+        launcher.sample(self.study.sampled_layers)
         for layer in self.study.sampled_layers:
             launcher.explain(layer)
         launcher.publish()

@@ -35,6 +35,8 @@ class Captured:
     anew: tuple[int, ...] = ()
     """Layers captured from the beginning, or some of their shards, since whole activations of what had been
     captured were missing."""
+    in_pass: int = 0
+    """Layers that went through the corpus together; 0 where nothing was left to capture."""
 
 
 def captured(
@@ -45,8 +47,11 @@ def captured(
     layers: Sequence[int],
     store: TensorStore,
     progress: Progress,
+    beside: Sequence[int] = (),
 ) -> Captured:
     """Run the corpus through the subject once for all `layers` and return their statistics.
+
+    Where that is a pass at all, layers `beside` go with them: runs after this one find them finished.
 
     States are written to the store at checkpoints and at the end; what an interrupted or earlier run of the
     same capture has written is used, not computed again, whichever layers that run had selected. Where the
@@ -59,9 +64,11 @@ def captured(
     whole = _whole(study, files)
     anew = dropped_without_blocks(files, layers, whole, sequences=len(sequences), progress=progress)
     before = tuple(layer for layer in layers if files.is_finished(layer))
+    further = {*beside} - {*layers} if len(before) < len(layers) else set[int]()
+    together = sorted({*layers} | {layer for layer in further if not files.is_finished(layer)})
     states: dict[int, LayerState] = {}
     # Layers that runs before have cut differently go in passes of their own, so that no work is thrown away.
-    for shards, alike in files.shards(layers).items():
+    for shards, alike in files.shards(together).items():
         states |= capture(
             subject,
             tokens,
@@ -74,9 +81,9 @@ def captured(
         )
     statistics = {
         layer: layer_statistics(states[layer], layer, polarities=study.polarities, top_k=study.capture.top_k)
-        for layer in sorted(states)
+        for layer in sorted(layers)
     }
-    return Captured(statistics, before, anew)
+    return Captured(statistics, before, anew, len(together) - len(before))
 
 
 def captured_shard(

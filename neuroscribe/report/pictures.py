@@ -162,6 +162,18 @@ def token_preview(
     return "\n".join(lines) or "No token occurs often enough."
 
 
+def corpus_preview(
+    sequences: pl.DataFrame, tokens_by_sequence: Mapping[int, Sequence[bytes]], *, count: int = 6
+) -> str:
+    """Return Markdown with the first of a corpus's sequences, in their random order, with documents."""
+    shown = sequences.select("sequence_id", "document_id", "source").head(count)
+    return "\n".join(
+        f"- sequence {sequence} of document {document} ({literal(source.encode())}):"
+        f" «{literal(b''.join(tokens_by_sequence[sequence]))}»"
+        for sequence, document, source in shown.iter_rows()
+    )
+
+
 def literal(text: bytes) -> str:
     """Return text as Markdown that shows it letter for letter, on one line.
 

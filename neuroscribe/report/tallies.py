@@ -1,5 +1,7 @@
 """Counts and means of a table as plain numbers: what stands beside every materialisation."""
 
+from collections.abc import Iterable
+
 import polars as pl
 
 from neuroscribe.evidence.layer import LayerEvidence
@@ -28,10 +30,8 @@ def explanation_tally(explanations: pl.DataFrame, set_aside: pl.DataFrame) -> Ta
         "prompt_tokens": int(asked["prompt_tokens"].sum()),
         "completion_tokens": int(asked["completion_tokens"].sum()),
     }
-    for status in EXPLANATION_STATUSES:
-        tally[f"status_{status}"] = int((explanations["status"] == status).sum())
-    for reason in SET_ASIDE_REASONS:
-        tally[f"set_aside_{reason}"] = int((set_aside["reason"] == reason).sum())
+    tally |= _counted("status_", explanations["status"], EXPLANATION_STATUSES)
+    tally |= _counted("set_aside_", set_aside["reason"], SET_ASIDE_REASONS)
     if len(asked) and not asked["cost_usd"].null_count():
         tally["cost_usd"] = float(asked["cost_usd"].sum())
     return tally
@@ -42,8 +42,7 @@ def simulation_tally(simulations: pl.DataFrame) -> Tally:
     tally: Tally = {"simulations": len(simulations)}
     for (name,), rows in simulations.partition_by("simulator", as_dict=True).items():
         tally[f"{name}/simulations"] = len(rows)
-        for status in READING_STATUSES:
-            tally[f"{name}/status_{status}"] = int((rows["status"] == status).sum())
+        tally |= _counted(f"{name}/status_", rows["status"], READING_STATUSES)
         mass = rows["valid_fraction"].drop_nulls()
         if len(mass):
             tally[f"{name}/mean_valid_fraction"] = float(mass.to_numpy().mean())
@@ -61,9 +60,14 @@ def judgement_tally(judgements: pl.DataFrame) -> Tally:
     }
     for (name,), rows in judgements.partition_by("scorer", as_dict=True, maintain_order=True).items():
         tally[f"{name}/judgements"] = len(rows)
-        for status in READING_STATUSES:
-            tally[f"{name}/status_{status}"] = int((rows["status"] == status).sum())
+        tally |= _counted(f"{name}/status_", rows["status"], READING_STATUSES)
     return tally
+
+
+def _counted(prefix: str, values: pl.Series, names: Iterable[str]) -> Tally:
+    """Return how often each name stands among values; those that do not stand there are left out."""
+    counts = {name: int((values == name).sum()) for name in names}
+    return {f"{prefix}{name}": count for name, count in counts.items() if count}
 
 
 def effect_tally(effects: pl.DataFrame) -> Tally:
@@ -84,8 +88,7 @@ def choice_tally(choices: pl.DataFrame) -> Tally:
     }
     for (name,), rows in choices.partition_by("scorer", as_dict=True, maintain_order=True).items():
         tally[f"{name}/choices"] = len(rows)
-        for status in READING_STATUSES:
-            tally[f"{name}/status_{status}"] = int((rows["status"] == status).sum())
+        tally |= _counted(f"{name}/status_", rows["status"], READING_STATUSES)
     return tally
 
 
@@ -101,8 +104,7 @@ def sentence_tally(sentences: pl.DataFrame) -> Tally:
     for (name,), rows in own.partition_by("scorer", as_dict=True, maintain_order=True).items():
         tally[f"{name}/sentences"] = len(rows)
         tally[f"{name}/fires"] = int(rows["fires"].sum())
-        for status in SENTENCE_STATUSES:
-            tally[f"{name}/status_{status}"] = int((rows["status"] == status).sum())
+        tally |= _counted(f"{name}/status_", rows["status"], SENTENCE_STATUSES)
     return tally
 
 
@@ -174,8 +176,7 @@ def description_tally(descriptions: pl.DataFrame) -> Tally:
     tally: Tally = {"descriptions": descriptions["explanation_id"].count()}
     random = descriptions.filter(sample=RANDOM)
     tally["recognisable"] = len(descriptions) - len(random)
-    for status in STATUSES:
-        tally[status] = int((random["status"] == status).sum())
+    tally |= _counted("", random["status"], STATUSES)
     tally["by_llm"] = int(random["by_llm"].sum())
     valued = random.drop_nulls("score")
     for column in ("score", "ceiling", "control"):

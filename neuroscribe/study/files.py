@@ -161,5 +161,17 @@ def chosen_layers(study: Study, given: str) -> tuple[int, ...]:
     return tuple(sorted({int(name) for name in names}))
 
 
+def sampled_layers(study: Study, given: str) -> tuple[int, ...]:
+    """Return the same; raises StudyError for a layer of which the study samples nothing, too."""
+    layers = chosen_layers(study, given)
+    if others := sorted({*layers} - {*study.sampled_layers}):
+        sampled = ", ".join(map(str, study.sampled_layers))
+        raise StudyError(
+            f"--layers names {others[0]}, of which study {study.name} samples no neurons (sample.layers:"
+            f" {sampled}); add it to sample.layers: nothing that is there is made anew by that"
+        )
+    return layers
+
+
 def _names_layer(text: str, study: Study) -> bool:
     return text.isdecimal() and len(text) < 10 and int(text) < study.subject.layers

@@ -40,8 +40,7 @@ class Stage:
     version: int
     """Raised when its code gives other results than before."""
     phase: Phase
-    """The job that it belongs to; `explain` runs layer by layer, the others do many layers in one run, of
-    which `sample` does those that are explained."""
+    """The job that it belongs to; from `sample` on there are only the layers that are explained."""
     settings: Callable[[Study], Settings]
     """The parts of a study that its result depends on, beside what the stages before it depend on."""
     reads: tuple[str, ...] = ()
@@ -339,6 +338,17 @@ TABLES: Mapping[str, Table] = {table.name: table for stage in STAGES.values() fo
 def stages_of(study: Study) -> tuple[str, ...]:
     """Return the stages of a study, in order."""
     return tuple(stage.name for stage in STAGES.values() if stage.present(study))
+
+
+def layers_of(study: Study, stage: str) -> tuple[int, ...]:
+    """Return the layers that a stage has results of, ascending; none for one whose results are of no layer.
+
+    From the phase `sample` on these are the study's sampled layers: nothing is made, or asked, of others.
+    """
+    declared = STAGES[stage]
+    if not declared.per_layer:
+        return ()
+    return tuple(range(study.subject.layers)) if declared.phase == "capture" else study.sampled_layers
 
 
 def upstream_of(study: Study, stage: str) -> tuple[str, ...]:

@@ -7,13 +7,16 @@ declarations in `neuroscribe.tables.records` before they are written and after t
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, BinaryIO, get_origin
+from contextlib import suppress
+from typing import Any, BinaryIO, NamedTuple
 
 import dagster as dg
 import polars as pl
 from upath import UPath
 
 from neuroscribe.errors import StoreError
+from neuroscribe.fingerprint import fingerprint
+from neuroscribe.ports.frames import LayerFrames, MadeLayer, MadeLayers
 from neuroscribe.study.lineage import Lineage
 from neuroscribe.study.spec import layer_key, layer_of
 from neuroscribe.study.stages import STAGES, TABLES
@@ -25,7 +28,16 @@ _LAYER_FILE = re.compile(r"(layer_\d+)\.parquet")
 TABLES_KEY = "neuroscribe/tables"
 """Asset definition metadata: the names of the asset's tables."""
 PROVENANCE_KEY = "neuroscribe/provenance"
-"""Asset definition metadata, and optionally output metadata: what the files' own metadata say."""
+"""Asset definition metadata: what the files' own metadata say."""
+
+
+class Written(NamedTuple):
+    """What became of a frame."""
+
+    size: int
+    """In bytes."""
+    content: str
+    """The hash of its rows."""
 
 
 class Tables:
@@ -78,11 +90,12 @@ class Tables:
         layer: int | None = None,
         *,
         provenance: Mapping[str, object],
-    ) -> int:
-        """Write one file of a table atomically and return its size in bytes."""
+    ) -> Written:
+        """Write one file of a table atomically and return its size in bytes, and the hash of its rows."""
         place = _place(study, table, layer)
         data = parquet_bytes(frame, place.table, {**provenance, **place.said})
-        return self._files.write(_file(study, table, layer), data)
+        size = self._files.write(_file(study, table, layer), data)
+        return Written(size, stamp_of(io.BytesIO(data), place).content)
 
     def stamp(self, study: str, table: str, layer: int | None = None) -> Stamp | None:
         """Return how a file came to be (see neuroscribe/study/lineage.py).
@@ -135,61 +148,90 @@ class TableIOManager(dg.IOManager):
         self._tables = tables
 
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
-        """Write a frame, a frame per partition, or a frame per table; None means the asset wrote itself."""
+        """Write a frame, a frame per table, or frames of layers as they are made; None wrote itself."""
         if obj is None:
             return
-        study = context.asset_key.path[0]
         names = _table_names(context.asset_key, context.definition_metadata)
-        provenance, lineage = _provenance(context), Lineage(study, self._tables)
-        frames = _frames(context, obj, names)
-        for (table, _), frame in frames.items():
-            _declared(table).checked(frame)
-        for (table, partition), frame in frames.items():
-            layer = None if partition is None else layer_of(partition)
-            inputs = lineage.inputs(context.asset_key.path[-1], layer)
-            size = self._tables.write(frame, study, table, layer, provenance={**provenance, "inputs": inputs})
-            entries = _file_facts(self._tables, study, table, layer, rows=frame.height, size=size)
-            if partition is not None and len(frames) > 1:
-                context.step_context.add_asset_metadata(entries, context.asset_key, partition)
-            elif len(names) > 1:
-                context.add_output_metadata(
-                    {f"{table}/{key.removeprefix('dagster/')}": value for key, value in entries.items()}
-                )
-            else:
-                context.add_output_metadata(entries)
+        if context.has_asset_partitions:
+            self._store_layers(context, _only_table(context.asset_key, names), obj)
+        else:
+            self._store_tables(context, names, obj)
 
-    def load_input(self, context: dg.InputContext) -> pl.DataFrame | dict[str, pl.DataFrame]:
-        """Return a frame, or a frame per partition or table, as the parameter's annotation asks."""
+    def _store_layers(self, context: dg.OutputContext, table: str, obj: object) -> None:
+        """Write the frames of the run's layers, each before the next is made."""
+        wanted = sorted(context.asset_partition_keys, key=layer_of)
+        made = obj if isinstance(obj, MadeLayers) else _made(_by_key(context, obj, wanted), table)
+        for partition, frame, provenance in made:
+            if partition not in wanted or partition in made.contents:
+                raise StoreError(_unasked(context, partition, wanted))
+            written, facts = self._stored(context, table, layer_of(partition), frame, provenance)
+            made.contents[partition] = written.content
+            if len(wanted) > 1:
+                context.step_context.add_asset_metadata(facts, context.asset_key, partition)
+            else:
+                context.add_output_metadata(facts)
+                _set_version(context, written.content)
+        if absent := [partition for partition in wanted if partition not in made.contents]:
+            raise StoreError(_unmade(context, absent))
+
+    def _store_tables(self, context: dg.OutputContext, names: list[str], obj: object) -> None:
+        frames = _by_key(context, obj, names)
+        for name in names:
+            _declared(name).checked(frames[name])
+        contents: list[str] = []
+        for name in names:
+            written, facts = self._stored(context, name, None, frames[name], {})
+            contents.append(written.content)
+            if len(names) > 1:
+                facts = {f"{name}/{key.removeprefix('dagster/')}": value for key, value in facts.items()}
+            context.add_output_metadata(facts)
+        _set_version(context, contents[0] if len(contents) == 1 else fingerprint("contents", contents)[:32])
+
+    def _stored(
+        self,
+        context: dg.OutputContext,
+        table: str,
+        layer: int | None,
+        frame: pl.DataFrame,
+        provenance: Mapping[str, object],
+    ) -> tuple[Written, dict[str, Any]]:
+        """Write a file, and return what a materialisation reports of it."""
+        study, stage = context.asset_key.path[0], context.asset_key.path[-1]
+        _declared(table).checked(frame)
+        inputs = Lineage(study, self._tables).inputs(stage, layer)
+        said = {**_declared_provenance(context), **provenance, "inputs": inputs}
+        written = self._tables.write(frame, study, table, layer, provenance=said)
+        return written, _file_facts(self._tables, study, table, layer, rows=frame.height, size=written.size)
+
+    def load_input(self, context: dg.InputContext) -> pl.DataFrame | Mapping[str, pl.DataFrame]:
+        """Return a frame per partition or table, or the only frame where the parameter is annotated so."""
         assert context.upstream_output is not None
         study = context.asset_key.path[0]
         names = _table_names(context.asset_key, context.upstream_output.definition_metadata)
-        frames = (
+        frames: Mapping[str, pl.DataFrame] = (
             self._partitions(context, study, _only_table(context.asset_key, names))
             if context.has_asset_partitions
             else {name: self._tables.read(study, name) for name in names}
         )
-        annotation = context.dagster_type.typing_type
-        if get_origin(annotation) in (dict, Mapping) or annotation is dict:
+        if context.dagster_type.typing_type is not pl.DataFrame:
             return frames
         if len(frames) == 1:
             return next(iter(frames.values()))
-        if annotation is pl.DataFrame:
-            raise StoreError(
-                f"asset {context.asset_key.to_user_string()} yields {len(frames)} frames"
-                f" ({', '.join(frames)}) for a parameter that takes one; annotate it dict[str, pl.DataFrame]"
-            )
-        return frames
+        raise StoreError(
+            f"asset {context.asset_key.to_user_string()} yields {len(frames)} frames"
+            f" ({', '.join(frames)}) for a parameter that takes one; annotate it LayerFrames, or a dict"
+        )
 
-    def _partitions(self, context: dg.InputContext, study: str, table: str) -> dict[str, pl.DataFrame]:
+    def _partitions(self, context: dg.InputContext, study: str, table: str) -> Mapping[str, pl.DataFrame]:
         present = {layer_key(layer) for layer in self._tables.layers(study, table)}
         wanted = sorted(context.asset_partition_keys, key=layer_of)
         absent = [key for key in wanted if key not in present]
         if absent and not context.definition_metadata.get("allow_missing_partitions"):
             path = self._tables.path(study, table, layer_of(absent[0]))
             raise StoreError(_absent(path, study, table, absent))
-        layers = {key: layer_of(key) for key in wanted if key in present}
-        self._check_lineage(study, table, layers.values())
-        return {key: self._tables.read(study, table, layer) for key, layer in layers.items()}
+        there = [key for key in wanted if key in present]
+        self._check_lineage(study, table, map(layer_of, there))
+        return LayerFrames(lambda key: self._tables.read(study, table, layer_of(key)), there)
 
     def _check_lineage(self, study: str, table: str, layers: Iterable[int]) -> None:
         """Raise StoreError for a layer that was made from other tables than those that are there now."""
@@ -253,22 +295,10 @@ def _only_table(key: dg.AssetKey, names: list[str]) -> str:
     return names[0]
 
 
-def _frames(
-    context: dg.OutputContext, obj: object, names: list[str]
-) -> dict[tuple[str, str | None], pl.DataFrame]:
-    """Return the frames of an output by table and partition; raises StoreError if any is missing or extra."""
-    asset = context.asset_key.to_user_string()
-    if context.has_asset_partitions:
-        table = _only_table(context.asset_key, names)
-        wanted = sorted(context.asset_partition_keys, key=layer_of)
-        given = _by_key(asset, obj, wanted)
-        return {(table, partition): given[partition] for partition in wanted}
-    given = _by_key(asset, obj, names)
-    return {(name, None): given[name] for name in names}
-
-
-def _by_key(asset: str, obj: object, wanted: list[str]) -> Mapping[str, pl.DataFrame]:
+def _by_key(context: dg.OutputContext, obj: object, wanted: list[str]) -> Mapping[str, pl.DataFrame]:
+    """Return an output's frames by layer or table; raises StoreError unless they are those wanted."""
     given = {wanted[0]: obj} if isinstance(obj, pl.DataFrame) and len(wanted) == 1 else obj
+    asset = context.asset_key.to_user_string()
     if not isinstance(given, Mapping) or not all(isinstance(frame, pl.DataFrame) for frame in given.values()):
         raise StoreError(
             f"asset {asset} returned {type(obj).__name__} where polars frames belong; return"
@@ -279,13 +309,38 @@ def _by_key(asset: str, obj: object, wanted: list[str]) -> Mapping[str, pl.DataF
             f"asset {asset} returned frames for {', '.join(map(str, given))}, but this run covers"
             f" {', '.join(wanted)}; return exactly these"
         )
-    return given
+    return {name: given[name] for name in wanted}
 
 
-def _provenance(context: dg.OutputContext) -> dict[str, object]:
-    defined = _plain(context.definition_metadata.get(PROVENANCE_KEY)) or {}
-    added = _plain(context.output_metadata.get(PROVENANCE_KEY)) or {}
-    return {**defined, **added}
+def _unasked(context: dg.OutputContext, partition: str, wanted: list[str]) -> str:
+    return (
+        f"asset {context.asset_key.to_user_string()} made {partition}, which this run does not cover, or"
+        f" made it twice; make each of {', '.join(wanted)} once"
+    )
+
+
+def _unmade(context: dg.OutputContext, absent: list[str]) -> str:
+    return (
+        f"asset {context.asset_key.to_user_string()} did not make {', '.join(absent)}, which this run covers;"
+        " make each layer of the run"
+    )
+
+
+def _set_version(context: dg.OutputContext, content: str) -> None:
+    """Make the hash of its rows an asset's data version: equal rows leave what was made from them fresh."""
+    with suppress(dg.DagsterInvariantViolationError):  # outside of a run there is no step to tell
+        context.step_context.set_data_version(context.asset_key, dg.DataVersion(content))
+
+
+def _declared_provenance(context: dg.OutputContext) -> dict[str, object]:
+    return _plain(context.definition_metadata.get(PROVENANCE_KEY)) or {}
+
+
+def _made(frames: Mapping[str, pl.DataFrame], table: str) -> MadeLayers:
+    """Return frames that are all there already, none of which is stored unless all fit their table."""
+    for frame in frames.values():
+        _declared(table).checked(frame)
+    return MadeLayers(MadeLayer(key, frame) for key, frame in frames.items())
 
 
 def _plain(value: Any) -> Any:

@@ -1,5 +1,6 @@
 import errno
 import json
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import polars as pl
 import pytest
 
 from neuroscribe.errors import StoreError
+from neuroscribe.ports.frames import LayerFrames, MadeLayer, MadeLayers
 from neuroscribe.tables.parquet import provenance_of
 from neuroscribe.tables.records import SEQUENCES, TOKEN_LOOKUP, VOCABULARY
 from neuroscribe.testing.rows import filled
@@ -124,17 +126,91 @@ def test_files_say_where_they_come_from_and_nothing_of_the_time(tmp_path: Path):
     }
 
 
-def test_output_metadata_adds_to_the_provenance(tmp_path: Path):
-    @dg.asset(key_prefix="tiny", partitions_def=LAYERS, metadata={"neuroscribe/tables": ["token_lookup"]})
-    def token_lookup() -> dg.MaterializeResult[pl.DataFrame]:
-        return dg.MaterializeResult(value=lookup(0), metadata={"neuroscribe/provenance": {"corpus": "abc"}})
+def layered(*frames: MadeLayer | Exception) -> Any:
+    """An asset that yields these layers one after the other, or breaks off where an error stands."""
 
-    run([token_lookup], str(tmp_path), partition_key="layer_00")
+    @dg.asset(
+        key_prefix="tiny",
+        partitions_def=LAYERS,
+        metadata={"neuroscribe/tables": ["token_lookup"]},
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def token_lookup() -> dg.MaterializeResult[Any]:
+        return dg.MaterializeResult(value=MadeLayers(made()))
+
+    def made() -> Iterator[MadeLayer]:
+        for frame in frames:
+            if isinstance(frame, Exception):
+                raise frame
+            yield frame
+
+    return token_lookup
+
+
+def test_a_layer_s_own_provenance_adds_to_that_of_its_stage(tmp_path: Path):
+    run(
+        [layered(MadeLayer("layer_00", lookup(0), {"corpus": "abc"}))],
+        str(tmp_path),
+        partition_key="layer_00",
+    )
     data = (tmp_path / "tiny/token_lookup/layer_00.parquet").read_bytes()
     assert provenance_of(BytesIO(data))["corpus"] == "abc"
 
 
-def test_annotations_decide_between_a_frame_and_a_dict(tmp_path: Path):
+def test_each_layer_is_stored_before_the_next_is_made(tmp_path: Path):
+    seen: list[list[str]] = []
+
+    class Watched(MadeLayers):
+        def __iter__(self) -> Iterator[MadeLayer]:
+            for made in super().__iter__():
+                seen.append(files_below(tmp_path))
+                yield made
+
+    @dg.asset(
+        key_prefix="tiny",
+        partitions_def=LAYERS,
+        metadata={"neuroscribe/tables": ["token_lookup"]},
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def token_lookup(context: dg.AssetExecutionContext) -> Any:
+        return Watched(MadeLayer(key, lookup(int(key[-2:]))) for key in context.partition_keys)
+
+    run([token_lookup], str(tmp_path), tags=ALL)
+    assert [len(files) for files in seen] == [0, 1, 2]
+
+
+def test_layers_that_were_made_before_a_failure_are_stored(tmp_path: Path):
+    broken = layered(MadeLayer("layer_00", lookup(0)), ValueError("lost"))
+    with pytest.raises(ValueError, match="lost"):
+        run([broken], str(tmp_path), tags=ALL)
+    assert files_below(tmp_path) == ["tiny/token_lookup/layer_00.parquet"]
+
+
+def test_layers_that_the_run_does_not_cover_or_that_are_absent_are_named(tmp_path: Path):
+    first = MadeLayer("layer_00", lookup(0))
+    with pytest.raises(StoreError, match=r"made layer_00, which this run does not cover.*each of layer_01"):
+        run([layered(first)], str(tmp_path), partition_key="layer_01")
+    with pytest.raises(StoreError, match="made layer_00, which this run does not cover, or made it twice"):
+        run([layered(first, first)], str(tmp_path), tags=ALL)
+    with pytest.raises(StoreError, match="did not make layer_01, layer_02, which this run covers"):
+        run([layered(first)], str(tmp_path), tags=ALL)
+
+
+def test_equal_rows_give_equal_data_versions_of_an_asset(tmp_path: Path):
+    def version(frame: pl.DataFrame) -> str:
+        asset = layered(MadeLayer("layer_00", frame))
+        (event,) = run([asset], str(tmp_path), partition_key="layer_00").asset_materializations_for_node(
+            "tiny__token_lookup"
+        )
+        return event.tags["dagster/data_version"]
+
+    first = version(lookup(0))
+    assert first == provenance_of(BytesIO((tmp_path / files_below(tmp_path)[0]).read_bytes()))["content"]
+    assert version(lookup(0)) == first
+    assert version(lookup(0, rows=3)) != first
+
+
+def test_a_parameter_annotated_as_a_frame_gets_one_and_every_other_a_mapping(tmp_path: Path):
     seen: dict[str, Any] = {}
 
     @dg.asset(key_prefix="tiny", partitions_def=LAYERS)
@@ -142,11 +218,11 @@ def test_annotations_decide_between_a_frame_and_a_dict(tmp_path: Path):
         seen["one"] = token_lookup
 
     @dg.asset(key_prefix="tiny", partitions_def=LAYERS)
-    def many(token_lookup: dict[str, pl.DataFrame]) -> None:
+    def many(token_lookup: LayerFrames) -> None:
         seen["many"] = token_lookup
 
     @dg.asset(key_prefix="tiny", partitions_def=LAYERS)
-    def tables(corpus: dict[str, pl.DataFrame]) -> None:
+    def tables(corpus: Any) -> None:
         seen["tables"] = corpus
 
     run([corpus, token_lookup], str(tmp_path), partition_key="layer_01")
@@ -166,7 +242,7 @@ def test_a_frame_cannot_be_had_of_several_layers_or_tables(tmp_path: Path):
 
     run([corpus], str(tmp_path))
     run([token_lookup], str(tmp_path), tags=ALL)
-    with pytest.raises(StoreError, match=r"token_lookup yields 3 frames .* annotate it dict"):
+    with pytest.raises(StoreError, match=r"token_lookup yields 3 frames .* annotate it LayerFrames"):
         run([token_lookup, report], str(tmp_path), selection=[report])
     with pytest.raises(StoreError, match=r"corpus yields 2 frames .*corpus/vocabulary"):
         run([corpus, words], str(tmp_path), selection=[words])
@@ -176,13 +252,13 @@ def test_a_fan_in_reads_all_layers_and_may_skip_absent_ones(tmp_path: Path):
     seen: dict[str, list[str]] = {}
 
     @dg.asset(key_prefix="tiny")
-    def strict(token_lookup: dict[str, pl.DataFrame]) -> None:
+    def strict(token_lookup: LayerFrames) -> None:
         seen["strict"] = list(token_lookup)
 
     @dg.asset(
         key_prefix="tiny", ins={"token_lookup": dg.AssetIn(metadata={"allow_missing_partitions": True})}
     )
-    def lenient(token_lookup: dict[str, pl.DataFrame]) -> None:
+    def lenient(token_lookup: LayerFrames) -> None:
         seen["lenient"] = list(token_lookup)
 
     run([token_lookup], str(tmp_path), partition_key="layer_01")
@@ -315,7 +391,7 @@ def test_a_store_that_is_no_folder_is_named(tmp_path: Path):
 
 def test_tables_lie_on_s3_as_they_lie_on_disk(tmp_path: Path, bucket: Any):
     @dg.asset(key_prefix="tiny")
-    def report(token_lookup: dict[str, pl.DataFrame]) -> None:
+    def report(token_lookup: LayerFrames) -> None:
         assert token_lookup["layer_02"].equals(lookup(2, rows=3))
 
     for root, endpoint_url in ((str(tmp_path), None), (bucket.root, bucket.endpoint_url)):
