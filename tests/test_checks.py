@@ -13,6 +13,7 @@ from assets.stage import key
 from assets.standing import standing
 from dagster_project.automation import span_tags
 from dagster_project.build import build_defs
+from dagster_project.checks import main
 from dagster_project.environments import Environment
 from dagster_project.freshness import Freshness
 from dagster_project.jobs import AssetJob
@@ -22,6 +23,7 @@ from neuroscribe.study.lineage import Lineage
 from neuroscribe.study.spec import layer_key
 from neuroscribe.study.stages import STAGES, provenance, stages_of
 from neuroscribe.tables.records import SCORES
+from neuroscribe.testing.planted_study import write_planted_study
 from neuroscribe.testing.rows import explanation_row, filled, row, sequence_table, vocabulary_table
 from neuroscribe.testing.studies import tiny_study
 from resources.store.tables import Tables
@@ -232,3 +234,13 @@ def test_every_suite_is_of_a_stage_whose_name_is_its_own() -> None:
     for name in SUITES:
         rules = [check.name for check in check_keys(STUDY, name)]
         assert len(set(rules)) == len(rules)
+
+
+def test_the_command_says_how_a_study_stands_that_was_never_checked(
+    tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", "")  # which the command sets
+    path = write_planted_study(tmp_path, base_url="http://x/v1", documents=1)
+    variables = {"NEUROSCRIBE_STUDIES": str(path.parent), "DAGSTER_HOME": str(tmp_path / "home")}
+    assert main(["planted"], variables) == 0
+    assert capsys.readouterr().out == "Checks of study planted: no check has been made\n"

@@ -21,7 +21,8 @@ def standing_line(standing: pl.DataFrame) -> str:
     if standing.is_empty():
         return "no check has been made"
     counts = dict(standing.group_by("status").len().iter_rows())
-    parts = [f"{counts.get(PASSES, 0):,} {_plural(counts.get(PASSES, 0))} pass"]
+    passed = counts.pop(PASSES, 0)
+    parts = ["1 check passes" if passed == 1 else f"{passed:,} checks pass"]
     parts += [f"{counts[WARNS]:,} warn"] if WARNS in counts else []
     parts += [f"{counts[FAILS]:,} fail"] if FAILS in counts else []
     return ", ".join(parts)
@@ -80,10 +81,6 @@ def _by_check(standing: pl.DataFrame) -> pl.DataFrame:
 def _said(row: dict[str, str]) -> str:
     place = "" if row["place"] == "all" else f" {row['place']}"
     return f"{row['status']}: {row['stage']}{place} {row['check']} ({escaped(row['finding'].encode())})"
-
-
-def _plural(count: int) -> str:
-    return "check" if count == 1 else "checks"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
