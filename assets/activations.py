@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping
 import dagster as dg
 import polars as pl
 
+from assets.layers import OfLayer
 from assets.partitions import layers_of_backfill, selected_layers
-from assets.stage import OfLayer, stage
+from assets.stage import stage
 from neuroscribe.ports.sources import SubjectSource
 from neuroscribe.ports.stores import Progress, TensorStore
 from neuroscribe.study.spec import Study

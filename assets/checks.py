@@ -11,8 +11,9 @@ from typing import Any
 import dagster as dg
 
 from assets.evaluations import Record, failures, totals
+from assets.layers import plain_failures
 from assets.partitions import partitions_of
-from assets.stage import key, plain_failures
+from assets.stage import key
 from neuroscribe.capture.rules import ActivationSuite, CorpusSuite, RecordSuite
 from neuroscribe.describe.rules import DescriptionSuite
 from neuroscribe.errors import StoreError

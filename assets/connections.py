@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from assets.layers import OfLayer
 from assets.partitions import selected_layers
-from assets.stage import OfLayer, stage
+from assets.stage import stage
 from neuroscribe.ports.sources import SubjectSource
 from neuroscribe.ports.stores import Progress
 from neuroscribe.study.spec import Study

@@ -5,7 +5,9 @@ from typing import Any
 
 import dagster as dg
 
-from assets.stage import OfLayer, evidence_by_layer, stage, table_metadata
+from assets.evidence import evidence_by_layer
+from assets.layers import OfLayer
+from assets.stage import stage, table_metadata
 from neuroscribe.study.spec import Study
 
 
@@ -25,6 +27,7 @@ def descriptions(study: Study) -> dg.AssetsDefinition:
         from neuroscribe.report.neuron_page import description_rows, neuron_page
         from neuroscribe.report.pictures import data_uri_markdown, descriptions_png
         from neuroscribe.report.tallies import description_tally
+        from neuroscribe.report.trace.command import best_traced
 
         for evidence in evidence_by_layer(study, context, inputs):
             frame = described_layer(evidence)
@@ -33,6 +36,7 @@ def descriptions(study: Study) -> dg.AssetsDefinition:
             picture = data_uri_markdown(descriptions_png(frame), "scores against ceilings, with controls")
             shown = {
                 **description_tally(frame),
+                **best_traced(study, frame),
                 "described": table_metadata(description_rows(frame)),
                 "shown": dg.MetadataValue.md(neuron_page(tables)),
                 "scores": dg.MetadataValue.md(picture),

@@ -6,7 +6,9 @@ from typing import Any
 
 import dagster as dg
 
-from assets.stage import OfLayer, evidence_by_layer, stage
+from assets.evidence import evidence_by_layer
+from assets.layers import OfLayer
+from assets.stage import stage
 from neuroscribe.ports.sources import SubjectSource
 from neuroscribe.ports.stores import CallStore, Progress
 from neuroscribe.study.spec import Study

@@ -7,7 +7,9 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets.stage import OfLayer, evidence_by_layer, provider_kind, stage, table_metadata
+from assets.evidence import evidence_by_layer
+from assets.layers import OfLayer
+from assets.stage import provider_kind, stage, table_metadata
 from neuroscribe.ports.labels import LabelSource
 from neuroscribe.ports.sources import EncoderSource, LLMSource
 from neuroscribe.ports.stores import CallStore, Progress

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping
 import dagster as dg
 import polars as pl
 
+from assets.layers import OfLayer
 from assets.partitions import selected_layers
-from assets.stage import OfLayer, stage
+from assets.stage import stage
 from neuroscribe.ports.frames import LayerFrames
 from neuroscribe.study.spec import Study, layer_key
 

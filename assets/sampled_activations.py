@@ -6,8 +6,9 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from assets.layers import OfLayer
 from assets.partitions import selected_layers
-from assets.stage import OfLayer, stage
+from assets.stage import stage
 from neuroscribe.ports.frames import LayerFrames
 from neuroscribe.ports.sources import SubjectSource
 from neuroscribe.ports.stores import Progress

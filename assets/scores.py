@@ -5,7 +5,9 @@ from typing import Any
 
 import dagster as dg
 
-from assets.stage import OfLayer, evidence_by_layer, stage, table_metadata
+from assets.evidence import evidence_by_layer
+from assets.layers import OfLayer
+from assets.stage import stage, table_metadata
 from neuroscribe.ports.sources import EncoderSource
 from neuroscribe.ports.stores import Progress
 from neuroscribe.study.spec import Study
@@ -33,6 +35,7 @@ def scores(study: Study) -> dg.AssetsDefinition:
         from neuroscribe.report.score_page import score_page, score_rows
         from neuroscribe.report.summary import scorer_table
         from neuroscribe.report.tallies import score_tally, tokens_per_scored_neuron
+        from neuroscribe.report.trace.command import best_traced
         from neuroscribe.score.comparisons import MEANS, layer_means
         from neuroscribe.score.stage import scored_layer
 
@@ -43,6 +46,7 @@ def scores(study: Study) -> dg.AssetsDefinition:
             picture = data_uri_markdown(score_histogram_png(frame), "distribution of the scores")
             shown = {
                 **score_tally(study, frame),
+                **best_traced(study, frame),
                 MEANS: layer_means(study, frame),
                 **({"gaps": table_metadata(lost)} if len(lost) else {}),
                 "scored": table_metadata(score_rows(evidence, frame)),

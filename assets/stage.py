@@ -1,22 +1,18 @@
 """What all assets of a study have in common, read off the declaration of their stage."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from functools import partial, wraps
-from inspect import Parameter, Signature, getsourcefile, getsourcelines, signature
+from inspect import Parameter, getsourcefile, getsourcelines, signature
 from typing import Any
 
 import dagster as dg
 import polars as pl
 import polars.selectors as cs
 
-from assets.partitions import partitions_of, selected_layers
-from neuroscribe.errors import BatchPendingError, NeuroscribeError
-from neuroscribe.evidence.layer import LayerEvidence
-from neuroscribe.ports.frames import MadeLayer, MadeLayers
-from neuroscribe.secrets.known import without_telling_causes
-from neuroscribe.study.spec import LLMSpec, Study, layer_key
+from assets.layers import LLM_RETRIES, Compute, by_layer, plain_failures
+from assets.partitions import partitions_of
+from neuroscribe.study.spec import LLMSpec, Study
 from neuroscribe.study.stages import (
     STAGES,
     Stage,
@@ -28,29 +24,9 @@ from neuroscribe.study.stages import (
 )
 from neuroscribe.tables.columns import Table
 
-
-@dataclass(frozen=True)
-class OfLayer:
-    """What an asset has made of one layer."""
-
-    layer: int
-    frame: pl.DataFrame
-    metadata: Mapping[str, Any]
-    """What its partition shows."""
-    provenance: Mapping[str, object] = field(default_factory=dict)
-    """What its file says beside what the stage declares."""
-
-
-Compute = Callable[..., dg.MaterializeResult | Iterable[OfLayer]]
 OWNERS = ["team:interpretability"]
-PENDING = "neuroscribe/pending"
-"""Marks the failure of a step whose answers are under way in a batch job."""
-LLM_RETRIES = 2
-"""Further attempts at a layer whose step broke for a reason that nobody foresaw; answers so far are kept."""
 LAYERS_PER_RUN = 8
 """Layers that one run of a backfill explains at most: a run costs seconds to start, and ends as a whole."""
-DATA_VERSION = "dagster/data_version"
-"""The tag by which Dagster tells whether what an asset was made from has changed since."""
 
 
 def stage(
@@ -82,7 +58,7 @@ def stage(
             if declared.phase == "explain"
             else dg.BackfillPolicy.single_run(),
             **_inputs(study, declared, compute),
-        )(_by_layer(compute, work) if declared.per_layer else work()(compute))
+        )(_run(compute, work, _column_lineage(study, declared), per_layer=declared.per_layer))
 
     return asset
 
@@ -97,18 +73,6 @@ def provider_kind(spec: LLMSpec) -> str:
     return spec.provider if spec.served else "huggingface"
 
 
-def evidence_by_layer(
-    study: Study, context: dg.AssetExecutionContext, inputs: Mapping[str, Mapping[str, pl.DataFrame]]
-) -> Iterator[LayerEvidence]:
-    """Yield what an asset's inputs, by stage, tell of each layer of the run, one after the other."""
-    for layer in selected_layers(context):
-        tables: dict[str, pl.DataFrame] = {}
-        for name, frames in inputs.items():
-            is_of_layer = STAGES[name].per_layer
-            tables |= {STAGES[name].tables[0].name: frames[layer_key(layer)]} if is_of_layer else frames
-        yield LayerEvidence(study, layer, tables)
-
-
 def table_metadata(frame: pl.DataFrame) -> dg.MetadataValue:
     """Show a small frame as a table, whose rows all have the same fields; numbers are rounded."""
     rows = frame.with_columns(cs.float().round_sig_figs(3)).to_dicts()
@@ -116,6 +80,27 @@ def table_metadata(frame: pl.DataFrame) -> dg.MetadataValue:
         [dg.TableRecord({k: "-" if v is None else v for k, v in row.items()}) for row in rows],
         schema=dg.TableSchema(columns=[dg.TableColumn(name) for name in frame.columns]),
     )
+
+
+def _run(
+    compute: Compute,
+    work: Callable[[], AbstractContextManager[None]],
+    said: Mapping[str, Any],
+    *,
+    per_layer: bool,
+) -> Callable[..., Any]:
+    """Return what Dagster calls; what is `said` stands beside each materialisation."""
+    if per_layer:
+        return by_layer(compute, work, said)
+
+    @wraps(compute)
+    def run(*args: Any, **inputs: Any) -> dg.MaterializeResult:
+        with work():
+            made = compute(*args, **inputs)
+            assert isinstance(made, dg.MaterializeResult), "a stage without layers returns this"
+            return made._replace(metadata={**(made.metadata or {}), **said})
+
+    return run
 
 
 def _inputs(study: Study, declared: Stage, compute: Compute) -> dict[str, Any]:
@@ -139,10 +124,15 @@ def _metadata(study: Study, declared: Stage) -> dict[str, Any]:
         metadata["neuroscribe/tables"] = [table.name for table in declared.tables]
         metadata["dagster/column_schema"] = _column_schema(first)
         metadata["dagster/table_name"] = f"{study.name}/{first.name}"
-        if sources := _column_sources(study, first):
-            metadata["dagster/column_lineage"] = dg.TableColumnLineage(sources)
+        metadata |= _column_lineage(study, declared)
         metadata |= {f"{table.name}/column_schema": _column_schema(table) for table in others}
     return metadata
+
+
+def _column_lineage(study: Study, declared: Stage) -> dict[str, Any]:
+    """Return what the columns of a stage's first table are made from; Dagster+ draws it."""
+    sources = _column_sources(study, declared.tables[0]) if declared.tables else {}
+    return {"dagster/column_lineage": dg.TableColumnLineage(sources)} if sources else {}
 
 
 def _column_schema(table: Table) -> dg.TableSchema:
@@ -173,60 +163,6 @@ def _column_sources(study: Study, table: Table) -> dict[str, list[dg.TableColumn
     }
 
 
-def _by_layer(compute: Compute, work: Callable[[], AbstractContextManager[None]]) -> Callable[..., Any]:
-    """Return a function that gives Dagster's store what `compute` yields, layer by layer."""
-
-    @wraps(compute)
-    def run(context: dg.AssetExecutionContext, **inputs: Any) -> Iterator[dg.MaterializeResult]:
-        def frames() -> Iterator[MadeLayer]:
-            is_whole = False
-            try:
-                with work():
-                    for done in compute(context, **inputs):
-                        assert isinstance(done, OfLayer), "a stage of layers yields these"
-                        context.add_asset_metadata(
-                            _rounded(done.metadata), partition_key=layer_key(done.layer)
-                        )
-                        yield MadeLayer(layer_key(done.layer), done.frame, done.provenance)
-                is_whole = True
-            finally:
-                if not is_whole:
-                    _report_stored(context, made.contents)
-
-        made = MadeLayers(frames())
-        yield dg.MaterializeResult(value=made)
-        if len(made.contents) > 1:
-            _report_versions(context, made.contents)
-
-    # Of generators Dagster would take the return type for that of what is stored.
-    vars(run)["__signature__"] = signature(compute).replace(return_annotation=Signature.empty)
-    return run
-
-
-def _report_versions(context: dg.AssetExecutionContext, contents: Mapping[str, str]) -> None:
-    """Say of each layer once more that it is there, with the hash of its own rows as its data version.
-
-    Dagster gives all partitions of a run one version; by that, layers that are equal to the bit would make
-    stale what was made from them.
-    """
-    asset = context.asset_key
-    last = dg.AssetRecordsFilter(asset_key=asset, asset_partitions=list(contents))
-    for record in reversed(context.instance.fetch_materializations(last, limit=len(contents)).records):
-        event = record.asset_materialization
-        assert event is not None
-        assert event.partition is not None
-        version = {DATA_VERSION: contents[event.partition]}
-        context.log_event(event._replace(tags={**(event.tags or {}), **version}))
-
-
-def _report_stored(context: dg.AssetExecutionContext, contents: Mapping[str, str]) -> None:
-    """Say of the layers that a run stored before it failed that they are there."""
-    for partition, content in contents.items():
-        context.log_event(
-            dg.AssetMaterialization(context.asset_key, partition=partition, tags={DATA_VERSION: content})
-        )
-
-
 def _about_layers(study: Study, declared: Stage) -> str:
     """Return why other layers are no partitions of a stage, where that is so."""
     if not declared.per_layer or len(layers_of(study, declared.name)) == study.subject.layers:
@@ -238,35 +174,9 @@ def _about_layers(study: Study, declared: Stage) -> str:
     )
 
 
-def _rounded(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a partition shows with three digits of each number that is not whole."""
-    return {
-        name: float(f"{value:.3g}") if isinstance(value, float) else value for name, value in metadata.items()
-    }
-
-
 def _code_reference(compute: Compute) -> dict[str, Any]:
     """Return where an asset is written, which Dagster shows as a link."""
     path, line = getsourcefile(compute), getsourcelines(compute)[1]
     assert path is not None, "written in a file"
     reference = dg.LocalFileCodeReference(file_path=path, line_number=line)
     return {"dagster/code_references": dg.CodeReferencesMetadataValue(code_references=[reference])}
-
-
-@contextmanager
-def plain_failures(*, retries: int = 0) -> Iterator[None]:
-    """End the run with the message of an error that a user can act on; ask for retries after others.
-
-    Not by a retry policy: Dagster applies those to a run that a user terminates, too, and starts it again.
-    """
-    try:
-        yield
-    except NeuroscribeError as error:
-        pending = isinstance(error, BatchPendingError)
-        raise dg.Failure(
-            description=str(error), metadata={PENDING: True} if pending else {}, allow_retries=False
-        ) from without_telling_causes(error)
-    except Exception as error:
-        if not retries:
-            raise
-        raise dg.RetryRequested(max_retries=retries, seconds_to_wait=10) from without_telling_causes(error)

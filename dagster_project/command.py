@@ -24,8 +24,13 @@ def parser(name: str, about: str | None) -> ArgumentParser:
     return ArgumentParser(prog=f"python -m dagster_project.{name}", description=prose)
 
 
-def study_parser(name: str, about: str | None, *, layers: str, default: str | None = None) -> ArgumentParser:
-    """Return the parser of a command on a study and layers of it; without a default the study is required."""
+def study_parser(
+    name: str, about: str | None, *, layers: str | None = None, default: str | None = None
+) -> ArgumentParser:
+    """Return the parser of a command on a study and, where `layers` says what for, on layers of it.
+
+    Without a default the study is required.
+    """
     command = parser(name, about)
     command.add_argument(
         "study",
@@ -33,7 +38,9 @@ def study_parser(name: str, about: str | None, *, layers: str, default: str | No
         default=default,
         help="name of a file in studies/, without .toml",
     )
-    command.add_argument("--layers", help=layers)
+    command.set_defaults(layers=None)
+    if layers is not None:
+        command.add_argument("--layers", help=layers)
     return command
 
 

@@ -10,17 +10,21 @@ NEUROSCRIBE_HUB            0 to never ask a model hub (1)
 NEUROSCRIBE_LLM_BASE_URL   address of the LLM's server; overrides the study's
 NEUROSCRIBE_LLM_API_KEY    key to it
 NEUROSCRIBE_LLM_CONCURRENCY calls in flight at once (16)
-NEUROSCRIBE_LLM_REQUESTS_PER_MINUTE limit of each server, kept filled and never passed (0: none)
+NEUROSCRIBE_LLM_REQUESTS_PER_MINUTE limit of each server, for all processes together (0: none)
 NEUROSCRIBE_LLM_TOKENS_PER_MINUTE   the same for tokens (0: none)
 NEUROSCRIBE_LLM_WAIT_MINUTES        how long to wait for a server that is down (30)
 NEUROSCRIBE_LLM_BATCH_WAIT_MINUTES  how long to wait for a batch job (1440; 0: submit it and stop)
-NEUROSCRIBE_LLM_BUDGET_USD          money that one process may spend on calls (any)
+NEUROSCRIBE_LLM_BUDGET_USD          money that all processes together may spend on calls (any) ...
+NEUROSCRIBE_LLM_BUDGET_HOURS        ... within any so many hours (24)
+NEUROSCRIBE_LIMITS_DATABASE         record of all processes' limits: a file, or PostgreSQL's address, also
+                                    with a password (limits.db in DAGSTER_HOME)
 NEUROSCRIBE_SIMULATOR_LLM_BASE_URL  address of [simulator_llm]'s server (the study's own, else that of [llm])
 NEUROSCRIBE_SIMULATOR_LLM_API_KEY   key to it (that of [llm], if the address is the same)
 NEUROSCRIBE_PARAPHRASER_LLM_BASE_URL  address of [paraphraser_llm]'s server, by the same rule
 NEUROSCRIBE_PARAPHRASER_LLM_API_KEY   key to it, likewise
 NEUROSCRIBE_STUDIES        folder of studies (studies/)
 NEUROSCRIBE_UI_HOSTS       further hosts under which browsers reach `make ui`, as in example.org:8443 (none)
+NEUROSCRIBE_COMMIT         commit of the code, where there is no .git to read it from
 DAGSTER_HOME               Dagster's instance (.dagster/)
 """
 
@@ -29,15 +33,18 @@ import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from getpass import getuser
 from pathlib import Path
 from typing import Any
 
+from dagster_project.commit import UNKNOWN, code_commit
 from neuroscribe.errors import StoreError, StudyError
 from neuroscribe.secrets.addresses import fault_of
 from neuroscribe.secrets.known import know_variables
 from resources.expectations import Expectations
 from resources.labels import LabelFiles
+from resources.llm.limits_engine import VARIABLE as LIMITS
 from resources.llm.opening import LLMs
 from resources.models.artefacts import Licences
 from resources.models.encoder import TextEncoders
@@ -74,11 +81,14 @@ class Environment:
     llm_wait_minutes: int = 30
     llm_batch_wait_minutes: int = 1440
     llm_budget_usd: float | None = None
+    llm_budget_hours: int = 24
+    limits_database: str = field(default="", repr=False)
     simulator_llm_base_url: str = ""
     simulator_llm_api_key: str = field(default="", repr=False)
     paraphraser_llm_base_url: str = ""
     paraphraser_llm_api_key: str = field(default="", repr=False)
     ui_hosts: tuple[str, ...] = ()
+    commit: str = UNKNOWN
 
     @classmethod
     def read(cls, variables: Mapping[str, str] | None = None) -> "Environment":
@@ -105,11 +115,14 @@ class Environment:
             llm_wait_minutes=_number(given, "NEUROSCRIBE_LLM_WAIT_MINUTES", 30),
             llm_batch_wait_minutes=_number(given, "NEUROSCRIBE_LLM_BATCH_WAIT_MINUTES", 1440, least=0),
             llm_budget_usd=_dollars(given, "NEUROSCRIBE_LLM_BUDGET_USD"),
+            llm_budget_hours=_number(given, "NEUROSCRIBE_LLM_BUDGET_HOURS", 24),
+            limits_database=_database(given),
             simulator_llm_base_url=given.get("NEUROSCRIBE_SIMULATOR_LLM_BASE_URL", ""),
             simulator_llm_api_key=given.get("NEUROSCRIBE_SIMULATOR_LLM_API_KEY", ""),
             paraphraser_llm_base_url=given.get("NEUROSCRIBE_PARAPHRASER_LLM_BASE_URL", ""),
             paraphraser_llm_api_key=given.get("NEUROSCRIBE_PARAPHRASER_LLM_API_KEY", ""),
             ui_hosts=_hosts(given, "NEUROSCRIBE_UI_HOSTS"),
+            commit=given.get("NEUROSCRIBE_COMMIT") or _commit(),
         )
 
     def resources(self) -> dict[str, Any]:
@@ -117,7 +130,7 @@ class Environment:
         stored = {"root": self.store, "endpoint_url": self.endpoint_url}
         fetched = {"cache_dir": self.cache, "hub": self.hub}
         return {
-            "io_manager": TableIO(**stored),
+            "io_manager": TableIO(**stored, commit=self.commit),
             "tables": TableFolders(**stored),
             "tensors": Tensors(**stored),
             "calls": Calls(**stored),
@@ -146,6 +159,8 @@ class Environment:
                 patience_s=60.0 * self.llm_wait_minutes,
                 batch_wait_minutes=self.llm_batch_wait_minutes,
                 budget_usd=self.llm_budget_usd,
+                budget_hours=float(self.llm_budget_hours),
+                limits_database=self.limits_database or str(self.dagster_home / "limits.db"),
                 store=self.store,
                 store_endpoint_url=self.endpoint_url,
             ),
@@ -186,6 +201,12 @@ def settle(environment: Environment) -> None:
         os.environ["USER"] = "neuroscribe"
 
 
+@cache
+def _commit() -> str:
+    """Return the commit of the code as it was when it was first asked for: later edits run in no process."""
+    return code_commit(ROOT)
+
+
 def _has_home() -> bool:
     """Tell whether the user has a folder, be it one that may only be read: credentials may lie there."""
     try:
@@ -212,10 +233,26 @@ def _hosts(given: Mapping[str, str], name: str) -> tuple[str, ...]:
 
 
 def _check_addresses(given: Mapping[str, str]) -> None:
-    """Raise StudyError for an address with a secret, before Dagster shows it as a resource's setting."""
+    """Raise StudyError for an address with a secret, before Dagster shows it as a resource's setting.
+
+    That of the limits' database is treated like a key instead: no message, page or representation shows it.
+    """
     for name, value in given.items():
-        if name.startswith("NEUROSCRIBE_") and (fault := fault_of(value)):
+        if name.startswith("NEUROSCRIBE_") and name != LIMITS and (fault := fault_of(value)):
             raise StudyError(f"{name} = {fault}")
+
+
+def _database(given: Mapping[str, str]) -> str:
+    """Return the file or address of the limits' database; raises StudyError for an address without `://`.
+
+    As a file's name it would be shown, with the password in it.
+    """
+    place = given.get(LIMITS, "")
+    if "://" not in place and re.match(r"[^/]*:.*@", place):
+        raise StudyError(
+            f"{LIMITS} is no address; write it as in postgresql+psycopg2://user:password@host/name"
+        )
+    return _place(place) if place else ""
 
 
 def _dollars(given: Mapping[str, str], name: str) -> float | None:

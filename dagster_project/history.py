@@ -5,12 +5,12 @@ from contextlib import contextmanager
 
 import dagster as dg
 from filelock import Timeout
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 from yaml import YAMLError
 
 from dagster_project.environments import Environment, use_dagster_home
-from dagster_project.history_errors import history_error
-from neuroscribe.errors import StoreError
+from dagster_project.history_errors import history_error, settings_error
+from dagster_project.postgres_errors import postgres_errors, unwrapped
 from resources.store.locks import locked
 
 _TURN_S = 120
@@ -24,19 +24,21 @@ def history(environment: Environment, *, ephemeral: bool = False) -> Iterator[dg
     try:
         with dg.DagsterInstance.ephemeral() if ephemeral else _opened(environment) as instance:
             yield instance
-    except (OSError, DBAPIError) as error:
-        raise history_error(error, environment.dagster_home) from error
     except (dg.DagsterInvalidConfigError, YAMLError) as error:
-        raise StoreError(
-            f"{environment.dagster_home}/dagster.yaml: Dagster cannot read it ({str(error).splitlines()[0]});"
-            " correct it (deploy/dagster.yaml is the template), or remove it to get the template again"
-        ) from error
+        file, template = environment.dagster_home / "dagster.yaml", "deploy/dagster.yaml"
+        raise settings_error(error, file, template) from error
+    except Exception as error:
+        found = unwrapped(error)
+        if not isinstance(found, OSError | SQLAlchemyError):
+            raise
+        raise history_error(found, environment.dagster_home) from error
 
 
 def _opened(environment: Environment) -> dg.DagsterInstance:
-    """Return the instance on disk; while one process makes its databases, others wait."""
-    try:
-        with locked(environment.dagster_home / ".opening.lock", wait_s=_TURN_S):
+    """Return the folder's instance; while one process makes its databases, others wait."""
+    with postgres_errors(environment.dagster_home):
+        try:
+            with locked(environment.dagster_home / ".opening.lock", wait_s=_TURN_S):
+                return dg.DagsterInstance.get()
+        except Timeout:  # held by who does not end
             return dg.DagsterInstance.get()
-    except Timeout:  # held by who does not end
-        return dg.DagsterInstance.get()

@@ -6,8 +6,9 @@ from typing import Any
 
 import dagster as dg
 
+from assets.layers import PENDING
 from assets.partitions import TOGETHER
-from assets.stage import PENDING, key
+from assets.stage import key
 from dagster_project.alone import LAUNCHER
 from dagster_project.automation import span_tags, spans
 from dagster_project.environments import Environment

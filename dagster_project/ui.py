@@ -1,9 +1,11 @@
 """Opens the asset graph of all studies in Dagster's web page, on this machine alone.
 
     python -m dagster_project.ui --port 3000
+    python -m dagster_project.ui --host 0.0.0.0 --workspace deploy/workspace.yaml
 
 It does what `dagster dev` does: a code server loads the studies, the daemon runs schedules and backfills, the
-web server answers. Before the latter stands a guard (guard.py); Ctrl-C, or SIGTERM, ends all three.
+web server answers. Before the latter stands a guard (guard.py); Ctrl-C, or SIGTERM, ends all three. With a
+workspace it serves the page alone, behind the same guard: code servers and daemon run elsewhere (deploy/).
 """
 
 import json
@@ -25,11 +27,13 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster._utils.log import configure_loggers
 from dagster_webserver.app import create_app_from_workspace_process_context
+from yaml import YAMLError
 
 from dagster_project.command import Variables, parser, status
 from dagster_project.environments import ROOT, Environment
 from dagster_project.guard import Guard
 from dagster_project.history import history
+from dagster_project.history_errors import settings_error
 from neuroscribe.errors import StudyError
 
 ADDRESS = "127.0.0.1"
@@ -44,30 +48,40 @@ _POLL_MS = 2000
 def main(arguments: Sequence[str] | None = None, variables: Variables | None = None) -> int:
     """Serve until stopped; returns 0, or 1 after one message about what went wrong."""
     command = parser("ui", __doc__)
-    command.add_argument("--port", type=int, default=3000, help="port on 127.0.0.1 (3000)")
-    port = command.parse_args(arguments).port
+    command.add_argument("-p", "--port", type=int, default=3000, help="port to answer at (3000)")
+    command.add_argument("--host", default=ADDRESS, help="address to answer at (127.0.0.1)")
+    command.add_argument(
+        "-w",
+        "--workspace",
+        type=Path,
+        help="file that names code servers: serve their page alone",
+    )
+    chosen = command.parse_args(arguments)
     try:
-        return status(lambda environment: serve(environment, port), variables)
+        return status(
+            lambda environment: serve(environment, chosen.host, chosen.port, chosen.workspace), variables
+        )
     except KeyboardInterrupt:
         return 0
 
 
-def serve(environment: Environment, port: int) -> None:
-    """Serve on a port until interrupted."""
+def serve(environment: Environment, host: str, port: int, workspace: Path | None) -> None:
+    """Serve until interrupted: the page of a workspace, or all that the project's own one needs."""
     configure_loggers()
     with ExitStack() as opened:
-        listening = opened.enter_context(_listening(port))
+        listening = opened.enter_context(_listening(host, port))
         instance = opened.enter_context(history(environment))
-        workspace = opened.enter_context(_code_served(instance))
-        daemon = opened.enter_context(_daemon(workspace))
-        context = opened.enter_context(
-            WorkspaceProcessContext(instance, WorkspaceFileTarget([str(workspace)]), version=dg.__version__)
-        )
+        daemon = None
+        if workspace is None:
+            workspace = opened.enter_context(_code_served(instance))
+            daemon = opened.enter_context(_daemon(workspace))
+        context = opened.enter_context(_read(workspace, instance))
         app = create_app_from_workspace_process_context(context, live_data_poll_rate=_POLL_MS)
         guarded = Guard(app, hosts_at(port, environment.ui_hosts))
         server = uvicorn.Server(uvicorn.Config(guarded, log_level="warning", timeout_graceful_shutdown=5))
-        Thread(target=_end_with, args=(daemon, server), daemon=True).start()
-        sys.stdout.write(f"Dagster answers at http://{ADDRESS}:{port} (Ctrl-C ends it)\n")
+        if daemon:
+            Thread(target=_end_with, args=(daemon, server), daemon=True).start()
+        sys.stdout.write(f"Dagster answers at http://{host}:{port} (Ctrl-C ends it)\n")
         sys.stdout.flush()
         server.run(sockets=[listening])
 
@@ -78,13 +92,25 @@ def hosts_at(port: int, others: Sequence[str]) -> list[str]:
     return [*(f"{name}:{port}" for name in NAMES), *here, *others]
 
 
-def _listening(port: int) -> socket.socket:
+def _listening(host: str, port: int) -> socket.socket:
     try:
-        return socket.create_server((ADDRESS, port))
+        return socket.create_server((host, port))
     except (OSError, OverflowError) as error:
         raise StudyError(
-            f"port {port} of {ADDRESS} cannot be had ({error}); name another (make ui PORT=3001)"
+            f"port {port} of {host} cannot be had ({error}); name another (make ui PORT=3001)"
         ) from error
+
+
+def _read(workspace: Path, instance: dg.DagsterInstance) -> WorkspaceProcessContext:
+    """Return the code servers that a workspace names, whether they answer yet or not."""
+    if not workspace.is_file():
+        raise StudyError(f"{workspace}: there is no such file; name one such as deploy/workspace.yaml")
+    try:
+        return WorkspaceProcessContext(
+            instance, WorkspaceFileTarget([str(workspace)]), version=dg.__version__
+        )
+    except (dg.DagsterInvalidConfigError, YAMLError) as error:
+        raise settings_error(error, workspace, "deploy/workspace.yaml") from error
 
 
 @contextmanager

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 HEADS = {
     "requirements.lock": "What dagster_project, and its installation, need beside torch.",
     "requirements-torch.lock": "torch for all devices, with its CUDA libraries for Linux.",
+    "requirements-deploy.lock": "What the image of deploy/ needs beyond the first two.",
     "requirements-ray.lock": "What the machines of a Ray cluster, and its users, need beyond these two.",
     "requirements-dev.lock": "What linting and testing need beyond these three.",
 }
@@ -25,13 +26,15 @@ FOR_TORCH = re.compile(r"torch|triton|cuda-.*|nvidia-.*")
 
 
 def main() -> None:
-    """Write the four files; arguments go to `uv pip compile`."""
+    """Write the five files; arguments go to `uv pip compile`."""
     app = _pins("--extra", "app", "--group", "setup")
+    deploy = _pins("--extra", "app", "--group", "setup", "--extra", "deploy")
     ray = _pins("--extra", "app", "--group", "setup", "--extra", "ray")
     dev = _pins("--extra", "app", "--group", "setup", "--extra", "ray", "--extra", "dev")
     torch = {name for name in app if FOR_TORCH.fullmatch(name)}
     _write("requirements.lock", {name: pin for name, pin in app.items() if name not in torch})
     _write("requirements-torch.lock", {name: app[name] for name in torch})
+    _write("requirements-deploy.lock", {name: pin for name, pin in deploy.items() if name not in app})
     _write("requirements-ray.lock", {name: pin for name, pin in ray.items() if name not in app})
     _write("requirements-dev.lock", {name: pin for name, pin in dev.items() if name not in ray})
 

@@ -10,7 +10,8 @@ import pytest
 
 from assets.stage import plain_failures
 from dagster_project.environments import Environment
-from neuroscribe.errors import CorpusError, StoreError, StudyError
+from dagster_project.sealed import sealed
+from neuroscribe.errors import CorpusError, LLMError, StoreError, StudyError
 from neuroscribe.secrets.known import know
 from neuroscribe.testing.planted import PlantedScript
 from neuroscribe.testing.planted_study import MODEL, write_planted_study
@@ -73,6 +74,29 @@ def test_a_secret_in_an_address_of_the_environment_is_refused_before_dagster_sho
     with pytest.raises(StudyError, match=rf"{name} = .*\[hidden\].* take it out") as refused:
         Environment.read({name: value})
     assert "HUSH" not in str(refused.value)
+
+
+def test_the_address_of_the_limits_database_may_hold_a_password_and_is_shown_nowhere() -> None:
+    address = "postgresql+psycopg2://me:HUSH-0123@db.example/limits"
+    environment = Environment.read({"NEUROSCRIBE_LIMITS_DATABASE": address})
+    llm = environment.resources()["llm"]
+    assert llm.limits_database == address
+    shown = sealed({"llm": llm})["llm"].description or ""
+    assert "budget_hours" in shown
+    assert "HUSH" not in repr(environment) + repr(llm) + shown + str(LLMError(f"at {address}: HUSH-0123"))
+    with pytest.raises(StudyError, match="is no address; write it as") as refused:
+        Environment.read({"NEUROSCRIBE_LIMITS_DATABASE": "me:HUSH-0123@db.example/limits"})
+    assert "HUSH" not in str(refused.value)
+    # Any other variable is refused as before, also one that looks like it.
+    with pytest.raises(StudyError, match="take it out"):
+        Environment.read({"NEUROSCRIBE_LIMITS_DATABASES": address})
+
+
+def test_limits_are_kept_beside_dagsters_history_unless_another_place_is_named(tmp_path: Path) -> None:
+    home = {"DAGSTER_HOME": str(tmp_path)}
+    assert Environment.read(home).resources()["llm"].limits_database == str(tmp_path / "limits.db")
+    named = Environment.read({**home, "NEUROSCRIBE_LIMITS_DATABASE": "shared/limits.db"})
+    assert named.resources()["llm"].limits_database == str(ROOT / "shared" / "limits.db")
 
 
 def test_stores_and_texts_are_not_opened_at_addresses_with_a_secret() -> None:

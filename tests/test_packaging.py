@@ -22,7 +22,7 @@ PROJECT, GROUPS = PYPROJECT["project"], PYPROJECT["dependency-groups"]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 RUN = ("requirements.lock", "requirements-torch.lock")
 TESTED = (*RUN, "requirements-ray.lock", "requirements-dev.lock")
-LOCKS = (*TESTED, "requirements-torch-cpu.lock")
+LOCKS = (*TESTED, "requirements-deploy.lock", "requirements-torch-cpu.lock")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ENVIRONMENT = (ROOT / "dagster_project" / "environments.py").read_text(encoding="utf-8")
 
@@ -109,6 +109,13 @@ def test_what_a_run_needs_is_locked_apart_from_what_ray_and_tests_need():
     assert sorted(rules) == ["check", "lint", "lock", "test"]
 
 
+def test_what_the_image_needs_beyond_a_run_is_locked_in_releases_that_tests_and_runs_agree_with():
+    image, others = _lock("requirements-deploy.lock"), _lock(*TESTED)
+    assert set(_stated("deploy")) <= set(image)
+    assert not set(image) & set(_lock(*RUN))
+    assert {name: version for name, version in image.items() if others.get(name, version) != version} == {}
+
+
 def test_a_study_s_name_reaches_its_command_whole():
     recipes = [line for line in MAKEFILE.splitlines() if line.startswith("\t") and "$(STUDY)" in line]
     assert [line for line in recipes if '"$(STUDY)"' not in line] == []
@@ -170,7 +177,7 @@ def test_the_application_states_what_it_imports_beyond_the_core_and_what_others_
 
 
 def test_nothing_is_stated_twice():
-    parts = [set(_stated(part)) for part in ("neuroscribe", "app", "ray", "dev")]
+    parts = [set(_stated(part)) for part in ("neuroscribe", "app", "ray", "deploy", "dev")]
     assert sum(map(len, parts)) == len(set().union(*parts))
 
 

@@ -1,5 +1,6 @@
 """Explanations in parts, through the whole graph: phrases, token detectors and senses of planted concepts."""
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 from dagster_project.build import build_defs
 from dagster_project.environments import Environment
 from dagster_project.launch import Launcher
+from dagster_project.trace import neuron_trace
+from neuroscribe.fingerprint import fingerprint
 from neuroscribe.kinds import read_study
 from neuroscribe.study.spec import Study
 from neuroscribe.testing.concepts_study import ConceptScript, write_concepts_study
@@ -78,7 +81,11 @@ class Run:
     """One finished run."""
 
     study: Study
-    tables: Tables
+    environment: Environment
+
+    @property
+    def tables(self) -> Tables:
+        return Tables(self.environment.store)
 
     def explanation(self, concept: str | int, explainer: str) -> dict[str, object]:
         """The row of a concept's neuron."""
@@ -108,12 +115,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         capture = "[capture]\ntop_k = 40\nquantile_exemplars = 3\n"
         path.write_text(text + EXPLAINERS + encoder + literal + capture, encoding="utf-8")
         study = read_study(path)
-        environment = Environment.read({"NEUROSCRIBE_STORE": str(folder / "store"), "NEUROSCRIBE_HUB": "0"})
+        variables = {"NEUROSCRIBE_STORE": str(folder / "store"), "DAGSTER_HOME": str(folder / "dagster")}
+        environment = Environment.read({**variables, "NEUROSCRIBE_HUB": "0"})
         launcher = Launcher(study, build_defs([study], environment=environment), instance, environment)
         launcher.capture()
         launcher.sample([0])
         launcher.explain(0)
-        yield Run(study, Tables(environment.store))
+        yield Run(study, environment)
 
 
 def test_the_phrases_of_a_bigram_neuron_are_the_bigram_and_score_high(run: Run) -> None:
@@ -170,3 +178,14 @@ def test_parts_of_what_is_asked_for_are_calls_of_their_own(run: Run) -> None:
             values.setdefault(words[token], set()).add(round(value))
     assert values.pop(b" light") == values.pop(b" paper") == {10}
     assert set().union(*values.values()) == {0}
+
+
+def test_a_trace_of_senses_has_a_prompt_for_each_built_anew_with_the_encoder(run: Run) -> None:
+    made = run.explanation("two_senses", "senses")
+    found = neuron_trace(run.study, run.environment, 0, NAMED["two_senses"], explainer="senses").sent
+    assert (found.is_stored, found.is_verified, found.is_rebuilt, found.note) == (True, True, True, "")
+    assert len(found.prompts) == 2
+    assert fingerprint([prompt.sha256 for prompt in found.prompts]) == made["prompt_sha256"]
+    assert [prompt.reply for prompt in found.prompts] == json.loads(str(made["raw_response"]))
+    one = neuron_trace(run.study, run.environment, 0, len(NAMED), explainer="senses")
+    assert (one.sent.prompts, one.explanation["raw_response"]) == ((), "one sense")

@@ -43,10 +43,8 @@ class Question:
 
     def key(self, identity: str) -> str:
         """Return the key under which the answer of a model, by its identity, is stored."""
-        spec = self.spec
-        assert isinstance(spec, Asking), "only what is asked has a key"
-        decoding = (spec.temperature, spec.answer_tokens, self.sample_index, spec.answer)
-        return fingerprint("explanation", _ANSWERS, identity, self.prompt_sha256, *decoding)
+        assert isinstance(self.spec, Asking), "only what is asked has a key"
+        return answer_key(self.spec, identity, self.prompt_sha256, self.sample_index)
 
     @property
     def n_calls(self) -> int:
@@ -62,6 +60,12 @@ class Question:
     def makes(self) -> tuple[Neuron, int, int]:
         """The explanation that its answer is, or is a part of."""
         return self.neuron, self.sample_index, self.draw
+
+
+def answer_key(spec: Asking, identity: str, prompt_sha256: str, sample_index: int) -> str:
+    """Return the key under which a model's answer to a prompt is stored."""
+    decoding = (spec.temperature, spec.answer_tokens, sample_index, spec.answer)
+    return fingerprint("explanation", _ANSWERS, identity, prompt_sha256, *decoding)
 
 
 def explaining_order(study: Study) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ def standing_text(study: str, standing: pl.DataFrame, width: int) -> str:
     columns = {"asset": worded("stage"), "check": worded("check")}
     counts = {name: counted(name) for name in (PASSES, WARNS, FAILS)}
     table = aligned(_by_check(standing), {**columns, **counts}, width, left=("asset", "check"))
-    blocks = [[head], warning_lines(standing, width), table if len(standing) else []]
+    blocks = [[head, *warning_lines(standing, width)[1:]], table if len(standing) else []]
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
 

@@ -19,8 +19,9 @@ from neuroscribe.ports.silent import Silent
 from neuroscribe.ports.stores import CallStore, Progress
 from resources.llm.asking import schema_forms, try_json
 from resources.llm.batch_answers import Answers, Asked
+from resources.llm.budget import Budget
 from resources.llm.http import Client
-from resources.llm.limits import Budget, TokenGuess
+from resources.llm.limits import TokenGuess
 from resources.llm.openai_batches import BatchJobs, Job, Sleep, job_line
 from resources.llm.prices import Prices
 from resources.llm.server import Server
@@ -131,25 +132,19 @@ class BatchedServer:
     async def _dispatch(self, requests: Sequence[Request]) -> None:
         """Answer from ended jobs, and have the rest followed in open and new ones."""
         new: list[Request] = []
-        followed: list[tuple[Job, Asked, list[Request], float | None]] = []
+        followed: list[tuple[Job, Asked, list[Request]]] = []
         for name, group in (await asyncio.to_thread(self._records.by_job, requests)).items():
             job = await self._on_record(name) if name else None
             asked = _asked(group, self._records.requests(name) if name else ())
             if job is not None and not job.has_ended:
-                followed.append((job, asked, group, None))
+                followed.append((job, asked, group))
             else:
                 new += group if job is None else await self._unanswered(job, asked, group)
-        try:
-            for group in self._groups(new):
-                followed.append((await self._submitted(group), _asked(group), group, self._worst(group)))
-        except BaseException:
-            # Those that were submitted go on without this run, and may cost what was set aside for them.
-            for job, _, _, reserved in followed:
-                self._book(job, reserved, None)
-            raise
-        for job, asked, group, reserved in followed:
+        for group in self._groups(new):
+            followed.append((await self._submitted(group), _asked(group), group))
+        for job, asked, group in followed:
             self._open[job.id] = job
-            task = asyncio.ensure_future(self._follow(job, asked, group, reserved))
+            task = asyncio.ensure_future(self._follow(job, asked, group))
             self._following.add(task)
             task.add_done_callback(self._following.discard)
 
@@ -162,7 +157,7 @@ class BatchedServer:
         """Resolve what an ended job has answered, and return the rest, which is asked again."""
         answers = (await self._answers(job, asked)).replies
         good = {name: reply for name, reply in answers.items() if reply.status != "failed"}
-        self._book(job, None, _cost(requests, good))
+        self._pay(job, _cost(requests, good))
         self._resolve([request for request in requests if request.custom_id in good], good, "")
         return [request for request in requests if request.custom_id not in good]
 
@@ -170,7 +165,10 @@ class BatchedServer:
         return await self._jobs.answers(job, asked, wire=self._server.asking.wire, prices=self._prices)
 
     async def _submitted(self, group: Sequence[Request]) -> Job:
-        """Put a job on record, then submit it; raises BudgetError where it may cost too much."""
+        """Put a job on record, then submit it; raises BudgetError where it may cost too much.
+
+        What it may cost is owed from then on, since the job goes on whatever becomes of this run.
+        """
         worst = self._worst(group)
         if self._budget is not None:
             await self._budget.reserve(worst)
@@ -183,18 +181,17 @@ class BatchedServer:
             if self._budget is not None:
                 self._budget.settle(worst, worst)
             raise
+        if self._budget is not None:
+            self._budget.owe(job.id, worst)
         return job
 
-    async def _follow(
-        self, job: Job, asked: Asked, requests: Sequence[Request], reserved: float | None
-    ) -> None:
-        """Resolve the requests of a job; `reserved` is None for one that an earlier run submitted."""
-        cost: float | None = None
+    async def _follow(self, job: Job, asked: Asked, requests: Sequence[Request]) -> None:
+        """Resolve the requests of a job, and pay for what it has answered."""
         goes_on = False
         try:
             ended = await self._ended(job)
             answers = await self._answers(ended, asked)
-            cost = _cost(requests, answers.replies)
+            self._pay(job, _cost(requests, answers.replies))
             self._resolve(requests, answers.replies, _missing(ended, answers))
         except BatchPendingError as error:
             goes_on = True
@@ -204,7 +201,6 @@ class BatchedServer:
         finally:
             if not goes_on:
                 self._open.pop(job.id, None)
-            self._book(job, reserved, cost)
 
     async def _ended(self, job: Job) -> Job:
         """Wait for a job; raises BatchPendingError after the time a run waits, LLMError if it is refused."""
@@ -228,19 +224,9 @@ class BatchedServer:
             )
         return job
 
-    def _book(self, job: Job, reserved: float | None, cost: float | None) -> None:
-        """Count what a job's answers have cost; before that is known, what was set aside for it is owed.
-
-        Nothing stays set aside, so that nobody waits for it to be settled.
-        """
-        if self._budget is None:
-            return
-        if reserved is not None:
-            self._budget.settle(reserved, 0.0)
-        if cost is not None:
-            self._budget.pay(job.id, cost)
-        elif reserved is not None:
-            self._budget.owe(job.id, reserved)
+    def _pay(self, job: Job, usd: float) -> None:
+        if self._budget is not None:
+            self._budget.pay(job.id, usd)
 
     def _pending(self) -> BatchPendingError:
         jobs = ", ".join(

@@ -1,93 +1,17 @@
-"""What holds calls to a server back: the budget, a server that is down, and its limits per minute."""
+"""What holds calls to a server back: its being down, and its limits per minute."""
 
 import asyncio
 import random
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from neuroscribe.errors import BudgetError, LLMError
+from neuroscribe.errors import LLMError
 from resources.pace import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from neuroscribe.ports.stores import Progress
-
-VARIABLE = "NEUROSCRIBE_LLM_BUDGET_USD"
-_LOOK_FOR_MONEY_S = 0.05
-
-
-class Budget:
-    """A limit in US dollars on all calls that share it."""
-
-    def __init__(self, limit_usd: float) -> None:
-        self.limit_usd = limit_usd
-        self.spent_usd = 0.0
-        self._under_way: list[float] = []
-        self._owed: dict[str, float] = {}
-
-    async def reserve(self, estimate_usd: float) -> None:
-        """Set money aside for a call, once there is enough; raises BudgetError when there never will be.
-
-        It is raised only after the calls under way have come back, so that none of their answers is lost.
-        """
-        while self.spent_usd + sum(self._under_way) + estimate_usd > self.limit_usd:
-            if not self._under_way:
-                raise BudgetError(
-                    f"the budget for LLM calls, ${self.limit_usd:.2f} ({VARIABLE}), is spent:"
-                    f" ${self.spent_usd:.4f} so far, and the next call may cost ${estimate_usd:.4f}; all"
-                    " answers are kept, and the same command continues from here with a new budget"
-                )
-            await asyncio.sleep(_LOOK_FOR_MONEY_S)
-        self._under_way.append(estimate_usd)
-
-    def settle(self, estimate_usd: float, spent_usd: float) -> None:
-        """Book what a call has cost in place of what was set aside for it."""
-        self._under_way.remove(estimate_usd)
-        self.spent_usd += spent_usd
-
-    def owe(self, job_id: str, usd: float) -> None:
-        """Count as spent what a job may cost that goes on without its run, until it is paid for."""
-        self._owed[job_id] = usd
-        self.spent_usd += usd
-
-    def pay(self, job_id: str, usd: float) -> None:
-        """Book what the answers of a job have cost, in place of what was owed for it."""
-        self.spent_usd += usd - self._owed.pop(job_id, 0.0)
-
-
-class Reservation:
-    """Money that is set aside for one question, for one attempt after the other; none without a budget."""
-
-    def __init__(self, budget: Budget | None, estimate_usd: float) -> None:
-        self.spent_usd = 0.0
-        """What the attempts so far may have cost."""
-        self._budget, self._estimate_usd = budget, estimate_usd
-        self._is_held = False
-
-    async def hold(self) -> None:
-        """Set money aside for the next attempt, unless that of the last is still there; raises BudgetError.
-
-        While it waits nothing is held for this question, so that questions never wait for each other's money.
-        """
-        if self._budget is not None and not self._is_held:
-            await self._budget.reserve(self._estimate_usd)
-            self._is_held = True
-
-    def book(self, usd: float | None) -> None:
-        """Count an attempt that was charged for; one of unknown cost may have cost all that was set aside."""
-        self._settle(self._estimate_usd if usd is None else usd)
-
-    def release(self) -> None:
-        """Give back what no attempt has taken."""
-        self._settle(0.0)
-
-    def _settle(self, usd: float) -> None:
-        self.spent_usd += usd
-        if self._budget is not None and self._is_held:
-            self._budget.settle(self._estimate_usd, usd)
-        self._is_held = False
-
 
 FAILURES = 5
 """Failures in a row, across all calls, after which a server counts as down."""
@@ -192,6 +116,14 @@ _SHORTEST_PROMPT = 200
 """Characters; shorter prompts say little about tokens per character."""
 
 
+class Times(NamedTuple):
+    """Before which times no request starts: by the two limits, and because the server said so."""
+
+    by_requests: float = 0.0
+    by_tokens: float = 0.0
+    held: float = 0.0
+
+
 class Pace:
     """When the next request may start; 0 for a limit means that there is none.
 
@@ -201,26 +133,40 @@ class Pace:
     def __init__(self, *, requests_per_minute: int = 0, tokens_per_minute: int = 0) -> None:
         self._seconds_per_request = 60 / (_SHARE * requests_per_minute) if requests_per_minute else 0.0
         self._seconds_per_token = 60 / (_SHARE * tokens_per_minute) if tokens_per_minute else 0.0
-        self._next_by_requests = self._next_by_tokens = self._held_until = 0.0
+        self.times = Times()
+
+    async def turn(self, tokens: int) -> None:
+        """Return when a request of so many tokens may start, by the running event loop's time."""
+        loop = asyncio.get_running_loop()
+        start = self.start(loop.time(), tokens=tokens)
+        while (wait := start - loop.time()) > 0:
+            await asyncio.sleep(wait)
+            if self.is_lost(start):
+                start = self.start(loop.time(), tokens=tokens)
 
     def start(self, now: float, *, tokens: int) -> float:
         """Return when a request of so many tokens may start, and keep that place for it."""
-        start = max(now, self._next_by_requests, self._next_by_tokens, self._held_until)
-        self._next_by_requests = start + self._seconds_per_request
-        self._next_by_tokens = max(start, self._next_by_tokens) + tokens * self._seconds_per_token
+        start = max(now, *self.times)
+        by_tokens = max(start, self.times.by_tokens) + tokens * self._seconds_per_token
+        self.times = self.times._replace(by_requests=start + self._seconds_per_request, by_tokens=by_tokens)
         return start
 
     def correct(self, *, estimated: int, taken: int) -> None:
         """Give back the tokens that a request did not take, or take those beyond its estimate."""
-        self._next_by_tokens += (taken - estimated) * self._seconds_per_token
+        seconds = (taken - estimated) * self._seconds_per_token
+        self.times = self.times._replace(by_tokens=self.times.by_tokens + seconds)
 
     def hold(self, until: float) -> None:
         """Let nothing start before `until`: the server said so."""
-        self._held_until = max(self._held_until, until)
+        self.times = self.times._replace(held=max(self.times.held, until))
+
+    def hold_for(self, seconds: float) -> None:
+        """Let nothing start for so long, by the running event loop's time."""
+        self.hold(asyncio.get_running_loop().time() + seconds)
 
     def is_lost(self, start: float) -> bool:
         """Tell whether a hold has overtaken a place; all that lost theirs would else start at its end."""
-        return start < self._held_until
+        return start < self.times.held
 
 
 class TokenGuess:

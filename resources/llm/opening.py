@@ -1,7 +1,7 @@
 """The LLM servers as a Dagster resource: where they are, the keys to them and how hard they may be driven.
 
 None of this changes results, so none of it enters a study's fingerprint; the model, the prompt style and
-the prices come from the study. Limits and the budget are those of this process.
+the prices come from the study. Limits and the budget hold for all processes that name one database.
 """
 
 import random
@@ -18,10 +18,13 @@ from neuroscribe.study.kinds import LLMSection
 from neuroscribe.study.sections import ModelSpec
 from neuroscribe.study.spec import LLMSpec
 from resources.llm.batches import BatchedServer
+from resources.llm.budget import VARIABLE, Budget
 from resources.llm.faults import EXPLAINING, PARAPHRASING, SIMULATING, Place
-from resources.llm.limits import VARIABLE, Budget, Circuit, Pace
+from resources.llm.limits import Circuit, Pace
+from resources.llm.limits_database import LimitsDatabase
 from resources.llm.prices import batch_prices, prices
 from resources.llm.server import SERVERS, Server
+from resources.llm.shared_pace import SharedPace, account
 from resources.llm.transport import Drive
 from resources.models.artefacts import Artefacts
 from resources.models.weights import Warm, chosen_device, load_causal_lm, load_tokenizer, revision_of
@@ -32,8 +35,10 @@ if TYPE_CHECKING:
 
 _DRIVES: dict[tuple[object, ...], Drive] = {}
 """By server, account and settings: what all calls of this process to one of them share."""
-_BUDGETS: dict[float, Budget] = {}
-"""By limit; a process has one."""
+_BUDGETS: dict[tuple[float, float, str], Budget] = {}
+"""By limit, hours and database; a process has one."""
+_DATABASES: dict[str, LimitsDatabase] = {}
+"""By address; a process has one."""
 
 
 class _Served(NamedTuple):
@@ -62,7 +67,13 @@ class LLMServers(dg.ConfigurableResource):
     requests_per_minute: int = Field(default=0, ge=0, description="limit of each server; 0 for none")
     tokens_per_minute: int = Field(default=0, ge=0, description="limit of each server; 0 for none")
     patience_s: float = Field(default=1800.0, gt=0, description="seconds to wait for a server that is down")
-    budget_usd: float | None = Field(default=None, ge=0, description="money for this process; None for any")
+    budget_usd: float | None = Field(default=None, ge=0, description="money for all calls; None for any")
+    budget_hours: float = Field(default=24.0, gt=0, description="hours within which it may be spent once")
+    limits_database: str = Field(
+        default="",
+        repr=False,  # an address may hold a password
+        description="file or address of the record of all processes' limits; empty: each has its own",
+    )
     store: str = Field(default="", description="where to keep what servers can do; empty: nowhere")
     store_endpoint_url: str | None = Field(default=None, description="S3-compatible server of the store")
 
@@ -127,12 +138,13 @@ class LLMServers(dg.ConfigurableResource):
         return _Served(self.simulator_base_url, self.simulator_api_key, SIMULATING)
 
     def _drive(self, served: _Served) -> Drive:
-        """Return what calls to a server share in this process."""
+        """Return what calls to a server share: limits with all processes, and the rest in this one."""
         limits = (self.requests_per_minute, self.tokens_per_minute)
-        settings = (served.url, served.key, *limits, self.max_retries, self.patience_s, self.budget_usd)
+        money = (self.budget_usd, self.budget_hours, self.limits_database)
+        settings = (served.url, served.key, *limits, self.max_retries, self.patience_s, *money)
         if settings not in _DRIVES:
             _DRIVES[settings] = Drive(
-                pace=Pace(requests_per_minute=limits[0], tokens_per_minute=limits[1]),
+                pace=self._pace(served),
                 circuit=Circuit(served.url, patience_s=self.patience_s, generator=random.Random(0)),  # noqa: S311
                 budget=self.budget,
                 max_retries=self.max_retries,
@@ -140,16 +152,33 @@ class LLMServers(dg.ConfigurableResource):
             )
         return _DRIVES[settings]
 
+    def _pace(self, served: _Served) -> Pace | SharedPace:
+        """Return the pace of calls to a server; without limits there is none that others need to know."""
+        limits = {
+            "requests_per_minute": self.requests_per_minute,
+            "tokens_per_minute": self.tokens_per_minute,
+        }
+        if not self.limits_database or not any(limits.values()):
+            return Pace(**limits)
+        return SharedPace(self._database, account(served.url, served.key), **limits)
+
     @property
     def _calls(self) -> Calls | None:
         return Calls(root=self.store, endpoint_url=self.store_endpoint_url) if self.store else None
 
     @property
     def budget(self) -> Budget | None:
-        """What this process may spend, shared by all servers; None for any."""
+        """What may be spent, shared by all servers; None for any."""
         if self.budget_usd is None:
             return None
-        return _BUDGETS.setdefault(self.budget_usd, Budget(self.budget_usd))
+        settings = (self.budget_usd, self.budget_hours, self.limits_database)
+        if settings not in _BUDGETS:
+            _BUDGETS[settings] = Budget(self.budget_usd, hours=self.budget_hours, database=self._database)
+        return _BUDGETS[settings]
+
+    @property
+    def _database(self) -> LimitsDatabase:
+        return _DATABASES.setdefault(self.limits_database, LimitsDatabase(self.limits_database))
 
 
 _LLM: "Warm[dict[str, LocalLLM]]" = Warm()

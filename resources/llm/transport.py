@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 from neuroscribe.errors import LLMError
 from neuroscribe.ports.replies import Usage
 from neuroscribe.ports.stores import Progress
+from resources.llm.budget import Budget, Reservation
 from resources.llm.faults import UnansweredError, WithheldError
-from resources.llm.limits import Budget, Circuit, Pace, Reservation, TokenGuess
+from resources.llm.limits import Circuit, Pace, TokenGuess
 from resources.llm.prices import Prices
+from resources.llm.shared_pace import SharedPace
 from resources.llm.wires import Body, Request
 from resources.pace import duration
 
@@ -44,7 +46,7 @@ _HASTY_RETRIES = 2
 class Drive:
     """How hard a server may be driven; what is shared by all clients of one server and one account."""
 
-    pace: Pace = field(default_factory=Pace)
+    pace: Pace | SharedPace = field(default_factory=Pace)
     circuit: Circuit | None = None
     budget: Budget | None = None
     max_retries: int = 8
@@ -124,7 +126,7 @@ class Transport:
         probe = await self._circuit.turn(self._progress) if waits else False
         shown = False
         try:
-            await self._at_pace(tokens)
+            await self._drive.pace.turn(tokens)
             body = Body(await self._client.posted(connection, request.path, request.body))
             shown = True
         except UnansweredError as error:
@@ -146,14 +148,6 @@ class Transport:
         self._correct(body, tokens)
         return body
 
-    async def _at_pace(self, tokens: int) -> None:
-        loop, pace = asyncio.get_running_loop(), self._drive.pace
-        start = pace.start(loop.time(), tokens=tokens)
-        while (wait := start - loop.time()) > 0:
-            await asyncio.sleep(wait)
-            if pace.is_lost(start):
-                start = pace.start(loop.time(), tokens=tokens)
-
     def _correct(self, body: Body, tokens: int) -> None:
         usage = self._wire.usage(body, self._prices)
         if taken := usage.prompt_tokens + usage.completion_tokens:
@@ -169,7 +163,7 @@ class Transport:
             )
         wait_s = backoff_s(max(1, attempt), self._generator, asked_s=asked_s)
         if asked_s is not None:
-            self._drive.pace.hold(asyncio.get_running_loop().time() + asked_s)
+            self._drive.pace.hold_for(asked_s)
         await asyncio.sleep(wait_s)
 
     def _given_up(self, error: UnansweredError, money: Reservation, begun: float) -> Exception:

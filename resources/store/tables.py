@@ -21,7 +21,14 @@ from neuroscribe.study.lineage import Lineage
 from neuroscribe.study.spec import layer_key, layer_of
 from neuroscribe.study.stages import STAGES, TABLES
 from neuroscribe.tables.columns import Table
-from neuroscribe.tables.parquet import Stamp, TablePlace, parquet_bytes, parquet_frame, stamp_of
+from neuroscribe.tables.parquet import (
+    Stamp,
+    TablePlace,
+    parquet_bytes,
+    parquet_frame,
+    provenance_of,
+    stamp_of,
+)
 from resources.store.files import Files, Stored
 
 _LAYER_FILE = re.compile(r"(layer_\d+)\.parquet")
@@ -29,6 +36,8 @@ TABLES_KEY = "neuroscribe/tables"
 """Asset definition metadata: the names of the asset's tables."""
 PROVENANCE_KEY = "neuroscribe/provenance"
 """Asset definition metadata: what the files' own metadata say."""
+COMMIT_KEY = "neuroscribe/commit"
+"""Materialisation metadata: the commit of the code that made it."""
 
 
 class Written(NamedTuple):
@@ -109,6 +118,17 @@ class Tables:
         except FileNotFoundError:
             return None
 
+    def provenance(self, study: str, table: str, layer: int | None = None) -> dict[str, str]:
+        """Return what a file says about itself; raises StoreError for one that is not there or is none."""
+        try:
+            with self._files.opened(_file(study, table, layer)) as file:
+                return provenance_of(file)
+        except FileNotFoundError as error:
+            which = [] if layer is None else [layer_key(layer)]
+            raise StoreError(_absent(self.path(study, table, layer), study, table, which)) from error
+        except ValueError as error:
+            raise StoreError(f"{self.path(study, table, layer)}: {error}; materialise it again") from error
+
     def _parts(self, study: str, table: str, layer: int | None) -> Sequence[int | None]:
         if layer is not None or not _declared(table).per_layer:
             return [layer]
@@ -135,23 +155,26 @@ class TableIO(dg.ConfigurableIOManagerFactory["TableIOManager"]):
     """A local folder or `s3://bucket/prefix`."""
     endpoint_url: str | None = None
     """An S3-compatible server other than AWS."""
+    commit: str = "unknown"
+    """Of the code; reported with every materialisation, and no part of what is stored."""
 
     def create_io_manager(self, context: Any) -> "TableIOManager":
         """Return the manager that Dagster calls."""
-        return TableIOManager(Tables(self.root, endpoint_url=self.endpoint_url))
+        return TableIOManager(Tables(self.root, endpoint_url=self.endpoint_url), commit=self.commit)
 
 
 class TableIOManager(dg.IOManager):
     """Stores and loads the frames of assets with key [study, asset] and metadata `neuroscribe/tables`."""
 
-    def __init__(self, tables: Tables) -> None:
-        self._tables = tables
+    def __init__(self, tables: Tables, *, commit: str) -> None:
+        self._tables, self._commit = tables, commit
 
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
         """Write a frame, a frame per table, or frames of layers as they are made; None wrote itself."""
         if obj is None:
             return
         names = _table_names(context.asset_key, context.definition_metadata)
+        context.add_output_metadata({COMMIT_KEY: self._commit})
         if context.has_asset_partitions:
             self._store_layers(context, _only_table(context.asset_key, names), obj)
         else:

@@ -16,7 +16,7 @@ from neuroscribe.testing.server_batches import Batches
 from neuroscribe.testing.servers import ScriptedFault, ScriptedServer
 from neuroscribe.testing.stores import Interrupted, MemoryCalls
 from resources.llm.batches import BatchedServer
-from resources.llm.limits import Budget
+from resources.llm.budget import Budget
 from resources.llm.prices import Prices, batch_prices
 from resources.llm.server import OpenAIServer
 
@@ -345,6 +345,18 @@ def test_a_job_that_may_exceed_the_budget_is_not_submitted_and_others_are_booked
         budget = Budget(1.0)
         asked(batched(server, MemoryCalls(), budget=budget), ["one", "two"])
     assert budget.spent_usd == pytest.approx(2 * (2 * 1000 + 2000) / 1e6)
+
+
+def test_a_second_job_that_the_budget_has_no_room_for_ends_the_run_and_the_first_is_owed():
+    jobs, budget = Batches(looks=9), Budget(0.06)
+    with (
+        ScriptedServer(Echo(), batches=jobs) as server,
+        pytest.raises(BudgetError, match=r"batch jobs of process .* that are not collected"),
+    ):
+        # Each may cost 0.046: 36 tokens asked and 5 answered.
+        asked(batched(server, MemoryCalls(), budget=budget, lines_per_job=1), ["one", "two"])
+    assert len(jobs.jobs) == 1
+    assert budget.spent_usd == pytest.approx(0.046)
 
 
 def test_a_job_of_an_earlier_run_is_booked_when_it_is_collected_and_an_open_one_holds_up_no_budget():

@@ -13,8 +13,9 @@ from neuroscribe.errors import BudgetError, LLMError
 from neuroscribe.ports.replies import Reply
 from neuroscribe.testing.stores import SilentProgress
 from neuroscribe.testing.virtual_time import run_in_virtual_time
+from resources.llm.budget import Budget
 from resources.llm.faults import retry_after_s
-from resources.llm.limits import Budget, Circuit, Pace, TokenGuess
+from resources.llm.limits import Circuit, Pace, TokenGuess
 from resources.llm.prices import Prices
 from resources.llm.transport import Drive, backoff_s
 from tests.resources.llm.virtual import Answer, TimedServer, refused, replies, server
