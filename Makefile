@@ -26,12 +26,12 @@ PYTEST := $(BARE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadf
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 export TOKENIZERS_PARALLELISM = false
-home run trace ui bench bench-puzzles: export DAGSTER_HOME := $(DAGSTER_HOME)
-run plan ledger trace ui bench bench-puzzles: export NEUROSCRIBE_STORE := $(NEUROSCRIBE_STORE)
+home run checks trace ui bench bench-puzzles: export DAGSTER_HOME := $(DAGSTER_HOME)
+run plan ledger checks trace ui bench bench-puzzles: export NEUROSCRIBE_STORE := $(NEUROSCRIBE_STORE)
 
 .SILENT:
 .DEFAULT_GOAL := help
-.PHONY: help run plan ledger trace server test check lint ui bench bench-puzzles setup setup-tests lock home clean
+.PHONY: help run plan ledger checks trace server test check lint ui bench bench-puzzles setup setup-tests lock home clean
 
 help: ## show these targets
 	awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -44,6 +44,9 @@ plan: setup ## show calls, tokens and money of a study before it is run (STUDY=e
 
 ledger: setup ## show what all LLM calls took, and write ledger.parquet into the store
 	$(BIN)/python -m dagster_project.ledger
+
+checks: setup ## show how the data-quality checks of a study stand (STUDY=embedded)
+	$(BIN)/python -m dagster_project.checks "$(STUDY)"
 
 trace: setup ## show everything behind a score (STUDY= LAYER= NEURON=; POLARITY= EXPLAINER= ARGS=--json)
 	$(BIN)/python -m dagster_project.trace "$(STUDY)" $(LAYER) $(NEURON) $(if $(POLARITY),--polarity=$(POLARITY)) \

@@ -23,6 +23,7 @@ def corpus(study: Study) -> dg.AssetsDefinition:
         subject: dg.ResourceParam[SubjectSource],
         progress: dg.ResourceParam[Progress],
     ) -> dg.MaterializeResult:
+        from neuroscribe.capture.rules import FOLDED
         from neuroscribe.capture.stage import corpus_hash
         from neuroscribe.report.pictures import corpus_preview
         from neuroscribe.text.corpus import TokenBytes, check_documents, tokenised
@@ -43,7 +44,7 @@ def corpus(study: Study) -> dg.AssetsDefinition:
                 "documents_too_short": made.too_short,
                 "documents_in_corpus": made.sequences["document_id"].n_unique(),
                 "documents_held_out": made.sequences.filter("held_out")["document_id"].n_unique(),
-                "sequences_left_out_as_repeated_passages": made.folded,
+                FOLDED: made.folded,
                 "text_revision": source.revision,
                 "sequences_sha256": corpus_hash(made.sequences),
                 "preview": dg.MetadataValue.md(preview),

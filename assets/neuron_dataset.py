@@ -22,14 +22,18 @@ def neuron_dataset(study: Study) -> dg.AssetsDefinition:
         kinds={"parquet", "greatexpectations"},
     )
     def asset(
+        context: dg.AssetExecutionContext,
         tables: dg.ResourceParam[TableReader],
         datasets: dg.ResourceParam[DatasetStore],
         expectations: dg.ResourceParam[Validator],
         licences: dg.ResourceParam[LicenceSource],
         subject: dg.ResourceParam[SubjectSource],
     ) -> dg.MaterializeResult:
+        from assets.standing import standing
         from neuroscribe.publish.stage import publish
+        from neuroscribe.report.checks import FAILS, WARNS, standing_markdown
 
+        checked = standing(study, context.instance)
         done = publish(
             study,
             tables=tables,
@@ -47,6 +51,9 @@ def neuron_dataset(study: Study) -> dg.AssetsDefinition:
                 "bytes": done.bytes,
                 "manifest_sha256": done.manifest_sha256,
                 **dict(done.counts),
+                "checks": dg.MetadataValue.md(standing_markdown(checked)),
+                "checks_warn": len(checked.filter(status=WARNS)),
+                "checks_fail": len(checked.filter(status=FAILS)),
             },
         )
 

@@ -36,6 +36,7 @@ def scores(study: Study) -> dg.AssetsDefinition:
         from neuroscribe.report.summary import scorer_table
         from neuroscribe.report.tallies import score_tally, tokens_per_scored_neuron
         from neuroscribe.report.trace.command import best_traced
+        from neuroscribe.score.comparisons import MEANS, layer_means
         from neuroscribe.score.stage import scored_layer
 
         for evidence in evidence_by_layer(study, context, inputs):
@@ -46,6 +47,7 @@ def scores(study: Study) -> dg.AssetsDefinition:
             shown = {
                 **score_tally(study, frame),
                 **best_traced(study, frame),
+                MEANS: layer_means(study, frame),
                 **({"gaps": table_metadata(lost)} if len(lost) else {}),
                 "scored": table_metadata(score_rows(evidence, frame)),
                 "shown": dg.MetadataValue.md(page),

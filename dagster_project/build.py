@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.checks import description_checks, score_checks
+from assets.checks import study_checks
 from dagster_project.automation import failure_alert, sensors, with_conditions
 from dagster_project.broken import broken_defs
 from dagster_project.environments import Environment
@@ -60,7 +60,7 @@ def _study_defs(study: Study, environment: Environment) -> dg.Definitions:
     tables = Tables(environment.store, endpoint_url=environment.endpoint_url)
     return dg.Definitions(
         assets=with_conditions(study, assets, tables, layers_per_night=environment.nightly_layers),
-        asset_checks=[score_checks(study), description_checks(study)],
+        asset_checks=study_checks(study),
         jobs=list(study_jobs(study).values()),
         sensors=sensors(study, endpoint_url=environment.endpoint_url),
     )

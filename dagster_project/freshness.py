@@ -9,9 +9,9 @@ from functools import cached_property
 
 import dagster as dg
 
+from assets.checks import check_keys
 from assets.stage import key
 from neuroscribe.ports.sources import TableReader
-from neuroscribe.score.rules import rules_for
 from neuroscribe.study.lineage import Lineage
 from neuroscribe.study.spec import Study, layer_key, layer_of
 from neuroscribe.study.stages import STAGES, Phase, Stage, layers_of, stages_of
@@ -26,7 +26,7 @@ class Freshness:
     tables: TableReader
 
     def captured(self) -> set[int]:
-        """Return the layers whose statistics and records are up to date."""
+        """Return the layers whose statistics and records are all up to date, and blocked by no check."""
         return self._fresh("capture")
 
     def sampled(self) -> set[int]:
@@ -34,7 +34,7 @@ class Freshness:
         return self._fresh("sample")
 
     def explained(self) -> set[int]:
-        """Return the layers that are explained, simulated and scored, whose scores no check blocks.
+        """Return the layers that are explained, simulated and scored, and blocked by no check.
 
         A layer with an LLM call that failed for good is not among them: it is worth asking again.
         """
@@ -81,7 +81,7 @@ class Freshness:
         fresh = {layer for layer in known if self._lineage.is_current(self.study, stage, layer)}
         if STAGES[stage].asks:
             fresh = {layer for layer in fresh if not self._has_failed_calls(stage, layer)}
-        return fresh - self._blocked(fresh) if stage == "scores" else fresh
+        return fresh - self._blocked(stage, fresh)
 
     @cached_property
     def _known(self) -> dict[str, set[int]]:
@@ -96,12 +96,10 @@ class Freshness:
         frames = [self.tables.read(self.study.name, table.name, layer) for table in STAGES[stage].tables]
         return any(((frame["status"] == "failed") & (frame["model"] != "none")).any() for frame in frames)
 
-    def _blocked(self, layers: set[int]) -> set[int]:
-        """Return the layers on whose scores the last evaluation of a blocking check failed."""
-        scores = key(self.study, "scores")
-        blocking = [rule.name for rule in rules_for(self.study) if rule.severity == "error"]
+    def _blocked(self, stage: str, layers: set[int]) -> set[int]:
+        """Return the layers on whose results of a stage the last evaluation of a blocking check failed."""
         found = self.instance.event_log_storage.get_asset_check_partition_info(
-            [dg.AssetCheckKey(scores, name) for name in blocking],
+            check_keys(self.study, stage, severity="error"),
             partition_keys=[layer_key(layer) for layer in sorted(layers)],
         )
         failed = [each for each in found if each.latest_execution_status.value == "FAILED"]

@@ -144,9 +144,9 @@ def _is_pending(events: Sequence[dg.DagsterEvent]) -> bool:
 
 
 def _reason(events: Sequence[dg.DagsterEvent], job: str) -> str:
-    """Return what the first failed step said, or which checks failed."""
+    """Return what the first failed step said, or which checks failed with what they found."""
     if checks := _failed_checks(events):
-        return f"{job}: the scores fail {', '.join(checks)}; see the checks in the UI (make ui)"
+        return f"{job} fails its checks: {'; '.join(checks)}. See the failing rows in the UI (make ui)"
     for event in events:
         if event.is_step_failure:
             data = event.step_failure_data
@@ -184,7 +184,8 @@ def _failed_checks(events: Sequence[dg.DagsterEvent]) -> Sequence[str]:
         if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION
     ]
     return [
-        evaluation.check_name
+        f"{evaluation.asset_key.path[-1]}{f', {place}' if (place := evaluation.partition) else ''}:"
+        f" {evaluation.check_name} ({evaluation.description})"
         for evaluation in evaluations
         if not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR
     ]

@@ -18,11 +18,13 @@ from threading import Event, Thread
 from typing import Any, TextIO, TypeVar
 
 import dagster as dg
+import polars as pl
 from rich.console import Console
 
+from assets.standing import standing
 from dagster_project.alone import close_abandoned_runs, close_runs_of_dead_processes, study_alone
 from dagster_project.build import build_defs
-from dagster_project.command import Variables, chosen, status, study_parser
+from dagster_project.command import Variables, chosen, status, study_parser, width
 from dagster_project.environments import Environment
 from dagster_project.history import history
 from dagster_project.launch import Launcher
@@ -32,6 +34,7 @@ from neuroscribe.capture import check_size
 from neuroscribe.capture.plan import random_sequences
 from neuroscribe.errors import BatchPendingError
 from neuroscribe.explain.stage import opened_labels
+from neuroscribe.report.checks import warning_lines
 from neuroscribe.simulate.stage import check_models
 from neuroscribe.study.lineage import Lineage
 from neuroscribe.study.spec import Study
@@ -73,7 +76,7 @@ def run(study: Study, environment: Environment, *, layers: Sequence[int], epheme
     preflight(study, environment.resources())
     alone = Event()
     try:
-        seconds = _in_thread(
+        seconds, checked = _in_thread(
             lambda: _brought_up_to_date(study, environment, layers, ephemeral=ephemeral, alone=alone)
         )
     except KeyboardInterrupt:
@@ -82,6 +85,8 @@ def run(study: Study, environment: Environment, *, layers: Sequence[int], epheme
                 close_abandoned_runs(study.name, instance)
         raise
     _write_line(outcome(study, environment, layers=layers, seconds=seconds))
+    for line in warning_lines(checked, width()):
+        _write_line(line)
 
 
 def _say_what_is_scored_anew(study: Study, environment: Environment, layers: Sequence[int]) -> None:
@@ -97,8 +102,11 @@ def _say_what_is_scored_anew(study: Study, environment: Environment, layers: Seq
 
 def _brought_up_to_date(
     study: Study, environment: Environment, layers: Sequence[int], *, ephemeral: bool, alone: Event
-) -> dict[int, float]:
-    """Run what is missing and return the seconds per layer explained; `alone` is set while no other does."""
+) -> tuple[dict[int, float], pl.DataFrame]:
+    """Run what is missing and return the seconds per layer explained, and how the checks stand (STANDING).
+
+    `alone` is set while no other does.
+    """
     defs = build_defs([study], environment=environment)
     with history(environment, ephemeral=ephemeral) as instance, study_alone(study, environment):
         alone.set()
@@ -111,7 +119,7 @@ def _brought_up_to_date(
             _submit(study, instance, environment, layers)
         launcher.explain_all(layers)
         launcher.publish()
-    return launcher.seconds
+        return launcher.seconds, standing(study, instance)
 
 
 def _submit(

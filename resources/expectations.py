@@ -4,6 +4,7 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -54,13 +55,8 @@ def _results(
     """Return what Great Expectations found, by rule."""
     with _quiet(), _some_home():
         import great_expectations as gx
-        from great_expectations.data_context.types.base import ProgressBarsConfig
 
-        context = gx.get_context(mode="ephemeral")
-        context.variables.progress_bars = ProgressBarsConfig(globally=False)
-        source = context.data_sources.add_pandas(name)
-        definition = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe(name)
-        batch = definition.get_batch(batch_parameters={"dataframe": _pandas(frame, rules, identify)})
+        batch = _batches().get_batch(batch_parameters={"dataframe": _pandas(frame, rules, identify)})
         suite = gx.ExpectationSuite(
             name=name, expectations=[expectation for rule in rules for expectation in _expectations(rule)]
         )
@@ -74,6 +70,18 @@ def _results(
         assert config is not None
         by_rule.setdefault(config.meta["rule"], []).append(result.to_json_dict())
     return by_rule
+
+
+@lru_cache(maxsize=1)
+def _batches() -> Any:
+    """Return what takes frames in, made once per process: that costs more than to examine a frame."""
+    import great_expectations as gx
+    from great_expectations.data_context.types.base import ProgressBarsConfig
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    asset = context.data_sources.add_pandas("neuroscribe").add_dataframe_asset("frame")
+    return asset.add_batch_definition_whole_dataframe("whole")
 
 
 def _pandas(frame: pl.DataFrame, rules: Sequence[Rule], identify: tuple[str, ...]) -> Any:
@@ -106,6 +114,8 @@ def _expectations(rule: Rule) -> list[Any]:
     column = rule.columns[0]
     match rule.kind:
         case "unique":
+            if len(rule.columns) == 1:
+                return [gxe.ExpectColumnValuesToBeUnique(column=column, **common)]
             unique = gxe.ExpectCompoundColumnsToBeUnique
             return [unique(column_list=list(rule.columns), ignore_row_if="never", **common)]
         case "within":
@@ -180,9 +190,11 @@ def _some_home() -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hide the deprecations that Great Expectations causes inside itself and nobody here can mend."""
+    """Hide what Great Expectations causes inside itself and nobody here can mend.
+
+    That is deprecations, and that a library of Google's, which Ray brings and it tries, is not complete.
+    """
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"great_expectations\.")
-        # It looks for a client of Google's, which Ray brings along in part.
         warnings.filterwarnings("ignore", category=ImportWarning, module=r"google\.")
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"great_expectations\.")
         yield

@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from assets.stage import _plain_failures
+from assets.stage import plain_failures
 from dagster_project.environments import Environment
 from dagster_project.sealed import sealed
 from neuroscribe.errors import CorpusError, LLMError, StoreError, StudyError
@@ -123,7 +123,7 @@ def test_what_dagster_keeps_of_a_failure_tells_no_secret() -> None:
 
     @dg.op
     def failing() -> None:
-        with _plain_failures():
+        with plain_failures():
             try:
                 raise OSError(f"cannot reach http://me:{KEY}@host")
             except OSError as error:

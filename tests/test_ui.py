@@ -29,6 +29,9 @@ LAUNCH = """mutation Launch($params: ExecutionParams!) { launchRun(executionPara
   ... on RunConfigValidationInvalid { errors { message } }
   ... on PythonError { message } } }"""
 STATUS = """query Status($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"""
+CHECKED = """query Checked($key: AssetKeyInput!, $name: String!) {
+  assetCheckExecutions(assetKey: $key, checkName: $name, limit: 9) {
+    runId status evaluation { partition success } } }"""
 RELOAD = """mutation { reloadRepositoryLocation(repositoryLocationName: "neuroscribe") {
   __typename ... on WorkspaceLocationEntry { loadStatus } } }"""
 RESOURCES = """query { allTopLevelResourceDetailsOrError(repositorySelector: {
@@ -78,15 +81,28 @@ class Page:
         assert status == 200, text
         return json.loads(text)["data"]
 
-    def launch(self, config: dict[str, Any], asset: str = "corpus") -> Any:
-        """Ask for a run of an asset of the planted study with a configuration."""
+    def ended(self, told: Any) -> str:
+        """Wait for a run that was launched, and return its status."""
+        assert told["__typename"] == "LaunchRunSuccess", told
+        run = told["run"]["runId"]
+        _wait_until(lambda: self.query(STATUS, id=run)["runOrError"]["status"] in ("SUCCESS", "FAILURE"))
+        return self.query(STATUS, id=run)["runOrError"]["status"]
+
+    def launch(
+        self, config: dict[str, Any], asset: str | None = "corpus", *, layer: str | None = None, **checks: str
+    ) -> Any:
+        """Ask for a run of an asset of the planted study with a configuration, or of checks by asset."""
+        tags = [{"key": "dagster/partition", "value": layer}] if layer else []
+        chosen = [{"assetKey": {"path": ["planted", of]}, "name": name} for of, name in checks.items()]
         params = {
             "selector": {
                 "repositoryLocationName": "neuroscribe",
                 "repositoryName": "__repository__",
                 "jobName": "__ASSET_JOB",
-                "assetSelection": [{"path": ["planted", asset]}],
+                "assetSelection": [{"path": ["planted", asset]}] if asset else [],
+                **({"assetCheckSelection": chosen} if checks else {}),
             },
+            "executionMetadata": {"tags": tags},
             "runConfigData": json.dumps(config),
             "mode": "default",
         }
@@ -242,13 +258,30 @@ def test_no_run_is_told_another_address_key_store_or_variable(page: Page) -> Non
     assert page.thief.visits == []
 
 
-def test_an_honest_launch_is_run_and_its_studies_are_read_again_on_request(page: Page) -> None:
-    told = page.launch({})
-    assert told["__typename"] == "LaunchRunSuccess", told
-    run = told["run"]["runId"]
-    _wait_until(lambda: page.query(STATUS, id=run)["runOrError"]["status"] in ("SUCCESS", "FAILURE"))
-    assert page.query(STATUS, id=run)["runOrError"]["status"] == "SUCCESS"
+@pytest.fixture(scope="module")
+def corpus(page: Page) -> str:
+    """How an honest run that makes the corpus, and checks it, ends."""
+    return page.ended(page.launch({}))
+
+
+def test_an_honest_launch_is_run_and_its_studies_are_read_again_on_request(page: Page, corpus: str) -> None:
+    assert corpus == "SUCCESS"
     assert page.query(RELOAD)["reloadRepositoryLocation"]["loadStatus"] == "LOADED"
+
+
+def test_a_check_is_executed_alone_on_all_layers_that_there_are_as_the_page_asks(
+    page: Page, corpus: str
+) -> None:
+    """The page's button names checks and no partition: it has none to choose for them."""
+    assert corpus == "SUCCESS"
+    assert page.ended(page.launch({}, "activations", layer="layer_01")) == "SUCCESS"
+    alone = page.launch({}, asset=None, activations="few_dead_neurons")
+    assert page.ended(alone) == "SUCCESS"
+    found = page.query(CHECKED, key={"path": ["planted", "activations"]}, name="few_dead_neurons")
+    made = [each for each in found["assetCheckExecutions"] if each["runId"] == alone["run"]["runId"]]
+    assert {each["evaluation"]["partition"]: each["status"] for each in made} == {
+        "layer_01": "SUCCEEDED", None: "SUCCEEDED",
+    }  # fmt: skip
 
 
 def test_the_page_shows_how_resources_are_set_and_no_key(page: Page) -> None:

@@ -1,10 +1,14 @@
-"""Data-quality rules as data, what a validator finds, and who may be one."""
+"""Data-quality rules as data, the rows that they are about, what a validator finds, and who may be one."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import polars as pl
+
+from neuroscribe.ports.sources import TableReader
+from neuroscribe.study.spec import Study
 
 Severity = Literal["error", "warn"]
 
@@ -19,18 +23,6 @@ Kind = Literal["unique", "within", "value_or_reason", "null_share", "difference"
 - `mean_difference`: over rows that have both, the mean of first minus second lies strictly between the bounds
 """
 
-Frame = Literal["scores", "simulated", "due", "correlations", "sampled", "explained", "shares", "coverage"]
-"""Which rows a rule is about.
-
-- `scores`: all rows of that table
-- `simulated`: those that rest on simulations, without a run of the subject
-- `due`: those that an explanation of the random sample owes; an AUC wants probabilities, a silent neuron owes
-  nothing, nor does a description to templates, nor what a ranking spared
-- `sampled`: of the correlations those of the random sample
-- `correlations`, `explained`, `shares`: those that lie between -1 and 1, up to 1, and between 0 and 1
-- `coverage`: see the function of that name
-"""
-
 
 @dataclass(frozen=True)
 class Rule:
@@ -43,7 +35,8 @@ class Rule:
     low: float | None = None
     high: float | None = None
     severity: Severity = "error"
-    frame: Frame = "scores"
+    frame: str = "scores"
+    """Which rows it is about: a name in what the rows of its suite return."""
 
 
 @dataclass(frozen=True)
@@ -77,3 +70,53 @@ class Validator(Protocol):
     ) -> list[Verdict]:
         """Return one verdict per rule, in their order; a frame without rows passes and says so."""
         ...
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows that some rules are about."""
+
+    frame: pl.DataFrame
+    identify: tuple[str, ...] = ("layer", "neuron", "explanation_id")
+    """The columns by which rows in breach are named, with what a reader wants to see beside them."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What was told as a table was made, by name: of the one that is there, and of the one before it."""
+
+    now: Mapping[str, object] = field(default_factory=dict[str, object])
+    before: Mapping[str, object] = field(default_factory=dict[str, object])
+
+
+class Suite(ABC):
+    """The rules of what one stage makes, and where the rows are found that they are about."""
+
+    stage: ClassVar[str]
+    reads: ClassVar[tuple[str, ...]] = ()
+    """Stages whose tables the rows rest on as well."""
+    beside: ClassVar[tuple[str, ...]] = ()
+    """Rules by which a layer is held against the nearest layers: these are examined anew when it is."""
+
+    @abstractmethod
+    def rules(self, study: Study) -> tuple[Rule, ...]:
+        """Return the rules of a study."""
+
+    @abstractmethod
+    def rows(self, study: Study, layer: int | None, tables: TableReader, told: Told) -> Mapping[str, Rows]:
+        """Return the rows of a layer (None for a stage without layers), by frame."""
+
+
+def examined(
+    validator: Validator, rules: Sequence[Rule], rows: Mapping[str, Rows], *, name: str
+) -> list[Verdict]:
+    """Return one verdict per rule, frame by frame; `name` says what is examined."""
+    by_frame = {frame: [rule for rule in rules if rule.frame == frame] for frame in rows}
+    return [
+        verdict
+        for frame, about in by_frame.items()
+        if about
+        for verdict in validator.validate(
+            rows[frame].frame, about, name=f"{name} {frame}", identify=rows[frame].identify
+        )
+    ]

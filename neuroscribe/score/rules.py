@@ -11,7 +11,7 @@ import polars as pl
 from neuroscribe.evidence.exemplars import Neuron
 from neuroscribe.evidence.sample import read_neurons
 from neuroscribe.measures.agreement import OF_THE_NEURON
-from neuroscribe.ports.checks import Rule, Validator, Verdict
+from neuroscribe.ports.checks import Rows, Rule, Validator, Verdict, examined
 from neuroscribe.score.sentences import NOTHING_LISTED
 from neuroscribe.simulate.ranking import was_spared
 from neuroscribe.study.dues import RANGES, dues
@@ -114,18 +114,20 @@ def verdicts(
     validator: Validator, *, scores: pl.DataFrame, explanations: pl.DataFrame, study: Study, name: str
 ) -> list[Verdict]:
     """Examine the scores of one or more layers by all rules of the study; `name` says which they are."""
-    frames = {**_frames(scores, study), "coverage": coverage(scores, explanations, study)}
-    rules = {which: [rule for rule in rules_for(study) if rule.frame == which] for which in frames}
-    return [
-        verdict
-        for which, frame in frames.items()
-        if rules[which]
-        for verdict in validator.validate(frame, rules[which], name=f"{name} {which}")
-    ]
+    return examined(validator, rules_for(study), rows_of(scores, explanations, study), name=name)
 
 
-def _frames(scores: pl.DataFrame, study: Study) -> dict[str, pl.DataFrame]:
-    """Return the rows of scores that rules are about, by name."""
+def rows_of(scores: pl.DataFrame, explanations: pl.DataFrame, study: Study) -> dict[str, Rows]:
+    """Return the rows that rules are about, by frame.
+
+    - `scores`: all rows of that table
+    - `simulated`: those that rest on simulations, without a run of the subject
+    - `due`: those that an explanation of the random sample owes; an AUC wants probabilities, a silent neuron
+      owes nothing, nor does a description to templates, nor what a ranking spared
+    - `correlations`, `explained`, `shares`: those that lie between -1 and 1, up to 1, and between 0 and 1
+    - `sampled`: of the correlations those of the random sample
+    - `coverage`: see the function of that name
+    """
     measures = {due.scorer: due.measure for due in dues(study)}
 
     def of(wanted: Collection[str]) -> pl.DataFrame:
@@ -136,7 +138,7 @@ def _frames(scores: pl.DataFrame, study: Study) -> dict[str, pl.DataFrame]:
         return of([measure for measure, limits in RANGES.items() if limits == (low, high)])
 
     excused = pl.col("null_reason").is_in(_NOTHING_OWED).fill_null(value=False) | was_spared()
-    return {
+    frames = {
         "scores": scores,
         "simulated": of((*AGREEMENTS, *SIZES)).drop_nulls("value"),
         "due": of(set(RANGES) - {"auc"}).filter(~excused, sample=RANDOM),
@@ -144,7 +146,9 @@ def _frames(scores: pl.DataFrame, study: Study) -> dict[str, pl.DataFrame]:
         "sampled": within(-1.0, 1.0).filter(sample=RANDOM),
         "explained": within(None, 1.0),
         "shares": within(0.0, 1.0),
+        "coverage": coverage(scores, explanations, study),
     }
+    return {name: Rows(frame) for name, frame in frames.items()}
 
 
 def _unread(study: Study, explanations: pl.DataFrame) -> pl.DataFrame:
