@@ -20,6 +20,7 @@ from neuroscribe.study.stages import STAGES, TABLES
 from neuroscribe.tables.columns import Table
 from neuroscribe.tables.parquet import Stamp, TablePlace, parquet_bytes, parquet_frame, stamp_of
 from resources.store.files import Files, Stored
+from resources.store.study_locks import check_held
 
 _LAYER_FILE = re.compile(r"(layer_\d+)\.parquet")
 TABLES_KEY = "neuroscribe/tables"
@@ -79,7 +80,11 @@ class Tables:
         *,
         provenance: Mapping[str, object],
     ) -> int:
-        """Write one file of a table atomically and return its size in bytes."""
+        """Write one file of a table atomically and return its size in bytes.
+
+        Raises StoreError if this process held the study's lock and has lost it to another.
+        """
+        check_held(self.root, study)
         place = _place(study, table, layer)
         data = parquet_bytes(frame, place.table, {**provenance, **place.said})
         return self._files.write(_file(study, table, layer), data)
@@ -91,8 +96,8 @@ class Tables:
         made again.
         """
         try:
-            with self._files.opened(_file(study, table, layer)) as file:
-                return _stamp(file, _place(study, table, layer))
+            place = _place(study, table, layer)
+            return self._files.read_by(_file(study, table, layer), lambda file: _stamp(file, place))
         except FileNotFoundError:
             return None
 
