@@ -5,8 +5,11 @@ Whatever goes wrong becomes a StoreError that names the file, the finding and a 
 
 import errno
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, BinaryIO, TypeVar, cast
@@ -24,6 +27,8 @@ from resources.store.outages import ReplacedError, is_remote, patient, remedy, s
 T = TypeVar("T")
 PART = ".part"
 """Ending of temporary names; a killed writer may leave one, and no reader looks at it."""
+WRITE_CHECK = "write_check"
+"""Written and removed before a run, to see whether the store can be written."""
 
 _SCHEMES = ("s3", "file", "local", "memory")
 """Of addresses; `memory`, which forgets with the process, serves tests."""
@@ -62,6 +67,17 @@ def place(
         f"{about} = {str(address)!r} is of the kind {scheme}://, which is not reached; name a local folder or"
         " s3://bucket/prefix"
     )
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file of a listing."""
+
+    path: str
+    """Below the root that was listed."""
+    size: int
+    age_s: float
+    """Seconds since it was written, by this machine's clock."""
 
 
 class Files:
@@ -105,6 +121,12 @@ class Files:
 
         found = self._asked(path, "listed", names)
         return sorted(name for name in found if name and not name.endswith(PART))
+
+    def entries(self, folder: str = "", *, deep: bool = True) -> list[Entry]:
+        """Return all files in a folder and, if `deep`, below it, temporary ones too; no link is followed."""
+        path = self.path(folder)
+        listed = listed_objects if is_remote(path) else listed_files
+        return self._asked(path, "listed", lambda: listed(self._root, path, deep=deep))
 
     def read(self, relative: str) -> bytes:
         """Return a file's bytes; raises FileNotFoundError, which callers explain, when there is none."""
@@ -288,6 +310,37 @@ def store_errors(
         raise told(error) from error
     except (OSError, *service_errors(path)) as error:
         raise told(error) from error
+
+
+def listed_files(root: UPath, folder: UPath, *, deep: bool) -> list[Entry]:
+    """Return the files below a folder on a disk, by path below the root."""
+    found: list[Entry] = []
+    for place, folders, names in os.walk(folder.path):
+        links = [name for name in folders if Path(place, name).is_symlink()]
+        for file in (Path(place, name) for name in [*names, *links]):
+            try:
+                status = file.lstat()
+            except FileNotFoundError:
+                continue  # removed meanwhile
+            relative = file.relative_to(root.path).as_posix()
+            found.append(Entry(relative, status.st_size, time.time() - status.st_mtime))
+        if not deep:
+            break
+    return found
+
+
+def listed_objects(root: UPath, folder: UPath, *, deep: bool) -> list[Entry]:
+    """Return the objects below a prefix on S3, however many, by path below the root."""
+    depth = None if deep else 1
+    listed: dict[str, Any] = dict(folder.fs.find(folder.path, maxdepth=depth, detail=True))
+    return [
+        Entry(name.removeprefix(f"{root.path.rstrip('/')}/"), about["size"], _age_s(about["LastModified"]))
+        for name, about in listed.items()
+    ]
+
+
+def _age_s(written: datetime) -> float:
+    return (datetime.now(UTC) - written).total_seconds()
 
 
 def _fill(path: Path, chunks: Iterable[bytes]) -> None:

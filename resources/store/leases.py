@@ -29,6 +29,8 @@ from resources.store.files import store_errors
 from resources.store.outages import answered_with, patient
 
 LEASE_S, RENEW_S = 120.0, 30.0
+PROBE = ".probe"
+"""Ending of the objects by which a server is tried."""
 _NOT_UNDERSTOOD = (400, 405, 501)
 """How servers answer that refuse conditions which they do not know."""
 
@@ -189,7 +191,7 @@ def writes_on_conditions(path: UPath) -> bool:
     """Tell whether a server writes on conditions, and say so in a line if it does not."""
     bucket = str(path.parent)
     if bucket not in _KNOWN:
-        probe = path.with_name(f"{path.name}.{uuid4().hex}.probe")
+        probe = path.with_name(f"{path.name}.{uuid4().hex}{PROBE}")
         with store_errors(probe, "locked"):
             _KNOWN[bucket] = patient(probe, lambda: _keeps_conditions(probe))
         if not _KNOWN[bucket]:

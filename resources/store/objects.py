@@ -35,6 +35,8 @@ class Upload:
     key: str
     name: str
     begun: datetime
+    size: int
+    """Bytes that have been sent of it."""
 
 
 def is_there(path: UPath) -> bool:
@@ -116,6 +118,12 @@ def uploads(root: UPath) -> list[Upload]:
         if not page.get("IsTruncated"):
             return begun
         after = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+
+
+def _size_sent(root: UPath, bucket: str, key: str, name: str) -> int:
+    # The first thousand parts, of 50 MB and more each.
+    parts = _client(root).call_s3("list_parts", Bucket=bucket, Key=key, UploadId=name)
+    return sum(int(part["Size"]) for part in parts.get("Parts", []))
 
 
 def abandon(root: UPath, upload: Upload) -> None:
