@@ -14,6 +14,7 @@ import torch
 from assets.stage import key
 from dagster_project.build import build_defs
 from dagster_project.environments import Environment
+from dagster_project.forget import chosen_stages, forget
 from dagster_project.freshness import Freshness
 from dagster_project.launch import Launcher
 from neuroscribe.capture.stage import layer_records
@@ -25,7 +26,7 @@ from neuroscribe.score.rules import rules_for
 from neuroscribe.study.dues import REGIMES
 from neuroscribe.study.publishing import PublishSpec
 from neuroscribe.study.spec import Study
-from neuroscribe.study.stages import provenance
+from neuroscribe.study.stages import STAGES, provenance
 from neuroscribe.testing.layouts import NeuronFiles
 from neuroscribe.testing.planted import CONSTANT, DEAD, LAYERS, NEURONS, PLANTED, PlantedScript
 from neuroscribe.testing.planted_study import MODEL, write_planted_study
@@ -312,3 +313,20 @@ def test_a_study_with_the_fewest_exemplars_is_scored_as_far_as_that_goes(tmp_pat
         scores = pipeline.read("scores")
         most = scores.group_by("regime", maintain_order=True).agg(pl.col("n_sequences").max())
         assert most.rows() == [("corpus", 20), ("top_and_random", 2), ("random_only", 1)]
+
+
+def test_a_layer_that_was_forgotten_is_made_again_from_stored_answers(right: Pipeline) -> None:
+    stages = chosen_stages(right.study, None)
+    before = {stage: right.read(STAGES[stage].tables[0].name) for stage in stages}
+    calls, stamps = len(right.server.calls), {}
+    for layer in (0, 1):
+        stamps[layer] = right.tables.path("planted", "scores", layer).stat().st_mtime
+    forget(right.study, right.environment, [0], stages, yes=True)
+    assert right.tables.layers("planted", "scores") == list(range(1, LAYERS))
+    right.again()
+    assert len(right.server.calls) == calls
+    for stage, frame in before.items():
+        assert right.read(STAGES[stage].tables[0].name).equals(frame)
+    for layer, stamp in stamps.items():
+        made_again = right.tables.path("planted", "scores", layer).stat().st_mtime > stamp
+        assert made_again == (layer == 0)

@@ -33,8 +33,11 @@ WRITE_CHECK = "write_check"
 _SCHEMES = ("s3", "file", "local", "memory")
 """Of addresses; `memory`, which forgets with the process, serves tests."""
 STORE = "another store (NEUROSCRIBE_STORE)"
+_PART_BYTES = 8 * 2**20
+"""Larger objects travel in parts of this size, of which S3 takes 10,000: a cut connection costs no more."""
 _S3: Mapping[str, Any] = {
     "use_listings_cache": False,  # a cached listing would hide what another worker has just written
+    "default_block_size": _PART_BYTES,
     "local_expiry_check": True,  # not every server knows the condition by which the client would ask
     "config_kwargs": {"retries": {"total_max_attempts": 1}},  # `patient` tries again, and says so
 }
@@ -184,7 +187,7 @@ class Files:
             return len(data)
         path = self.path(relative)
         # `pipe` is one request, or one multi-part upload that appears when it is complete.
-        self._asked(path, "written", lambda: path.fs.pipe(path.path, data))
+        self._asked(path, "written", lambda: path.fs.pipe(path.path, data, **_parts(path)))
         return len(data)
 
     def write_chunks(self, relative: str, chunks: Iterable[bytes]) -> None:
@@ -341,6 +344,10 @@ def listed_objects(root: UPath, folder: UPath, *, deep: bool) -> list[Entry]:
 
 def _age_s(written: datetime) -> float:
     return (datetime.now(UTC) - written).total_seconds()
+
+
+def _parts(path: UPath) -> dict[str, int]:
+    return {"chunksize": _PART_BYTES} if is_remote(path) else {}
 
 
 def _fill(path: Path, chunks: Iterable[bytes]) -> None:

@@ -112,9 +112,9 @@ def uploads(root: UPath) -> list[Upload]:
     after: dict[str, str] = {}
     while True:
         page = _client(root).call_s3("list_multipart_uploads", **below, **after)
-        begun += [
-            Upload(each["Key"], each["UploadId"], each["Initiated"]) for each in page.get("Uploads", [])
-        ]
+        for each in page.get("Uploads", []):
+            key, name = each["Key"], each["UploadId"]
+            begun.append(Upload(key, name, each["Initiated"], _size_sent(root, bucket, key, name)))
         if not page.get("IsTruncated"):
             return begun
         after = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}

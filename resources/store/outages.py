@@ -168,12 +168,12 @@ def _refusal(error: Exception, elsewhere: str) -> str:
             region = headers.get("x-amz-bucket-region")
             named = f"={region}" if region else " to that of the bucket"
             return f"the bucket is in another region; set AWS_DEFAULT_REGION{named}"
-        case _ if isinstance(error, PermissionError) or status == 403:
+        case _ if status == 403 or (not status and isinstance(error, PermissionError)):
             return (
                 "access is denied; give these credentials the right to read and write the bucket, or correct"
                 " them (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)"
             )
-        case _ if isinstance(error, FileNotFoundError) or status == 404:
+        case _ if status == 404 or (not status and isinstance(error, FileNotFoundError)):
             return f"the bucket does not exist; create it, or name {elsewhere}"
         case _:
             return (
