@@ -10,6 +10,7 @@ import pytest
 from dagster_project import forget, garbage
 from dagster_project.alone import alone
 from dagster_project.environments import Environment
+from neuroscribe.ports.replies import Usage
 from resources.store.calls import FolderCalls
 from resources.store.files import Files
 
@@ -48,9 +49,8 @@ def variables(tmp_path: Path) -> dict[str, str]:
         files.write(path, b"123")
     for path in ("tiny/.old.part", ".loose.part"):
         os.utime(tmp_path / "store" / path, (time.time() - 200_000,) * 2)
-    FolderCalls(tmp_path / "store" / "calls").put(
-        "ab12", {"text": "x", "status": "ok", "about": {"study": "gone"}}
-    )
+    answer = {"text": "x", "status": "ok", "usage": vars(Usage()), "about": {"study": "gone"}}
+    FolderCalls(tmp_path / "store" / "calls").put("ab12", answer)
     return {
         "NEUROSCRIBE_STORE": str(tmp_path / "store"),
         "NEUROSCRIBE_STUDIES": str(tmp_path / "studies"),

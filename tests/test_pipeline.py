@@ -26,7 +26,7 @@ from neuroscribe.score.rules import rules_for
 from neuroscribe.study.dues import REGIMES
 from neuroscribe.study.publishing import PublishSpec
 from neuroscribe.study.spec import Study
-from neuroscribe.study.stages import STAGES, provenance
+from neuroscribe.study.stages import provenance
 from neuroscribe.testing.layouts import NeuronFiles
 from neuroscribe.testing.planted import CONSTANT, DEAD, LAYERS, NEURONS, PLANTED, PlantedScript
 from neuroscribe.testing.planted_study import MODEL, write_planted_study
@@ -316,17 +316,19 @@ def test_a_study_with_the_fewest_exemplars_is_scored_as_far_as_that_goes(tmp_pat
 
 
 def test_a_layer_that_was_forgotten_is_made_again_from_stored_answers(right: Pipeline) -> None:
-    stages = chosen_stages(right.study, None)
-    before = {stage: right.read(STAGES[stage].tables[0].name) for stage in stages}
-    calls, stamps = len(right.server.calls), {}
-    for layer in (0, 1):
-        stamps[layer] = right.tables.path("planted", "scores", layer).stat().st_mtime
-    forget(right.study, right.environment, [0], stages, yes=True)
-    assert right.tables.layers("planted", "scores") == list(range(1, LAYERS))
-    right.again()
-    assert len(right.server.calls) == calls
+    stages = ["explanations", "simulations", "scores", "descriptions"]
+    before = {stage: right.read(stage) for stage in stages}
+    chats, echoes = right.server.count("/v1/chat/completions"), right.server.count("/v1/completions")
+
+    def explained() -> set[int]:
+        return Freshness(right.study, right.instance, right.tables).explained()
+
+    forget(right.study, right.environment, [0], chosen_stages(right.study, ",".join(stages)), yes=True)
+    assert explained() == set(right.study.sampled_layers) - {0}  # Dagster still has its partition on record
+    defs = build_defs([right.study], environment=right.environment)
+    Launcher(right.study, defs, right.instance, right.environment).explain(0)
+    assert explained() == set(right.study.sampled_layers)
+    assert right.server.count("/v1/chat/completions") == chats + 1  # the tiny check before the layer
+    assert right.server.count("/v1/completions") == echoes + 1
     for stage, frame in before.items():
-        assert right.read(STAGES[stage].tables[0].name).equals(frame)
-    for layer, stamp in stamps.items():
-        made_again = right.tables.path("planted", "scores", layer).stat().st_mtime > stamp
-        assert made_again == (layer == 0)
+        assert right.read(stage).equals(frame), stage

@@ -81,7 +81,9 @@ class Wire:
 
 
 def refusal(status: str, code: str, *headers: str) -> bytes:
-    """Return an answer of an S3 server that refuses."""
-    body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>planted</Message></Error>"
+    """Return an answer of an S3 server that refuses; without a code it has no body, as to HEAD."""
+    body = (
+        f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>planted</Message></Error>" if code else ""
+    )
     lines = [f"HTTP/1.1 {status}", "Content-Type: application/xml", f"Content-Length: {len(body)}", *headers]
     return "\r\n".join([*lines, "Connection: close", "", body]).encode()
