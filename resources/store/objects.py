@@ -4,16 +4,17 @@ A read is of one version of an object, also in parts. Every method raises what t
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from upath import UPath
 
 from resources.store.outages import ReplacedError, answered_with
 
+T = TypeVar("T")
 _MISSED = 412
 """Status of a request whose condition did not hold."""
 
@@ -61,21 +62,17 @@ def whole(path: UPath) -> bytes:
 
 def pieces(ranges: Sequence[tuple[UPath, int, int]]) -> list[Piece | Exception]:
     """Return the bytes from start to stop of each object; the requests are under way together."""
-    from fsspec.asyn import sync
 
     async def together() -> list[Any]:
         return await asyncio.gather(*(_piece(*each) for each in ranges), return_exceptions=True)
 
-    got: Any = sync(_client(ranges[0][0]).loop, together) if ranges else []
-    return got
+    return _done(ranges[0][0], together()) if ranges else []
 
 
 def found(path: UPath) -> Piece | None:
     """Return a small object with its version and age, None if it is not there."""
-    from fsspec.asyn import sync
-
     try:
-        return sync(_client(path).loop, _got, path)
+        return _done(path, _got(path))
     except FileNotFoundError:
         return None
 
@@ -135,6 +132,11 @@ def abandon(root: UPath, upload: Upload) -> None:
 def _client(path: UPath) -> Any:
     """Return the file system of a path on S3, which has more methods than others."""
     return path.fs
+
+
+def _done(path: UPath, work: Coroutine[Any, Any, T]) -> T:
+    """Return what work brings that runs beside the client's own, in its loop."""
+    return asyncio.run_coroutine_threadsafe(work, _client(path).loop).result()
 
 
 def _head(path: UPath) -> Any:

@@ -128,11 +128,10 @@ def service_errors(path: object) -> tuple[type[Exception], ...]:
     """Return what the S3 client raises beside OSError; evaluated only when something was raised."""
     if not is_remote(path):
         return ()
-    from aiohttp import ClientError as ConnectionFault
     from botocore.exceptions import BotoCoreError, ClientError
-    from botocore.parsers import ResponseParserError
+    from s3fs.core import S3_RETRYABLE_ERRORS
 
-    return (BotoCoreError, ClientError, ResponseParserError, ConnectionFault)
+    return (BotoCoreError, ClientError, *S3_RETRYABLE_ERRORS)
 
 
 def remedy(error: Exception, elsewhere: str) -> str:
@@ -198,14 +197,10 @@ def _answer(error: BaseException) -> tuple[int, str, dict[str, str]] | None:
 
 def _unanswered() -> tuple[type[BaseException], ...]:
     """Return the errors that say that no whole answer came."""
-    from aiohttp import ClientError as ConnectionFault
     from botocore.exceptions import ConnectionError as NoConnectionError
-    from botocore.exceptions import HTTPClientError, IncompleteReadError
+    from s3fs.core import S3_RETRYABLE_ERRORS
 
-    return (
-        *(HTTPClientError, NoConnectionError, IncompleteReadError, ConnectionFault),
-        *(ConnectionError, TimeoutError),
-    )
+    return (*S3_RETRYABLE_ERRORS, NoConnectionError, ConnectionError, TimeoutError)
 
 
 def _is_replaced(error: BaseException) -> bool:
