@@ -26,12 +26,13 @@ PYTEST := $(BARE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadf
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 export TOKENIZERS_PARALLELISM = false
-home run checks trace ui bench bench-puzzles: export DAGSTER_HOME := $(DAGSTER_HOME)
-run plan ledger checks trace ui bench bench-puzzles: export NEUROSCRIBE_STORE := $(NEUROSCRIBE_STORE)
+home run checks trace ui bench bench-puzzles gc forget: export DAGSTER_HOME := $(DAGSTER_HOME)
+run plan ledger checks trace ui bench bench-puzzles gc forget: export NEUROSCRIBE_STORE := $(NEUROSCRIBE_STORE)
 
 .SILENT:
 .DEFAULT_GOAL := help
-.PHONY: help run plan ledger checks trace server test check lint ui bench bench-puzzles setup setup-tests lock home clean
+.PHONY: help run plan ledger checks trace gc forget server test check lint ui bench bench-puzzles setup setup-tests \
+  lock home clean
 
 help: ## show these targets
 	awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +52,13 @@ checks: setup ## show how the data-quality checks of a study stand (STUDY=embedd
 trace: setup ## show everything behind a score (STUDY= LAYER= NEURON=; POLARITY= EXPLAINER= ARGS=--json)
 	$(BIN)/python -m dagster_project.trace "$(STUDY)" $(LAYER) $(NEURON) $(if $(POLARITY),--polarity=$(POLARITY)) \
 	  $(if $(EXPLAINER),--explainer "$(EXPLAINER)") $(ARGS)
+
+gc: setup ## show what the store holds that nothing needs (REMOVE=1: remove it)
+	$(BIN)/python -m dagster_project.garbage $(if $(REMOVE),--remove)
+
+forget: setup ## show a study's tables of some layers (LAYERS=0,6 STAGES=scores CAPTURE=1; YES=1: remove them)
+	$(BIN)/python -m dagster_project.forget "$(STUDY)" --layers "$(LAYERS)" \
+	  $(if $(STAGES),--stages "$(STAGES)") $(if $(CAPTURE),--capture) $(if $(YES),--yes)
 
 ui: setup ## open the asset graph on 127.0.0.1 (PORT=3000)
 	$(BIN)/python -m dagster_project.ui --port $(PORT)

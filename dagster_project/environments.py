@@ -3,6 +3,7 @@
 NEUROSCRIBE_STORE          folder or s3://bucket/prefix of all tables and tensors (store/)
 NEUROSCRIBE_CACHE          folder of fetched and converted models and text (.cache/neuroscribe)
 NEUROSCRIBE_S3_ENDPOINT    an S3-compatible server other than AWS
+NEUROSCRIBE_S3_WAIT_MINUTES how long to wait for an S3 server that is down (30)
 NEUROSCRIBE_DEVICE         auto, cpu, cuda or mps (auto)
 NEUROSCRIBE_BATCH_TOKENS   tokens per forward pass of the subject (0: what fits the device)
 NEUROSCRIBE_CHECKPOINT_SECONDS least time between two checkpoints of a capture (60)
@@ -56,6 +57,7 @@ from resources.progress import ProgressDisplay
 from resources.store.calls import Calls
 from resources.store.datasets import Datasets
 from resources.store.disk import finding
+from resources.store.outages import wait_for_s3
 from resources.store.tables import TableFolders, TableIO
 from resources.store.tensors import Tensors
 from resources.texts import Texts
@@ -106,6 +108,7 @@ class Environment:
         given = {k: v for k, v in (os.environ if variables is None else variables).items() if v}
         know_variables(given)
         _check_addresses(given)
+        wait_for_s3(60.0 * _number(given, "NEUROSCRIBE_S3_WAIT_MINUTES", 30, least=0))
         return cls(
             store=_place(given.get("NEUROSCRIBE_STORE", "store")),
             cache=_place(given.get("NEUROSCRIBE_CACHE", ".cache/neuroscribe")),

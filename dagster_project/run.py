@@ -38,13 +38,12 @@ from neuroscribe.report.checks import warning_lines
 from neuroscribe.simulate.stage import check_models
 from neuroscribe.study.lineage import Lineage
 from neuroscribe.study.spec import Study
-from resources.store.files import Files
+from resources.store.files import WRITE_CHECK, Files
 from resources.store.tables import Tables
 
 T = TypeVar("T")
 STOPPED = 130
 """Exit status of a run that the user stopped, as of a program that SIGINT ends."""
-_WRITE_CHECK = "write_check"
 
 
 def main(arguments: Sequence[str] | None = None, variables: Variables | None = None) -> int:
@@ -151,8 +150,8 @@ def _in_thread(work: Callable[[], T]) -> T:
 def check_writable(environment: Environment) -> None:
     """Raise StoreError if nothing can be written where tables and tensors go."""
     files = Files(environment.store, endpoint_url=environment.endpoint_url)
-    files.write(_WRITE_CHECK, b"")
-    files.remove(_WRITE_CHECK)
+    files.write(WRITE_CHECK, b"")
+    files.remove(WRITE_CHECK)
 
 
 def preflight(study: Study, resources: dict[str, Any]) -> None:

@@ -27,6 +27,7 @@ from neuroscribe.study.spec import Study
 from resources.globs import matching_files
 from resources.label_records import COLUMNS, Row, collected, records
 from resources.store.files import place, store_errors
+from resources.store.outages import patient
 
 MOST_BYTES = 2**30
 """Of all files of an explainer together, unpacked; labels of both signs of 458,752 neurons are a tenth."""
@@ -79,7 +80,8 @@ class _Files:
     def _paths(self) -> list[UPath]:
         with self._errors(self._spec.file, "listed"):
             try:
-                paths = sorted(matching_files(self._spec.file, self._place), key=str)
+                found = patient(self._spec.file, lambda: list(matching_files(self._spec.file, self._place)))
+                paths = sorted(found, key=str)
             except (ValueError, NotImplementedError) as error:
                 raise LabelError(f"{self._about} is no path or glob ({error}); correct it") from error
         if not paths:
@@ -98,9 +100,9 @@ class _Files:
     def _content(self, path: UPath) -> bytes:
         """Return a file's bytes, unpacked; raises LabelError where all together are too many."""
         with self._errors(path, "read"):
-            if path.stat().st_size > self._left:
+            if patient(path, lambda: path.stat().st_size) > self._left:
                 raise self._too_large(path)
-            data = path.read_bytes()
+            data = patient(path, path.read_bytes)
         self._hash.update(data)
         if path.name.lower().endswith(".gz"):
             data = self._unpacked(path, data)

@@ -27,6 +27,7 @@ from neuroscribe.text.documents import Document
 from resources.globs import matching_files
 from resources.models.artefacts import Artefacts
 from resources.store.files import place, store_errors
+from resources.store.outages import patient
 
 
 class WikipediaLeads:
@@ -75,7 +76,7 @@ class TextFiles:
         """The files, sorted by path; raises CorpusError when there is none or one of another kind."""
         with self._errors(self._pattern, "listed"):
             try:
-                paths = list(matching_files(self._pattern, self._place))
+                paths = patient(self._pattern, lambda: list(matching_files(self._pattern, self._place)))
             except (ValueError, NotImplementedError) as error:
                 raise CorpusError(f"{self._about} is no path or glob ({error}); correct it") from error
         if not paths:
@@ -98,8 +99,14 @@ class TextFiles:
 
     def check(self) -> None:
         """Raise CorpusError unless there are files and the first can be opened, before anything is loaded."""
-        with self._errors(self.paths[0], "read"), self.paths[0].open("rb") as file:
-            file.read(1)
+        first = self.paths[0]
+
+        def read() -> None:
+            with first.open("rb") as file:
+                file.read(1)
+
+        with self._errors(first, "read"):
+            patient(first, read)
 
     def _place(self, address: str) -> UPath:
         return place(address, about="corpus.files", kind=CorpusError, endpoint_url=self._endpoint_url)
@@ -119,7 +126,7 @@ class TextFiles:
 
     def _content(self, path: UPath) -> bytes:
         with self._errors(path, "read"):
-            return path.read_bytes()
+            return patient(path, path.read_bytes)
 
     def _lines(self, path: UPath) -> Iterator[Document]:
         """Yield one document per JSON line that is not blank."""
@@ -164,12 +171,7 @@ class TextFiles:
         name = self._text_column
         try:
             with self._errors(path, "read"):
-                with path.open("rb") as file:
-                    schema = pl.read_parquet_schema(file)
-                if fault := _no_column(schema, name):
-                    raise CorpusError(f"{path}: {fault}")
-                with path.open("rb") as file:
-                    return pl.read_parquet(file, columns=[name])[name]
+                return patient(path, lambda: _text_column(path, name))
         except pl.exceptions.PolarsError as error:
             raise CorpusError(f"{path}: no readable Parquet file ({error}); write it anew") from error
 
@@ -209,6 +211,16 @@ class Texts(dg.ConfigurableResource):
                 " text; name an artefact that is, such as wikipedia-leads-en"
             )
         return WikipediaLeads(path, revision=artefacts.pin(spec.artefact).sha256)
+
+
+def _text_column(path: UPath, name: str) -> pl.Series:
+    """Return a column of a Parquet file; raises CorpusError where none of that name holds text."""
+    with path.open("rb") as file:
+        schema = pl.read_parquet_schema(file)
+    if fault := _no_column(schema, name):
+        raise CorpusError(f"{path}: {fault}")
+    with path.open("rb") as file:
+        return pl.read_parquet(file, columns=[name])[name]
 
 
 def _decoded(path: UPath, data: bytes) -> str:

@@ -172,7 +172,7 @@ def test_the_application_states_what_it_imports_beyond_the_core_and_what_others_
     core, added, imported = set(_stated("neuroscribe")), set(_stated("app")), _imported(*APPLICATION)
     assert {module for module, homes in imported.items() if not homes & (core | added)} == set()
     assert added - set().union(*imported.values()) == {
-        "accelerate", "dagster-dg-cli", "dagster-postgres", "pandas", "psycopg2-binary", "s3fs", "typer",
+        "accelerate", "dagster-dg-cli", "dagster-postgres", "pandas", "psycopg2-binary", "typer",
     }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ import torch
 from assets.stage import key
 from dagster_project.build import build_defs
 from dagster_project.environments import Environment
+from dagster_project.forget import chosen_stages, forget
 from dagster_project.freshness import Freshness
 from dagster_project.launch import Launcher
 from neuroscribe.capture.stage import layer_records
@@ -312,3 +313,22 @@ def test_a_study_with_the_fewest_exemplars_is_scored_as_far_as_that_goes(tmp_pat
         scores = pipeline.read("scores")
         most = scores.group_by("regime", maintain_order=True).agg(pl.col("n_sequences").max())
         assert most.rows() == [("corpus", 20), ("top_and_random", 2), ("random_only", 1)]
+
+
+def test_a_layer_that_was_forgotten_is_made_again_from_stored_answers(right: Pipeline) -> None:
+    stages = ["explanations", "simulations", "scores", "descriptions"]
+    before = {stage: right.read(stage) for stage in stages}
+    chats, echoes = right.server.count("/v1/chat/completions"), right.server.count("/v1/completions")
+
+    def explained() -> set[int]:
+        return Freshness(right.study, right.instance, right.tables).explained()
+
+    forget(right.study, right.environment, [0], chosen_stages(right.study, ",".join(stages)), yes=True)
+    assert explained() == set(right.study.sampled_layers) - {0}  # Dagster still has its partition on record
+    defs = build_defs([right.study], environment=right.environment)
+    Launcher(right.study, defs, right.instance, right.environment).explain(0)
+    assert explained() == set(right.study.sampled_layers)
+    assert right.server.count("/v1/chat/completions") == chats + 1  # the tiny check before the layer
+    assert right.server.count("/v1/completions") == echoes + 1
+    for stage, frame in before.items():
+        assert right.read(stage).equals(frame), stage

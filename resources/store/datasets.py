@@ -97,9 +97,7 @@ class DatasetFolders:
             raise StoreError(f"{place}: was not published here; move it away and publish again")
 
     def _drop(self, folder: str) -> None:
-        path = self._files.path(folder)
-        with store_errors(path, "removed"):
-            path.fs.rm(path.path, recursive=True)
+        self._files.remove_folder(folder)
 
 
 class Datasets(Stored, DatasetFolders):

@@ -5,11 +5,14 @@ Whatever goes wrong becomes a StoreError that names the file, the finding and a 
 
 import errno
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 from uuid import uuid4
 
 import dagster as dg
@@ -17,21 +20,27 @@ from upath import UPath
 
 from neuroscribe.errors import NeuroscribeError, StoreError
 from neuroscribe.secrets.addresses import fault_of
+from resources.store import objects
 from resources.store.disk import finding
+from resources.store.outages import ReplacedError, is_remote, patient, remedy, service_errors
 
+T = TypeVar("T")
 PART = ".part"
 """Ending of temporary names; a killed writer may leave one, and no reader looks at it."""
+WRITE_CHECK = "write_check"
+"""Written and removed before a run, to see whether the store can be written."""
 
 _SCHEMES = ("s3", "file", "local", "memory")
 """Of addresses; `memory`, which forgets with the process, serves tests."""
 STORE = "another store (NEUROSCRIBE_STORE)"
-_WITHOUT_CREDENTIALS = (
-    "NoCredentialsError",
-    "PartialCredentialsError",
-    "ProfileNotFound",
-    "TokenRetrievalError",
-)
-"""What the S3 client calls its errors when it knows nobody to sign for."""
+_PART_BYTES = 8 * 2**20
+"""Larger objects travel in parts of this size, of which S3 takes 10,000: a cut connection costs no more."""
+_S3: Mapping[str, Any] = {
+    "use_listings_cache": False,  # a cached listing would hide what another worker has just written
+    "default_block_size": _PART_BYTES,
+    "local_expiry_check": True,  # not every server knows the condition by which the client would ask
+    "config_kwargs": {"retries": {"total_max_attempts": 1}},  # `patient` tries again, and says so
+}
 
 
 def place(
@@ -54,15 +63,24 @@ def place(
         if not mark:
             return UPath(Path(address).expanduser())
         if scheme in _SCHEMES:
-            # A cached listing would hide what another worker has just written.
-            remote: dict[str, Any] = {"use_listings_cache": False, "endpoint_url": endpoint_url}
-            return UPath(address, **(remote if _is_remote(address) else {}))
+            return UPath(address, **({**_S3, "endpoint_url": endpoint_url} if is_remote(address) else {}))
     except (ValueError, RuntimeError) as error:  # no user's folder is known, or no bucket has such a name
         raise kind(f"{about} = {str(address)!r} leads nowhere ({error}); correct it") from error
     raise kind(
         f"{about} = {str(address)!r} is of the kind {scheme}://, which is not reached; name a local folder or"
         " s3://bucket/prefix"
     )
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file of a listing."""
+
+    path: str
+    """Below the root that was listed."""
+    size: int
+    age_s: float
+    """Seconds since it was written, by this machine's clock."""
 
 
 class Files:
@@ -90,52 +108,77 @@ class Files:
 
     def exists(self, relative: str) -> bool:
         """Tell whether a file is there, whole."""
-        with store_errors(self.path(relative), "looked for"):
-            return self.path(relative).is_file()
+        path = self.path(relative)
+        look = path.is_file if not is_remote(path) else lambda: objects.is_there(path)
+        return self._asked(path, "looked for", look)
 
     def names(self, folder: str) -> list[str]:
         """Return the names of files and folders in a folder, sorted; none for a folder that is not there."""
-        with store_errors(self.path(folder), "listed"):
+        path = self.path(folder)
+
+        def names() -> list[str]:
             try:
-                names = [path.name for path in self.path(folder).iterdir()]
+                return [each.name for each in path.iterdir()]
             except (FileNotFoundError, NotADirectoryError):
                 return []
-        return sorted(name for name in names if name and not name.endswith(PART))
+
+        found = self._asked(path, "listed", names)
+        return sorted(name for name in found if name and not name.endswith(PART))
+
+    def entries(self, folder: str = "", *, deep: bool = True) -> list[Entry]:
+        """Return all files in a folder and, if `deep`, below it, temporary ones too; no link is followed."""
+        path = self.path(folder)
+        listed = listed_objects if is_remote(path) else listed_files
+        return self._asked(path, "listed", lambda: listed(self._root, path, deep=deep))
 
     def read(self, relative: str) -> bytes:
         """Return a file's bytes; raises FileNotFoundError, which callers explain, when there is none."""
-        with store_errors(self.path(relative), "read", absent_is_known=True):
-            return self.path(relative).read_bytes()
+        path = self.path(relative)
+        read = path.read_bytes if not is_remote(path) else lambda: objects.whole(path)
+        return self._asked(path, "read", read, absent=True)
 
-    def read_ranges(self, ranges: Sequence[tuple[str, int, int]]) -> list[bytes]:
+    def read_ranges(
+        self, ranges: Sequence[tuple[str, int, int]], versions: dict[str, str] | None = None
+    ) -> list[bytes]:
         """Return the bytes from start to stop of each file named, fewer where it ends before.
 
-        On S3 the requests are under way together. Raises FileNotFoundError with the address as `filename`.
+        On S3 the requests are under way together. `versions` takes note of which version of a file was read;
+        one that has been replaced since raises ReplacedError. Raises FileNotFoundError with the address as
+        `filename`.
         """
+        seen: dict[str, str] = {} if versions is None else versions
         if self.is_local:
-            return [self._read_range(*each) for each in ranges]
-        wanted = [(str(self.path(name).path), start, stop) for name, start, stop in ranges if start < stop]
-        paths, starts, stops = [list(column) for column in zip(*wanted, strict=True)] or [[], [], []]
-        brought = iter(self._root.fs.cat_ranges(paths, starts, stops, on_error="return"))
-        return [self._got(name, next(brought)) if start < stop else b"" for name, start, stop in ranges]
+            return [self._range(name, start, stop, seen) for name, start, stop in ranges]
+        wanted = [(self.path(name), start, stop) for name, start, stop in ranges if start < stop]
+        brought = iter(self._asked(self._root, "read", lambda: self._pieces(wanted), absent=True))
+        return [_of(name, next(brought), seen) if start < stop else b"" for name, start, stop in ranges]
 
     def sizes(self, relatives: Sequence[str]) -> list[int]:
         """Return each file's size in bytes; on S3 the requests are under way together.
 
         Raises FileNotFoundError, which callers explain, where there is none.
         """
-        with store_errors(self._root, "read", absent_is_known=True):
+
+        def sizes() -> list[int]:
             if self.is_local:
                 return [self.local_path(each).stat().st_size for each in relatives]
-            sizes: list[Any] = self._root.fs.sizes([self.path(each).path for each in relatives])
-            return [int(size) for size in sizes]
+            found: list[Any] = self._root.fs.sizes([self.path(each).path for each in relatives])
+            return [int(size) for size in found]
 
-    @contextmanager
-    def opened(self, relative: str) -> Iterator[BinaryIO]:
-        """Open a file to read parts of it; raises FileNotFoundError, which callers explain."""
+        return self._asked(self._root, "read", sizes, absent=True)
+
+    def read_by(self, relative: str, read: Callable[[BinaryIO], T]) -> T:
+        """Let `read` read parts of a file; raises FileNotFoundError, which callers explain.
+
+        It begins anew where the file was replaced, or S3 did not answer, meanwhile.
+        """
         path = self.path(relative)
-        with store_errors(path, "read", absent_is_known=True), path.open("rb") as file:
-            yield cast(BinaryIO, file)
+
+        def opened() -> T:
+            with path.open("rb") as file:
+                return read(cast(BinaryIO, file))
+
+        return self._asked(path, "read", opened, absent=True)
 
     def write(self, relative: str, data: bytes) -> int:
         """Write a file, replacing an older one, and return its size in bytes."""
@@ -143,9 +186,8 @@ class Files:
             self._placed(relative, lambda part: _fill(part, [data]))
             return len(data)
         path = self.path(relative)
-        with store_errors(path, "written"):
-            # `pipe` is one request, or one multi-part upload that appears when it is complete.
-            path.fs.pipe(path.path, data)
+        # `pipe` is one request, or one multi-part upload that appears when it is complete.
+        self._asked(path, "written", lambda: path.fs.pipe(path.path, data, **_parts(path)))
         return len(data)
 
     def write_chunks(self, relative: str, chunks: Iterable[bytes]) -> None:
@@ -158,7 +200,7 @@ class Files:
             # A file opened on S3 appears also when its writer broke off.
             file.writelines(chunks)
             file.flush()
-            path.fs.put_file(file.name, path.path)
+            patient(path, lambda: path.fs.put_file(file.name, path.path))
 
     def write_by(self, relative: str, fill: Callable[[Path], object]) -> None:
         """Let `fill` write a local file under a temporary name, then put it in place."""
@@ -172,8 +214,34 @@ class Files:
 
     def remove(self, relative: str) -> None:
         """Remove a file if it is there."""
-        with store_errors(self.path(relative), "removed"):
-            self.path(relative).unlink(missing_ok=True)
+        path = self.path(relative)
+        if is_remote(path):
+            self._asked(path, "removed", lambda: path.fs.rm_file(path.path))
+        else:
+            self._asked(path, "removed", lambda: path.unlink(missing_ok=True))
+
+    def remove_folder(self, relative: str) -> None:
+        """Remove a folder with all that is in it."""
+        path = self.path(relative)
+        self._asked(path, "removed", lambda: path.fs.rm(path.path, recursive=True))
+
+    def _asked(self, path: UPath, done: str, work: Callable[[], T], *, absent: bool = False) -> T:
+        """Return what work on a path brings; raises StoreError, and FileNotFoundError where callers know."""
+        with store_errors(path, done, absent_is_known=absent):
+            return patient(path, work)
+
+    def _pieces(self, wanted: Sequence[tuple[UPath, int, int]]) -> list[objects.Piece]:
+        """Return what requests on S3 bring together, or raise what the first of them met."""
+        got: list[objects.Piece] = []
+        for (path, _, _), piece in zip(wanted, objects.pieces(wanted), strict=True):
+            match piece:
+                case FileNotFoundError():
+                    raise FileNotFoundError(errno.ENOENT, "is not there", str(path)) from piece
+                case Exception():
+                    raise piece
+                case _:
+                    got.append(piece)
+        return got
 
     def _placed(self, relative: str, fill: Callable[[Path], None]) -> None:
         path = self.local_path(relative)
@@ -187,26 +255,17 @@ class Files:
                 raise
             sync(path.parent)
 
-    def _read_range(self, relative: str, start: int, stop: int) -> bytes:
+    def _range(self, relative: str, start: int, stop: int, versions: dict[str, str]) -> bytes:
+        """Return bytes of a file on disk, whose version is its place on the disk and when it was changed."""
         if start >= stop:
             return b""
-        with self.opened(relative) as file:
-            # What a damaged header asks for may be more than memory holds.
-            size = os.fstat(file.fileno()).st_size
-            file.seek(min(start, size))
-            return file.read(max(0, min(stop, size) - start))
-
-    def _got(self, relative: str, answer: bytes | Exception) -> bytes:
-        """Return what a request brought, or raise what it met."""
         path = self.path(relative)
-        with store_errors(path, "read", absent_is_known=True):
-            match answer:
-                case FileNotFoundError():
-                    raise FileNotFoundError(errno.ENOENT, "is not there", str(path)) from answer
-                case Exception():
-                    raise answer
-                case _:
-                    return answer
+        with store_errors(path, "read", absent_is_known=True), path.open("rb") as file:
+            found = os.fstat(file.fileno())
+            # What a damaged header asks for may be more than memory holds.
+            file.seek(min(start, found.st_size))
+            data = file.read(max(0, min(stop, found.st_size) - start))
+        return _of(relative, objects.Piece(data, f"{found.st_ino} {found.st_mtime_ns}"), versions)
 
 
 class Stored(dg.ConfigurableResource):
@@ -252,8 +311,43 @@ def store_errors(
         if absent_is_known:
             raise
         raise told(error) from error
-    except (OSError, *_service_errors(path)) as error:
+    except (OSError, *service_errors(path)) as error:
         raise told(error) from error
+
+
+def listed_files(root: UPath, folder: UPath, *, deep: bool) -> list[Entry]:
+    """Return the files below a folder on a disk, by path below the root."""
+    found: list[Entry] = []
+    for place, folders, names in os.walk(folder.path):
+        links = [name for name in folders if Path(place, name).is_symlink()]
+        for file in (Path(place, name) for name in [*names, *links]):
+            try:
+                status = file.lstat()
+            except FileNotFoundError:
+                continue  # removed meanwhile
+            relative = file.relative_to(root.path).as_posix()
+            found.append(Entry(relative, status.st_size, time.time() - status.st_mtime))
+        if not deep:
+            break
+    return found
+
+
+def listed_objects(root: UPath, folder: UPath, *, deep: bool) -> list[Entry]:
+    """Return the objects below a prefix on S3, however many, by path below the root."""
+    depth = None if deep else 1
+    listed: dict[str, Any] = dict(folder.fs.find(folder.path, maxdepth=depth, detail=True))
+    return [
+        Entry(name.removeprefix(f"{root.path.rstrip('/')}/"), about["size"], _age_s(about["LastModified"]))
+        for name, about in listed.items()
+    ]
+
+
+def _age_s(written: datetime) -> float:
+    return (datetime.now(UTC) - written).total_seconds()
+
+
+def _parts(path: UPath) -> dict[str, int]:
+    return {"chunksize": _PART_BYTES} if is_remote(path) else {}
 
 
 def _fill(path: Path, chunks: Iterable[bytes]) -> None:
@@ -271,38 +365,14 @@ def _fill(path: Path, chunks: Iterable[bytes]) -> None:
         os.fsync(file.fileno())
 
 
-def _service_errors(path: object) -> tuple[type[Exception], ...]:
-    """Return what the S3 client raises beside OSError; evaluated only when something was raised."""
-    if not _is_remote(path):
-        return ()
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    return (BotoCoreError, ClientError)
+def _of(relative: str, piece: objects.Piece, versions: dict[str, str]) -> bytes:
+    """Return the bytes of a piece; raises ReplacedError where other bytes were read of another version."""
+    if piece.version and versions.setdefault(relative, piece.version) != piece.version:
+        raise ReplacedError(f"{relative} was replaced while it was read")
+    return piece.data
 
 
 def _remedy(path: object, error: Exception, elsewhere: str) -> str:
-    if not isinstance(error, OSError) or _is_remote(path):
-        return _remote_remedy(error, elsewhere)
+    if not isinstance(error, OSError) or is_remote(path):
+        return remedy(error, elsewhere)
     return finding(error, Path(str(getattr(path, "path", path))), elsewhere=elsewhere)
-
-
-def _remote_remedy(error: Exception, elsewhere: str) -> str:
-    match error:
-        case FileNotFoundError():
-            return f"the bucket does not exist; create it, or name {elsewhere}"
-        case PermissionError():
-            return "access is denied; give these credentials the right to read and write the bucket"
-        case _ if type(error).__name__ in _WITHOUT_CREDENTIALS:
-            return (
-                "there are no whole credentials for S3; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or"
-                " AWS_PROFILE"
-            )
-        case _:
-            return (
-                "S3 does not answer; check the endpoint (NEUROSCRIBE_S3_ENDPOINT), the network and the"
-                " credentials"
-            )
-
-
-def _is_remote(path: object) -> bool:
-    return str(path).startswith("s3://")

@@ -30,6 +30,7 @@ from neuroscribe.tables.parquet import (
     stamp_of,
 )
 from resources.store.files import Files, Stored
+from resources.store.study_locks import check_held, writing
 
 _LAYER_FILE = re.compile(r"(layer_\d+)\.parquet")
 TABLES_KEY = "neuroscribe/tables"
@@ -100,7 +101,11 @@ class Tables:
         *,
         provenance: Mapping[str, object],
     ) -> Written:
-        """Write one file of a table atomically and return its size in bytes, and the hash of its rows."""
+        """Write one file of a table atomically and return its size in bytes, and the hash of its rows.
+
+        Raises StoreError if this process held the study's lock and has lost it to another.
+        """
+        check_held(self.root, study)
         place = _place(study, table, layer)
         data = parquet_bytes(frame, place.table, {**provenance, **place.said})
         size = self._files.write(_file(study, table, layer), data)
@@ -113,16 +118,15 @@ class Tables:
         made again.
         """
         try:
-            with self._files.opened(_file(study, table, layer)) as file:
-                return _stamp(file, _place(study, table, layer))
+            place = _place(study, table, layer)
+            return self._files.read_by(_file(study, table, layer), lambda file: _stamp(file, place))
         except FileNotFoundError:
             return None
 
     def provenance(self, study: str, table: str, layer: int | None = None) -> dict[str, str]:
         """Return what a file says about itself; raises StoreError for one that is not there or is none."""
         try:
-            with self._files.opened(_file(study, table, layer)) as file:
-                return provenance_of(file)
+            return self._files.read_by(_file(study, table, layer), provenance_of)
         except FileNotFoundError as error:
             which = [] if layer is None else [layer_key(layer)]
             raise StoreError(_absent(self.path(study, table, layer), study, table, which)) from error
@@ -175,10 +179,15 @@ class TableIOManager(dg.IOManager):
             return
         names = _table_names(context.asset_key, context.definition_metadata)
         context.add_output_metadata({COMMIT_KEY: self._commit})
-        if context.has_asset_partitions:
-            self._store_layers(context, _only_table(context.asset_key, names), obj)
-        else:
-            self._store_tables(context, names, obj)
+        layers = sorted(context.asset_partition_keys) if context.has_asset_partitions else []
+        # Frames of layers are made while they are stored, so that no two runs ask, and pay, for the same.
+        with writing(
+            self._tables.root, context.asset_key.path, layers, endpoint_url=self._tables.endpoint_url
+        ):
+            if layers:
+                self._store_layers(context, _only_table(context.asset_key, names), obj)
+            else:
+                self._store_tables(context, names, obj)
 
     def _store_layers(self, context: dg.OutputContext, table: str, obj: object) -> None:
         """Write the frames of the run's layers, each before the next is made."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from neuroscribe.errors import StoreError
 from resources.store.files import Files, Stored, store_errors
+from resources.store.outages import unreplaced
 from resources.store.tensor_layout import LENGTH_BYTES, Layout, checked_header_end, header, header_end
 
 if TYPE_CHECKING:
@@ -122,15 +123,8 @@ class SafetensorFiles:
         """
         if self._files.is_local and any(len(slices) > 1 for slices in parts.values()):
             return [self._sliced(path, parts) for path in paths]
-        layouts = self._layouts(paths)
-        rows = {name: slices[0] if slices else slice(None) for name, slices in parts.items()}
-        return [
-            (
-                {name: _cut(tensors[name], slices) for name, slices in parts.items()},
-                _without_checksum(layout.metadata),
-            )
-            for tensors, layout in zip(self._rows(paths, layouts, rows), layouts, strict=True)
-        ]
+        with self._explained():
+            return unreplaced(lambda: self._parts(paths, parts))
 
     def names(self, folder: str) -> list[str]:
         """Return the names of the files in a folder, sorted; none for a folder that is not there."""
@@ -159,17 +153,32 @@ class SafetensorFiles:
             tensors = {name: file.get_slice(name)[index] for name, index in parts.items()}
             return tensors, _without_checksum(file.metadata() or {})
 
-    def _layouts(self, paths: Sequence[str]) -> list[Layout]:
+    def _parts(
+        self, paths: Sequence[str], parts: "Mapping[str, tuple[slice, ...]]"
+    ) -> "list[tuple[dict[str, Tensor], dict[str, str]]]":
+        """Return parts of each file; raises ReplacedError where its header is of another version."""
+        versions: dict[str, str] = {}
+        layouts = self._layouts(paths, versions)
+        rows = {name: slices[0] if slices else slice(None) for name, slices in parts.items()}
+        return [
+            (
+                {name: _cut(tensors[name], slices) for name, slices in parts.items()},
+                _without_checksum(layout.metadata),
+            )
+            for tensors, layout in zip(self._rows(paths, layouts, rows, versions), layouts, strict=True)
+        ]
+
+    def _layouts(self, paths: Sequence[str], versions: dict[str, str]) -> list[Layout]:
         """Return what the files' headers say; on S3 all are asked for together."""
-        with self._explained():
-            starts = self._files.read_ranges([(path, 0, FIRST_BYTES) for path in paths])
+        starts = self._files.read_ranges([(path, 0, FIRST_BYTES) for path in paths], versions)
         ends: list[int] = []
         for path, start in zip(paths, starts, strict=True):
             with self._explained(path):
                 ends.append(checked_header_end(start))
         longer = [(path, 0, end) for path, end in zip(paths, ends, strict=True) if end > FIRST_BYTES]
-        with self._explained():
-            whole = dict(zip((path for path, _, _ in longer), self._files.read_ranges(longer), strict=True))
+        whole = dict(
+            zip((path for path, _, _ in longer), self._files.read_ranges(longer, versions), strict=True)
+        )
         layouts: list[Layout] = []
         for path, start in zip(paths, starts, strict=True):
             with self._explained(path):
@@ -178,14 +187,17 @@ class SafetensorFiles:
 
     def _check_sizes(self, paths: Sequence[str], layouts: Sequence[Layout]) -> None:
         """Raise StoreError for a file that is shorter or longer than its header says."""
-        with self._explained():
-            sizes = self._files.sizes(paths)
+        sizes = self._files.sizes(paths)
         for path, layout, size in zip(paths, layouts, sizes, strict=True):
             with self._explained(path):
                 layout.check_size(size)
 
     def _rows(
-        self, paths: Sequence[str], layouts: Sequence[Layout], rows: Mapping[str, slice]
+        self,
+        paths: Sequence[str],
+        layouts: Sequence[Layout],
+        rows: Mapping[str, slice],
+        versions: dict[str, str],
     ) -> "list[dict[str, Tensor]]":
         """Return rows of some tensors of each file; on S3 all are asked for together."""
         spans: list[tuple[str, int, int]] = []
@@ -195,8 +207,7 @@ class SafetensorFiles:
         # Rows that are cut off are noticed when they are read; where none is, only the size tells.
         if all(start == stop for _, start, stop in spans):
             self._check_sizes(paths, layouts)
-        with self._explained():
-            data = iter(self._files.read_ranges(spans))
+        data = iter(self._files.read_ranges(spans, versions))
         tensors: list[dict[str, Tensor]] = []
         for path, layout in zip(paths, layouts, strict=True):
             with self._explained(path):

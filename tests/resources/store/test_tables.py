@@ -415,7 +415,8 @@ def test_a_bucket_that_is_not_there_is_named_with_the_remedy(s3_endpoint: str):
 
 
 @pytest.mark.slow  # the client tries five times
-def test_an_s3_server_that_does_not_answer_is_named(s3_endpoint: str):
+@pytest.mark.usefixtures("impatient", "s3_endpoint")
+def test_an_s3_server_that_does_not_answer_is_named():
     tables = Tables("s3://neurons/store", endpoint_url="http://127.0.0.1:9")
     with pytest.raises(StoreError, match="S3 does not answer; check the endpoint"):
         tables.write(lookup(0), "tiny", "token_lookup", 0, provenance={})

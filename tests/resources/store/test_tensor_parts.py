@@ -1,7 +1,5 @@
-import socket
-import threading
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from neuroscribe.errors import StoreError
 from neuroscribe.ports.stores import TensorStore
 from neuroscribe.testing.stores import MemoryTensors
 from resources.store.tensors import FIRST_BYTES, SafetensorFiles, Tensors
+from tests.resources.store.wires import Wire
 
 TENSORS = {
     "values": torch.arange(24, dtype=torch.bfloat16).reshape(4, 3, 2),
@@ -24,43 +23,6 @@ TENSORS = {
 }
 LARGE = torch.arange(2_000_000, dtype=torch.float32).reshape(1000, 20, 100)
 """8 MB, of which a row is 8 kB."""
-
-
-class Wire:
-    """Passes everything on to a server and counts the bytes that come back."""
-
-    def __init__(self, port: int) -> None:
-        self.received = 0
-        self._to = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.address = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        # Wakes the thread that waits for the next connection; closing alone does not.
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                near, _ = self._listener.accept()
-                far = socket.create_connection(("127.0.0.1", self._to))
-                threading.Thread(target=self._pass, args=(near, far), daemon=True).start()
-                threading.Thread(target=self._pass_back, args=(far, near), daemon=True).start()
-
-    def _pass(self, near: socket.socket, far: socket.socket) -> None:
-        with suppress(OSError), far:
-            while data := near.recv(65536):
-                far.sendall(data)
-            far.shutdown(socket.SHUT_RDWR)
-
-    def _pass_back(self, far: socket.socket, near: socket.socket) -> None:
-        with suppress(OSError), near:
-            while data := far.recv(65536):
-                self.received += len(data)
-                near.sendall(data)
-            near.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture
