@@ -35,7 +35,7 @@ from neuroscribe.testing.planted import PlantedScript
 from neuroscribe.testing.planted_study import MODEL
 from neuroscribe.testing.servers import ScriptedServer
 
-LAYERS = int(os.environ.get("BACKFILL_LAYERS", "48"))
+LAYERS = 48
 LOADS, END_S, STEP_S = 3, 1200.0, 1.0
 _TICK = os.sysconf("SC_CLK_TCK")
 _LOAD = "import dagster_project.definitions, time; print(time.process_time())"
@@ -49,8 +49,8 @@ _BACKFILL_STATUS = """query Status($id: String!) {
   partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status } } }"""
 
 
-def backfill_figures() -> Iterator[Figure]:
-    """Yield the figures of Dagster's own cost."""
+def backfill_figures(layers: int = LAYERS) -> Iterator[Figure]:
+    """Yield the figures of Dagster's own cost, by a subject of so many layers."""
     command = [sys.executable, "-c", _LOAD]
     loads = [
         float(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)  # noqa: S603 - ourselves
@@ -61,11 +61,11 @@ def backfill_figures() -> Iterator[Figure]:
         TemporaryDirectory(prefix="neuroscribe-") as folder,
         ScriptedServer(PlantedScript(), model=MODEL) as server,
     ):
-        path = write_many_layers(Path(folder), layers=LAYERS, base_url=server.base_url)
-        yield from _measured(path, Path(folder))
+        path = write_many_layers(Path(folder), layers=layers, base_url=server.base_url)
+        yield from _measured(path, Path(folder), layers)
 
 
-def _measured(path: Path, folder: Path) -> Iterator[Figure]:
+def _measured(path: Path, folder: Path, layers: int) -> Iterator[Figure]:
     variables = {
         "NEUROSCRIBE_STUDIES": str(path.parent),
         "NEUROSCRIBE_STORE": str(folder / "store"),
@@ -75,23 +75,23 @@ def _measured(path: Path, folder: Path) -> Iterator[Figure]:
     study, environment = read_study(path), Environment.read(variables)
     with _page(variables, folder / "log") as page:
         page.run("corpus")
-        page.backfill(["activations"], scattered(LAYERS))
+        page.backfill(["activations"], scattered(layers))
         passes = _passes(study, environment)
         yield figure("dagster.passes_for_scattered_layers", [passes], "passes of the corpus", n=5)
         _capture(study, environment)
         explained = [name for name in stages_of(study) if STAGES[name].phase == "explain"]
         before = page.spent()
-        page.backfill(explained, range(LAYERS))
+        page.backfill(explained, range(layers))
         spent = page.spent() - before
     core = _without_dagster(path, variables)
-    yield figure("dagster.cpu_s_per_layer", [spent.runs / LAYERS], "s of processor time", n=LAYERS)
+    yield figure("dagster.cpu_s_per_layer", [spent.runs / layers], "s of processor time", n=layers)
     yield figure(
-        "dagster.beyond_stages_s_per_layer", [(spent.runs - core) / LAYERS], "s of processor time", n=LAYERS
+        "dagster.beyond_stages_s_per_layer", [(spent.runs - core) / layers], "s of processor time", n=layers
     )
-    yield figure("dagster.share", [1 - core / spent.runs], "of the runs' processor time", n=LAYERS)
+    yield figure("dagster.share", [1 - core / spent.runs], "of the runs' processor time", n=layers)
     yield figure(
-        "dagster.services_cpu_s_per_layer", [spent.services / LAYERS],
-        "s of processor time of page, daemon and code server", n=LAYERS,
+        "dagster.services_cpu_s_per_layer", [spent.services / layers],
+        "s of processor time of page, daemon and code server", n=layers,
     )  # fmt: skip
 
 
