@@ -6,6 +6,7 @@ python -m benchmarks [PART ...]
 import argparse
 from collections.abc import Callable, Iterator
 
+from benchmarks.backfill import backfill_figures
 from benchmarks.capture import capture_figures
 from benchmarks.default_study import default_study_figures
 from benchmarks.explainers import explainer_figures
@@ -32,6 +33,7 @@ PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
     "tokens": token_figures,
     "validity": validity_figures,
     "explainers": explainer_figures,
+    "dagster": backfill_figures,
     "default_study": default_study_figures,
 }
 

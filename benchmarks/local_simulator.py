@@ -15,7 +15,8 @@ import torch
 from benchmarks.alone import one_thread
 from benchmarks.figures import Figure, figure
 from neuroscribe.llm.local import LocalLLM
-from neuroscribe.llm.local_reading import Row, batches, inputs
+from neuroscribe.llm.local_reading import batches, inputs
+from neuroscribe.ports.rows import Row
 from neuroscribe.simulate.all_at_once import Asked, LocalSimulator
 from neuroscribe.simulate.prompts import asked_beginning
 from neuroscribe.testing.random_subjects import random_subject

@@ -27,7 +27,9 @@ BATCHES = {"bfloat16, batches of 31": 2048, "bfloat16, batches of 7": 512}
 def main() -> None:
     """Print the share of top exemplars that two captures have in common, by layer."""
     study = read_study(ROOT / "studies" / "embedded.toml")
-    tokens = token_matrix(Tables(sys.argv[1]).read(study.name, "corpus/sequences"))[:SEQUENCES]
+    tokens = torch.as_tensor(
+        token_matrix(Tables(sys.argv[1]).read(study.name, "corpus/sequences"))[:SEQUENCES]
+    )
     models = SubjectModels(device="cpu", cache_dir=str(ROOT / ".cache/neuroscribe"), hub=False)
     subject = models.open(study.subject)
     plan = CapturePlan(TOP_K, (1, -1), ())

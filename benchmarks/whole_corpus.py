@@ -71,7 +71,7 @@ def default_text(study: Study, environment: Environment) -> Text:
     subjects = SubjectModels(cache_dir=environment.cache)
     source = Texts(cache_dir=environment.cache).open(study.corpus)
     made = tokenised(source.documents(), subjects.tokenizer(study.subject), study.corpus)
-    return Text(made.sequences, token_matrix(made.sequences).numpy(), made.vocabulary)
+    return Text(made.sequences, token_matrix(made.sequences), made.vocabulary)
 
 
 def opened_subject(study: Study, environment: Environment, *, randomised: bool = False) -> Subject:

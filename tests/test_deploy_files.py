@@ -135,8 +135,7 @@ def test_dagster_reads_the_workspace(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_all_settings_of_dagster_agree() -> None:
     local, shared = yaml.safe_load((DEPLOY / "dagster.yaml").read_text()), yaml.safe_load(SHARED)
-    assert shared["concurrency"]["pools"] == local["concurrency"]["pools"]
-    for name in ("telemetry", "nux", "run_monitoring", "retention"):
+    for name in ("concurrency", "telemetry", "nux", "run_monitoring", "retention"):
         assert shared[name] == local[name]
     limits, chart = shared["concurrency"]["runs"], VALUES["concurrency"]["runs"]
     assert chart["maxConcurrentRuns"] == limits["max_concurrent_runs"]

@@ -45,6 +45,16 @@ for path in sorted(pathlib.Path("neuroscribe").rglob("*.py")):
     print(module)
 """
 
+HEAVY = {"torch", "transformers", "numba", "scipy", "matplotlib", "great_expectations", "openai", "pandas"}
+"""What takes between a quarter of a second and four seconds to import."""
+IMPORTED = """
+import importlib, sys
+
+for module in sys.argv[1:]:
+    importlib.import_module(module)
+print(*sys.modules)
+"""
+
 
 @pytest.mark.parametrize("name", OURS)
 def test_no_other_distribution_claims_our_import_names(name: str):
@@ -238,6 +248,15 @@ def test_the_readme_names_the_release_of_torch_that_comes_with_the_core():
 def test_the_readme_lists_every_variable_that_is_read():
     read = set(re.findall(r"NEUROSCRIBE_[A-Z0-9_]+", ENVIRONMENT))
     assert set(re.findall(r"NEUROSCRIBE_[A-Z0-9_]+", README)) == read
+
+
+def test_the_graph_and_what_explains_with_served_models_load_without_heavy_libraries():
+    """Each run, and each process beside the page, begins with these imports."""
+    folders = ("explain", "simulate", "judge", "choose", "score", "describe", "publish")
+    stages = [f"neuroscribe.{folder}.stage" for folder in folders]
+    done = _python("-c", IMPORTED, "dagster_project.definitions", *stages, "neuroscribe.report.pictures")
+    assert done.returncode == 0, done.stderr
+    assert HEAVY.intersection(done.stdout.split()) == set()
 
 
 def _python(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from neuroscribe.subject.predictions import logits_of, rows_at_once
 from neuroscribe.subject.subject import Subject
-from neuroscribe.subject.units.unit import Activations, Site
+from neuroscribe.subject.units.unit import Site
 
 _LACKING = "an ablation has nothing to compare; take the ablation scorer out of the study"
 
@@ -75,7 +75,7 @@ def _replacing(
     """While open, write one neuron's values into each row of a batch but the first."""
     skipped = len(subject.prefix_ids)
 
-    def replace(read: Activations) -> Activations:
+    def replace(read: Float[Tensor, "*position neuron"]) -> Float[Tensor, "*position neuron"]:
         changed = read.reshape(len(replacements) + 1, -1, read.shape[-1]).clone()
         for row, replacement in enumerate(replacements, start=1):
             channel, polarity = changed[row, skipped:, replacement.neuron], replacement.polarity

@@ -100,7 +100,7 @@ def captured_texts(
             batch_tokens=batch,
             units=units,
         ),
-        token_matrix(sequences),
+        torch.as_tensor(token_matrix(sequences)),
         plan=plan,
         layers=chosen,
         progress=progress or Silent(),

@@ -45,7 +45,7 @@ def sampled_activations(
     suffice for one sequence.
     """
     check_size(study, subject)
-    tokens = token_matrix(sequences)
+    tokens = torch.as_tensor(token_matrix(sequences))
     check_tokens(subject, tokens)
     neurons = {
         layer: _neurons(study, layer, table, (predictability or {}).get(layer))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+import torch
 
 from neuroscribe.capture.checkpoints import AGAIN, Checkpoints, dropped_without_blocks, restored_state
 from neuroscribe.capture.fit import check_size
@@ -58,7 +59,7 @@ def captured(
     study stores whole activations, that holds only for layers of which none is missing.
     """
     check_size(study, subject)
-    tokens = token_matrix(sequences)
+    tokens = torch.as_tensor(token_matrix(sequences))
     plan = capture_plan(study)
     files = _files(study, subject, sequences, store)
     whole = _whole(study, files)
@@ -103,7 +104,7 @@ def captured_shard(
     rest.
     """
     check_size(study, subject)
-    tokens = token_matrix(sequences)
+    tokens = torch.as_tensor(token_matrix(sequences))
     layers = sorted(subject.sites()) if layers is None else layers
     files = _files(study, subject, sequences, store)
     whole = _whole(study, files)
@@ -131,7 +132,7 @@ def layer_records(study: Study, layer: int, sequences: pl.DataFrame, store: Tens
 
 def corpus_hash(sequences: pl.DataFrame) -> str:
     """Return the SHA-256 of the token ids of all sequences in order."""
-    return hashlib.sha256(token_matrix(sequences).numpy().tobytes()).hexdigest()
+    return hashlib.sha256(token_matrix(sequences).tobytes()).hexdigest()
 
 
 def whole_capture(study: str, layer: int, store: TensorStore) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from neuroscribe.subject.predictions import logits_of, output_of, rows_at_once
 from neuroscribe.subject.subject import Subject
-from neuroscribe.subject.units.unit import Activations, Site
+from neuroscribe.subject.units.unit import Site
 
 _LACKING = (
     "nobody can say what its neurons do to the next token; take the explainers and scorers of the output half"
@@ -120,7 +120,7 @@ class Amplifier:
         """While open, hold each neuron in its block of `rows` rows."""
         prefix = len(self.subject.prefix_ids)
 
-        def change(read: Activations) -> Activations:
+        def change(read: Float[Tensor, "*position neuron"]) -> Float[Tensor, "*position neuron"]:
             changed = read.reshape(len(held) * rows, -1, read.shape[-1]).clone()
             # A single position is one that goes on from what is cached.
             skipped = prefix if changed.shape[1] > 1 else 0

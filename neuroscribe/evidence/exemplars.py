@@ -2,19 +2,17 @@
 
 from collections.abc import Container
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import polars as pl
 from jaxtyping import Float, Int
-from torch import Tensor
 
 from neuroscribe.measures.draws import Draws
 
-Values = TypeVar("Values", np.ndarray, Tensor)
 
-
-def explained_side(activations: Values, polarity: int, polarities: tuple[int, ...]) -> Values:
+def explained_side(
+    activations: Float[np.ndarray, "..."], polarity: int, polarities: tuple[int, ...]
+) -> Float[np.ndarray, "..."]:
     """Return polarity x activation; where both signs are studied, the other sign counts as silence (0).
 
     A gated neuron's two signs are explained apart, so each explanation answers for its own side. A plain

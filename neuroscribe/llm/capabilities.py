@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from neuroscribe.errors import CapabilityError
-from neuroscribe.llm.local import LocalLLM
 from neuroscribe.ports.models import LLM, NextTokenScorer, PromptScorer
+from neuroscribe.ports.rows import RowReader
 from neuroscribe.ports.samples import A_DIGIT, Sample, distinct
 from neuroscribe.study.kinds import KindSpec
 from neuroscribe.study.sections import LLM_NEEDS, Capability
@@ -84,7 +84,7 @@ async def check_llm(
     if "reply" in needs:
         await llm.check(samples(specs, tokens))
     try:
-        if "prompt_logprobs" in needs and not isinstance(llm, LocalLLM):
+        if "prompt_logprobs" in needs and not isinstance(llm, RowReader):
             if not isinstance(llm, PromptScorer):
                 raise CapabilityError(f"{llm.identity} gives no log-probabilities of prompts")
             await llm.probe()

@@ -18,8 +18,9 @@ from torch import Tensor
 from neuroscribe.errors import LLMError
 from neuroscribe.llm.local_decoding import Draw, cached_length, can_batch, can_fork, continued, forked
 from neuroscribe.llm.local_prompts import PromptStyle, PromptTokens
-from neuroscribe.llm.local_reading import Row, check_questions, finite, look_back, row_probabilities
+from neuroscribe.llm.local_reading import check_questions, finite, look_back, row_probabilities
 from neuroscribe.ports.replies import Message, NextToken, Reply, Schema, Usage
+from neuroscribe.ports.rows import Row
 from neuroscribe.ports.samples import A_DIGIT, Sample
 
 _KEPT_PREFIXES = 4
@@ -29,7 +30,7 @@ _REPLIES, _REPLY_PLACES = 16, 2**14
 
 
 class LocalLLM:
-    """Fulfils the `LLM` and `NextTokenScorer` ports with a Hugging Face model and its tokenizer."""
+    """Fulfils `LLM`, `NextTokenScorer` and `RowReader` with a Hugging Face model and its tokenizer."""
 
     calls_at_once = 1
     """Calls are computed here, one after the other."""

@@ -1,7 +1,6 @@
 """Reads next-token probabilities at chosen places of many rows, and checks that a model can be read so."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,31 +9,9 @@ from torch import Tensor
 
 from neuroscribe.errors import CapabilityError, LLMError
 from neuroscribe.llm.local_decoding import cached_length, forked
+from neuroscribe.ports.rows import Row
 
 _FILLING = -1
-
-
-@dataclass(frozen=True)
-class Row:
-    """One text with its questions, as tokens, and the places after which something is read."""
-
-    tokens: Sequence[int]
-    slots: Sequence[int]
-    """Places in the row whose next token is of interest, ascending."""
-    questions: Sequence[tuple[int, int]] = ()
-    """First and one-past-last place of each question; they follow the text and one another without gap."""
-
-    def positions(self) -> list[int]:
-        """Return each place's position after the prefix: every question stands right behind the text."""
-        text = self.questions[0][0] if self.questions else len(self.tokens)
-        asked = [text + step for start, stop in self.questions for step in range(stop - start)]
-        return [*range(text), *asked]
-
-    def stretches(self) -> list[int]:
-        """Return for each place 0 in the text, or the number of its question, from 1."""
-        text = self.questions[0][0] if self.questions else len(self.tokens)
-        asked = [number for number, (a, b) in enumerate(self.questions, 1) for _ in range(b - a)]
-        return [0] * text + asked
 
 
 def batches(rows: Sequence[Row], places: int) -> Iterator[Sequence[Row]]:

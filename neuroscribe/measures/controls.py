@@ -8,7 +8,8 @@ where the texts are exchangeable); how far above them a score lies says more tha
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import stdtr  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
+
+from neuroscribe.measures.student import t_below
 
 CONTROLS = 10
 """Foreign explanations that one is held against, where there are so many."""
@@ -40,7 +41,7 @@ def chance(own: float | None, others: Sequence[float | None]) -> float | None:
     if as_good or spread <= _ALIKE:
         return by_rank
     distance = (own - float(scores.mean())) / (max(spread, _LEAST_SPREAD) * np.sqrt(1 + 1 / n))
-    return min(by_rank, float(stdtr(n - 1, -distance)))
+    return min(by_rank, t_below(n - 1, -distance))
 
 
 def beaten(own: float | None, others: Sequence[float | None]) -> bool:

@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
 
 from neuroscribe.measures.draws import Draws
 from neuroscribe.measures.estimate import Estimate
+from neuroscribe.measures.student import t_quantile
 
 Influence = Float[np.ndarray, "neuron sequence"]
 """Derivative of each neuron's value by the weight of each sequence."""
@@ -45,7 +45,7 @@ def estimated(
     There is no interval where a neuron has one sequence in all, or one document where these count.
     """
     error, degrees = standard_errors(influence, draws)
-    low, high = scale(values, error, stdtrit(np.maximum(degrees, 1.0), 0.975))
+    low, high = scale(values, error, t_quantile(np.maximum(degrees, 1.0), 0.975))
     # A bound on another scale may miss the value by a rounding.
     low, high = np.minimum(low, values), np.maximum(high, values)
     return [

@@ -8,7 +8,8 @@ which it replaces, covers .82, .75 and .53 at n = 5.
 from collections.abc import Iterable
 
 import numpy as np
-from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
+
+from neuroscribe.measures.student import t_quantile
 
 ENOUGH = 3
 """Values from which on a mean has an interval."""
@@ -37,7 +38,7 @@ def mean_interval(
     if len(sample) < ENOUGH or np.ptp(sample) == 0:
         return None, None
     mean, error = sample.mean(), sample.std(ddof=1) / np.sqrt(len(sample))
-    far = float(stdtrit(len(sample) - 1, _LEVELS[1]))
+    far = float(t_quantile(len(sample) - 1, _LEVELS[1]))
     below, above = (far, far) if len(sample) not in _FOLLOWS_SKEW else _reaches(sample, far)
     low, high = np.clip([mean - below * error, mean + above * error], least, most)
     return float(low), float(high)

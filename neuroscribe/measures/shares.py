@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer
-from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
 
 from neuroscribe.measures.estimate import Estimate
+from neuroscribe.measures.student import t_quantile
 
 Labels = Bool[np.ndarray, " excerpt"]
 Units = Integer[np.ndarray, " excerpt"]
@@ -88,7 +88,7 @@ def share(right: Labels, units: Units) -> Estimate:
     Answers of one unit count as one: all of them may be right or wrong together.
     """
     value, count = float(right.mean()), len(np.unique(units))
-    doubt = float(stdtrit(count, 0.975)) ** 2 / count
+    doubt = float(t_quantile(count, 0.975)) ** 2 / count
     centre = (value + doubt / 2) / (1 + doubt)
     half = math.sqrt(doubt * value * (1 - value) + doubt**2 / 4) / (1 + doubt)
     return Estimate(value, min(max(0.0, centre - half), value), max(min(1.0, centre + half), value), None)
@@ -117,7 +117,7 @@ class _Design:
     @property
     def reach(self) -> float:
         """Return how many standard errors a 95 % interval reaches."""
-        return float(stdtrit(self.count, 0.975))
+        return float(t_quantile(self.count, 0.975))
 
 
 def _least_area(area: float, design: _Design, reach: float) -> float:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import polars as pl
 
@@ -12,10 +12,12 @@ from neuroscribe.study.kinds import LLMSection
 from neuroscribe.study.lineage import StampReader
 from neuroscribe.study.sections import EncoderSpec
 from neuroscribe.study.spec import CorpusSpec, LLMSpec, SubjectSpec
-from neuroscribe.subject.subject import Subject
 from neuroscribe.subject.units.unit import UnitKind
 from neuroscribe.text.documents import Document
 from neuroscribe.text.token_bytes import TokenizerFacts
+
+if TYPE_CHECKING:  # a loaded model brings torch, which takes seconds to import
+    from neuroscribe.subject.subject import Subject
 
 
 @runtime_checkable
@@ -36,7 +38,7 @@ class CorpusSource(Protocol):
 class SubjectSource(Protocol):
     """Opens the model under study."""
 
-    def open(self, spec: SubjectSpec, *, progress: Progress | None = None) -> Subject:
+    def open(self, spec: SubjectSpec, *, progress: Progress | None = None) -> "Subject":
         """Return the subject, loaded."""
         ...
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from torch import Tensor
+if TYPE_CHECKING:  # what keeps no tensors runs without torch, which takes seconds to import
+    from torch import Tensor
 
 
 @runtime_checkable
@@ -54,11 +55,11 @@ class TensorStore(Protocol):
         """Tell whether a file is there, whole."""
         ...
 
-    def write(self, path: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> int:
+    def write(self, path: str, tensors: "Mapping[str, Tensor]", metadata: Mapping[str, str]) -> int:
         """Write a file atomically and return its size in bytes."""
         ...
 
-    def read(self, path: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    def read(self, path: str) -> "tuple[dict[str, Tensor], dict[str, str]]":
         """Return the tensors and the metadata of a file."""
         ...
 
@@ -68,7 +69,7 @@ class TensorStore(Protocol):
 
     def read_parts(
         self, paths: Sequence[str], parts: Mapping[str, tuple[slice, ...]]
-    ) -> list[tuple[dict[str, Tensor], dict[str, str]]]:
+    ) -> "list[tuple[dict[str, Tensor], dict[str, str]]]":
         """Return, of each file, `tensor[slices]` for the tensors named in `parts`, and the metadata.
 
         Slices have no steps. Little more is read than the rows that the first slice takes.

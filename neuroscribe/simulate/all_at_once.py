@@ -20,10 +20,9 @@ from pydantic import Field, model_validator
 
 from neuroscribe.errors import CapabilityError
 from neuroscribe.llm.calls import Request
-from neuroscribe.llm.local import LocalLLM
-from neuroscribe.llm.local_reading import Row
 from neuroscribe.ports.models import LLM, PromptScorer, Simulator
 from neuroscribe.ports.replies import EchoedPrompt, ReadingStatus, Simulated, Usage
+from neuroscribe.ports.rows import Row, RowReader
 from neuroscribe.ports.sources import Models
 from neuroscribe.simulate.distribution import (
     digit_probabilities,
@@ -90,12 +89,12 @@ class AllAtOnce(Simulating):
 
     def check(self, llm: LLM) -> None:
         """Refuse a model in this process that cannot be read so."""
-        if isinstance(llm, LocalLLM):
+        if isinstance(llm, RowReader):
             LocalSimulator(llm, layout=self.layout, questions=self.questions)
 
     def simulator(self, models: Models) -> Simulator:
         """Return the one for a model in this process, or the one for a server that echoes prompts."""
-        if isinstance(models.llm, LocalLLM):
+        if isinstance(models.llm, RowReader):
             return LocalSimulator(models.llm, layout=self.layout, questions=self.questions)
         if isinstance(models.llm, PromptScorer):
             return EchoedSimulator(models.llm)
@@ -271,7 +270,7 @@ class LocalSimulator:
     """Calls are computed here, one after the other."""
 
     def __init__(
-        self, llm: LocalLLM, *, layout: LocalLayout = "asked", questions: Questions = "tokens"
+        self, llm: RowReader, *, layout: LocalLayout = "asked", questions: Questions = "tokens"
     ) -> None:
         self._llm = llm
         self._digits = [self._one_token(digit) for digit in DIGITS]

@@ -365,9 +365,15 @@ def stage_version(study: Study, stage: str) -> str:
 
 def stage_identity(study: Study, stage: str) -> str:
     """Return 16 hex digits naming a stage together with all stages before it."""
-    return fingerprint(
-        stage_version(study, stage), [stage_identity(study, name) for name in upstream_of(study, stage)]
-    )[:16]
+    found: dict[str, str] = {}
+
+    def identity(name: str) -> str:
+        if name not in found:
+            before = [identity(upstream) for upstream in upstream_of(study, name)]
+            found[name] = fingerprint(stage_version(study, name), before)[:16]
+        return found[name]
+
+    return identity(stage)
 
 
 def provenance(study: Study, stage: str) -> dict[str, Any]:

@@ -11,9 +11,7 @@ from functools import cached_property
 
 import numpy as np
 import polars as pl
-import torch
 from jaxtyping import Int
-from torch import Tensor
 
 from neuroscribe.errors import CorpusError
 from neuroscribe.study.spec import CorpusSpec
@@ -95,13 +93,13 @@ def vocabulary(tokenizer: TokenizerFacts) -> pl.DataFrame:
     )
 
 
-def token_matrix(sequences: pl.DataFrame) -> Int[Tensor, "sequence token"]:
+def token_matrix(sequences: pl.DataFrame) -> Int[np.ndarray, "sequence token"]:
     """Return the token ids of all sequences, row i being sequence i."""
     lengths = sequences["token_ids"].list.len().unique()
     if len(lengths) != 1 or sequences["sequence_id"].to_list() != list(range(len(sequences))):
         raise CorpusError("corpus/sequences is damaged (ids or lengths); materialise the corpus again")
     flat = sequences["token_ids"].explode().to_numpy().astype(np.int64)
-    return torch.from_numpy(flat.reshape(len(sequences), int(lengths[0])))  # pyright: ignore[reportUnknownMemberType]
+    return flat.reshape(len(sequences), int(lengths[0]))
 
 
 class TokenBytes(Mapping[int, tuple[bytes, ...]]):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import dagster as dg
 from pydantic import Field
@@ -10,7 +10,6 @@ from pydantic import Field
 from neuroscribe.errors import SubjectError
 from neuroscribe.ports.stores import Progress
 from neuroscribe.study.subject import RANDOMISED, SubjectSpec
-from neuroscribe.subject.subject import Subject
 from neuroscribe.subject.units.kinds import UNIT_KINDS, chosen_units
 from neuroscribe.subject.units.unit import UnitKind
 from neuroscribe.text.token_bytes import TokenizerFacts
@@ -19,7 +18,10 @@ from resources.models.faults import explained
 from resources.models.randomised import load_randomised
 from resources.models.weights import Warm, chosen_device, load_causal_lm, load_tokenizer, revision_of
 
-_SUBJECT: Warm[Subject] = Warm()
+if TYPE_CHECKING:
+    from neuroscribe.subject.subject import Subject
+
+_SUBJECT: "Warm[Subject]" = Warm()
 _TOKENIZER: Warm[TokenizerFacts] = Warm()
 
 
@@ -34,7 +36,7 @@ class SubjectModels(dg.ConfigurableResource):
     # No setting, so Dagster hands it on as it does a resource.
     unit_kinds: dg.ResourceDependency[Mapping[str, UnitKind]] = cast(Any, UNIT_KINDS)
 
-    def open(self, spec: SubjectSpec, *, progress: Progress | None = None) -> Subject:
+    def open(self, spec: SubjectSpec, *, progress: Progress | None = None) -> "Subject":
         """Return the subject, ready to be read; it stays loaded for the next run in this process.
 
         Raises StudyError for an unknown kind of unit, and SubjectError or ArtefactError when it cannot be
@@ -53,9 +55,10 @@ class SubjectModels(dg.ConfigurableResource):
         """Return what a neuron is, without loading anything; raises StudyError for an unknown kind."""
         return chosen_units(spec, self.unit_kinds)
 
-    def _load(self, spec: SubjectSpec, units: UnitKind, device: Any, progress: Progress | None) -> Subject:
+    def _load(self, spec: SubjectSpec, units: UnitKind, device: Any, progress: Progress | None) -> "Subject":
         from neuroscribe.capture import automatic_batch_tokens
         from neuroscribe.subject.compiled import CompiledBackbone, fuse_gelu
+        from neuroscribe.subject.subject import Subject
 
         artefacts = self._artefacts(progress)
         tokenizer = self.tokenizer(spec, progress=progress)

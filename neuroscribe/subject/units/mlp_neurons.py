@@ -1,13 +1,15 @@
 """MLP neurons: the input channels of the blocks' dense down-projections."""
 
 from dataclasses import dataclass
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from neuroscribe.glossary import WORDS
-from neuroscribe.subject.architectures import down_projections, mlp_module
 from neuroscribe.subject.units.unit import Site
-from neuroscribe.subject.weights import SubjectWeights
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from neuroscribe.subject.weights import SubjectWeights
 
 
 @dataclass(frozen=True)
@@ -17,8 +19,10 @@ class MlpNeurons:
     sentence: str = WORDS["neuron"]
     carrier: str = "dense MLP"
 
-    def sites(self, model: nn.Module) -> dict[int, Site]:
+    def sites(self, model: "nn.Module") -> dict[int, Site]:
         """Return the inputs of the down-projections; a gate gives both signs of its product a meaning."""
+        from neuroscribe.subject.architectures import down_projections, mlp_module
+
         return {
             layer: Site(
                 layer,
@@ -31,8 +35,10 @@ class MlpNeurons:
             for layer, projection in down_projections(model).items()
         }
 
-    def weights(self, model: nn.Module) -> SubjectWeights:
+    def weights(self, model: "nn.Module") -> "SubjectWeights":
         """Return the weights of the MLPs."""
+        from neuroscribe.subject.weights import SubjectWeights
+
         return SubjectWeights(model)
 
 

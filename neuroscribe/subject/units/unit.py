@@ -2,16 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from jaxtyping import Float
-from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
+if TYPE_CHECKING:  # the kinds of units are known by name before a model is loaded, which brings torch
+    from jaxtyping import Float
+    from torch import Tensor, nn
+    from torch.utils.hooks import RemovableHandle
 
-Activations = Float[Tensor, "*position neuron"]
-"""What all neurons of a layer do in one forward pass."""
-_Held = Tensor | tuple[Any, ...]
-"""Arguments of a module, or its output."""
+    Activations = Float[Tensor, "*position neuron"]
+    """What all neurons of a layer do in one forward pass."""
+    _Held = Tensor | tuple[Any, ...]
+    """Arguments of a module, or its output."""
 
 
 @dataclass(frozen=True)
@@ -24,37 +25,37 @@ class Site:
     layer: int
     path: str
     """The module's name in the model."""
-    module: nn.Module
+    module: "nn.Module"
     neurons: int
     signed: bool
     """Whether both signs of an activation mean something, so that both are to be explained."""
     end: Literal["input", "output"] = "input"
     """What holds the activations: the module's first positional argument, or what it returns (of several
     values the first)."""
-    read: Callable[[Tensor], Tensor] = lambda value: value
+    read: "Callable[[Tensor], Tensor]" = lambda value: value
     """Makes activations of it; a lambda or another package's function, so that a graph can be compiled."""
-    write: Callable[[Tensor, Tensor], Tensor] = lambda _, activations: activations
+    write: "Callable[[Tensor, Tensor], Tensor]" = lambda _, activations: activations
     """Makes, of it and of changed activations, what is to stand in its place."""
-    confirmed_by: nn.Module | None = None
+    confirmed_by: "nn.Module | None" = None
     """Gives in a pass what `module` gives, if it is read rightly: checked before a capture unless None."""
 
-    def tapped(self, take: Callable[[Activations], None]) -> RemovableHandle:
+    def tapped(self, take: "Callable[[Activations], None]") -> "RemovableHandle":
         """Hand the activations of every pass to `take`; return the handle that ends it."""
         # Lambdas, since tests wrap functions to check shapes, and the compiler cannot look into that.
         read = self.read
         return self._hooked(lambda held: take(read(held[0] if isinstance(held, tuple) else held)))
 
-    def replaced(self, change: Callable[[Activations], Activations]) -> RemovableHandle:
+    def replaced(self, change: "Callable[[Activations], Activations]") -> "RemovableHandle":
         """Put what `change` makes of the activations in their place; return the handle that ends it."""
 
-        def changed(held: _Held) -> _Held:
+        def changed(held: "_Held") -> "_Held":
             value, *rest = held if isinstance(held, tuple) else (held,)
             new = self.write(value, change(self.read(value)))
             return (new, *rest) if isinstance(held, tuple) else new
 
         return self._hooked(changed)
 
-    def _hooked(self, use: Callable[[_Held], _Held | None]) -> RemovableHandle:
+    def _hooked(self, use: "Callable[[_Held], _Held | None]") -> "RemovableHandle":
         """Give the module's arguments or output to `use`, and put in their place what it returns, if any."""
         of_any_type: Callable[[Any], Any] = use  # torch declares a hook's values as any and as a dict
         if self.end == "input":
@@ -75,19 +76,19 @@ class UnitWeights(Protocol):
         """Return the number of neurons of a layer."""
         ...
 
-    def reads(self, layer: int) -> Float[Tensor, "neuron width"]:
+    def reads(self, layer: int) -> "Float[Tensor, 'neuron width']":
         """Return the directions of the residual stream that a layer's neurons read."""
         ...
 
-    def writes(self, layer: int) -> Float[Tensor, "neuron width"]:
+    def writes(self, layer: int) -> "Float[Tensor, 'neuron width']":
         """Return what a layer's neurons add to the residual stream per unit of activation."""
         ...
 
-    def final_norm_gain(self) -> Float[Tensor, " width"]:
+    def final_norm_gain(self) -> "Float[Tensor, ' width']":
         """Return the gain of the norm before the unembedding."""
         ...
 
-    def embedding(self) -> Float[Tensor, "token width"]:
+    def embedding(self) -> "Float[Tensor, 'token width']":
         """Return the token embedding."""
         ...
 
@@ -95,7 +96,7 @@ class UnitWeights(Protocol):
         """Return the factor by which the model multiplies its token embedding."""
         ...
 
-    def unembedding(self) -> Float[Tensor, "token width"]:
+    def unembedding(self) -> "Float[Tensor, 'token width']":
         """Return the LM head's weight."""
         ...
 
@@ -114,14 +115,14 @@ class UnitKind(Protocol):
         """What a layer must have to have such neurons, in the singular and without an article."""
         ...
 
-    def sites(self, model: nn.Module) -> dict[int, Site]:
+    def sites(self, model: "nn.Module") -> dict[int, Site]:
         """Return where the neurons are, by layer, ascending; layers without any are absent.
 
         Raises SubjectError for a model that has none of this kind.
         """
         ...
 
-    def weights(self, model: nn.Module) -> UnitWeights | None:
+    def weights(self, model: "nn.Module") -> UnitWeights | None:
         """Return the weights around the neurons; None where such units have none: they get no connections.
 
         Raises SubjectError for a model whose weights are not known.

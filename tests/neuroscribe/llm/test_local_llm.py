@@ -11,9 +11,9 @@ import torch
 from neuroscribe.errors import CapabilityError, LLMError
 from neuroscribe.llm.local import LocalLLM
 from neuroscribe.llm.local_decoding import forked
-from neuroscribe.llm.local_reading import Row
 from neuroscribe.ports.models import NextTokenScorer
 from neuroscribe.ports.replies import Message, Reply, Usage
+from neuroscribe.ports.rows import Row
 from neuroscribe.ports.samples import sample_of
 from neuroscribe.testing.random_subjects import random_subject
 from neuroscribe.testing.tokenizers import byte_tokenizer

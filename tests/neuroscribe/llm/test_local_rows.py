@@ -2,7 +2,8 @@
 
 import torch
 
-from neuroscribe.llm.local_reading import Row, batches, inputs, visible
+from neuroscribe.llm.local_reading import batches, inputs, visible
+from neuroscribe.ports.rows import Row
 
 ASKED = Row([10, 11, 12, 13, 14], [2, 4], ((2, 3), (3, 5)))
 LINES = Row([20, 21], [1])

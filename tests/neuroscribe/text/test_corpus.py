@@ -1,9 +1,9 @@
 from collections import Counter
 from dataclasses import replace
 
+import numpy as np
 import polars as pl
 import pytest
-import torch
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
@@ -243,7 +243,7 @@ def test_the_vocabulary_lists_every_id_with_its_bytes() -> None:
 def test_a_corpus_as_a_matrix_has_a_row_for_each_sequence() -> None:
     corpus = cut(["aaaabbbb"], 2, 4)
     matrix = token_matrix(corpus.sequences)
-    assert matrix.dtype == torch.int64
+    assert matrix.dtype == np.int64
     assert matrix.tolist() == corpus.sequences["token_ids"].to_list()
     assert TokenBytes(corpus.sequences, corpus.vocabulary).ids == dict(enumerate(matrix.tolist()))
 
