@@ -210,6 +210,8 @@ def settle(environment: Environment) -> None:
     """
     cache = Path(environment.cache)
     os.environ.setdefault("NUMBA_CACHE_DIR", str(cache / "numba"))
+    # A backfill whose code server is gone for a moment goes on when it is back, and is not failed.
+    os.environ.setdefault("DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR", "1")
     if not _has_home():
         os.environ["HOME"] = str(cache / "home")
     try:

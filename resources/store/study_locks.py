@@ -87,8 +87,8 @@ def writing(
 ) -> Iterator[None]:
     """Hold the locks of what a step writes, so that no two runs make the same layer of an asset at once.
 
-    Raises StudyError, which says who does, where one is made already. Memory, and S3 servers that do not write
-    on conditions, have no locks.
+    Raises StudyError, which says who does, where one is made already. Memory, and S3 servers that know no
+    conditions, have no locks.
     """
     if root.startswith("memory:"):
         yield
