@@ -10,6 +10,7 @@ from assets.checks import description_checks, score_checks
 from dagster_project.automation import nightly
 from dagster_project.broken import broken_defs
 from dagster_project.environments import Environment
+from dagster_project.executors import executor
 from dagster_project.jobs import study_jobs
 from dagster_project.sealed import sealed
 from neuroscribe.errors import NeuroscribeError
@@ -45,7 +46,7 @@ def location_defs(studies: Studies, *, environment: Environment) -> dg.Definitio
 
 def _shared(environment: Environment, overrides: Mapping[str, Any]) -> dg.Definitions:
     resources = sealed({**environment.resources(), **overrides})
-    return dg.Definitions(resources=resources, executor=dg.in_process_executor)
+    return dg.Definitions(resources=resources, executor=executor(environment))
 
 
 def _study_defs(study: Study) -> dg.Definitions:

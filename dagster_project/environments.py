@@ -20,6 +20,10 @@ NEUROSCRIBE_SIMULATOR_LLM_API_KEY   key to it (that of [llm], if the address is 
 NEUROSCRIBE_PARAPHRASER_LLM_BASE_URL  address of [paraphraser_llm]'s server, by the same rule
 NEUROSCRIBE_PARAPHRASER_LLM_API_KEY   key to it, likewise
 NEUROSCRIBE_STUDIES        folder of studies (studies/)
+NEUROSCRIBE_EXECUTOR       where the steps of runs launched by Dagster are computed: in_process, multiprocess or ray
+                           (in_process); `make run` is one process, whatever it says
+NEUROSCRIBE_RAY_ADDRESS    Ray's cluster: auto, host:port of its head, or ray://host:port (auto)
+NEUROSCRIBE_RAY_GPUS       GPUs, or what part of one, that a step or shard on the subject asks Ray for (0)
 NEUROSCRIBE_UI_HOSTS       further hosts under which browsers reach `make ui`, as in example.org:8443 (none)
 DAGSTER_HOME               Dagster's instance (.dagster/)
 """
@@ -51,6 +55,7 @@ from resources.store.tensors import Tensors
 from resources.texts import Texts
 
 ROOT = Path(__file__).resolve().parent.parent
+EXECUTORS = ("in_process", "multiprocess", "ray")
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,9 @@ class Environment:
     simulator_llm_api_key: str = field(default="", repr=False)
     paraphraser_llm_base_url: str = ""
     paraphraser_llm_api_key: str = field(default="", repr=False)
+    executor: str = "in_process"
+    ray_address: str = "auto"
+    ray_gpus: float = 0.0
     ui_hosts: tuple[str, ...] = ()
 
     @classmethod
@@ -104,13 +112,29 @@ class Environment:
             llm_tokens_per_minute=_number(given, "NEUROSCRIBE_LLM_TOKENS_PER_MINUTE", 0, least=0),
             llm_wait_minutes=_number(given, "NEUROSCRIBE_LLM_WAIT_MINUTES", 30),
             llm_batch_wait_minutes=_number(given, "NEUROSCRIBE_LLM_BATCH_WAIT_MINUTES", 1440, least=0),
-            llm_budget_usd=_dollars(given, "NEUROSCRIBE_LLM_BUDGET_USD"),
+            llm_budget_usd=_decimal(given, "NEUROSCRIBE_LLM_BUDGET_USD", "US dollars such as 2.50"),
             simulator_llm_base_url=given.get("NEUROSCRIBE_SIMULATOR_LLM_BASE_URL", ""),
             simulator_llm_api_key=given.get("NEUROSCRIBE_SIMULATOR_LLM_API_KEY", ""),
             paraphraser_llm_base_url=given.get("NEUROSCRIBE_PARAPHRASER_LLM_BASE_URL", ""),
             paraphraser_llm_api_key=given.get("NEUROSCRIBE_PARAPHRASER_LLM_API_KEY", ""),
+            executor=_one_of(given, "NEUROSCRIBE_EXECUTOR", EXECUTORS),
+            ray_address=given.get("NEUROSCRIBE_RAY_ADDRESS", "auto"),
+            ray_gpus=_decimal(given, "NEUROSCRIBE_RAY_GPUS", "a number of GPUs such as 1 or 0.5") or 0.0,
             ui_hosts=_hosts(given, "NEUROSCRIBE_UI_HOSTS"),
         )
+
+    @classmethod
+    def of_worker(cls, told: Mapping[str, str]) -> "Environment":
+        """Return the settings of a process on another machine: its own, but for what it was `told`."""
+        return cls.read({**os.environ, **told})
+
+    def told(self) -> dict[str, str]:
+        """Return the variables that such a process is told: where studies, tables and tensors are.
+
+        Never a key, and never a server's address, to which it would send a key of its own.
+        """
+        places = {"NEUROSCRIBE_STORE": self.store, "NEUROSCRIBE_STUDIES": str(self.studies)}
+        return places | ({"NEUROSCRIBE_S3_ENDPOINT": self.endpoint_url} if self.endpoint_url else {})
 
     def resources(self) -> dict[str, Any]:
         """Return the adapters that fulfil what the assets ask for, by the names the assets use."""
@@ -218,13 +242,20 @@ def _check_addresses(given: Mapping[str, str]) -> None:
             raise StudyError(f"{name} = {fault}")
 
 
-def _dollars(given: Mapping[str, str], name: str) -> float | None:
+def _decimal(given: Mapping[str, str], name: str, what: str) -> float | None:
     text = given.get(name)
     if text is None:
         return None
     if not re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII):
-        raise StudyError(f"{name} is {text!r}; set it to US dollars such as 2.50, or unset it")
+        raise StudyError(f"{name} is {text!r}; set it to {what}, or unset it")
     return float(text)
+
+
+def _one_of(given: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
+    """Return one of some words; the first where none is given."""
+    if (value := given.get(name, choices[0])) not in choices:
+        raise StudyError(f"{name} is {value!r}; set it to one of {', '.join(choices)}, or unset it")
+    return value
 
 
 def _number(given: Mapping[str, str], name: str, default: int, *, least: int = 1) -> int:
