@@ -20,8 +20,8 @@ NEUROSCRIBE_SIMULATOR_LLM_API_KEY   key to it (that of [llm], if the address is 
 NEUROSCRIBE_PARAPHRASER_LLM_BASE_URL  address of [paraphraser_llm]'s server, by the same rule
 NEUROSCRIBE_PARAPHRASER_LLM_API_KEY   key to it, likewise
 NEUROSCRIBE_STUDIES        folder of studies (studies/)
-NEUROSCRIBE_EXECUTOR       where the steps of runs launched by Dagster are computed: in_process, multiprocess or ray
-                           (in_process); `make run` is one process, whatever it says
+NEUROSCRIBE_EXECUTOR       in_process, multiprocess or ray: where steps of runs are computed (in_process);
+                           those of `make run` are in its own process, whatever this says
 NEUROSCRIBE_RAY_ADDRESS    Ray's cluster: auto, host:port of its head, or ray://host:port (auto)
 NEUROSCRIBE_RAY_GPUS       GPUs, or what part of one, that a step or shard on the subject asks Ray for (0)
 NEUROSCRIBE_UI_HOSTS       further hosts under which browsers reach `make ui`, as in example.org:8443 (none)

@@ -32,6 +32,6 @@ def require_ray(who: str) -> None:
     """Raise StudyError where what Ray needs is not installed; `who` asks for it."""
     if find_spec("ray") is None or find_spec("dagster_ray") is None:
         raise StudyError(
-            f"{who}, and Ray is not installed here: .venv/bin/python -m pip install --require-hashes --no-deps"
-            " -r requirements-ray.lock"
+            f"{who}, and Ray is not installed here; install it by"
+            " .venv/bin/python -m pip install --require-hashes --no-deps -r requirements-ray.lock"
         )

@@ -33,7 +33,7 @@ class RaySteps(RayStepHandler):
 def ray_steps(environment: Environment) -> dg.ExecutorDefinition:
     """Return an executor whose steps run on the environment's cluster.
 
-    A step is told where studies and results are and nothing else: what a job is told stands in Ray's dashboard.
+    A step is told where studies and results are and no more: what a job is told stands in Ray's dashboard.
     """
 
     def created(_context: dg.InitExecutorContext) -> StepDelegatingExecutor:
