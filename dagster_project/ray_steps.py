@@ -1,6 +1,8 @@
 """Dagster's steps as Ray jobs: dagster-ray's executor, where steps on the subject ask for GPUs."""
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -30,11 +32,17 @@ class RaySteps(RayStepHandler):
         yield from handler.launch_step(step_handler_context)
 
 
-def ray_steps(environment: Environment) -> dg.ExecutorDefinition:
-    """Return an executor whose steps run on the environment's cluster.
+def told_to_jobs(environment: Environment) -> dict[str, str]:
+    """Return the variables that a Ray job is told: where studies and results are, and which `dagster` it is.
 
-    A step is told where studies and results are and no more: what a job is told stands in Ray's dashboard.
+    Never more: what a job is told stands in Ray's dashboard.
     """
+    # Ray fills in what PATH is on the worker.
+    return environment.told() | {"PATH": f"{Path(sys.executable).parent}:${{PATH}}"}
+
+
+def ray_steps(environment: Environment) -> dg.ExecutorDefinition:
+    """Return an executor whose steps run on the environment's cluster."""
 
     def created(_context: dg.InitExecutorContext) -> StepDelegatingExecutor:
         from ray.job_submission import JobSubmissionClient
@@ -43,7 +51,7 @@ def ray_steps(environment: Environment) -> dg.ExecutorDefinition:
             client=JobSubmissionClient(environment.ray_address),
             gpus=environment.ray_gpus,
             env_vars=None,
-            runtime_env={"env_vars": environment.told()},
+            runtime_env={"env_vars": told_to_jobs(environment)},
             num_cpus=1,
             memory=None,
             resources=None,
