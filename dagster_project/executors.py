@@ -24,7 +24,9 @@ def executor(environment: Environment) -> dg.ExecutorDefinition:
         return ray_steps(environment)
     if environment.executor == "multiprocess":
         start = {"forkserver": {"preload_modules": list(PRELOADED)}}
-        return dg.multiprocess_executor.configured({"start_method": start}, name="multiprocess")
+        return dg.multiprocess_executor.configured(
+            lambda _: {"start_method": start}, name="multiprocess", config_schema={}
+        )
     return dg.in_process_executor
 
 

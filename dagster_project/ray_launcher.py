@@ -1,8 +1,8 @@
 """Whole runs as Ray jobs: dagster-ray's launcher, of which a run's tags can set nothing but what it asks for.
 
 Named in dagster.yaml (deploy/dagster.yaml has it as a comment). Whoever reaches the web page gives a run its
-tags: as dagster-ray reads them, they could name a variable of this process, such as a key, to be shown in Ray's
-dashboard, or the program that a job begins with.
+tags. As dagster-ray reads them, they could have a variable of this process, such as a key, shown in Ray's
+dashboard, or name the program that a job begins with.
 """
 
 import json
@@ -34,9 +34,9 @@ def check_tags(tags: Mapping[str, str]) -> None:
     """Raise StudyError where a run's tags tell Ray more than what the run asks for."""
     try:
         settings = json.loads(tags.get(USER_DEFINED_RAY_KEY, "{}"))
-        others = sorted(set(settings) - set(REQUESTS))
-    except (ValueError, TypeError):
-        others = ["no JSON"]
+        others = sorted(settings.keys() - set(REQUESTS))
+    except (ValueError, AttributeError):
+        others = ["no JSON object"]
     if others:
         raise StudyError(
             f"the run's tag {USER_DEFINED_RAY_KEY} holds {', '.join(others)}; it may hold"

@@ -1,6 +1,5 @@
-"""A study on a real Ray cluster of this machine: shards as tasks, steps as jobs, a killed worker, a key."""
+"""Steps in processes of their own, and on a real Ray cluster of this machine: killed workers, and a key."""
 
-import importlib.util
 import json
 import os
 import shutil
@@ -11,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,49 +28,62 @@ from neuroscribe.testing.planted_study import MODEL, write_planted_study
 from neuroscribe.testing.servers import ScriptedServer
 from resources.store.tables import Tables
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not all(importlib.util.find_spec(name) for name in ("ray", "dagster_ray")),
-        reason="Ray is not installed (requirements-ray.lock)",
-    ),
-]
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 KEY = "sk-secret-0123456789"
 CAPTURED = ("activations/statistics", "neuron_records")
+SHOWN = ("tasks", "actors", "workers", "runtime_envs")
 EXPLAINED = ("explanations", "simulations", "scores")
 
 
 @dataclass
-class Cluster:
-    """A Ray cluster of one machine and two CPUs, and what runs in one process have made of two studies."""
+class Runs:
+    """What runs in this process have made of two studies."""
 
     folder: Path
-    logs: Path
-    port: int
-    dashboard: int
 
     def store(self, name: str, alone: str, *tables: str) -> dict[str, str]:
-        """Return the variables of a new store that holds some tables of a run in one process."""
+        """Return the variables of a new store that holds some tables of a run in this process."""
         for table in tables:
             source = self.folder / alone / "store/planted" / table
             shutil.copytree(source, self.folder / name / "store/planted" / table)
         variables = _variables(self.folder / alone)
         return variables | {"NEUROSCRIBE_STORE": str(self.folder / name / "store")}
 
-    def run(self, variables: dict[str, str], *command: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            [sys.executable, "-m", *command],
-            cwd=ROOT,
-            env=_bare() | variables,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+    def contents(self, name: str, *tables: str) -> dict[tuple[str, int], str]:
+        """Return the hashes of the rows of a store's tables, by table and layer."""
+        found = Tables(str(self.folder / name / "store"))
+        places = [(table, layer) for table in tables for layer in range(LAYERS)]
+        stamps = {place: found.stamp("planted", *place) for place in places}
+        return {place: stamp.content for place, stamp in stamps.items() if stamp}
+
+    def explain(self, name: str, **settings: str) -> tuple[Path, str]:
+        """Explain layer 0 into a new store by a run of Dagster's; return its history and what it printed."""
+        home = self.folder / name / "home"
+        home.mkdir(parents=True)
+        shutil.copy(ROOT / "deploy" / "dagster.yaml", home)
+        before = ("corpus", "activations", "neuron_records", "sampled_activations", "token_lookup")
+        run = _begun(
+            self.store(name, "small", *before) | settings | {"DAGSTER_HOME": str(home)},
+            *("dagster", "asset", "materialize", "-m", "dagster_project.definitions"),
+            *("--select", ",".join(f"planted/{stage}" for stage in EXPLAINED), "--partition", "layer_00"),
         )
+        said, _ = run.communicate(timeout=400)
+        assert run.returncode == 0, said[-3000:]
+        return home, said
+
+
+@dataclass
+class Cluster:
+    """A Ray cluster of one machine and two CPUs."""
+
+    logs: Path
+    port: int
+    dashboard: int
 
     def capture(self, variables: dict[str, str], *options: str) -> "subprocess.Popen[str]":
         address = f"127.0.0.1:{self.port}"
-        return self.run(variables, "dagster_project.ray_capture", "planted", "--address", address, *options)
+        return _begun(variables, "dagster_project.ray_capture", "planted", "--address", address, *options)
 
     def shown(self, path: str) -> Any:
         """Return what Ray's dashboard answers."""
@@ -81,13 +94,16 @@ class Cluster:
         found = self.shown("/api/v0/tasks?detail=True&limit=1000")["data"]["result"]["result"]
         return [task for task in found if task["name"].endswith("captured")]
 
-    def contents(self, name: str, *tables: str) -> dict[tuple[str, int], str]:
-        """Return the hashes of the rows of a store's tables, by table and layer."""
-        found = Tables(str(self.folder / name / "store"))
-        stamps = {
-            (table, layer): found.stamp("planted", table, layer) for table in tables for layer in (0, 1)
-        }
-        return {place: stamp.content for place, stamp in stamps.items() if stamp}
+
+def _begun(variables: dict[str, str], *command: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", *command],
+        cwd=ROOT,
+        env=_bare() | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def _bare() -> dict[str, str]:
@@ -105,25 +121,30 @@ def _free_ports(count: int) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
+    folder = tmp_path_factory.mktemp("executors")
+    with ScriptedServer(PlantedScript(), model=MODEL, api_key=KEY) as server:
+        write_planted_study(folder / "large", base_url=server.base_url, sequences=2200, documents=600)
+        write_planted_study(folder / "small", base_url=server.base_url)
+        _captured(_variables(folder / "large"))
+        _captured({**_variables(folder / "small"), "NEUROSCRIBE_LLM_API_KEY": KEY}, explained=True)
+        yield Runs(folder)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
     """The workers alone have the key: what starts runs and captures has it not."""
-    folder = tmp_path_factory.mktemp("ray")
+    if not all(find_spec(name) for name in ("ray", "dagster_ray")):
+        pytest.skip("Ray is not installed (requirements-ray.lock)")
     # Ray's sockets lie in it, and their paths may have 107 characters.
-    with (
-        TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as logs,
-        ScriptedServer(PlantedScript(), model=MODEL, api_key=KEY) as server,
-    ):
+    with TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as logs:
         ports = _free_ports(4)
         ray = _started(Path(logs), ports)
         try:
-            write_planted_study(folder / "large", base_url=server.base_url, sequences=2200, documents=600)
-            write_planted_study(folder / "small", base_url=server.base_url)
-            _captured(_variables(folder / "large"))
-            _captured({**_variables(folder / "small"), "NEUROSCRIBE_LLM_API_KEY": KEY}, explained=True)
             _wait_until(lambda: "Ray runtime started" in (Path(logs) / "head").read_text(), ray)
-            yield Cluster(folder, Path(logs), *ports[:2])
+            yield Cluster(Path(logs), *ports[:2])
         finally:
-            os.killpg(ray.pid, signal.SIGTERM)
+            ray.terminate()
             ray.wait(60)
 
 
@@ -186,10 +207,10 @@ def _wait_until(is_so: Callable[[], bool], process: "subprocess.Popen[Any]", sec
 
 
 def test_shards_whose_worker_is_killed_under_way_lose_nothing_and_merge_to_the_same_rows(
-    cluster: Cluster,
+    runs: Runs, cluster: Cluster
 ) -> None:
-    variables = cluster.store("shards", "large", "corpus")
-    tensors = cluster.folder / "shards/store/planted/activations/tensors"
+    variables = runs.store("shards", "large", "corpus")
+    tensors = runs.folder / "shards/store/planted/activations/tensors"
     driver = cluster.capture(variables, "--shards", "3")
     killed: list[int] = []
 
@@ -209,9 +230,9 @@ def test_shards_whose_worker_is_killed_under_way_lose_nothing_and_merge_to_the_s
     shards = [f"layer_0{n}.shard_{shard}_of_3.safetensors" for n in (0, 1) for shard in range(3)]
     assert sorted(path.name for path in tensors.glob("[!.]*")) == shards
     _captured(variables)
-    alone = cluster.contents("large", *CAPTURED)
+    alone = runs.contents("large", *CAPTURED)
     assert len(alone) == len(CAPTURED) * LAYERS
-    assert cluster.contents("shards", *CAPTURED) == alone
+    assert runs.contents("shards", *CAPTURED) == alone
 
 
 def _wait_for_attempts(cluster: Cluster, count: int) -> None:
@@ -225,9 +246,9 @@ def _wait_for_attempts(cluster: Cluster, count: int) -> None:
     assert len(set(attempts)) == count
 
 
-def test_each_shard_that_fails_is_named_with_the_reason(cluster: Cluster) -> None:
-    variables = cluster.store("damaged", "large", "corpus")
-    tensors = cluster.folder / "damaged/store/planted/activations/tensors"
+def test_each_shard_that_fails_is_named_with_the_reason(runs: Runs, cluster: Cluster) -> None:
+    variables = runs.store("damaged", "large", "corpus")
+    tensors = runs.folder / "damaged/store/planted/activations/tensors"
     tensors.mkdir(parents=True)
     (tensors / "layer_01.shard_1_of_3.safetensors").write_bytes(b"torn")
 
@@ -243,34 +264,29 @@ def test_each_shard_that_fails_is_named_with_the_reason(cluster: Cluster) -> Non
     assert "Traceback" not in said
 
 
+def test_a_layer_explained_by_steps_in_processes_of_their_own_has_the_same_rows(runs: Runs) -> None:
+    settings = {"NEUROSCRIBE_EXECUTOR": "multiprocess", "NEUROSCRIBE_LLM_API_KEY": KEY}
+    home, said = runs.explain("processes", **settings)
+
+    assert "Executing steps using multiprocess executor" in said
+    assert runs.contents("processes", *EXPLAINED) == runs.contents("small", *EXPLAINED)
+    written = [path for path in home.rglob("*") if path.is_file()]
+    assert [path for path in written if KEY.encode() in path.read_bytes()] == []
+
+
 def test_a_layer_explained_by_steps_that_are_ray_jobs_has_the_same_rows_and_no_key_leaves_the_workers(
-    cluster: Cluster,
+    runs: Runs, cluster: Cluster
 ) -> None:
-    home = cluster.folder / "home"
-    before = ("corpus", "activations", "neuron_records", "sampled_activations", "token_lookup", "connections")
-    variables = cluster.store("jobs", "small", *before) | {
-        "DAGSTER_HOME": str(home),
-        "NEUROSCRIBE_EXECUTOR": "ray",
-        "NEUROSCRIBE_RAY_ADDRESS": f"127.0.0.1:{cluster.port}",
-    }
-    home.mkdir()
-    shutil.copy(ROOT / "deploy" / "dagster.yaml", home)
-    selection = ",".join(f"planted/{name}" for name in EXPLAINED)
+    address = f"127.0.0.1:{cluster.port}"
+    home, said = runs.explain("jobs", NEUROSCRIBE_EXECUTOR="ray", NEUROSCRIBE_RAY_ADDRESS=address)
 
-    run = cluster.run(
-        variables,
-        *("dagster", "asset", "materialize", "-m", "dagster_project.definitions"),
-        *("--select", selection, "--partition", "layer_00"),
-    )
-    said, _ = run.communicate(timeout=400)
-
-    assert run.returncode == 0, said[-3000:]
-    alone = cluster.contents("small", *EXPLAINED)
+    alone = runs.contents("small", *EXPLAINED)
     assert len(alone) == len(EXPLAINED)
-    assert cluster.contents("jobs", *EXPLAINED) == alone
+    assert runs.contents("jobs", *EXPLAINED) == alone
     jobs = cluster.shown("/api/jobs/")
     assert {job["metadata"]["dagster/op"] for job in jobs} >= {f"planted__{name}" for name in EXPLAINED}
-    assert KEY not in said + json.dumps(jobs) + json.dumps(cluster.shown("/api/v0/tasks?detail=True"))
+    shown = [jobs, *(cluster.shown(f"/api/v0/{what}?detail=True&limit=1000") for what in SHOWN)]
+    assert KEY not in said + json.dumps(shown)
     written = [path for folder in (cluster.logs, home) for path in folder.rglob("*") if path.is_file()]
     assert len(written) > 20
     assert [path for path in written if KEY.encode() in path.read_bytes()] == []
