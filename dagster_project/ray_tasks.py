@@ -110,7 +110,8 @@ def capture_on_ray(study: Study, environment: Environment, asked: Asked) -> None
         task = ray.remote(num_cpus=asked.cpus, num_gpus=asked.gpus, max_retries=asked.retries)(captured)
         version = stage_version(study, "activations")
         going = {
-            task.remote(
+            # What the dashboard calls it.
+            task.options(name=f"capture {study.name}, shard {shard} of {asked.shards}").remote(
                 Shard(study.name, version, shard, asked.shards, asked.layers), environment.told(), tally
             ): shard
             for shard in range(asked.shards)

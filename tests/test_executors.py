@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -62,7 +63,14 @@ class Runs:
         home = self.folder / name / "home"
         home.mkdir(parents=True)
         shutil.copy(ROOT / "deploy" / "dagster.yaml", home)
-        before = ("corpus", "activations", "neuron_records", "sampled_activations", "token_lookup")
+        before = (
+            "corpus",
+            "activations",
+            "neuron_records",
+            "sampled_activations",
+            "token_lookup",
+            "connections",
+        )
         run = _begun(
             self.store(name, "small", *before) | settings | {"DAGSTER_HOME": str(home)},
             *("dagster", "asset", "materialize", "-m", "dagster_project.definitions"),
@@ -92,7 +100,7 @@ class Cluster:
 
     def tasks(self) -> list[dict[str, Any]]:
         found = self.shown("/api/v0/tasks?detail=True&limit=1000")["data"]["result"]["result"]
-        return [task for task in found if task["name"].endswith("captured")]
+        return [task for task in found if task["name"].startswith("capture planted, shard ")]
 
 
 def _begun(variables: dict[str, str], *command: str) -> "subprocess.Popen[str]":
@@ -124,7 +132,7 @@ def _free_ports(count: int) -> list[int]:
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     folder = tmp_path_factory.mktemp("executors")
     with ScriptedServer(PlantedScript(), model=MODEL, api_key=KEY) as server:
-        write_planted_study(folder / "large", base_url=server.base_url, sequences=2200, documents=600)
+        write_planted_study(folder / "large", base_url=server.base_url, sequences=1100, documents=300)
         write_planted_study(folder / "small", base_url=server.base_url)
         _captured(_variables(folder / "large"))
         _captured({**_variables(folder / "small"), "NEUROSCRIBE_LLM_API_KEY": KEY}, explained=True)
@@ -206,17 +214,21 @@ def _wait_until(is_so: Callable[[], bool], process: "subprocess.Popen[Any]", sec
         time.sleep(0.05)
 
 
-def test_shards_whose_worker_is_killed_under_way_lose_nothing_and_merge_to_the_same_rows(
+def test_a_shard_whose_worker_is_killed_loses_nothing_and_one_that_fails_is_named_and_made_up_for(
     runs: Runs, cluster: Cluster
 ) -> None:
     variables = runs.store("shards", "large", "corpus")
     tensors = runs.folder / "shards/store/planted/activations/tensors"
-    driver = cluster.capture(variables, "--shards", "3")
+    tensors.mkdir(parents=True)
+    torn = tensors / "layer_01.shard_1_of_2.safetensors"
+    torn.write_bytes(b"torn")
+    driver = cluster.capture(variables, "--shards", "2")
     killed: list[int] = []
 
     def has_killed() -> bool:
-        pids = [task["worker_pid"] for task in cluster.tasks() if task["state"] == "RUNNING"]
-        if pids and list(tensors.glob("layer_01.shard_*.open.safetensors")):
+        own = [task for task in cluster.tasks() if task["name"].endswith("shard 0 of 2")]
+        pids = [task["worker_pid"] for task in own if task["state"] == "RUNNING"]
+        if pids and (tensors / "layer_01.shard_0_of_2.open.safetensors").exists():
             os.kill(pids[0], signal.SIGKILL)
             killed.append(pids[0])
         return bool(killed)
@@ -224,11 +236,14 @@ def test_shards_whose_worker_is_killed_under_way_lose_nothing_and_merge_to_the_s
     _wait_until(has_killed, driver)
     said, _ = driver.communicate(timeout=300)
 
-    assert driver.returncode == 0, said[-2000:]
-    assert "3 of 3 shards" in said
-    _wait_for_attempts(cluster, 4)
-    shards = [f"layer_0{n}.shard_{shard}_of_3.safetensors" for n in (0, 1) for shard in range(3)]
-    assert sorted(path.name for path in tensors.glob("[!.]*")) == shards
+    assert driver.returncode == 1
+    assert "error: 1 of 2 shards of planted are not captured; the same command goes on with them\n" in said
+    assert re.findall(r"^shard (\d+): (\S+)", said, re.MULTILINE) == [("1", f"{torn}:")]
+    assert "Traceback" not in said
+    _wait_for_attempts(cluster, 3)
+    torn.unlink()
+    whole = [f"layer_0{n}.shard_0_of_2.safetensors" for n in (0, 1)]
+    assert sorted(path.name for path in tensors.glob("[!.]*")) == whole
     _captured(variables)
     alone = runs.contents("large", *CAPTURED)
     assert len(alone) == len(CAPTURED) * LAYERS
@@ -244,24 +259,6 @@ def _wait_for_attempts(cluster: Cluster, count: int) -> None:
         assert time.monotonic() < end, attempts
         time.sleep(0.5)
     assert len(set(attempts)) == count
-
-
-def test_each_shard_that_fails_is_named_with_the_reason(runs: Runs, cluster: Cluster) -> None:
-    variables = runs.store("damaged", "large", "corpus")
-    tensors = runs.folder / "damaged/store/planted/activations/tensors"
-    tensors.mkdir(parents=True)
-    (tensors / "layer_01.shard_1_of_3.safetensors").write_bytes(b"torn")
-
-    driver = cluster.capture(variables, "--shards", "3", "--layers", "1")
-    said, _ = driver.communicate(timeout=300)
-
-    assert driver.returncode == 1
-    assert (
-        "error: 1 of 3 shards of planted are not captured; the same command goes on with them\nshard 1: "
-        in said
-    )
-    assert "layer_01.shard_1_of_3.safetensors" in said
-    assert "Traceback" not in said
 
 
 def test_a_layer_explained_by_steps_in_processes_of_their_own_has_the_same_rows(runs: Runs) -> None:
@@ -284,7 +281,8 @@ def test_a_layer_explained_by_steps_that_are_ray_jobs_has_the_same_rows_and_no_k
     assert len(alone) == len(EXPLAINED)
     assert runs.contents("jobs", *EXPLAINED) == alone
     jobs = cluster.shown("/api/jobs/")
-    assert {job["metadata"]["dagster/op"] for job in jobs} >= {f"planted__{name}" for name in EXPLAINED}
+    steps = {job["metadata"].get("dagster/op") for job in jobs}
+    assert steps >= {f"planted__{name}" for name in EXPLAINED}
     shown = [jobs, *(cluster.shown(f"/api/v0/{what}?detail=True&limit=1000") for what in SHOWN)]
     assert KEY not in said + json.dumps(shown)
     written = [path for folder in (cluster.logs, home) for path in folder.rglob("*") if path.is_file()]
