@@ -10,6 +10,7 @@ from assets.checks import study_checks
 from dagster_project.automation import failure_alert, sensors, with_conditions
 from dagster_project.broken import broken_defs
 from dagster_project.environments import Environment
+from dagster_project.executors import executor
 from dagster_project.jobs import study_jobs
 from dagster_project.sealed import sealed
 from neuroscribe.errors import NeuroscribeError, StudyError
@@ -52,7 +53,7 @@ def shared_defs(environment: Environment, overrides: Mapping[str, Any] | None = 
     """Return what studies share: resources, of which `overrides` replaces some, executor and alerts."""
     resources = sealed({**environment.resources(), **(overrides or {})})
     alerts = [failure_alert(Webhook(environment.alert_url))] if environment.alert_url else []
-    return dg.Definitions(resources=resources, executor=dg.in_process_executor, sensors=alerts)
+    return dg.Definitions(resources=resources, executor=executor(environment), sensors=alerts)
 
 
 def _study_defs(study: Study, environment: Environment) -> dg.Definitions:

@@ -26,6 +26,10 @@ NEUROSCRIBE_PARAPHRASER_LLM_API_KEY   key to it, likewise
 NEUROSCRIBE_STUDIES        folder of studies (studies/)
 NEUROSCRIBE_NIGHTLY_LAYERS layers that a night may explain of a study (0: all)
 NEUROSCRIBE_ALERT_URL      address to which word of failed runs is posted; a secret (none)
+NEUROSCRIBE_EXECUTOR       in_process, multiprocess or ray: where steps of runs are computed (in_process);
+                           those of `make run` are in its own process, whatever this says
+NEUROSCRIBE_RAY_ADDRESS    Ray's cluster: auto, host:port of its head, or ray://host:port (auto)
+NEUROSCRIBE_RAY_GPUS       GPUs, or what part of one, that a step or shard on the subject asks Ray for (0)
 NEUROSCRIBE_UI_HOSTS       further hosts under which browsers reach `make ui`, as in example.org:8443 (none)
 NEUROSCRIBE_COMMIT         commit of the code, where there is no .git to read it from
 DAGSTER_HOME               Dagster's instance (.dagster/)
@@ -63,6 +67,7 @@ from resources.store.tensors import Tensors
 from resources.texts import Texts
 
 ROOT = Path(__file__).resolve().parent.parent
+EXECUTORS = ("in_process", "multiprocess", "ray")
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,9 @@ class Environment:
     simulator_llm_api_key: str = field(default="", repr=False)
     paraphraser_llm_base_url: str = ""
     paraphraser_llm_api_key: str = field(default="", repr=False)
+    executor: str = "in_process"
+    ray_address: str = "auto"
+    ray_gpus: float = 0.0
     ui_hosts: tuple[str, ...] = ()
     nightly_layers: int | None = None
     alert_url: str = field(default="", repr=False)
@@ -126,13 +134,16 @@ class Environment:
             llm_tokens_per_minute=_number(given, "NEUROSCRIBE_LLM_TOKENS_PER_MINUTE", 0, least=0),
             llm_wait_minutes=_number(given, "NEUROSCRIBE_LLM_WAIT_MINUTES", 30),
             llm_batch_wait_minutes=_number(given, "NEUROSCRIBE_LLM_BATCH_WAIT_MINUTES", 1440, least=0),
-            llm_budget_usd=_dollars(given, "NEUROSCRIBE_LLM_BUDGET_USD"),
+            llm_budget_usd=_decimal(given, "NEUROSCRIBE_LLM_BUDGET_USD", "US dollars such as 2.50"),
             llm_budget_hours=_number(given, "NEUROSCRIBE_LLM_BUDGET_HOURS", 24),
             limits_database=_database(given),
             simulator_llm_base_url=given.get("NEUROSCRIBE_SIMULATOR_LLM_BASE_URL", ""),
             simulator_llm_api_key=given.get("NEUROSCRIBE_SIMULATOR_LLM_API_KEY", ""),
             paraphraser_llm_base_url=given.get("NEUROSCRIBE_PARAPHRASER_LLM_BASE_URL", ""),
             paraphraser_llm_api_key=given.get("NEUROSCRIBE_PARAPHRASER_LLM_API_KEY", ""),
+            executor=_one_of(given, "NEUROSCRIBE_EXECUTOR", EXECUTORS),
+            ray_address=given.get("NEUROSCRIBE_RAY_ADDRESS", "auto"),
+            ray_gpus=_decimal(given, "NEUROSCRIBE_RAY_GPUS", "a number of GPUs such as 1 or 0.5") or 0.0,
             ui_hosts=_hosts(given, "NEUROSCRIBE_UI_HOSTS"),
             nightly_layers=_number(given, "NEUROSCRIBE_NIGHTLY_LAYERS", 0, least=0) or None,
             alert_url=_alert_url(given),
@@ -141,6 +152,19 @@ class Environment:
             checked="DAGSTER_IS_DEFS_VALIDATION_CLI" in given,
             unguarded="DAGSTER_PROJECT_ENV_FILE_PATHS" in given,
         )
+
+    @classmethod
+    def of_worker(cls, told: Mapping[str, str]) -> "Environment":
+        """Return the settings of a process on another machine: its own, but for what it was `told`."""
+        return cls.read({**os.environ, **told})
+
+    def told(self) -> dict[str, str]:
+        """Return the variables that such a process is told: where studies, tables and tensors are.
+
+        Never a key, and never a server's address, to which it would send a key of its own.
+        """
+        places = {"NEUROSCRIBE_STORE": self.store, "NEUROSCRIBE_STUDIES": str(self.studies)}
+        return places | ({"NEUROSCRIBE_S3_ENDPOINT": self.endpoint_url} if self.endpoint_url else {})
 
     def resources(self) -> dict[str, Any]:
         """Return the adapters that fulfil what the assets ask for, by the names the assets use."""
@@ -284,13 +308,20 @@ def _alert_url(given: Mapping[str, str]) -> str:
     return url
 
 
-def _dollars(given: Mapping[str, str], name: str) -> float | None:
+def _decimal(given: Mapping[str, str], name: str, what: str) -> float | None:
     text = given.get(name)
     if text is None:
         return None
     if not re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII):
-        raise StudyError(f"{name} is {text!r}; set it to US dollars such as 2.50, or unset it")
+        raise StudyError(f"{name} is {text!r}; set it to {what}, or unset it")
     return float(text)
+
+
+def _one_of(given: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
+    """Return one of some words; the first where none is given."""
+    if (value := given.get(name, choices[0])) not in choices:
+        raise StudyError(f"{name} is {value!r}; set it to one of {', '.join(choices)}, or unset it")
+    return value
 
 
 def _number(given: Mapping[str, str], name: str, default: int, *, least: int = 1) -> int:

@@ -27,7 +27,6 @@ def study_jobs(study: Study) -> dict[str, AssetJob]:
                 *(key(study, name) for name in stages_of(study) if STAGES[name].phase == phase)
             ),
             description=description,
-            executor_def=dg.in_process_executor,
         )
         for phase, description in _DESCRIPTIONS.items()
     }

@@ -1,4 +1,4 @@
-"""The queue of runs, which knows of each the study whose assets it makes: Dagster limits runs by their tags."""
+"""The queue of runs, which tags each with its study: by tags Dagster limits how many go at once."""
 
 import dagster as dg
 
@@ -8,7 +8,7 @@ from dagster_project.automation import STUDY
 class StudyQueue(dg.QueuedRunCoordinator):
     """Dagster's queue; runs that the page launches carry their study as a tag, too.
 
-    Set in dagster.yaml, where `concurrency.runs.tag_concurrency_limits` says how many runs of a study go at once.
+    Set in dagster.yaml, where `tag_concurrency_limits` says how many runs of a study go at once.
     """
 
     def submit_run(self, context: dg.SubmitRunContext) -> dg.DagsterRun:

@@ -10,10 +10,13 @@ captured on the way; the result is the same, to the bit, as that of one process.
 import sys
 from collections.abc import Sequence
 
+import polars as pl
+
 from dagster_project.command import Variables, chosen, status, study_parser
 from dagster_project.environments import Environment
 from neuroscribe.capture.stage import captured_shard
 from neuroscribe.errors import StoreError
+from neuroscribe.ports.stores import Progress
 from neuroscribe.study.lineage import Lineage
 from neuroscribe.study.spec import Study
 from resources.store.tables import Tables
@@ -34,26 +37,39 @@ def main(arguments: Sequence[str] | None = None, variables: Variables | None = N
 
 
 def capture(
-    study: Study, environment: Environment, *, shard: int, shards: int, layers: Sequence[int] | None
+    study: Study,
+    environment: Environment,
+    *,
+    shard: int,
+    shards: int,
+    layers: Sequence[int] | None,
+    progress: Progress | None = None,
 ) -> None:
     """Capture one shard into the environment's store; raises StoreError where the corpus is not there."""
+    resources = environment.resources()
+    sequences = corpus(study, environment)
+    shown = progress or resources["progress"]
+    captured_shard(
+        study,
+        resources["subject"].open(study.subject, progress=shown),
+        sequences,
+        shard=shard,
+        shards=shards,
+        layers=layers,
+        store=resources["tensors"],
+        progress=shown,
+    )
+
+
+def corpus(study: Study, environment: Environment) -> pl.DataFrame:
+    """Return the sequences of a study; raises StoreError where the store does not hold them."""
     tables = Tables(environment.store, endpoint_url=environment.endpoint_url)
     if not Lineage(study.name, tables).is_current(study, "corpus", None):
         raise StoreError(
             f"{environment.store}: holds no corpus of study {study.name} as it stands; materialise"
             f" {study.name}/corpus first"
         )
-    resources = environment.resources()
-    captured_shard(
-        study,
-        resources["subject"].open(study.subject, progress=resources["progress"]),
-        tables.read(study.name, "corpus/sequences"),
-        shard=shard,
-        shards=shards,
-        layers=layers,
-        store=resources["tensors"],
-        progress=resources["progress"],
-    )
+    return tables.read(study.name, "corpus/sequences")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What Dagster sees: every study's graph, its partitions, versions, checks, jobs and schedules."""
 
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -151,6 +152,61 @@ def test_a_run_can_be_told_nothing_but_how_much_dagster_logs(defs: dg.Definition
         "loggers.console.config.log_level",
         "loggers.console.config.name",
     }
+
+
+@pytest.mark.parametrize("kind", ["multiprocess", "ray"])
+def test_steps_are_computed_where_the_environment_says_of_which_a_run_can_be_told_nothing(
+    kind: str, environment: Environment
+) -> None:
+    if kind == "ray":
+        pytest.importorskip("dagster_ray")
+    defs = build_defs([STUDIES["embedded"]], environment=replace(environment, executor=kind))
+    jobs = defs.get_repository_def().get_all_jobs()
+    assert {job.executor_def.name for job in jobs} == {kind}
+    told = {name for job in jobs for name in _settings(job.run_config_schema.config_type)}
+    assert told == {"loggers.console.config.log_level", "loggers.console.config.name"}
+
+
+def test_an_executor_that_there_is_not_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(StudyError, match=r"NEUROSCRIBE_EXECUTOR is 'dask'; .* in_process, multiprocess, ray"):
+        Environment.read({"NEUROSCRIBE_EXECUTOR": "dask"})
+
+
+def test_an_executor_that_is_not_installed_is_refused_with_its_lock(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "dagster_ray", None)
+    with pytest.raises(StudyError, match=r"NEUROSCRIBE_EXECUTOR is 'ray', .* -r requirements-ray\.lock"):
+        build_defs([STUDIES["embedded"]], environment=replace(environment, executor="ray"))
+
+
+def test_a_worker_elsewhere_is_told_where_things_are_and_neither_keys_nor_servers() -> None:
+    environment = Environment.read(
+        {
+            "NEUROSCRIBE_STORE": "s3://bucket/store",
+            "NEUROSCRIBE_S3_ENDPOINT": "http://127.0.0.1:9000",
+            "NEUROSCRIBE_LLM_API_KEY": "secret",
+            "NEUROSCRIBE_LLM_BASE_URL": "https://llm.example/v1",
+        }
+    )
+    assert environment.told() == {
+        "NEUROSCRIBE_STORE": "s3://bucket/store",
+        "NEUROSCRIBE_STUDIES": str(ROOT / "studies"),
+        "NEUROSCRIBE_S3_ENDPOINT": "http://127.0.0.1:9000",
+    }
+
+
+@pytest.mark.parametrize(
+    "told", ['{"env_vars": ["A_SECRET"]}', '{"runtime_env": {}, "num_gpus": 1}', "[1]", "x"]
+)
+def test_a_run_s_tags_tell_ray_nothing_but_what_the_run_asks_for(told: str) -> None:
+    pytest.importorskip("dagster_ray")
+    from dagster_project.ray_launcher import check_tags
+
+    with pytest.raises(StudyError, match=r"tag dagster-ray/config holds .*; it may hold num_cpus, num_gpus"):
+        check_tags({"dagster-ray/config": told})
+    check_tags({"dagster-ray/config": '{"num_gpus": 1}', "other": "x"})
+    check_tags({})
 
 
 def _settings(config: Any, name: str = "") -> Iterator[str]:

@@ -180,10 +180,25 @@ def test_the_core_states_what_it_imports_and_nothing_else():
 
 def test_the_application_states_what_it_imports_beyond_the_core_and_what_others_load():
     core, added, imported = set(_stated("neuroscribe")), set(_stated("app")), _imported(*APPLICATION)
-    assert {module for module, homes in imported.items() if not homes & (core | added)} == set()
+    others = {module for module, homes in imported.items() if not homes & (core | added)}
+    assert others <= {"ray", "dagster_ray"}
     assert added - set().union(*imported.values()) == {
         "accelerate", "dagster-dg-cli", "dagster-postgres", "pandas", "psycopg2-binary", "typer",
     }  # fmt: skip
+
+
+def test_only_modules_named_after_ray_import_it_and_nothing_imports_them_before_it_is_asked_for():
+    importing = re.compile(r"^( *)(from|import) (ray|dagster_ray|dagster_project\.ray_\w+)\b", re.MULTILINE)
+    found = {
+        path.relative_to(ROOT).as_posix(): {
+            indent for indent, *_ in importing.findall(path.read_text("utf-8"))
+        }
+        for package in OURS
+        for path in (ROOT / package).rglob("*.py")
+        if not path.name.startswith("ray_")
+    }
+    assert {name for name, indents in found.items() if indents} == {"dagster_project/executors.py"}
+    assert "" not in found["dagster_project/executors.py"]
 
 
 def test_nothing_is_stated_twice():
