@@ -15,7 +15,7 @@ class StudyFile(dg.Component, dg.Model, dg.Resolvable):
 
     `dg scaffold defs dagster_project.study_file.StudyFile mine` writes `studies/mine.toml`, with comments.
     Nothing else is needed: every study of the folder (`NEUROSCRIBE_STUDIES`) is loaded, and has its graph,
-    jobs and schedules. `dg check defs` names what is wrong with any of them; the page shows a broken one as
+    jobs and sensors. `dg check defs` names what is wrong with any of them; the page shows a broken one as
     an asset with the message.
     """
 
@@ -29,7 +29,7 @@ class StudyFile(dg.Component, dg.Model, dg.Resolvable):
     ] = "*.toml"
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """Return graphs, jobs and schedules of the studies named; the code location adds the resources.
+        """Return graphs, jobs and sensors of the studies named; the code location adds the resources.
 
         Raises StudyError where no file has the name and, under `dg check defs`, for files that are broken.
         """

@@ -16,7 +16,7 @@ class SampleSpec(Section):
         " draw of so many, which estimates stand on then",
     )
     layers: Annotated[tuple[int, ...], FromList] | Literal["all"] = Field(
-        default="all", description="layers that the default job and the nightly schedule explain"
+        default="all", description="layers that are explained; the others are captured alone"
     )
     neurons_per_layer: Positive | Literal["all"] = "all"
     polarity: Literal["positive", "stronger", "both"] = Field(

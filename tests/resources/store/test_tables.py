@@ -1,5 +1,7 @@
 import errno
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -68,7 +70,9 @@ class _Event:
 
 
 def files_below(root: Path) -> list[str]:
-    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+    """Files by path from the root, but for the locks of steps."""
+    files = (path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+    return sorted(name for name in files if not name.startswith(".locks/"))
 
 
 def test_a_range_run_writes_one_file_per_layer_and_reports_each(tmp_path: Path):
@@ -194,6 +198,39 @@ def test_layers_that_the_run_does_not_cover_or_that_are_absent_are_named(tmp_pat
         run([layered(first, first)], str(tmp_path), tags=ALL)
     with pytest.raises(StoreError, match="did not make layer_01, layer_02, which this run covers"):
         run([layered(first)], str(tmp_path), tags=ALL)
+
+
+def test_two_runs_never_make_the_same_layer_of_an_asset_at_once(tmp_path: Path):
+    @dg.asset(key_prefix="tiny", partitions_def=LAYERS, metadata={"neuroscribe/tables": ["token_lookup"]})
+    def token_lookup() -> Any:
+        return MadeLayers(made())
+
+    refused: list[str] = []
+
+    def made() -> Iterator[MadeLayer]:
+        other = subprocess.run(
+            [sys.executable, "-c", WRITING, str(tmp_path)], capture_output=True, text=True, check=False
+        )
+        refused.append(other.stdout)
+        yield MadeLayer("layer_00", lookup(0))
+
+    run([token_lookup], str(tmp_path), partition_key="layer_00")
+    (told,) = refused
+    assert "layer_00 refused: study tiny.token_lookup.layer_00 is being run from" in told
+    assert "layer_01 written" in told
+
+
+WRITING = """
+import sys
+from neuroscribe.errors import StudyError
+from resources.store.study_locks import writing
+for layer in ("layer_00", "layer_01"):
+    try:
+        with writing(sys.argv[1], ["tiny", "token_lookup"], [layer]):
+            print(layer, "written")
+    except StudyError as error:
+        print(layer, "refused:", error)
+"""
 
 
 def test_equal_rows_give_equal_data_versions_of_an_asset(tmp_path: Path):
@@ -399,7 +436,8 @@ def test_tables_lie_on_s3_as_they_lie_on_disk(tmp_path: Path, bucket: Any):
         run([token_lookup], root, endpoint_url=endpoint_url, tags=ALL)
         run([token_lookup, report], root, endpoint_url=endpoint_url, selection=[report])
     local = files_below(tmp_path)
-    assert bucket.keys() == [f"store/{name}" for name in local]
+    stored = [name for name in bucket.keys() if "/.locks/" not in name]
+    assert stored == [f"store/{name}" for name in local]
     remote = Files(bucket.root, endpoint_url=bucket.endpoint_url)
     assert all(remote.read(name) == (tmp_path / name).read_bytes() for name in local)
     tables = Tables(bucket.root, endpoint_url=bucket.endpoint_url)
