@@ -28,6 +28,8 @@ LAUNCH = """mutation Launch($params: ExecutionParams!) { launchRun(executionPara
   ... on LaunchRunSuccess { run { runId } }
   ... on RunConfigValidationInvalid { errors { message } }
   ... on PythonError { message } } }"""
+OF_STUDY = """query OfStudy($tags: [ExecutionTag!]) { runsOrError(filter: {tags: $tags}) {
+  ... on Runs { results { assetSelection { path } } } } }"""
 STATUS = """query Status($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"""
 CHECKED = """query Checked($key: AssetKeyInput!, $name: String!) {
   assetCheckExecutions(assetKey: $key, checkName: $name, limit: 9) {
@@ -267,6 +269,13 @@ def corpus(page: Page) -> str:
 def test_an_honest_launch_is_run_and_its_studies_are_read_again_on_request(page: Page, corpus: str) -> None:
     assert corpus == "SUCCESS"
     assert page.query(RELOAD)["reloadRepositoryLocation"]["loadStatus"] == "LOADED"
+
+
+def test_a_run_that_the_page_launches_is_tagged_with_its_study(page: Page, corpus: str) -> None:
+    """So that Dagster counts it: one run of a study at a time."""
+    tag = {"key": "neuroscribe/study", "value": "planted"}
+    runs = page.query(OF_STUDY, tags=[tag])["runsOrError"]["results"]
+    assert {"path": ["planted", "corpus"]} in [path for run in runs for path in run["assetSelection"] or ()]
 
 
 def test_a_check_is_executed_alone_on_all_layers_that_there_are_as_the_page_asks(

@@ -436,8 +436,8 @@ def test_tables_lie_on_s3_as_they_lie_on_disk(tmp_path: Path, bucket: Any):
         run([token_lookup], root, endpoint_url=endpoint_url, tags=ALL)
         run([token_lookup, report], root, endpoint_url=endpoint_url, selection=[report])
     local = files_below(tmp_path)
-    stored = [name for name in bucket.keys() if "/.locks/" not in name]
-    assert stored == [f"store/{name}" for name in local]
+    stored: list[str] = bucket.keys()
+    assert [name for name in stored if "/.locks/" not in name] == [f"store/{name}" for name in local]
     remote = Files(bucket.root, endpoint_url=bucket.endpoint_url)
     assert all(remote.read(name) == (tmp_path / name).read_bytes() for name in local)
     tables = Tables(bucket.root, endpoint_url=bucket.endpoint_url)
