@@ -1,6 +1,7 @@
 """One process per study and store: locks, and what processes leave behind that are killed while they run."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +15,14 @@ from resources.store.study_locks import held, lock_name
 
 LAUNCHER = "neuroscribe/launcher"
 """Tag of the runs that this package launches itself; its value is the study."""
-_RUNNING = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+_SERVER = ".dagster/grpc_info"
+"""Tag in which Dagster notes by which code server a run was launched."""
+_RUNNING = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+_LAUNCHED = [
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 
 
 @contextmanager
@@ -53,3 +61,19 @@ def close_abandoned_runs(study: str, instance: dg.DagsterInstance) -> None:
         if run.parent_run_id is None:
             instance.report_run_failed(run, "the process that ran it is gone")
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+
+
+def close_launched_runs(
+    instance: dg.DagsterInstance, is_gone: Callable[[Mapping[str, object]], bool]
+) -> Iterator[str]:
+    """Mark as failed what code servers ran that are gone, free what it held, and yield the runs.
+
+    Dagster would take such runs for running for ever, and keep others of their study waiting. Where the
+    settings say so (`run_retries`), the daemon starts them anew.
+    """
+    for run in instance.get_runs(dg.RunsFilter(statuses=_LAUNCHED)):
+        server = json.loads(run.tags.get(_SERVER, "{}"))
+        if server and is_gone(server):
+            instance.report_run_failed(run, "the code server that ran it ended before it")
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+            yield run.run_id

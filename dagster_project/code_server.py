@@ -7,23 +7,16 @@ again. Dagster would take those runs for running for ever, and their places in p
 first marked as failed. The daemon starts them anew where `run_retries` says so.
 """
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 
 import dagster as dg
 from dagster._cli.code_server import code_server_cli
-from dagster._core.storage.tags import GRPC_INFO_TAG
 
+from dagster_project.alone import close_launched_runs
 from dagster_project.command import Variables, parser, status
 from dagster_project.environments import ROOT, Environment
 from dagster_project.history import history
-
-_ALIVE = [
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 
 def main(arguments: Sequence[str] | None = None, variables: Variables | None = None) -> int:
@@ -57,12 +50,9 @@ def _close(environment: Environment, host: str, port: int) -> None:
 
 def close_runs_of(host: str, port: int, instance: dg.DagsterInstance) -> Iterator[str]:
     """Mark what a code server ran as failed, free what it held, and yield the runs; it must be gone."""
-    for run in instance.get_runs(dg.RunsFilter(statuses=_ALIVE)):
-        launcher = json.loads(run.tags.get(GRPC_INFO_TAG, "{}"))
-        if (launcher.get("host"), launcher.get("port")) == (host, port):
-            instance.report_run_failed(run, "the code server that ran it ended before it")
-            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-            yield run.run_id
+    return close_launched_runs(
+        instance, lambda server: (server.get("host"), server.get("port")) == (host, port)
+    )
 
 
 if __name__ == "__main__":

@@ -27,14 +27,17 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster._utils.log import configure_loggers
 from dagster_webserver.app import create_app_from_workspace_process_context
+from filelock import Timeout
 from yaml import YAMLError
 
+from dagster_project.alone import close_launched_runs
 from dagster_project.command import Variables, parser, status
 from dagster_project.environments import ROOT, Environment
 from dagster_project.guard import Guard
 from dagster_project.history import history
 from dagster_project.history_errors import settings_error
 from neuroscribe.errors import StudyError
+from resources.store.locks import locked
 
 ADDRESS = "127.0.0.1"
 NAMES = (ADDRESS, "localhost", "[::1]")
@@ -73,6 +76,7 @@ def serve(environment: Environment, host: str, port: int, workspace: Path | None
         instance = opened.enter_context(history(environment))
         daemon = None
         if workspace is None:
+            opened.enter_context(_alone(environment, instance))
             workspace = opened.enter_context(_code_served(instance))
             daemon = opened.enter_context(_daemon(workspace))
         context = opened.enter_context(_read(workspace, instance))
@@ -111,6 +115,20 @@ def _read(workspace: Path, instance: dg.DagsterInstance) -> WorkspaceProcessCont
         )
     except (dg.DagsterInvalidConfigError, YAMLError) as error:
         raise settings_error(error, workspace, "deploy/workspace.yaml") from error
+
+
+@contextmanager
+def _alone(environment: Environment, instance: dg.DagsterInstance) -> Iterator[None]:
+    """Close what a killed page left running, unless another one is open with the same history."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(environment.dagster_home / ".page.lock"))
+        except Timeout:
+            sys.stderr.write("warning: another page is open with this history; its runs are left alone\n")
+        else:
+            for run in close_launched_runs(instance, lambda server: "socket" in server):
+                sys.stderr.write(f"run {run} ended with the page that was killed while it ran\n")
+        yield
 
 
 @contextmanager
