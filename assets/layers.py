@@ -1,5 +1,6 @@
 """How a stage's work reaches Dagster: layer by layer, each with facts and a data version of its own."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,9 @@ LLM_RETRIES = 2
 """Further attempts at a layer whose step broke for a reason that nobody foresaw; answers so far are kept."""
 DATA_VERSION = "dagster/data_version"
 """The tag by which Dagster tells whether what an asset was made from has changed since."""
+
+_LARGE = 100
+"""From which on decimals say nothing to who reads a number on a page."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +58,8 @@ def by_layer(
                 with work():
                     for done in compute(context, **inputs):
                         assert isinstance(done, OfLayer), "a stage of layers yields these"
-                        context.add_asset_metadata(
-                            _rounded(done.metadata), partition_key=layer_key(done.layer)
-                        )
+                        shown = {name: rounded(value) for name, value in done.metadata.items()}
+                        context.add_asset_metadata(shown, partition_key=layer_key(done.layer))
                         yield MadeLayer(layer_key(done.layer), done.frame, done.provenance)
                 is_whole = True
             finally:
@@ -97,11 +100,11 @@ def _report_stored(context: dg.AssetExecutionContext, contents: Mapping[str, str
         )
 
 
-def _rounded(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a partition shows with three digits of each number that is not whole."""
-    return {
-        name: float(f"{value:.3g}") if isinstance(value, float) else value for name, value in metadata.items()
-    }
+def rounded(value: Any) -> Any:
+    """Return a number that is not whole with three digits, or without decimals from a hundred on."""
+    if not isinstance(value, float) or not math.isfinite(value):
+        return value
+    return float(f"{value:.0f}" if abs(value) >= _LARGE else f"{value:.3g}")
 
 
 @contextmanager

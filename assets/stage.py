@@ -8,9 +8,8 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
-import polars.selectors as cs
 
-from assets.layers import LLM_RETRIES, Compute, by_layer, plain_failures
+from assets.layers import LLM_RETRIES, Compute, by_layer, plain_failures, rounded
 from assets.partitions import partitions_of
 from neuroscribe.study.spec import LLMSpec, Study
 from neuroscribe.study.stages import (
@@ -75,7 +74,7 @@ def provider_kind(spec: LLMSpec) -> str:
 
 def table_metadata(frame: pl.DataFrame) -> dg.MetadataValue:
     """Show a small frame as a table, whose rows all have the same fields; numbers are rounded."""
-    rows = frame.with_columns(cs.float().round_sig_figs(3)).to_dicts()
+    rows = [{name: rounded(value) for name, value in row.items()} for row in frame.iter_rows(named=True)]
     return dg.MetadataValue.table(
         [dg.TableRecord({k: "-" if v is None else v for k, v in row.items()}) for row in rows],
         schema=dg.TableSchema(columns=[dg.TableColumn(name) for name in frame.columns]),
