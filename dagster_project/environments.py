@@ -304,7 +304,9 @@ def _alert_url(given: Mapping[str, str]) -> str:
     url = given.get(ALERT, "").strip()
     if url and not re.match(r"https?://[^/\s]+", url):
         raise StudyError(f"{ALERT} is no address; give one that begins with https:// or http://, or unset it")
-    know(url)
+    # What lies beyond the host tells who may post; the host is in other messages, too.
+    for part in re.split(r"[/?&=#]", url)[3:]:
+        know(part, is_sent=False)
     return url
 
 

@@ -101,6 +101,8 @@ def unreplaced(work: Callable[[], T]) -> T:
     for _ in range(_TIMES_REPLACED):
         try:
             return work()
+        except ReplacedError:
+            continue
         except OSError as error:
             if not _is_replaced(error):
                 raise
