@@ -11,12 +11,12 @@ import pytest
 from assets.checks import SUITES, check_keys
 from assets.stage import key
 from assets.standing import standing
-from dagster_project.automation import span_tags
 from dagster_project.build import build_defs
 from dagster_project.checks import main
 from dagster_project.environments import Environment
 from dagster_project.freshness import Freshness
 from dagster_project.jobs import AssetJob
+from dagster_project.launch import span_tags
 from neuroscribe.report.checks import standing_line, warning_lines
 from neuroscribe.score.comparisons import MEANS
 from neuroscribe.study.lineage import Lineage
