@@ -52,19 +52,22 @@ def by_layer(
 
     @wraps(compute)
     def run(context: dg.AssetExecutionContext, **inputs: Any) -> Iterator[dg.MaterializeResult]:
+        reports: dict[str, dict[str, Any]] = {}
+
         def frames() -> Iterator[MadeLayer]:
             is_whole = False
             try:
                 with work():
                     for done in compute(context, **inputs):
                         assert isinstance(done, OfLayer), "a stage of layers yields these"
-                        shown = {name: rounded(value) for name, value in done.metadata.items()}
-                        context.add_asset_metadata(shown, partition_key=layer_key(done.layer))
-                        yield MadeLayer(layer_key(done.layer), done.frame, done.provenance)
+                        key = layer_key(done.layer)
+                        reports[key] = {name: rounded(value) for name, value in done.metadata.items()}
+                        context.add_asset_metadata(reports[key], partition_key=key)
+                        yield MadeLayer(key, done.frame, done.provenance)
                 is_whole = True
             finally:
                 if not is_whole:
-                    _report_stored(context, made.contents)
+                    _report_stored(context, made.contents, said, reports)
 
         made = MadeLayers(frames())
         yield dg.MaterializeResult(value=made, metadata=said)
@@ -92,11 +95,21 @@ def _report_versions(context: dg.AssetExecutionContext, contents: Mapping[str, s
         context.log_event(event._replace(tags={**(event.tags or {}), **version}))
 
 
-def _report_stored(context: dg.AssetExecutionContext, contents: Mapping[str, str]) -> None:
-    """Say of the layers that a run stored before it failed that they are there."""
+def _report_stored(
+    context: dg.AssetExecutionContext,
+    contents: Mapping[str, str],
+    said: Mapping[str, Any],
+    reports: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Say of the layers that a run stored before it failed that they are there, with what they show."""
     for partition, content in contents.items():
         context.log_event(
-            dg.AssetMaterialization(context.asset_key, partition=partition, tags={DATA_VERSION: content})
+            dg.AssetMaterialization(
+                context.asset_key,
+                partition=partition,
+                metadata={**said, **reports[partition]},
+                tags={DATA_VERSION: content},
+            )
         )
 
 

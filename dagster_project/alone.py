@@ -11,7 +11,7 @@ from filelock import Timeout
 from dagster_project.environments import Environment
 from neuroscribe.study.spec import Study
 from resources.store.locks import locked
-from resources.store.study_locks import held, lock_name
+from resources.store.study_locks import held, lock_name, no_step_writing
 
 LAUNCHER = "neuroscribe/launcher"
 """Tag of the runs that this package launches itself; its value is the study."""
@@ -37,6 +37,14 @@ def alone(name: str, environment: Environment) -> Iterator[None]:
     """Do the same for a study that may have no file any longer; raises StudyError while another runs it."""
     home = str(environment.dagster_home)
     with held(home, name), held(environment.store, name, endpoint_url=environment.endpoint_url):
+        yield
+
+
+@contextmanager
+def at_rest(name: str, environment: Environment) -> Iterator[None]:
+    """Do the same, and keep off the steps of runs that the page launched; raises StudyError for either."""
+    place = environment.endpoint_url
+    with alone(name, environment), no_step_writing(environment.store, name, endpoint_url=place):
         yield
 
 

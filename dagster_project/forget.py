@@ -9,7 +9,7 @@ version cannot take back single partitions: its page goes on to show them, and t
 import sys
 from collections.abc import Sequence
 
-from dagster_project.alone import study_alone
+from dagster_project.alone import at_rest
 from dagster_project.command import Variables, chosen, status, study_parser
 from dagster_project.environments import Environment
 from neuroscribe.errors import StudyError
@@ -65,7 +65,7 @@ def forget(
     Raises StudyError while another process runs the study.
     """
     files = Files(environment.store, endpoint_url=environment.endpoint_url)
-    with study_alone(study, environment):
+    with at_rest(study.name, environment):
         found = of_layers(files.entries(study.name), study.name, layers, stages, capture=capture)
         for entry in sorted(found, key=lambda entry: entry.path):
             sys.stdout.write(f"{entry.size / 1e6:10,.3f} MB  {entry.path}\n")

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from dagster_project.alone import alone
+from dagster_project.alone import at_rest
 from dagster_project.command import Variables, parser, status
 from dagster_project.environments import Environment
 from neuroscribe.errors import StoreError, StudyError
@@ -60,7 +60,7 @@ def _collected(name: str, files: Files, studies: Studies, environment: Environme
     if name == _CALLS or not _found(name, files, studies, environment):
         return 0
     try:
-        with alone(name, environment):
+        with at_rest(name, environment):
             # A run may have ended since: what is garbage is told anew.
             return _dealt_with(_found(name, files, studies, environment), files, remove=remove)
     except StudyError as error:

@@ -1,6 +1,8 @@
 """`garbage` and `forget` print first, remove on request, and never while the study is being run."""
 
 import os
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,7 +11,7 @@ import pytest
 
 from dagster_project import forget, garbage
 from dagster_project.alone import alone
-from dagster_project.environments import Environment
+from dagster_project.environments import ROOT, Environment
 from neuroscribe.ports.replies import Usage
 from resources.store.calls import FolderCalls
 from resources.store.files import Files
@@ -93,6 +95,27 @@ def test_nothing_of_a_study_that_is_being_run_is_removed(
     said = capsys.readouterr()
     assert "left alone: study tiny is being run from" in said.out
     assert "study tiny is being run from" in said.err
+
+
+def test_nothing_of_a_study_that_a_run_of_the_page_writes_is_removed(
+    variables: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Such a run holds the locks of its steps, and not the study's."""
+    store = variables["NEUROSCRIBE_STORE"]
+    code = "import sys; from resources.store.study_locks import writing\n"
+    code += "with writing(sys.argv[1], ['tiny', 'scores'], ['layer_01']): print(flush=True); input()"
+    command = [sys.executable, "-c", code, store]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as step:
+        assert step.stdout is not None
+        step.stdout.readline()
+        assert garbage.main(["--remove"], variables) == 0
+        assert forget.main(["tiny", "--layers", "0", "--yes"], variables) == 1
+        step.communicate(b"\n")
+    assert _paths(variables) == {*_TABLES, "tiny/.old.part", "tiny/.new.part"}
+    said = capsys.readouterr()
+    assert "left alone: study tiny.scores.layer_01 is being run from" in said.out
+    assert "study tiny.scores.layer_01 is being run from" in said.err
+    assert forget.main(["tiny", "--layers", "0", "--yes"], variables) == 0
 
 
 def test_layers_are_forgotten_on_request_and_only_those_named(

@@ -3,6 +3,7 @@
 Both have the same name, beside the studies.
 """
 
+import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -76,9 +77,8 @@ def check_held(root: str, study: str) -> None:
         found[0].check()
 
 
-MOST_LOCKS = 8
-"""Layers that are locked one by one; a run over more of them locks their asset as a whole."""
 _STEPS = ".locks"
+"""Folder of the locks of steps, beside the studies."""
 
 
 @contextmanager
@@ -90,14 +90,26 @@ def writing(
     Raises StudyError, which says who does, where one is made already. Memory, and S3 servers that know no
     conditions, have no locks.
     """
-    if root.startswith("memory:"):
-        yield
-        return
     name = ".".join(asset)
-    names = [f"{name}.{layer}" for layer in layers] if 0 < len(layers) <= MOST_LOCKS else [name]
+    with _steps_held(root, [f"{name}.{layer}" for layer in layers] or [name], endpoint_url):
+        yield
+
+
+@contextmanager
+def no_step_writing(root: str, study: str, *, endpoint_url: str | None = None) -> Iterator[None]:
+    """Keep all steps that have ever written for a study from writing; raises StudyError while one does."""
+    files = [] if root.startswith("memory:") else Files(root, endpoint_url=endpoint_url).names(_STEPS)
+    # What ends in .running is a lock on a disk that has none of its own (locks.py).
+    written = [re.fullmatch(rf"\.({re.escape(study)}\..+)\.(lock|running)", name) for name in files]
+    with _steps_held(root, sorted({found[1] for found in written if found}), endpoint_url):
+        yield
+
+
+@contextmanager
+def _steps_held(root: str, steps: Sequence[str], endpoint_url: str | None) -> Iterator[None]:
     with ExitStack() as stack:
-        for each in names:
-            stack.enter_context(held(f"{root.rstrip('/')}/{_STEPS}", each, endpoint_url=endpoint_url))
+        for step in [] if root.startswith("memory:") else steps:
+            stack.enter_context(held(f"{root.rstrip('/')}/{_STEPS}", step, endpoint_url=endpoint_url))
         yield
 
 
