@@ -7,22 +7,21 @@ anew, writes what it makes elsewhere and prints the seconds of processor time th
 import asyncio
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import polars as pl
-
+from assets.checks import SUITES
 from dagster_project.environments import Environment
 from neuroscribe.capture.connections import connections_of
-from neuroscribe.describe.rules import verdicts as description_verdicts
 from neuroscribe.describe.stage import described_layer
 from neuroscribe.evidence.layer import LayerEvidence
 from neuroscribe.explain.stage import explained_layer
 from neuroscribe.kinds import read_study
+from neuroscribe.ports.checks import Told, examined
 from neuroscribe.ports.silent import Silent
 from neuroscribe.report.trace.tables import LayerTables
-from neuroscribe.score.rules import verdicts
 from neuroscribe.score.stage import scored_layer
 from neuroscribe.simulate.stage import simulated_layer
 from neuroscribe.study.spec import Study
@@ -57,16 +56,18 @@ def _run(study: Study, environment: Environment, elsewhere: str) -> None:
         made["simulations"] = asyncio.run(simulated_layer(evidence, **asked))
         made["scores"] = scored_layer(evidence, encoders=resources["encoders"], progress=progress)
         made["descriptions"] = described_layer(evidence)
-        _check(study, layer, made, resources["expectations"])
+        _check(study, layer, tables, made, resources["expectations"])
         for stage, frame in made.items():
             said = provenance(study, stage)
             written.write(frame, study.name, STAGES[stage].tables[0].name, layer, provenance=said)
 
 
-def _check(study: Study, layer: int, made: dict[str, pl.DataFrame], expectations: Any) -> None:
-    frames = {name: made[name] for name in ("scores", "explanations")}
-    verdicts(expectations, **frames, study=study, name=f"layer {layer}")
-    description_verdicts(expectations, made["descriptions"], name=f"layer {layer}")
+def _check(study: Study, layer: int, tables: Tables, made: Collection[str], expectations: Any) -> None:
+    """Examine what runs have left of these stages, which is what was made anew."""
+    for suite in SUITES.values():
+        if suite.stage in made:
+            rows = suite.rows(study, layer, tables, Told())
+            examined(expectations, suite.rules(study), rows, name=f"{suite.stage} of layer {layer}")
 
 
 if __name__ == "__main__":

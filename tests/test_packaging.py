@@ -3,6 +3,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib import import_module
 from importlib.metadata import distributions, packages_distributions, requires
 from importlib.util import find_spec
 from pathlib import Path
@@ -210,6 +211,13 @@ def test_every_import_of_tests_and_benchmarks_is_a_stated_dependency():
     stated = set(_stated("neuroscribe", "app", "ray", "dev"))
     imported = _imported("tests", "benchmarks")
     assert {module for module, homes in imported.items() if not homes & stated} == set()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.stem)
+def test_every_module_of_the_benchmarks_can_be_imported(path: Path):
+    """No type checker reads them, and they are seldom run."""
+    if path.stem not in ("__main__", "__init__"):
+        import_module(f"benchmarks.{path.stem}")
 
 
 def test_no_tracked_file_names_a_package_registry():
